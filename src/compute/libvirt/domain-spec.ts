@@ -1,0 +1,3 @@
+export interface DomainSpec {
+  readonly uuid: string
+}

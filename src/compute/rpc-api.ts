@@ -1,0 +1,48 @@
+import { z } from 'zod'
+import { Instance } from '../objects/instance.ts'
+import { call, cast, defineApi } from '../rpc/contract.ts'
+
+/**
+ * The compute worker's door; ask one by its host's name.
+ *
+ * Version history:
+ * - 1.0 build_and_run_instance, terminate_instance, get_domain_xml, list_guests
+ */
+export const ComputeApi = defineApi({
+  service: 'compute',
+  version: '1.0',
+  methods: {
+    buildAndRunInstance: cast({
+      wire: 'build_and_run_instance',
+      since: '1.0',
+      summary:
+        'Boots the instance on this host, where its resources are claimed. Accepted once written to the journal.',
+      input: z.strictObject({ instance: Instance }),
+      output: z.null(),
+    }),
+    terminateInstance: cast({
+      wire: 'terminate_instance',
+      since: '1.0',
+      summary:
+        'Destroys the guest and its disks, a running build of it included. `instance` as last stored; void: a build that lost its claim is removed without telling anybody.',
+      input: z.strictObject({ instance: Instance, void: z.boolean().default(false) }),
+      output: z.null(),
+    }),
+    getDomainXml: call({
+      wire: 'get_domain_xml',
+      since: '1.0',
+      summary: 'The libvirt domain document of a guest, as the hypervisor has it. Errors: GUEST_NOT_FOUND.',
+      input: z.strictObject({ instance_uuid: z.guid() }),
+      output: z.strictObject({ xml: z.string() }),
+      timeoutMs: 10_000,
+    }),
+    listGuests: call({
+      wire: 'list_guests',
+      since: '1.0',
+      summary: 'What the hypervisor runs, whether known to us or not.',
+      input: z.strictObject({}),
+      output: z.strictObject({ guests: z.array(z.strictObject({ uuid: z.string(), state: z.string() })) }),
+      timeoutMs: 10_000,
+    }),
+  },
+})

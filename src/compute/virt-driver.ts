@@ -1,0 +1,47 @@
+import type { MemEncryptionModel } from '../objects/mem-encryption.ts'
+import type { DomainSpec } from './libvirt/domain-spec.ts'
+import type { HostCapabilities } from './libvirt/host-capabilities.ts'
+
+/** A guest as the hypervisor sees it. */
+export interface Guest {
+  readonly uuid: string
+  readonly state: 'running' | 'shutoff' | 'crashed'
+}
+
+/** What the machine has, in Placement's terms; options of the worker (reserved memory, ratios) are applied later. */
+export interface HostResources {
+  readonly vcpus: number
+  readonly memory_mb: number
+  readonly disk_gb: number
+}
+
+/**
+ * The port to a hypervisor. Every method is idempotent: after a crash the same step is done again. `fake/` is a
+ * simulated SEV host, `libvirt/` the real thing; both pass one contract suite.
+ */
+export interface VirtDriver {
+  /** For messages to people: `simulated host`, `qemu:///system`. */
+  readonly description: string
+  readonly hypervisorType: string
+  /** Asks the host anew each time, so that a change of BIOS, kernel or libvirt is seen without a restart. */
+  capabilities(signal: AbortSignal): Promise<HostCapabilities>
+  resources(signal: AbortSignal): Promise<HostResources>
+  guests(signal: AbortSignal): Promise<readonly Guest[]>
+  /** @throws GuestNotFound */
+  domainXml(uuid: string, signal: AbortSignal): Promise<string>
+  /** Makes the guest's disks; done already: leaves them. */
+  createDisks(domain: DomainSpec, signal: AbortSignal): Promise<void>
+  /** Gone already: returns. */
+  removeDisks(uuid: string): Promise<void>
+  /**
+   * Defines and starts the guest; running already with the same definition: returns.
+   * @throws SpawnFailed, EncryptionSlotsExhausted, HostCapabilityMissing
+   */
+  spawn(domain: DomainSpec, signal: AbortSignal): Promise<void>
+  /** Stops the guest at once and forgets it; gone already: returns. */
+  destroy(uuid: string): Promise<void>
+  close(): Promise<void>
+}
+
+/** Slots of each model that the host offers. */
+export type EncryptionSlots = Partial<Record<MemEncryptionModel, number>>

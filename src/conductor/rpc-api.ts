@@ -1,0 +1,122 @@
+import { z } from 'zod'
+import { Flavor } from '../objects/flavor.ts'
+import { HostName } from '../objects/host-report.ts'
+import { ImageMeta } from '../objects/image-meta.ts'
+import { BuildAttempt, Fault, Instance, IpAddress, VmState } from '../objects/instance.ts'
+import { call, cast, defineApi } from '../rpc/contract.ts'
+
+/** What a compute worker reports about one try: the outcome is a fact, written on the host before it is told. */
+const BuildReport = z.strictObject({
+  instance_uuid: z.guid(),
+  attempt: z.int().min(1),
+  host: HostName,
+  outcome: z.discriminatedUnion('result', [
+    z.strictObject({ result: z.literal('active'), launched_at: z.iso.datetime() }),
+    z.strictObject({
+      result: z.literal('failed'),
+      fault: Fault,
+      /** Could another host succeed? */
+      retryable: z.boolean(),
+    }),
+  ]),
+})
+export type BuildReport = z.infer<typeof BuildReport>
+
+/**
+ * The conductor's door: what an API tier calls, and what workers report.
+ *
+ * Version history:
+ * - 1.0 build_instances, delete_instance, get_instance, list_instances, explain_instance;
+ *   from workers: continue_build, report_build, report_terminated, check_build
+ */
+export const ConductorApi = defineApi({
+  service: 'conductor',
+  version: '1.0',
+  methods: {
+    buildInstances: call({
+      wire: 'build_instances',
+      since: '1.0',
+      summary:
+        'Accepts instances of one flavor and image. When it answers they are stored, and will be ACTIVE or ERROR with a reason, whatever dies. With `instance_uuids` given, asking again is safe. Errors: FLAVOR_IMAGE_CONFLICT, INVALID_MACHINE_TYPE, STATELESS_FIRMWARE_REQUIRED, INVALID_PROPERTY, INSTANCE_EXISTS.',
+      input: z.strictObject({
+        name: z.string().min(1).max(240),
+        flavor: Flavor,
+        image: ImageMeta,
+        count: z.int().min(1).max(1000).default(1),
+        /** Chosen by the caller, as many as `count`: then a repeated call makes nothing twice. */
+        instance_uuids: z.array(z.guid()).min(1).max(1000).optional(),
+        ip_addresses: z.array(IpAddress).max(64).default([]),
+      }),
+      output: z.strictObject({ instances: z.array(Instance) }),
+    }),
+    deleteInstance: call({
+      wire: 'delete_instance',
+      since: '1.0',
+      summary: 'Starts to delete an instance in any state; asking twice is nothing. Errors: INSTANCE_NOT_FOUND.',
+      input: z.strictObject({ instance_uuid: z.guid() }),
+      output: z.strictObject({ instance: Instance }),
+    }),
+    getInstance: call({
+      wire: 'get_instance',
+      since: '1.0',
+      summary: 'One instance, deleted ones too. Errors: INSTANCE_NOT_FOUND.',
+      input: z.strictObject({ instance_uuid: z.guid() }),
+      output: z.strictObject({ instance: Instance }),
+    }),
+    listInstances: call({
+      wire: 'list_instances',
+      since: '1.0',
+      summary: 'Instances, oldest first; deleted ones only when asked for. `marker`: the last uuid of the page before.',
+      input: z.strictObject({
+        name: z.string().max(255).optional(),
+        host: HostName.optional(),
+        vm_state: VmState.optional(),
+        marker: z.guid().optional(),
+        limit: z.int().min(1).max(1000).default(1000),
+      }),
+      output: z.strictObject({ instances: z.array(Instance) }),
+    }),
+    explainInstance: call({
+      wire: 'explain_instance',
+      since: '1.0',
+      summary:
+        'Why an instance is where it is, or why it found no host: every try with its reasons. Errors: INSTANCE_NOT_FOUND.',
+      input: z.strictObject({ instance_uuid: z.guid() }),
+      output: z.strictObject({ instance: Instance, attempts: z.array(BuildAttempt) }),
+    }),
+    continueBuild: cast({
+      wire: 'continue_build',
+      since: '1.0',
+      summary: 'From conductor to conductor: takes a stored build one step further.',
+      input: z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1) }),
+      output: z.null(),
+    }),
+    reportBuild: cast({
+      wire: 'report_build',
+      since: '1.0',
+      summary: 'From compute: how a try ended. A try that is void is answered with terminate_instance.',
+      input: BuildReport,
+      output: z.null(),
+    }),
+    reportTerminated: cast({
+      wire: 'report_terminated',
+      since: '1.0',
+      summary: 'From compute: the guest is gone from this host.',
+      input: z.strictObject({
+        instance_uuid: z.guid(),
+        attempt: z.int().min(1),
+        host: HostName,
+        terminated_at: z.iso.datetime(),
+      }),
+      output: z.null(),
+    }),
+    checkBuild: call({
+      wire: 'check_build',
+      since: '1.0',
+      summary: 'From a compute worker that was interrupted: is this try still wanted here?',
+      input: z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1), host: HostName }),
+      output: z.strictObject({ wanted: z.boolean() }),
+      timeoutMs: 10_000,
+    }),
+  },
+})

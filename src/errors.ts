@@ -1,0 +1,190 @@
+/**
+ * Every error that leaves a module, in one table: the code survives the bus, the class is rebuilt from it.
+ *
+ * A code never changes its meaning and is never reused; `docs/errors.md` lists them all and a test compares the two.
+ * By convention `details.fix` says what to do; messages name the field and the value that were wrong.
+ */
+export type ErrorDetails = Readonly<Record<string, unknown>>
+
+export abstract class SevbusError extends Error {
+  /** Stable identifier, the one thing that programs may match on. */
+  abstract readonly code: string
+  /** Could another host, or a later moment, succeed? */
+  abstract readonly retryable: boolean
+  /** Python module named on the wire: Nova's where Nova has the class, so that oslo.messaging peers rebuild it. */
+  abstract readonly wireModule: string
+  /** JSON-safe facts, never secrets. */
+  readonly details: ErrorDetails
+
+  constructor(message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options)
+    this.details = details
+    this.name = new.target.name
+  }
+}
+
+const NOVA = 'nova.exception'
+const OURS = 'sevbus.errors'
+
+function published(code: string, { retryable = false, wireModule = OURS } = {}) {
+  return class extends SevbusError {
+    readonly code = code
+    readonly retryable = retryable
+    readonly wireModule = wireModule
+    static readonly code = code
+  }
+}
+
+// -- what a request asks for ------------------------------------------------------------------------------------
+
+/** Flavor and image contradict each other, or the image cannot carry what the flavor asks. */
+export class FlavorImageConflict extends published('FLAVOR_IMAGE_CONFLICT', { wireModule: NOVA }) {}
+/** The machine type cannot host an encrypted guest (q35 is needed). */
+export class InvalidMachineType extends published('INVALID_MACHINE_TYPE', { wireModule: NOVA }) {}
+/** SEV-SNP needs `hw_firmware_stateless=True` on the image. */
+export class StatelessFirmwareRequired extends published('STATELESS_FIRMWARE_REQUIRED', { wireModule: NOVA }) {}
+/** An extra spec or image property has a value nobody can mean (`hw:mem_encryption=tru`). */
+export class InvalidProperty extends published('INVALID_PROPERTY') {}
+/** Arguments of an RPC method do not fit its contract. */
+export class InvalidArguments extends published('INVALID_ARGUMENTS') {}
+/** No instance has this uuid. */
+export class InstanceNotFound extends published('INSTANCE_NOT_FOUND', { wireModule: NOVA }) {}
+/** The instance is in a state that does not allow the operation. */
+export class InstanceInvalidState extends published('INSTANCE_INVALID_STATE', { wireModule: NOVA }) {}
+/** An instance with this uuid exists already, with another request. */
+export class InstanceExists extends published('INSTANCE_EXISTS', { wireModule: NOVA }) {}
+
+// -- finding and claiming a host --------------------------------------------------------------------------------
+
+/** No host can take the request; `details.rejections` says, host by host, why. */
+export class NoValidHost extends published('NO_VALID_HOST', { wireModule: NOVA }) {}
+/** Every try on a host failed and the retry limit is reached. */
+export class MaxRetriesExceeded extends published('MAX_RETRIES_EXCEEDED', { wireModule: NOVA }) {}
+/** A claim would exceed an inventory; the database refused it. */
+export class ClaimRefused extends published('CLAIM_REFUSED', { retryable: true }) {}
+/** A later attempt has claimed, or the instance has given its claim back: this attempt is void. */
+export class StaleAttempt extends published('STALE_ATTEMPT') {}
+/** A report of a host's inventory that cannot be true. */
+export class InvalidInventory extends published('INVALID_INVENTORY', { wireModule: NOVA }) {}
+/** No compute host of this name has reported. */
+export class ComputeHostNotFound extends published('COMPUTE_HOST_NOT_FOUND', { wireModule: NOVA }) {}
+
+// -- on the host ------------------------------------------------------------------------------------------------
+
+/** The hypervisor could not start the guest; another host may. */
+export class SpawnFailed extends published('SPAWN_FAILED', { retryable: true }) {}
+/** The memory controller has no free encryption key (ASID) although placement counted one. */
+export class EncryptionSlotsExhausted extends published('ENCRYPTION_SLOTS_EXHAUSTED', { retryable: true }) {}
+/** The guest runs, but not encrypted as asked: it was destroyed. */
+export class EncryptionNotEffective extends published('ENCRYPTION_NOT_EFFECTIVE', { retryable: true }) {}
+/** The host lacks what the guest needs (model, firmware, machine type). */
+export class HostCapabilityMissing extends published('HOST_CAPABILITY_MISSING', { retryable: true }) {}
+/** The build was given up: its instance was deleted, or a later attempt took over. */
+export class BuildAborted extends published('BUILD_ABORTED') {}
+/** The worker was interrupted while it built, more often than it may be. */
+export class BuildInterrupted extends published('BUILD_INTERRUPTED', { retryable: true }) {}
+/** Domain capabilities or a domain document that cannot be understood. */
+export class InvalidDomainXml extends published('INVALID_DOMAIN_XML') {}
+/** The hypervisor does not know this guest. */
+export class GuestNotFound extends published('GUEST_NOT_FOUND') {}
+
+// -- on the bus -------------------------------------------------------------------------------------------------
+
+/** The deadline passed without a reply; the work may still be done by the server. */
+export class MessagingTimeout extends published('MESSAGING_TIMEOUT', {
+  retryable: true,
+  wireModule: 'oslo_messaging.exceptions',
+}) {}
+/** Nobody serves this topic or server: known at once, not after a timeout. */
+export class NoSuchServer extends published('NO_SUCH_SERVER', { retryable: true }) {}
+/** The broker returned a message that no queue takes. */
+export class MessageUndeliverable extends published('MESSAGE_UNDELIVERABLE', {
+  retryable: true,
+  wireModule: 'oslo_messaging.exceptions',
+}) {}
+/** There is no connection to the broker now, or it broke before the broker confirmed. */
+export class TransportUnavailable extends published('TRANSPORT_UNAVAILABLE', { retryable: true }) {}
+/** What is declared on the broker differs from what we declare (AMQP 406), or we may not use it (403). */
+export class TopologyMismatch extends published('TOPOLOGY_MISMATCH') {}
+/** A message that is not oslo.messaging's envelope. */
+export class InvalidMessage extends published('INVALID_MESSAGE') {}
+/** The endpoint has no such method. Text and module are oslo.messaging's. */
+export class NoSuchMethod extends published('NO_SUCH_METHOD', { wireModule: 'oslo_messaging.rpc.dispatcher' }) {}
+/** No endpoint serves this namespace and version. Text and module are oslo.messaging's. */
+export class UnsupportedVersion extends published('UNSUPPORTED_VERSION', {
+  wireModule: 'oslo_messaging.rpc.dispatcher',
+}) {}
+/** The server failed in a way that has no class of ours; `details` has exc_type, value and traceback. */
+export class RemoteError extends published('REMOTE_ERROR') {}
+/** A result, argument or payload that JSON cannot carry (NaN, an integer beyond 2^53). */
+export class UnserializableValue extends published('UNSERIALIZABLE_VALUE') {}
+/** The worker is shutting down and takes no more work. */
+export class ServiceStopping extends published('SERVICE_STOPPING', { retryable: true }) {}
+
+// -- around the workers -----------------------------------------------------------------------------------------
+
+/** The configuration is wrong; `details.problems` names every wrong key. */
+export class InvalidConfiguration extends published('INVALID_CONFIGURATION', { wireModule: NOVA }) {}
+/** The database does not answer, or a statement failed for a reason that passes. */
+export class DatabaseUnavailable extends published('DATABASE_UNAVAILABLE', { retryable: true }) {}
+/** The tables are not those of this release. */
+export class DatabaseSchemaMismatch extends published('DATABASE_SCHEMA_MISMATCH') {}
+/** Another process has the embedded database, or a host's state, open. */
+export class AlreadyInUse extends published('ALREADY_IN_USE') {}
+/** A file given on the command line cannot be read or is not what it should be. */
+export class InvalidFile extends published('INVALID_FILE') {}
+/** A defect of ours; the message is all that is told to others. */
+export class InternalError extends published('INTERNAL_ERROR') {}
+
+/** Every published error by its code. */
+export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?: ErrorDetails) => SevbusError> =
+  new Map(
+    [
+      FlavorImageConflict,
+      InvalidMachineType,
+      StatelessFirmwareRequired,
+      InvalidProperty,
+      InvalidArguments,
+      InstanceNotFound,
+      InstanceInvalidState,
+      InstanceExists,
+      NoValidHost,
+      MaxRetriesExceeded,
+      ClaimRefused,
+      StaleAttempt,
+      InvalidInventory,
+      ComputeHostNotFound,
+      SpawnFailed,
+      EncryptionSlotsExhausted,
+      EncryptionNotEffective,
+      HostCapabilityMissing,
+      BuildAborted,
+      BuildInterrupted,
+      InvalidDomainXml,
+      GuestNotFound,
+      MessagingTimeout,
+      NoSuchServer,
+      MessageUndeliverable,
+      TransportUnavailable,
+      TopologyMismatch,
+      InvalidMessage,
+      NoSuchMethod,
+      UnsupportedVersion,
+      RemoteError,
+      UnserializableValue,
+      ServiceStopping,
+      InvalidConfiguration,
+      DatabaseUnavailable,
+      DatabaseSchemaMismatch,
+      AlreadyInUse,
+      InvalidFile,
+      InternalError,
+    ].map((type) => [type.code, type]),
+  )
+
+/** Turns whatever was thrown into something with a code; a foreign error becomes INTERNAL_ERROR with it as its cause. */
+export function toSevbusError(error: unknown): SevbusError {
+  if (error instanceof SevbusError) return error
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  return new InternalError(message, {}, { cause: error })
+}

@@ -1,0 +1,46 @@
+import { z } from 'zod'
+
+/** Extra specs and image properties: names of any scope, values as written by their owner. */
+const ExtraSpecs = z.record(z.string().min(1).max(255), z.string().max(255))
+
+/**
+ * What size of guest to build. Field names are Nova's; `memory_mb` counts MiB and `root_gb` GiB, the field's
+ * historical names, kept so that one grep finds them in code, notification and billing query.
+ */
+export const Flavor = z
+  .strictObject({
+    flavorid: z.string().min(1).max(255),
+    name: z.string().min(1).max(255),
+    vcpus: z.int().min(1).max(4096),
+    memory_mb: z
+      .int()
+      .min(1)
+      .max(1 << 26),
+    root_gb: z
+      .int()
+      .min(0)
+      .max(1 << 20),
+    ephemeral_gb: z
+      .int()
+      .min(0)
+      .max(1 << 20)
+      .default(0),
+    swap: z
+      .int()
+      .min(0)
+      .max(1 << 26)
+      .default(0),
+    rxtx_factor: z.number().min(0).max(1e6).default(1),
+    vcpu_weight: z
+      .int()
+      .min(0)
+      .max(1 << 20)
+      .default(0),
+    disabled: z.boolean().default(false),
+    is_public: z.boolean().default(true),
+    description: z.string().max(65_535).nullable().default(null),
+    projects: z.array(z.string().max(255)).max(1000).nullable().default(null),
+    extra_specs: ExtraSpecs.default({}),
+  })
+  .readonly()
+export type Flavor = z.infer<typeof Flavor>

@@ -1,0 +1,72 @@
+import { z } from 'zod'
+import { Inventory } from './inventory.ts'
+
+/** A host's name: also the name of its queue, so no more characters than both allow. */
+export const HostName = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dot, dash and underscore only')
+
+/** One resource provider of the host's tree: the host itself (no parent), or a pool of encryption slots under it. */
+export const ProviderReport = z.strictObject({
+  name: z.string().min(1).max(255),
+  parent_name: z.string().min(1).max(255).nullable(),
+  inventories: z.record(
+    z
+      .string()
+      .regex(/^[A-Z0-9_]+$/)
+      .max(255),
+    Inventory,
+  ),
+  traits: z
+    .array(
+      z
+        .string()
+        .regex(/^[A-Z0-9_]+$/)
+        .max(255),
+    )
+    .max(256),
+})
+export type ProviderReport = z.infer<typeof ProviderReport>
+
+/**
+ * What a compute worker tells about its host. Complete each time, so that one report is enough to know the host; the
+ * scheduler writes only what changed.
+ */
+export const HostReport = z.strictObject({
+  host: HostName,
+  hypervisor_type: z.string().max(64),
+  /** Machine type for images that leave it open, e.g. `q35` or `pc`. */
+  default_machine_type: z.string().max(64),
+  supports_uefi: z.boolean(),
+  /** Models the host cannot offer, and why: shown when a request asks for them. */
+  missing_models: z.record(z.string(), z.string().max(500)),
+  providers: z.array(ProviderReport).min(1).max(32),
+  /** Seconds between reports; the host counts as down after a few of them. */
+  report_interval_seconds: z.number().positive().max(3600),
+})
+export type HostReport = z.infer<typeof HostReport>
+
+/** A host as operators see it. */
+export const HostSummary = z.strictObject({
+  host: HostName,
+  state: z.enum(['up', 'down']),
+  disabled: z.boolean(),
+  disabled_reason: z.string().nullable(),
+  last_seen_up: z.string(),
+  default_machine_type: z.string(),
+  instances: z.int(),
+  providers: z.array(
+    z.strictObject({
+      name: z.string(),
+      /** Model whose slots this pool has; null for the host itself. */
+      model: z.string().nullable(),
+      inventories: z.record(
+        z.string(),
+        z.strictObject({ total: z.int(), reserved: z.int(), capacity: z.int(), used: z.int() }),
+      ),
+    }),
+  ),
+})
+export type HostSummary = z.infer<typeof HostSummary>

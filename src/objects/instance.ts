@@ -1,0 +1,84 @@
+import { z } from 'zod'
+import { Flavor } from './flavor.ts'
+import { HostName } from './host-report.ts'
+import { ImageMeta } from './image-meta.ts'
+import { MemEncryption } from './mem-encryption.ts'
+import { Allocation } from './request-spec.ts'
+import { SchedulingReport } from './scheduling-report.ts'
+
+/** Nova's vm_state: where the instance rests. */
+export const VmState = z.enum(['building', 'active', 'error', 'deleted'])
+export type VmState = z.infer<typeof VmState>
+
+/** Nova's task_state: what is being done to it; null when nothing is. */
+export const TaskState = z.enum(['scheduling', 'spawning', 'deleting'])
+export type TaskState = z.infer<typeof TaskState>
+
+/** Every change of state that may happen; anything else is a defect, and is refused. */
+const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
+  building: ['building', 'active', 'error', 'deleted'],
+  active: ['active', 'error', 'deleted'],
+  error: ['error', 'deleted'],
+  deleted: [],
+}
+
+export function canBecome(from: VmState, to: VmState): boolean {
+  return TRANSITIONS[from].includes(to)
+}
+
+/** ISO 8601 in UTC with `Z`. */
+const Timestamp = z.iso.datetime()
+
+export const IpAddress = z.strictObject({
+  address: z.string().max(64),
+  version: z.union([z.literal(4), z.literal(6)]),
+  mac: z.string().max(64),
+  label: z.string().max(255).default(''),
+})
+export type IpAddress = z.infer<typeof IpAddress>
+
+/** Why an instance is in ERROR, or was refused: kept where a user can read it. */
+export const Fault = z.strictObject({
+  code: z.string().max(64),
+  message: z.string().max(4000),
+  details: z.record(z.string(), z.unknown()).default({}),
+  created_at: Timestamp,
+})
+export type Fault = z.infer<typeof Fault>
+
+export const Instance = z.strictObject({
+  uuid: z.guid(),
+  name: z.string().min(1).max(255),
+  project_id: z.string().max(255).nullable(),
+  user_id: z.string().max(255).nullable(),
+  vm_state: VmState,
+  task_state: TaskState.nullable(),
+  /** Null until a host was found, and again after the instance left it. */
+  host: HostName.nullable(),
+  attempt: z.int().min(1),
+  /** As given by the API tier, frozen with the instance. */
+  flavor: Flavor,
+  image: ImageMeta,
+  /** Decided from flavor and image at the request; null: runs in clear. */
+  mem_encryption: MemEncryption.nullable(),
+  ip_addresses: z.array(IpAddress).max(64),
+  fault: Fault.nullable(),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+  launched_at: Timestamp.nullable(),
+  terminated_at: Timestamp.nullable(),
+})
+export type Instance = z.infer<typeof Instance>
+
+/** One try to build an instance, as `explain` shows it. */
+export const BuildAttempt = z.strictObject({
+  attempt: z.int().min(1),
+  host: HostName.nullable(),
+  outcome: z.enum(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted']),
+  reason: z.string().max(4000).nullable(),
+  allocations: z.array(Allocation),
+  report: SchedulingReport.nullable(),
+  started_at: Timestamp,
+  ended_at: Timestamp.nullable(),
+})
+export type BuildAttempt = z.infer<typeof BuildAttempt>

@@ -1,0 +1,40 @@
+import { z } from 'zod'
+import { Flavor } from './flavor.ts'
+import { HostName } from './host-report.ts'
+import { ImageMeta } from './image-meta.ts'
+import { MemEncryption } from './mem-encryption.ts'
+import { SchedulingReport } from './scheduling-report.ts'
+
+/** The question to the scheduler: where can this instance run? */
+export const RequestSpec = z.strictObject({
+  instance_uuid: z.guid(),
+  /** Number of this try, from 1. A claim belongs to one try; a later one replaces it. */
+  attempt: z.int().min(1),
+  project_id: z.string().max(255).nullable(),
+  user_id: z.string().max(255).nullable(),
+  /** The launch's flavor: with the translated extra specs (`resources:MEM_ENCRYPTION_CONTEXT=1`). */
+  flavor: Flavor,
+  image: ImageMeta,
+  mem_encryption: MemEncryption.nullable(),
+  /** Hosts where this instance has failed already. */
+  ignore_hosts: z.array(HostName).max(1000).default([]),
+  /** When not empty, only these are considered. */
+  force_hosts: z.array(HostName).max(1000).default([]),
+})
+export type RequestSpec = z.infer<typeof RequestSpec>
+
+export const Allocation = z.strictObject({
+  provider: z.string(),
+  resource_class: z.string(),
+  amount: z.int().min(1),
+})
+export type Allocation = z.infer<typeof Allocation>
+
+/** The answer: a host with the resources claimed on it, and why it was this one. */
+export const Selection = z.strictObject({
+  host: HostName,
+  attempt: z.int().min(1),
+  allocations: z.array(Allocation),
+  report: SchedulingReport,
+})
+export type Selection = z.infer<typeof Selection>

@@ -1,0 +1,142 @@
+import type { Logger } from 'pino'
+import type { z } from 'zod'
+import { InvalidArguments, MessageUndeliverable, NoSuchServer, RemoteError } from '../errors.ts'
+import type { Api, CallOptions, ClientOf, Method } from './contract.ts'
+import { Deadline } from './deadline.ts'
+import { describeIssues } from './dispatcher.ts'
+import type { DurableMessage } from './durable-message.ts'
+import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
+import { ReplyWaiters } from './reply-waiters.ts'
+import { encodeRequest, newMessageId } from './request.ts'
+import type { RequestContext } from './request-context.ts'
+import { type Destination, destinationName, type Listener, type OutboundMessage, type Transport } from './transport.ts'
+
+/** oslo.messaging's `rpc_response_timeout`. */
+const DEFAULT_TIMEOUT_MS = 60_000
+
+export interface RpcClientOptions {
+  readonly transport: Transport
+  readonly logger: Logger
+  readonly names?: BusNames
+  readonly timeoutMs?: number
+}
+
+/** Speaks to servers by their contracts. One per process: all calls share one reply queue, opened at the first call. */
+export class RpcClient {
+  readonly #transport: Transport
+  readonly #names: BusNames
+  readonly #timeoutMs: number
+  readonly #waiters: ReplyWaiters
+  readonly #replyQueue = `reply_${newMessageId()}`
+  #replies: Promise<Listener> | undefined
+
+  constructor({ transport, logger, names = DEFAULT_BUS_NAMES, timeoutMs = DEFAULT_TIMEOUT_MS }: RpcClientOptions) {
+    this.#transport = transport
+    this.#names = names
+    this.#timeoutMs = timeoutMs
+    this.#waiters = new ReplyWaiters(logger)
+  }
+
+  /** A typed client: one function per method of the contract. */
+  of<A extends Api>(api: A): ClientOf<A> {
+    const methods = Object.entries(api.methods).map(([name, method]) => {
+      const send = (context: RequestContext, args: unknown, options: CallOptions = {}) =>
+        method.kind === 'call'
+          ? this.#call(api, method, context, args, options)
+          : this.#cast(api, method, context, args, options)
+      return [name, send]
+    })
+    return Object.freeze(Object.fromEntries(methods)) as ClientOf<A>
+  }
+
+  /** A cast that is not sent yet: for an outbox or a journal, which sends it after what it reports is durable. */
+  message<A extends Api, K extends keyof A['methods'] & string>(
+    api: A,
+    name: K,
+    context: RequestContext,
+    args: z.input<A['methods'][K]['input']>,
+    options: { readonly server?: string; readonly orderingKey: string },
+  ): DurableMessage {
+    const method = api.methods[name] as Method
+    return {
+      to: destinationOf(this.#names, api, options),
+      body: encodeRequest({ ...header(api, method), context, args: checked(method, args) }),
+      mandatory: true,
+      orderingKey: options.orderingKey,
+    }
+  }
+
+  async close(): Promise<void> {
+    await (await this.#replies)?.close()
+  }
+
+  async #cast(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions): Promise<void> {
+    const to = destinationOf(this.#names, api, options)
+    const what = `${destinationName(to)}.${method.wire}`
+    const body = encodeRequest({ ...header(api, method), context, args: checked(method, args) })
+    using deadline = new Deadline(what, this.#timeoutOf(method, options), options.signal)
+    await this.#publish(to, { body, mandatory: !options.fanout }, what, deadline.signal)
+  }
+
+  async #call(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions) {
+    const to = destinationOf(this.#names, api, options)
+    const what = `${destinationName(to)}.${method.wire}`
+    const timeoutMs = this.#timeoutOf(method, options)
+    const msgId = newMessageId()
+    const monitorSeconds = method.monitorTimeoutMs && Math.ceil(method.monitorTimeoutMs / 1000)
+    const reply = { msgId, queue: this.#replyQueue, monitorSeconds }
+    const body = encodeRequest({ ...header(api, method), context, args: checked(method, args), reply })
+
+    using deadline = new Deadline(what, timeoutMs, options.signal)
+    await deadline.race(this.#openReplies())
+    const { signal } = deadline
+    const result = this.#waiters.wait({ msgId, what, signal, monitorTimeoutMs: method.monitorTimeoutMs })
+    const published = this.#publish(to, { body, mandatory: true, expirationMs: timeoutMs }, what, signal)
+    // The reply ends the call, even before the confirm; the confirm only lets it fail early.
+    const value = await Promise.race([result, published.then(() => result)])
+    const output = method.output.safeParse(value)
+    if (output.success) return output.data
+    throw new RemoteError(`${what} gave a result that its contract does not have: ${describeIssues(output.error)}`)
+  }
+
+  #timeoutOf(method: Method, options: CallOptions): number {
+    return options.timeoutMs ?? method.timeoutMs ?? this.#timeoutMs
+  }
+
+  async #publish(to: Destination, message: OutboundMessage, what: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#transport.publish(to, message, signal)
+    } catch (error) {
+      if (!(error instanceof MessageUndeliverable)) throw error
+      const fix = 'start a worker that serves it, or check the prefix of the topics'
+      throw new NoSuchServer(`nobody serves ${what}; ${fix}`, { what, fix }, { cause: error })
+    }
+  }
+
+  #openReplies(): Promise<Listener> {
+    const source = { kind: 'reply', queue: this.#replyQueue } as const
+    this.#replies ??= this.#transport
+      .listen(source, (delivery) => this.#waiters.receive(delivery), { prefetch: 0 })
+      .catch((error: unknown) => {
+        this.#replies = undefined
+        throw error
+      })
+    return this.#replies
+  }
+}
+
+function header(api: Api, method: Method) {
+  return { method: method.wire, namespace: api.namespace, version: method.since }
+}
+
+/** Wrong arguments fail here, before they travel; the server checks again, for clients that are not ours. */
+function checked(method: Method, args: unknown): unknown {
+  const parsed = method.input.safeParse(args)
+  if (parsed.success) return parsed.data
+  throw new InvalidArguments(`${method.wire}: ${describeIssues(parsed.error)}`, {
+    method: method.wire,
+    problems: parsed.error.issues
+      .slice(0, 20)
+      .map((issue) => ({ field: issue.path.join('.'), problem: issue.message })),
+  })
+}

@@ -1,0 +1,76 @@
+import type { z } from 'zod'
+import { InternalError, InvalidArguments, NoSuchMethod, UnsupportedVersion } from '../errors.ts'
+import type { Api, Endpoint, Method, RequestInfo } from './contract.ts'
+import type { Request } from './request.ts'
+import { isCompatible } from './version.ts'
+
+type Handler = (args: unknown, info: RequestInfo) => Promise<unknown>
+
+/** A contract with the object that fulfils it. */
+export interface Binding {
+  readonly api: Api
+  readonly handlers: ReadonlyMap<string, { readonly method: Method; readonly handler: Handler }>
+}
+
+export function bind<A extends Api>(api: A, endpoint: Endpoint<A>): Binding {
+  const methods = Object.entries(api.methods).map(([name, method]) => {
+    const handler = (endpoint as Record<string, Handler>)[name] as Handler
+    return [method.wire, { method, handler: handler.bind(endpoint) }] as const
+  })
+  return { api, handlers: new Map(methods) }
+}
+
+export interface Dispatch {
+  readonly method: Method
+  /** Validates the arguments, runs the endpoint, validates the result. */
+  readonly run: (info: Omit<RequestInfo, 'context'>) => Promise<unknown>
+}
+
+/**
+ * Finds what serves a request: the first binding of its namespace and a compatible version that has the method.
+ *
+ * @throws UnsupportedVersion, NoSuchMethod: with oslo.messaging's texts
+ */
+export function dispatch(bindings: readonly Binding[], request: Request): Dispatch {
+  const serving = bindings.filter(
+    ({ api }) => api.namespace === request.namespace && isCompatible(api.version, request.version),
+  )
+  if (serving.length === 0) {
+    throw new UnsupportedVersion(
+      `Endpoint does not support RPC version ${request.version}. Attempted method: ${request.method}`,
+    )
+  }
+  for (const { handlers } of serving) {
+    const found = handlers.get(request.method)
+    if (found === undefined) continue
+    const { method, handler } = found
+    return { method, run: (info) => runChecked(method, handler, request, info) }
+  }
+  throw new NoSuchMethod(`Endpoint does not support RPC method ${request.method}`)
+}
+
+async function runChecked(method: Method, handler: Handler, request: Request, info: Omit<RequestInfo, 'context'>) {
+  const args = method.input.safeParse(request.args)
+  if (!args.success) {
+    throw new InvalidArguments(`${method.wire}: ${describeIssues(args.error)}`, {
+      method: method.wire,
+      problems: args.error.issues
+        .slice(0, 20)
+        .map((issue) => ({ field: issue.path.join('.'), problem: issue.message })),
+      fix: 'correct the named fields; the contract says what they take',
+    })
+  }
+  const result = await handler(args.data, { ...info, context: request.context })
+  const output = method.output.safeParse(result)
+  if (output.success) return output.data
+  throw new InternalError(
+    `${method.wire} gave a result that its contract does not have: ${describeIssues(output.error)}`,
+  )
+}
+
+/** `field: problem; field: problem`, at most five. */
+export function describeIssues(error: z.ZodError): string {
+  const issues = error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`)
+  const more = error.issues.length - issues.length
+  return issues.join('; ') + (more > 0 ? `; and ${more} more` : '')
+}

@@ -1,0 +1,28 @@
+import type { Destination } from './transport.ts'
+
+/**
+ * A message that is stored before it is sent: it leaves only when the broker has confirmed, and keeps its ids however
+ * often it is sent, so that receivers can tell a duplicate.
+ */
+export interface DurableMessage {
+  readonly to: Destination
+  readonly body: string
+  readonly mandatory: boolean
+  /** Messages of one key leave in the order they were stored: the uuid of the instance they are about. */
+  readonly orderingKey: string
+}
+
+/** What was stored and waits, with the id it is settled by. */
+export interface StoredMessage extends DurableMessage {
+  readonly id: string
+}
+
+/** Where durable messages wait: a table, or a journal on disk. */
+export interface MessageStore {
+  /** Takes up to `limit` messages for this sender for a while; none that has an older one of its key before it. */
+  take(limit: number): Promise<readonly StoredMessage[]>
+  /** The broker has confirmed them: forget them. */
+  sent(ids: readonly string[]): Promise<void>
+  /** Not sent now: try again no sooner than in `delayMs`. */
+  postpone(id: string, delayMs: number, reason: string): Promise<void>
+}

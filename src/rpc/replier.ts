@@ -1,0 +1,71 @@
+import type { Logger } from 'pino'
+import { MessageUndeliverable, toSevbusError } from '../errors.ts'
+import { encodeEnvelope, type JsonObject } from './envelope.ts'
+import { encodeFailure } from './failure.ts'
+import { newMessageId } from './request.ts'
+import type { Transport } from './transport.ts'
+
+export interface ReplyAddress {
+  readonly msgId: string
+  readonly queue: string
+  /** The client's call monitor: it wants a sign of life twice in this time. */
+  readonly monitorSeconds: number | undefined
+}
+
+/** A client that lost its queue declares it again under the same name; so long is the reply offered. */
+const MISSING_QUEUE_RETRIES = 40
+const MISSING_QUEUE_PAUSE_MS = 250
+
+/** Sends replies and signs of life; a client that is gone costs a few retries and nothing else. */
+export class Replier {
+  readonly #transport: Transport
+  readonly #logger: Logger
+
+  constructor(transport: Transport, logger: Logger) {
+    this.#transport = transport
+    this.#logger = logger
+  }
+
+  async result(address: ReplyAddress, result: unknown): Promise<void> {
+    let reply: JsonObject = { result: result ?? null, failure: null, ending: true }
+    try {
+      encodeEnvelope(reply)
+    } catch (error) {
+      // What JSON cannot carry is an error that the caller hears of, and not a timeout.
+      reply = { result: null, failure: encodeFailure(error), ending: true }
+    }
+    await this.#send(address, reply)
+  }
+
+  async failure(address: ReplyAddress, failure: string): Promise<void> {
+    await this.#send(address, { result: null, failure, ending: true })
+  }
+
+  /** Call `stop` before the final reply: Python clients fail on a sign of life after it. */
+  heartbeats(address: ReplyAddress): { stop(): void } {
+    if (address.monitorSeconds === undefined) return { stop() {} }
+    const beat = () => {
+      const alive = { result: null, failure: null, ending: false, _msg_id: address.msgId, _unique_id: newMessageId() }
+      const message = { body: encodeEnvelope(alive), mandatory: true }
+      this.#transport.publish({ kind: 'queue', queue: address.queue }, message).catch(() => clearInterval(timer))
+    }
+    const timer = setInterval(beat, (address.monitorSeconds * 1000) / 2)
+    return { stop: () => clearInterval(timer) }
+  }
+
+  async #send({ msgId, queue }: ReplyAddress, reply: JsonObject): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      const body = encodeEnvelope({ ...reply, _msg_id: msgId, _unique_id: newMessageId() })
+      try {
+        return await this.#transport.publish({ kind: 'queue', queue }, { body, mandatory: true })
+      } catch (thrown) {
+        const error = toSevbusError(thrown)
+        const missing = error instanceof MessageUndeliverable || error.retryable
+        if (!missing || tries > MISSING_QUEUE_RETRIES || this.#transport.state === 'closed') {
+          return this.#logger.warn({ queue, code: error.code }, `reply dropped: ${error.message}`)
+        }
+        await new Promise((resolve) => setTimeout(resolve, MISSING_QUEUE_PAUSE_MS).unref())
+      }
+    }
+  }
+}

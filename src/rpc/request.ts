@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto'
+import { InvalidMessage } from '../errors.ts'
+import { encodeEnvelope, type JsonObject } from './envelope.ts'
+import { newRequestContext, RequestContext } from './request-context.ts'
+
+/** 32 hex digits, as Python's `uuid4().hex`. */
+export function newMessageId(): string {
+  return randomUUID().replaceAll('-', '')
+}
+
+export interface Request {
+  readonly method: string
+  readonly args: JsonObject
+  readonly namespace: string | undefined
+  readonly version: string
+  readonly context: RequestContext
+  readonly uniqueId: string | undefined
+  /** Calls only. Its presence is what makes a server reply. */
+  readonly reply:
+    | { readonly msgId: string; readonly queue: string; readonly monitorSeconds: number | undefined }
+    | undefined
+}
+
+export interface RequestDraft {
+  readonly method: string
+  readonly args: unknown
+  readonly namespace: string | undefined
+  readonly version: string
+  readonly context: RequestContext
+  readonly reply?: { readonly msgId: string; readonly queue: string; readonly monitorSeconds: number | undefined }
+}
+
+/** Writes a request as oslo.messaging does; keys and their order as observed on its wire. */
+export function encodeRequest(draft: RequestDraft): string {
+  const context = Object.entries(draft.context).map(([key, value]) => [`_context_${key}`, value])
+  return encodeEnvelope({
+    method: draft.method,
+    args: draft.args,
+    ...(draft.namespace !== undefined && { namespace: draft.namespace }),
+    version: draft.version,
+    ...(draft.reply && {
+      _msg_id: draft.reply.msgId,
+      _reply_q: draft.reply.queue,
+      _timeout: draft.reply.monitorSeconds ?? null,
+    }),
+    _unique_id: newMessageId(),
+    ...Object.fromEntries(context),
+  })
+}
+
+/** @throws InvalidMessage when it is no request at all; an unknown method is for the dispatcher to say */
+export function decodeRequest(message: JsonObject): Request {
+  const { method, args = {}, namespace, version = '1.0', _unique_id: uniqueId } = message
+  if (typeof method !== 'string') throw new InvalidMessage('method is missing or not a string')
+  if (typeof args !== 'object' || args === null || Array.isArray(args))
+    throw new InvalidMessage('args is not an object')
+  if (typeof version !== 'string') throw new InvalidMessage('version is not a string')
+  if (namespace !== undefined && namespace !== null && typeof namespace !== 'string') {
+    throw new InvalidMessage('namespace is not a string')
+  }
+  return {
+    method,
+    args: args as JsonObject,
+    namespace: namespace ?? undefined,
+    version,
+    context: decodeContext(message),
+    uniqueId: typeof uniqueId === 'string' ? uniqueId : undefined,
+    reply: decodeReplyAddress(message),
+  }
+}
+
+function decodeReplyAddress(message: JsonObject): Request['reply'] {
+  const { _msg_id: msgId, _reply_q: queue, _timeout: monitor } = message
+  if (msgId === undefined || msgId === null) return undefined
+  if (typeof msgId !== 'string' || typeof queue !== 'string')
+    throw new InvalidMessage('_msg_id or _reply_q is not a string')
+  return { msgId, queue, monitorSeconds: typeof monitor === 'number' && monitor >= 2 ? monitor : undefined }
+}
+
+/** A peer's context may lack what ours always has: then the request gets an id here, where it enters. */
+function decodeContext(message: JsonObject): RequestContext {
+  const flat = Object.entries(message)
+    .filter(([key]) => key.startsWith('_context_'))
+    .map(([key, value]) => [key.slice('_context_'.length), value])
+  const context = RequestContext.safeParse({ ...newRequestContext(), ...Object.fromEntries(flat) })
+  if (context.success) return context.data
+  throw new InvalidMessage(
+    `the request context is wrong: ${context.error.issues.map((i) => i.path.join('.')).join(', ')}`,
+  )
+}

@@ -1,0 +1,117 @@
+/**
+ * The port to a message broker, in AMQP's words and oslo.messaging's topology. Two drivers implement it and pass one
+ * contract suite: `drivers/memory.ts` (inside one process) and `drivers/rabbit.ts` (the only importer of amqplib).
+ */
+
+/** Where a message goes. Queue names follow oslo.messaging: `topic`, `topic.server`, `topic.priority`. */
+export type Destination =
+  /** Any one server of the topic. */
+  | { readonly kind: 'topic'; readonly exchange: string; readonly topic: string }
+  /** One server by name. */
+  | { readonly kind: 'server'; readonly exchange: string; readonly topic: string; readonly server: string }
+  /** Every server of the topic that runs now. */
+  | { readonly kind: 'fanout'; readonly topic: string }
+  /** A queue by its name: replies, dead letters. */
+  | { readonly kind: 'queue'; readonly queue: string }
+  /** Consumers of notifications; the queue is declared first, so nothing is lost before a consumer exists. */
+  | { readonly kind: 'notification'; readonly exchange: string; readonly topic: string; readonly priority: string }
+
+/** What a listener consumes. The driver declares it, and declares it again after every reconnect. */
+export type Source =
+  /** An RPC server: its topic, its own name, and the topic's fanout. */
+  | { readonly kind: 'server'; readonly exchange: string; readonly topic: string; readonly server: string }
+  /** A client's own reply queue. */
+  | { readonly kind: 'reply'; readonly queue: string }
+  /** The notification queues that compete with other consumers: `topic.priority` for each pair. */
+  | {
+      readonly kind: 'notifications'
+      readonly exchange: string
+      readonly topics: readonly string[]
+      readonly priorities: readonly string[]
+      /** Named pool: its members share one copy of everything (oslo.messaging's listener pools). */
+      readonly pool?: string
+    }
+  /** A private copy of the notifications that is gone with the listener: for looking on. */
+  | {
+      readonly kind: 'notification-tap'
+      readonly exchange: string
+      readonly topics: readonly string[]
+      readonly priorities: readonly string[]
+    }
+
+export interface OutboundMessage {
+  /** Already serialised JSON. */
+  readonly body: string
+  /** Reject with MessageUndeliverable when no queue takes it. */
+  readonly mandatory: boolean
+  /** The broker drops the message when it waited longer, in milliseconds. */
+  readonly expirationMs?: number
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** One message handed to a listener. Settle it exactly once; a listener that is closed gives back what is unsettled. */
+export interface Delivery {
+  readonly body: Buffer
+  readonly contentType: string | undefined
+  readonly headers: Readonly<Record<string, unknown>>
+  /** It came by fanout: nobody else can take it over. */
+  readonly fanout: boolean
+  /** 1 for the first delivery; counted by the broker where it can (quorum queues), else 2 for any redelivery. */
+  readonly deliveryCount: number
+  ack(): void
+  /** Back to the queue, for whoever comes first. */
+  requeue(): void
+}
+
+/** Must not throw; it settles the delivery, now or later. */
+export type DeliveryHandler = (delivery: Delivery) => void
+
+export interface ListenOptions {
+  /** Unsettled deliveries at a time (AMQP prefetch). */
+  readonly prefetch: number
+}
+
+export interface Listener {
+  /** No more deliveries; those handed out can still be settled. */
+  stop(): Promise<void>
+  /** Stops, and gives back what is unsettled. Idempotent. */
+  close(): Promise<void>
+}
+
+export type TransportState = 'connecting' | 'connected' | 'closed'
+
+export interface Transport {
+  /** For messages to people: `in-process`, `RabbitMQ 3.10.8 at amqp://host:5672/`. Never has a password. */
+  readonly description: string
+  readonly state: TransportState
+  /** Waits until connected; retries by itself. @throws TopologyMismatch or the signal's reason */
+  connect(signal: AbortSignal): Promise<void>
+  /**
+   * Resolves when the broker has taken responsibility (publisher confirm).
+   * @throws MessageUndeliverable (mandatory, and no queue), TransportUnavailable (not confirmed: it may have arrived),
+   *   or the signal's reason
+   */
+  publish(to: Destination, message: OutboundMessage, signal?: AbortSignal): Promise<void>
+  /** Declares, consumes, and resolves once messages can arrive. */
+  listen(source: Source, handler: DeliveryHandler, options: ListenOptions): Promise<Listener>
+  /** Closes listeners and the connection. Idempotent. */
+  close(): Promise<void>
+}
+
+/** One word for logs and tables: the routing key, or what comes nearest. */
+export function destinationName(to: Destination): string {
+  switch (to.kind) {
+    case 'topic':
+      return to.topic
+    case 'server':
+      return `${to.topic}.${to.server}`
+    case 'fanout':
+      return `${to.topic}_fanout`
+    case 'queue':
+      return to.queue
+    case 'notification':
+      return `${to.topic}.${to.priority}`
+    default:
+      return to satisfies never
+  }
+}

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import { HostName, HostReport, HostSummary } from '../objects/host-report.ts'
+import { RequestSpec, Selection } from '../objects/request-spec.ts'
+import { call, cast, defineApi } from '../rpc/contract.ts'
+
+/**
+ * The scheduler's door.
+ *
+ * Version history:
+ * - 1.0 select_destinations, release_allocations, report_host, list_hosts
+ */
+export const SchedulerApi = defineApi({
+  service: 'scheduler',
+  version: '1.0',
+  methods: {
+    selectDestinations: call({
+      wire: 'select_destinations',
+      since: '1.0',
+      summary:
+        'Finds a host for one try of an instance and claims its resources there. The same try asked again gets the same answer; a later try replaces the claim in one step. Errors: NO_VALID_HOST, STALE_ATTEMPT.',
+      input: z.strictObject({ request_spec: RequestSpec }),
+      output: z.strictObject({ selection: Selection }),
+      timeoutMs: 60_000,
+      monitorTimeoutMs: 4000,
+    }),
+    releaseAllocations: cast({
+      wire: 'release_allocations',
+      since: '1.0',
+      summary: 'Gives back what an instance claimed, and voids tries up to the given one. Releasing twice is nothing.',
+      input: z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1) }),
+      output: z.null(),
+    }),
+    reportHost: cast({
+      wire: 'report_host',
+      since: '1.0',
+      summary: 'A compute worker tells that it lives and what its host offers.',
+      input: z.strictObject({ report: HostReport }),
+      output: z.null(),
+    }),
+    listHosts: call({
+      wire: 'list_hosts',
+      since: '1.0',
+      summary: 'Every host that has reported, with the use of its resources and encryption slots.',
+      input: z.strictObject({ hosts: z.array(HostName).max(1000).optional() }),
+      output: z.strictObject({ hosts: z.array(HostSummary) }),
+      timeoutMs: 10_000,
+    }),
+  },
+})
