@@ -1,0 +1,240 @@
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { parse as parseToml } from 'smol-toml'
+import { z } from 'zod'
+import { configurationProblems } from './config-problems.ts'
+import { InvalidConfiguration } from './errors.ts'
+import { Flavor } from './objects/flavor.ts'
+import { HostName } from './objects/host-report.ts'
+import { ImageMeta } from './objects/image-meta.ts'
+
+const Seconds = z.number().positive().max(86_400)
+const Count = z.int().min(0).max(1_000_000)
+
+/** Where flavors and images of the catalogue come from when the command line names them. */
+const Catalogue = <T extends z.ZodType>(entry: T) => z.record(z.string().min(1), entry).default({})
+
+/**
+ * The whole configuration: one TOML file, each key also an environment variable `SEVBUS_<SECTION>_<KEY>` that wins over
+ * the file; secrets also as `…_FILE`, whose content is the value. `docs/configuration.md` lists all of it, held by a
+ * test.
+ */
+export const Config = z.strictObject({
+  transport: z
+    .strictObject({
+      /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://` with several hosts. */
+      url: z.string().min(1).default('amqp://guest:guest@127.0.0.1:5672/'),
+      /** What is declared on the broker: must be the same for all that share it. */
+      topology: z.enum(['quorum', 'classic-durable', 'oslo-default']).default('quorum'),
+      exchange: z.string().min(1).max(120).default('sevbus'),
+      topic_prefix: z.string().min(1).max(60).default('sevbus-'),
+      heartbeat_seconds: Seconds.default(60),
+      /** oslo.messaging's rpc_response_timeout. */
+      rpc_timeout_seconds: Seconds.default(60),
+      /** Requests that a worker handles at a time. */
+      concurrency: z.int().min(1).max(1024).default(32),
+    })
+    .prefault({}),
+  database: z
+    .strictObject({
+      /** `postgresql://user:password@host:5432/database`; without it the workers refuse to start. */
+      url: z.string().min(1).optional(),
+      pool_size: z.int().min(1).max(200).default(8),
+    })
+    .prefault({}),
+  notifications: z
+    .strictObject({
+      /** Where Nova's consumers look. */
+      exchange: z.string().min(1).max(120).default('nova'),
+      topic: z.string().min(1).max(120).default('versioned_notifications'),
+    })
+    .prefault({}),
+  worker: z
+    .strictObject({
+      /** Seconds that running work may take to end after SIGTERM. */
+      shutdown_grace_seconds: Seconds.default(60),
+      log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    })
+    .prefault({}),
+  conductor: z
+    .strictObject({
+      /** Tries to build an instance, each on another host: Nova's [scheduler]max_attempts. */
+      max_attempts: z.int().min(1).max(100).default(3),
+      /** A build that its host has not reported after so long is tried elsewhere: Nova's instance_build_timeout. */
+      build_timeout_seconds: Seconds.default(600),
+    })
+    .prefault({}),
+  scheduler: z
+    .strictObject({
+      /** A host is down after so many report intervals without a report: Nova's 60 s of 10 s each. */
+      down_after_intervals: z.int().min(2).max(1000).default(6),
+      ram_weight_multiplier: z.number().default(1),
+      cpu_weight_multiplier: z.number().default(1),
+      mem_encryption_context_weight_multiplier: z.number().default(1),
+      /** Modules with filters and weighers of your own; see examples/03-filter.ts. */
+      extra_filters: z.array(z.string().min(1)).default([]),
+      extra_weighers: z.array(z.string().min(1)).default([]),
+    })
+    .prefault({}),
+  compute: z
+    .strictObject({
+      /** This host's name: the name of its queue and of its resource provider. */
+      host: HostName.optional(),
+      driver: z.enum(['fake']).default('fake'),
+      /** Journal and, for the simulated host, its guests. One worker per folder. */
+      state_folder: z.string().min(1).optional(),
+      max_concurrent_builds: z.int().min(1).max(1000).default(10),
+      report_interval_seconds: Seconds.default(10),
+      reserved_host_memory_mb: Count.default(512),
+      cpu_allocation_ratio: z.number().positive().max(64).default(4),
+      ram_allocation_ratio: z.number().positive().max(64).default(1),
+      disk_allocation_ratio: z.number().positive().max(64).default(1),
+    })
+    .prefault({}),
+  /** The simulated host (`compute.driver = "fake"`). */
+  fake: z
+    .strictObject({
+      vcpus: z.int().min(1).max(100_000).default(64),
+      memory_mb: z
+        .int()
+        .min(1024)
+        .max(1 << 30)
+        .default(262_144),
+      disk_gb: z
+        .int()
+        .min(1)
+        .max(1 << 20)
+        .default(2000),
+      sev_slots: Count.default(0),
+      sev_es_slots: Count.default(0),
+      sev_snp_slots: Count.default(0),
+      default_machine_type: z.string().min(1).max(64).default('q35'),
+      /** How long a guest takes to start, in milliseconds. */
+      spawn_delay_ms: Count.default(0),
+    })
+    .prefault({}),
+  /** Named in `sevbus boot --flavor NAME`. */
+  flavors: Catalogue(Flavor),
+  /** Named in `sevbus boot --image NAME`. */
+  images: Catalogue(ImageMeta),
+})
+
+type ParsedConfig = z.infer<typeof Config>
+
+/** What the workers get: every value filled in. */
+export type Config = Omit<ParsedConfig, 'compute'> & {
+  readonly compute: ParsedConfig['compute'] & { readonly host: string; readonly state_folder: string }
+}
+
+/** Keys whose value must not be seen: they may also come from a file. */
+export const SECRET_KEYS: readonly string[] = ['transport.url', 'database.url']
+
+/** Variables of the test suite and of this module; any other SEVBUS_… is a mistake worth telling. */
+const OTHER_VARIABLES = new Set(['SEVBUS_CONFIG'])
+
+/**
+ * Reads the configuration once: the file, then the environment over it. The only reader of the environment.
+ *
+ * @param env SEVBUS_CONFIG names the file when `file` is undefined; without either there is none
+ * @throws InvalidConfiguration naming every wrong key at once, where it stands, and the fix
+ */
+export function loadConfig(env: NodeJS.ProcessEnv, file: string | undefined = env.SEVBUS_CONFIG): Config {
+  const values = file === undefined ? {} : readToml(file)
+  const problems: string[] = []
+  overlayEnvironment(values, env, problems)
+  const parsed = Config.safeParse(values)
+  if (!parsed.success) problems.push(...configurationProblems(Config, parsed.error, values))
+  if (parsed.success && problems.length === 0) return withDefaults(parsed.data)
+  const where = file === undefined ? 'the environment' : `${file} and the environment`
+  throw new InvalidConfiguration(
+    `${where}: ${problems.length} problem(s)\n${problems.map((p) => `  ${p}`).join('\n')}`,
+    {
+      problems,
+      fix: 'correct every line above; docs/configuration.md lists all keys',
+    },
+  )
+}
+
+function withDefaults(config: ParsedConfig): Config {
+  const host = config.compute.host ?? hostname()
+  const folder = config.compute.state_folder ?? join('.sevbus', 'compute', host)
+  return { ...config, compute: { ...config.compute, host, state_folder: folder } }
+}
+
+type Values = Record<string, Record<string, unknown>>
+
+function readToml(file: string): Values {
+  try {
+    return parseToml(readFileSync(file, 'utf8')) as Values
+  } catch (error) {
+    throw new InvalidConfiguration(`${file} cannot be read: ${(error as Error).message}`, {
+      file,
+      fix: 'give an existing TOML file with --config or SEVBUS_CONFIG',
+    })
+  }
+}
+
+function overlayEnvironment(values: Values, env: NodeJS.ProcessEnv, problems: string[]): void {
+  const known = new Map(environmentKeys().map((key) => [key.variable, key]))
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith('SEVBUS_') || variable.startsWith('SEVBUS_TEST_') || OTHER_VARIABLES.has(variable))
+      continue
+    const key = known.get(variable) ?? known.get(variable.replace(/_FILE$/, ''))
+    const fromFile = variable.endsWith('_FILE') && !known.has(variable)
+    if (text === undefined) continue
+    if (key === undefined || (fromFile && !key.secret)) {
+      problems.push(`${variable}: there is no such setting; unset it, or see docs/configuration.md`)
+      continue
+    }
+    try {
+      const value = fromFile ? readFileSync(text, 'utf8').trim() : text
+      values[key.section] = { ...values[key.section], [key.name]: key.convert(value) }
+    } catch (error) {
+      problems.push(`${variable}: ${(error as Error).message}`)
+    }
+  }
+}
+
+interface EnvironmentKey {
+  readonly variable: string
+  readonly section: string
+  readonly name: string
+  readonly secret: boolean
+  readonly convert: (text: string) => unknown
+}
+
+/** Every scalar key as a variable; tables (flavors, images) are for the file. */
+export function environmentKeys(): readonly EnvironmentKey[] {
+  return Object.entries(Config.shape).flatMap(([section, schema]) => {
+    const inner = 'unwrap' in schema ? schema.unwrap() : schema
+    if (!(inner instanceof z.ZodObject)) return []
+    return Object.entries(inner.shape as Record<string, z.ZodType>).map(([name, value]) => ({
+      variable: `SEVBUS_${section}_${name}`.toUpperCase(),
+      section,
+      name,
+      secret: SECRET_KEYS.includes(`${section}.${name}`),
+      convert: converterFor(value),
+    }))
+  })
+}
+
+/** The environment has only text: numbers and lists are recognised by what the key takes. */
+function converterFor(schema: z.ZodType): (text: string) => unknown {
+  const kind = innermost(schema)
+  if (kind instanceof z.ZodNumber)
+    return (text) => (text.trim() !== '' && !Number.isNaN(Number(text)) ? Number(text) : text)
+  if (kind instanceof z.ZodArray)
+    return (text) =>
+      text
+        .split(',')
+        .map((item) => item.trim())
+        .filter((item) => item !== '')
+  return (text) => text
+}
+
+function innermost(schema: z.ZodType): z.ZodType {
+  return 'unwrap' in schema && typeof schema.unwrap === 'function'
+    ? innermost((schema.unwrap as () => z.ZodType)())
+    : schema
+}

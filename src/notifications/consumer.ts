@@ -1,0 +1,122 @@
+import type { Logger } from 'pino'
+import { SevbusError, toSevbusError } from '../errors.ts'
+import { parkDeadLetter } from '../rpc/dead-letters.ts'
+import { DEFAULT_BUS_NAMES } from '../rpc/names.ts'
+import { RecentIds } from '../rpc/recent-ids.ts'
+import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
+import {
+  DEFAULT_NOTIFICATION_NAMES,
+  decodeNotification,
+  type Notification,
+  type NotificationNames,
+} from './notification.ts'
+
+export interface NotificationConsumerOptions {
+  readonly transport: Transport
+  readonly logger: Logger
+  /**
+   * Called for one notification at a time, in the order of the queue. It is acknowledged when this resolves and given
+   * again when it rejects, so store what you make of it before you return. After a crash the last ones come again with
+   * the same message_id.
+   */
+  readonly onNotification: (notification: Notification) => Promise<void>
+  readonly names?: NotificationNames
+  readonly priorities?: readonly string[]
+  /** Members of one pool share one copy of everything; without it, all consumers of the topic share the default queues. */
+  readonly pool?: string
+  /** Look on with a private copy that is gone with the consumer. Takes nothing from others. */
+  readonly tap?: boolean
+  /** After so many failed tries a notification is parked as a dead letter. */
+  readonly maxTries?: number
+  /** Pause before the next try, in milliseconds, times the number of tries. */
+  readonly retryDelayMs?: number
+}
+
+/** Reads versioned notifications: ours, and Nova's. */
+export class NotificationConsumer {
+  readonly #options: Required<Omit<NotificationConsumerOptions, 'pool'>> & { readonly pool: string | undefined }
+  readonly #handled = new RecentIds()
+  #queue: Promise<void> = Promise.resolve()
+  #listener: Listener | undefined
+  #closing = false
+
+  constructor(options: NotificationConsumerOptions) {
+    this.#options = {
+      names: DEFAULT_NOTIFICATION_NAMES,
+      priorities: ['info', 'error'],
+      pool: undefined,
+      tap: false,
+      maxTries: 5,
+      retryDelayMs: 500,
+      ...options,
+    }
+  }
+
+  /** Resolves once notifications can arrive. */
+  async start(): Promise<void> {
+    this.#listener = await this.#options.transport.listen(this.#source(), (delivery) => this.#accept(delivery), {
+      prefetch: 64,
+    })
+  }
+
+  /** Finishes the one being handled; the others go back. Idempotent. */
+  async close(): Promise<void> {
+    this.#closing = true
+    await this.#listener?.stop()
+    await this.#queue
+    await this.#listener?.close()
+  }
+
+  #source(): Source {
+    const { names, priorities, pool, tap } = this.#options
+    const places = { exchange: names.exchange, topics: [names.topic], priorities }
+    if (tap) return { kind: 'notification-tap', ...places }
+    return { kind: 'notifications', ...places, ...(pool !== undefined && { pool }) }
+  }
+
+  #accept(delivery: Delivery): void {
+    this.#queue = this.#queue
+      .then(() => this.#handle(delivery))
+      .catch((error: unknown) => {
+        this.#options.logger.error({ err: error }, 'a notification could not be settled; it goes back to its queue')
+        delivery.requeue()
+      })
+  }
+
+  async #handle(delivery: Delivery): Promise<void> {
+    if (this.#closing) return delivery.requeue()
+    let notification: Notification
+    try {
+      notification = decodeNotification(delivery.body, delivery.contentType)
+    } catch (error) {
+      return this.#park(delivery, toSevbusError(error))
+    }
+    if (this.#handled.has(notification.message_id)) return delivery.ack()
+    await this.#offer(delivery, notification)
+  }
+
+  async #offer(delivery: Delivery, notification: Notification): Promise<void> {
+    const { logger, maxTries, retryDelayMs, onNotification } = this.#options
+    for (let tries = delivery.deliveryCount; ; tries++) {
+      try {
+        await onNotification(notification)
+        this.#handled.add(notification.message_id)
+        return delivery.ack()
+      } catch (thrown) {
+        const error = toSevbusError(thrown)
+        const facts = { event_type: notification.event_type, message_id: notification.message_id, tries }
+        logger.warn({ ...facts, err: error instanceof SevbusError ? error.message : error }, 'notification not handled')
+        if (this.#closing) return delivery.requeue()
+        if (tries >= maxTries) return this.#park(delivery, error)
+        await new Promise((resolve) => setTimeout(resolve, retryDelayMs * tries))
+      }
+    }
+  }
+
+  async #park(delivery: Delivery, error: SevbusError): Promise<void> {
+    const { transport, names, logger } = this.#options
+    await parkDeadLetter({ transport, names: DEFAULT_BUS_NAMES }, names.topic, delivery, error)
+    logger.error({ code: error.code, reason: error.message }, 'notification parked as a dead letter')
+    delivery.ack()
+  }
+}

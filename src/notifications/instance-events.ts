@@ -1,0 +1,78 @@
+import type { SevbusError } from '../errors.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { RequestSpec } from '../objects/request-spec.ts'
+import { launchFlavor } from '../objects/resource-request.ts'
+import type { DurableMessage } from '../rpc/durable-message.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { type NotificationNames, notificationMessage, type SevbusExtension } from './notification.ts'
+import { exceptionPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
+import { ComputeTaskPayload, InstanceActionPayload, InstanceCreatePayload } from './payloads.ts'
+
+export type InstanceEvent =
+  | 'instance.create.start'
+  | 'instance.create.end'
+  | 'instance.create.error'
+  | 'instance.delete.start'
+  | 'instance.delete.end'
+
+/** Makes the notifications of one service; what is made is stored by the caller, with the fact it reports. */
+export class InstanceEvents {
+  readonly #names: NotificationNames
+  readonly #publisher: string
+  readonly #now: () => Date
+
+  /** @param publisher `nova-compute:<host>`: Nova's form, which consumers route by */
+  constructor(names: NotificationNames, publisher: string, now: () => Date = () => new Date()) {
+    this.#names = names
+    this.#publisher = publisher
+    this.#now = now
+  }
+
+  message(event: InstanceEvent, context: RequestContext, instance: Instance, error?: SevbusError): DurableMessage {
+    const fault = error
+      ? exceptionPayload(error, { module: 'sevbus.compute', function: 'build_and_run_instance' })
+      : null
+    const fields = instanceFields(context, instance, fault)
+    const payload = event.startsWith('instance.create')
+      ? InstanceCreatePayload.wrap({
+          ...fields,
+          keypairs: [],
+          tags: [],
+          trusted_image_certificates: null,
+          instance_name: instance.name,
+        })
+      : InstanceActionPayload.wrap(fields)
+    return this.#message(event, context, instance, { ...payload, sevbus: extension(instance) }, error !== undefined)
+  }
+
+  /** `compute_task.build_instances.error`: no host took the instance, so there is none to tell it. */
+  buildFailed(context: RequestContext, instance: Instance, spec: RequestSpec, error: SevbusError): DurableMessage {
+    const payload = ComputeTaskPayload.wrap({
+      instance_uuid: instance.uuid,
+      request_spec: requestSpecPayload(spec),
+      state: instance.vm_state,
+      reason: exceptionPayload(error, { module: 'sevbus.conductor', function: 'build_instances' }),
+    })
+    const body = { ...payload, sevbus: extension(instance) }
+    return this.#message('compute_task.build_instances.error', context, instance, body, true)
+  }
+
+  #message(event: string, context: RequestContext, instance: Instance, payload: object, failed: boolean) {
+    return notificationMessage(this.#names, {
+      event_type: event,
+      priority: failed ? 'ERROR' : 'INFO',
+      publisher_id: this.#publisher,
+      context,
+      payload,
+      orderingKey: instance.uuid,
+      at: this.#now(),
+    })
+  }
+}
+
+function extension(instance: Instance): SevbusExtension {
+  return {
+    mem_encryption: instance.mem_encryption,
+    launch_extra_specs: launchFlavor(instance.flavor, instance.mem_encryption).extra_specs,
+  }
+}

@@ -1,0 +1,120 @@
+import type { SevbusError } from '../errors.ts'
+import type { Flavor } from '../objects/flavor.ts'
+import type { ImageMeta } from '../objects/image-meta.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { RequestSpec } from '../objects/request-spec.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import {
+  ExceptionPayload,
+  FlavorPayload,
+  ImageMetaPayload,
+  ImageMetaPropsPayload,
+  IpPayload,
+  RequestSpecPayload,
+} from './payloads.ts'
+
+/** Nova's notification timestamps have seconds and `Z`: `2012-10-29T13:42:11Z`. */
+function moment(iso: string | null): string | null {
+  return iso === null ? null : `${iso.slice(0, 19)}Z`
+}
+
+export function flavorPayload(flavor: Flavor) {
+  return FlavorPayload.wrap({ ...flavor })
+}
+
+/** @param where the function that failed, for the reader who greps */
+export function exceptionPayload(error: SevbusError, where: { module: string; function: string }) {
+  return ExceptionPayload.wrap({
+    module_name: where.module,
+    function_name: where.function,
+    exception: error.name,
+    exception_message: error.message,
+    // Paths of a host are nobody's business; the chain of causes is what helps.
+    traceback: causes(error).join(','),
+  })
+}
+
+function causes(error: Error): string[] {
+  const line = `${error.name}: ${error.message}`
+  return error.cause instanceof Error ? [line, ...causes(error.cause)] : [line]
+}
+
+/** All fields of Nova's InstancePayload; what this system has no source for is null. */
+export function instanceFields(
+  context: RequestContext,
+  instance: Instance,
+  fault: ReturnType<typeof exceptionPayload> | null,
+) {
+  return {
+    uuid: instance.uuid,
+    user_id: instance.user_id,
+    tenant_id: instance.project_id,
+    reservation_id: null,
+    display_name: instance.name,
+    display_description: instance.name,
+    host_name: instance.name,
+    host: instance.host,
+    node: instance.host,
+    os_type: null,
+    architecture: 'x86_64',
+    availability_zone: null,
+    flavor: flavorPayload(instance.flavor),
+    image_uuid: instance.image.id ?? null,
+    key_name: null,
+    kernel_id: '',
+    ramdisk_id: '',
+    created_at: moment(instance.created_at),
+    launched_at: moment(instance.launched_at),
+    terminated_at: moment(instance.terminated_at),
+    deleted_at: moment(instance.vm_state === 'deleted' ? instance.terminated_at : null),
+    updated_at: moment(instance.updated_at),
+    state: instance.vm_state,
+    power_state: instance.vm_state === 'active' ? 'running' : 'pending',
+    task_state: instance.task_state,
+    progress: 0,
+    ip_addresses: instance.ip_addresses.map((ip) =>
+      IpPayload.wrap({ ...ip, meta: {}, port_uuid: null, device_name: null }),
+    ),
+    block_devices: null,
+    metadata: {},
+    locked: false,
+    auto_disk_config: 'MANUAL',
+    request_id: context.request_id,
+    action_initiator_user: context.user_id ?? null,
+    action_initiator_project: context.project_id ?? null,
+    locked_reason: null,
+    shares: null,
+    fault,
+  }
+}
+
+export function requestSpecPayload(spec: RequestSpec) {
+  return RequestSpecPayload.wrap({
+    instance_uuid: spec.instance_uuid,
+    project_id: spec.project_id,
+    user_id: spec.user_id,
+    availability_zone: null,
+    flavor: flavorPayload(spec.flavor),
+    image: imagePayload(spec.image),
+    num_instances: 1,
+    force_hosts: spec.force_hosts[0] ?? null,
+    force_nodes: null,
+    ignore_hosts: spec.ignore_hosts,
+    security_groups: [],
+  })
+}
+
+function imagePayload(image: ImageMeta) {
+  const { properties, id, name, checksum, size, container_format, disk_format, min_ram, min_disk } = image
+  return ImageMetaPayload.wrap({
+    id: id ?? null,
+    name: name ?? null,
+    checksum: checksum ?? null,
+    size: size ?? null,
+    container_format: container_format ?? null,
+    disk_format: disk_format ?? null,
+    min_ram,
+    min_disk,
+    properties: ImageMetaPropsPayload.wrap({ ...properties }),
+  })
+}
