@@ -1,0 +1,64 @@
+import type { Queryable } from '../database/database.ts'
+import { BuildAttempt } from '../objects/instance.ts'
+import type { Selection } from '../objects/request-spec.ts'
+import type { SchedulingReport } from '../objects/scheduling-report.ts'
+
+/** One try of one instance. */
+export interface AttemptKey {
+  readonly uuid: string
+  readonly attempt: number
+}
+
+export async function startAttempt(tx: Queryable, { uuid, attempt }: AttemptKey, at: Date): Promise<void> {
+  await tx.query(
+    `INSERT INTO build_attempts (instance_uuid, attempt, outcome, started_at) VALUES ($1, $2, 'scheduling', $3)`,
+    [uuid, attempt, at],
+  )
+}
+
+/** A host was found: why it was this one is kept with it. */
+export async function placeAttempt(tx: Queryable, key: AttemptKey, selection: Selection): Promise<void> {
+  await tx.query(
+    `UPDATE build_attempts SET outcome = 'spawning', host = $3, allocations = $4, report = $5
+     WHERE instance_uuid = $1 AND attempt = $2`,
+    [key.uuid, key.attempt, selection.host, JSON.stringify(selection.allocations), JSON.stringify(selection.report)],
+  )
+}
+
+export interface AttemptEnd {
+  readonly outcome: 'active' | 'failed' | 'no valid host' | 'aborted'
+  readonly reason: string | null
+  readonly report?: SchedulingReport | undefined
+}
+
+export async function endAttempt(tx: Queryable, key: AttemptKey, end: AttemptEnd, at: Date): Promise<void> {
+  await tx.query(
+    `UPDATE build_attempts SET outcome = $3, reason = $4, report = COALESCE($5, report), ended_at = $6
+     WHERE instance_uuid = $1 AND attempt = $2 AND ended_at IS NULL`,
+    [key.uuid, key.attempt, end.outcome, end.reason, end.report ? JSON.stringify(end.report) : null, at],
+  )
+}
+
+/** Hosts where this instance has failed: the next try leaves them out. */
+export async function failedHosts(db: Queryable, uuid: string): Promise<readonly string[]> {
+  const rows = await db.query<{ host: string }>(
+    `SELECT DISTINCT host FROM build_attempts WHERE instance_uuid = $1 AND outcome = 'failed' AND host IS NOT NULL`,
+    [uuid],
+  )
+  return rows.map(({ host }) => host)
+}
+
+export async function listAttempts(db: Queryable, uuid: string): Promise<readonly BuildAttempt[]> {
+  const rows = await db.query<{ started_at: Date; ended_at: Date | null }>(
+    `SELECT attempt, host, outcome, reason, allocations, report, started_at, ended_at
+     FROM build_attempts WHERE instance_uuid = $1 ORDER BY attempt`,
+    [uuid],
+  )
+  return rows.map((row) =>
+    BuildAttempt.parse({
+      ...row,
+      started_at: row.started_at.toISOString(),
+      ended_at: row.ended_at?.toISOString() ?? null,
+    }),
+  )
+}

@@ -1,0 +1,113 @@
+import type { Queryable } from '../database/database.ts'
+import { ERRORS_BY_CODE, InternalError, MaxRetriesExceeded, type SevbusError } from '../errors.ts'
+import type { Fault, Instance } from '../objects/instance.ts'
+import { RequestSpec } from '../objects/request-spec.ts'
+import { launchFlavor } from '../objects/resource-request.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { endAttempt, startAttempt } from './attempt-store.ts'
+import { changeInstance, lockInstance } from './instance-store.ts'
+import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
+import type { ConductorPorts } from './ports.ts'
+import type { BuildReport } from './rpc-api.ts'
+
+/** Takes note of how a try ended on its host. Told twice, it changes nothing twice. */
+export async function recordBuildReport(ports: ConductorPorts, report: BuildReport): Promise<void> {
+  await ports.database.transaction(async (tx) => {
+    const { instance, context } = await lockInstance(tx, report.instance_uuid)
+    if (!isCurrent(instance, report)) return rejectVoid(ports, tx, context, instance, report)
+    if (instance.vm_state !== 'building' || instance.task_state === 'deleting') return
+    if (report.outcome.result === 'active') await becomeActive(ports, tx, instance, report.outcome.launched_at)
+    else await tryFailed(ports, tx, context, instance, report.outcome)
+  })
+  ports.outbox.announce()
+}
+
+function isCurrent(instance: Instance, { attempt, host }: BuildReport): boolean {
+  return instance.vm_state !== 'deleted' && instance.attempt === attempt && instance.host === host
+}
+
+/** A guest that runs under a try that is void must not run: its claim belongs to somebody else by now. */
+async function rejectVoid(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  instance: Instance,
+  report: BuildReport,
+) {
+  if (report.outcome.result !== 'active') return
+  const old = { ...instance, attempt: report.attempt, host: report.host }
+  await ports.outbox.enqueue(tx, [terminateMessage(ports, context, report.host, old, true)])
+}
+
+async function becomeActive(
+  ports: ConductorPorts,
+  tx: Queryable,
+  instance: Instance,
+  launchedAt: string,
+): Promise<void> {
+  const at = ports.now()
+  await changeInstance(tx, instance, { vm_state: 'active', task_state: null, launched_at: launchedAt }, at)
+  await endAttempt(tx, { uuid: instance.uuid, attempt: instance.attempt }, { outcome: 'active', reason: null }, at)
+}
+
+export interface FailedTry {
+  readonly fault: Fault
+  readonly retryable: boolean
+}
+
+/** Tries again elsewhere while that can help; then the instance is ERROR, with the reason of the last try. */
+export async function tryFailed(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  instance: Instance,
+  { fault, retryable }: FailedTry,
+): Promise<void> {
+  const at = ports.now()
+  const key = { uuid: instance.uuid, attempt: instance.attempt }
+  await endAttempt(tx, key, { outcome: 'failed', reason: `${fault.code}: ${fault.message}`.slice(0, 4000) }, at)
+  if (retryable && instance.attempt < ports.maxAttempts) {
+    const attempt = instance.attempt + 1
+    const next = await changeInstance(tx, instance, { task_state: 'scheduling', host: null, attempt }, at)
+    await startAttempt(tx, { uuid: instance.uuid, attempt }, at)
+    await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, next)])
+    return
+  }
+  const final = retryable ? retriesExceeded(instance, fault, ports.maxAttempts, at) : fault
+  const failed = await changeInstance(
+    tx,
+    instance,
+    { vm_state: 'error', task_state: null, host: null, fault: final },
+    at,
+  )
+  const FaultError = ERRORS_BY_CODE.get(final.code) ?? InternalError
+  await ports.outbox.enqueue(tx, [
+    ports.events.buildFailed(context, failed, lastSpec(instance), new FaultError(final.message)),
+    releaseMessage(ports, context, failed),
+  ])
+}
+
+function retriesExceeded(instance: Instance, last: Fault, limit: number, at: Date): Fault {
+  const error: SevbusError = new MaxRetriesExceeded(
+    `instance ${instance.uuid} failed on ${instance.attempt} host(s), the limit is ${limit}; the last failure: ${last.message}`,
+    { last_code: last.code, attempts: instance.attempt, fix: 'see why each try failed with: sevbus explain' },
+  )
+  return {
+    code: error.code,
+    message: error.message.slice(0, 4000),
+    details: { ...error.details },
+    created_at: at.toISOString(),
+  }
+}
+
+function lastSpec(instance: Instance): RequestSpec {
+  return RequestSpec.parse({
+    instance_uuid: instance.uuid,
+    attempt: instance.attempt,
+    project_id: instance.project_id,
+    user_id: instance.user_id,
+    flavor: launchFlavor(instance.flavor, instance.mem_encryption),
+    image: instance.image,
+    mem_encryption: instance.mem_encryption,
+  })
+}

@@ -1,0 +1,118 @@
+import { NoValidHost, type SevbusError, StaleAttempt, toSevbusError } from '../errors.ts'
+import type { Instance } from '../objects/instance.ts'
+import { RequestSpec, type Selection } from '../objects/request-spec.ts'
+import { launchFlavor } from '../objects/resource-request.ts'
+import { SchedulingReport } from '../objects/scheduling-report.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { endAttempt, failedHosts, placeAttempt } from './attempt-store.ts'
+import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
+import { buildMessage, releaseMessage } from './messages.ts'
+import { pause } from './pause.ts'
+import type { ConductorPorts } from './ports.ts'
+
+/** A scheduler that is away is asked again after so long, doubling up to the last. */
+const ASK_AGAIN_MS = [200, 500, 1000, 2000, 5000]
+
+export interface BuildStep {
+  readonly instance_uuid: string
+  readonly attempt: number
+}
+
+/**
+ * Takes a stored build to its host. Delivered twice, or by two conductors, it does nothing twice: the scheduler answers
+ * one try always alike, and the row says how far the build is.
+ */
+export async function continueBuild(ports: ConductorPorts, step: BuildStep, signal: AbortSignal): Promise<void> {
+  const { instance, context } = await findInstance(ports.database, step.instance_uuid)
+  if (!isWaitingForHost(instance, step)) return
+  const spec = await requestSpec(ports, instance)
+  try {
+    const selection = await askScheduler(ports, context, spec, signal)
+    await handOver(ports, step, selection)
+  } catch (thrown) {
+    if (signal.aborted) throw thrown
+    const error = toSevbusError(thrown)
+    // Somebody was faster: a later try, or the deletion of the instance.
+    if (error instanceof StaleAttempt) return
+    await refuse(ports, step, spec, error)
+  }
+  ports.outbox.announce()
+}
+
+function isWaitingForHost(instance: Instance, { attempt }: BuildStep): boolean {
+  return instance.vm_state === 'building' && instance.task_state === 'scheduling' && instance.attempt === attempt
+}
+
+async function requestSpec(ports: ConductorPorts, instance: Instance): Promise<RequestSpec> {
+  return RequestSpec.parse({
+    instance_uuid: instance.uuid,
+    attempt: instance.attempt,
+    project_id: instance.project_id,
+    user_id: instance.user_id,
+    flavor: launchFlavor(instance.flavor, instance.mem_encryption),
+    image: instance.image,
+    mem_encryption: instance.mem_encryption,
+    ignore_hosts: await failedHosts(ports.database, instance.uuid),
+  })
+}
+
+/** Asks until there is an answer: a scheduler that died, or is not there yet, is no reason to give up the instance. */
+async function askScheduler(
+  ports: ConductorPorts,
+  context: RequestContext,
+  spec: RequestSpec,
+  signal: AbortSignal,
+): Promise<Selection> {
+  const giveUpAt = ports.now().getTime() + ports.buildTimeoutMs
+  for (let tries = 0; ; tries++) {
+    try {
+      return (await ports.scheduler.selectDestinations(context, { request_spec: spec }, { signal })).selection
+    } catch (thrown) {
+      const error = toSevbusError(thrown)
+      if (!error.retryable || signal.aborted || ports.now().getTime() >= giveUpAt) throw error
+      ports.logger.warn(
+        { instance_uuid: spec.instance_uuid, code: error.code, tries },
+        `asking again: ${error.message}`,
+      )
+      await pause(ASK_AGAIN_MS[Math.min(tries, ASK_AGAIN_MS.length - 1)] as number, signal)
+    }
+  }
+}
+
+async function handOver(ports: ConductorPorts, step: BuildStep, selection: Selection): Promise<void> {
+  await ports.database.transaction(async (tx) => {
+    const { instance, context } = await lockInstance(tx, step.instance_uuid)
+    if (!isWaitingForHost(instance, step)) {
+      // Deleted while the scheduler thought: what it claimed goes back. A later try has its own claim.
+      const claimIsOrphan = instance.vm_state === 'deleted' || instance.vm_state === 'error'
+      if (claimIsOrphan) await ports.outbox.enqueue(tx, [releaseMessage(ports, context, instance)])
+      return
+    }
+    const placed = await changeInstance(tx, instance, { host: selection.host, task_state: 'spawning' }, ports.now())
+    await placeAttempt(tx, { uuid: instance.uuid, attempt: step.attempt }, selection)
+    await ports.outbox.enqueue(tx, [buildMessage(ports, context, selection.host, placed)])
+  })
+}
+
+/** No host: the instance is ERROR with the reason, and those who watch are told. */
+async function refuse(ports: ConductorPorts, step: BuildStep, spec: RequestSpec, error: SevbusError): Promise<void> {
+  await ports.database.transaction(async (tx) => {
+    const { instance, context } = await lockInstance(tx, step.instance_uuid)
+    if (!isWaitingForHost(instance, step)) return
+    const at = ports.now()
+    const fault = {
+      code: error.code,
+      message: error.message.slice(0, 4000),
+      details: { ...error.details },
+      created_at: at.toISOString(),
+    }
+    const failed = await changeInstance(tx, instance, { vm_state: 'error', task_state: null, host: null, fault }, at)
+    const report = SchedulingReport.safeParse(error.details.report).data
+    const outcome = error instanceof NoValidHost ? 'no valid host' : 'failed'
+    await endAttempt(tx, { uuid: instance.uuid, attempt: step.attempt }, { outcome, reason: fault.message, report }, at)
+    await ports.outbox.enqueue(tx, [
+      ports.events.buildFailed(context, failed, spec, error),
+      releaseMessage(ports, context, failed),
+    ])
+  })
+}

@@ -1,0 +1,74 @@
+import type { Queryable } from '../database/database.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { endAttempt } from './attempt-store.ts'
+import { changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
+import { releaseMessage, terminateMessage } from './messages.ts'
+import type { ConductorPorts } from './ports.ts'
+
+/** Starts the deletion; where a host has the guest, its report ends it. Asked twice, it starts once. */
+export async function deleteInstance(ports: ConductorPorts, context: RequestContext, uuid: string): Promise<Instance> {
+  const instance = await ports.database.transaction(async (tx) => {
+    const record = await lockInstance(tx, uuid)
+    if (record.instance.vm_state === 'deleted' || record.instance.task_state === 'deleting') return record.instance
+    return record.instance.host === null
+      ? deleteWithoutHost(ports, tx, context, record)
+      : deleteOnHost(ports, tx, context, record.instance, record.instance.host)
+  })
+  ports.outbox.announce()
+  return instance
+}
+
+async function deleteOnHost(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  instance: Instance,
+  host: string,
+) {
+  const deleting = await changeInstance(tx, instance, { task_state: 'deleting' }, ports.now())
+  await ports.outbox.enqueue(tx, [terminateMessage(ports, context, host, deleting)])
+  return deleting
+}
+
+/** It never had a guest, or lost it: there is nobody but us to tell the end. A scheduler that still thinks is voided. */
+async function deleteWithoutHost(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  { instance }: InstanceRecord,
+) {
+  const at = ports.now()
+  const gone = { vm_state: 'deleted', task_state: null, terminated_at: at.toISOString() } as const
+  const deleted = await changeInstance(tx, instance, gone, at)
+  const key = { uuid: instance.uuid, attempt: instance.attempt }
+  await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
+  await ports.outbox.enqueue(tx, [
+    ports.events.message('instance.delete.start', context, { ...instance, task_state: 'deleting' }),
+    ports.events.message('instance.delete.end', context, deleted),
+    releaseMessage(ports, context, deleted),
+  ])
+  return deleted
+}
+
+export interface Terminated {
+  readonly instance_uuid: string
+  readonly attempt: number
+  readonly host: string
+  readonly terminated_at: string
+}
+
+/** The host has no guest of it any more: only now is the slot free. */
+export async function recordTerminated(ports: ConductorPorts, report: Terminated): Promise<void> {
+  await ports.database.transaction(async (tx) => {
+    const { instance, context } = await lockInstance(tx, report.instance_uuid)
+    if (instance.vm_state === 'deleted' || instance.host !== report.host || instance.attempt !== report.attempt) return
+    const at = ports.now()
+    const gone = { vm_state: 'deleted', task_state: null, host: null, terminated_at: report.terminated_at } as const
+    const deleted = await changeInstance(tx, instance, gone, at)
+    const key = { uuid: instance.uuid, attempt: instance.attempt }
+    await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
+    await ports.outbox.enqueue(tx, [releaseMessage(ports, context, deleted)])
+  })
+  ports.outbox.announce()
+}

@@ -1,0 +1,147 @@
+import type { Queryable } from '../database/database.ts'
+import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
+import { canBecome, Instance } from '../objects/instance.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+
+/** An instance with the context of the request that made it. */
+export interface InstanceRecord {
+  readonly instance: Instance
+  readonly context: RequestContext
+}
+
+/** What may change about a stored instance. */
+export type InstanceChanges = Partial<
+  Pick<Instance, 'vm_state' | 'task_state' | 'host' | 'attempt' | 'fault' | 'launched_at' | 'terminated_at'>
+>
+
+export async function insertInstance(tx: Queryable, { instance, context }: InstanceRecord): Promise<void> {
+  await tx.query(
+    `INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image,
+       mem_encryption, ip_addresses, context, created_at, updated_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)`,
+    [
+      instance.uuid,
+      instance.name,
+      instance.project_id,
+      instance.user_id,
+      instance.vm_state,
+      instance.task_state,
+      instance.attempt,
+      JSON.stringify(instance.flavor),
+      JSON.stringify(instance.image),
+      json(instance.mem_encryption),
+      JSON.stringify(instance.ip_addresses),
+      JSON.stringify(context),
+      instance.created_at,
+    ],
+  )
+}
+
+/** Nobody else changes it until the transaction ends. @throws InstanceNotFound */
+export async function lockInstance(tx: Queryable, uuid: string): Promise<InstanceRecord> {
+  return one(await tx.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1 FOR UPDATE', [uuid]), uuid)
+}
+
+/** @throws InstanceNotFound */
+export async function findInstance(db: Queryable, uuid: string): Promise<InstanceRecord> {
+  return one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid)
+}
+
+export async function findInstances(db: Queryable, uuids: readonly string[]): Promise<readonly InstanceRecord[]> {
+  const rows = await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = ANY($1) ORDER BY position', [uuids])
+  return rows.map(toRecord)
+}
+
+export interface InstanceQuery {
+  readonly name?: string | undefined
+  readonly host?: string | undefined
+  readonly vm_state?: string | undefined
+  readonly marker?: string | undefined
+  readonly limit: number
+}
+
+/** Oldest first; deleted ones only when their state is asked for. */
+export async function listInstances(db: Queryable, query: InstanceQuery): Promise<readonly Instance[]> {
+  const rows = await db.query<InstanceRow>(
+    `SELECT * FROM instances
+     WHERE ($1::text IS NULL OR name = $1) AND ($2::text IS NULL OR host = $2)
+       AND (CASE WHEN $3::text IS NULL THEN vm_state <> 'deleted' ELSE vm_state = $3 END)
+       AND ($4::uuid IS NULL OR position > (SELECT position FROM instances WHERE uuid = $4))
+     ORDER BY position LIMIT $5`,
+    [query.name ?? null, query.host ?? null, query.vm_state ?? null, query.marker ?? null, query.limit],
+  )
+  return rows.map((row) => toRecord(row).instance)
+}
+
+/**
+ * Stores a change of a locked instance and returns it as it is now.
+ * @throws InstanceInvalidState when the state must not follow the present one
+ */
+export async function changeInstance(
+  tx: Queryable,
+  instance: Instance,
+  changes: InstanceChanges,
+  at: Date,
+): Promise<Instance> {
+  const next: Instance = { ...instance, ...changes, updated_at: at.toISOString() }
+  if (!canBecome(instance.vm_state, next.vm_state)) {
+    throw new InstanceInvalidState(
+      `instance ${instance.uuid} is ${instance.vm_state} and cannot become ${next.vm_state}`,
+      {
+        instance_uuid: instance.uuid,
+        vm_state: instance.vm_state,
+        asked: next.vm_state,
+      },
+    )
+  }
+  await tx.query(
+    `UPDATE instances SET vm_state = $2, task_state = $3, host = $4, attempt = $5, fault = $6, launched_at = $7,
+       terminated_at = $8, updated_at = $9 WHERE uuid = $1`,
+    [
+      next.uuid,
+      next.vm_state,
+      next.task_state,
+      next.host,
+      next.attempt,
+      json(next.fault),
+      next.launched_at,
+      next.terminated_at,
+      next.updated_at,
+    ],
+  )
+  return next
+}
+
+interface InstanceRow {
+  readonly uuid: string
+  readonly created_at: Date
+  readonly updated_at: Date
+  readonly launched_at: Date | null
+  readonly terminated_at: Date | null
+  readonly context: RequestContext
+  readonly [column: string]: unknown
+}
+
+function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {
+  const [row] = rows
+  if (row !== undefined) return toRecord(row)
+  throw new InstanceNotFound(`no instance has the uuid ${uuid}`, {
+    instance_uuid: uuid,
+    fix: 'list the instances to see their uuids',
+  })
+}
+
+function toRecord({ context, position: _position, ...row }: InstanceRow): InstanceRecord {
+  const instance = Instance.parse({
+    ...row,
+    created_at: row.created_at.toISOString(),
+    updated_at: row.updated_at.toISOString(),
+    launched_at: row.launched_at?.toISOString() ?? null,
+    terminated_at: row.terminated_at?.toISOString() ?? null,
+  })
+  return { instance, context }
+}
+
+function json(value: unknown): string | null {
+  return value === null || value === undefined ? null : JSON.stringify(value)
+}

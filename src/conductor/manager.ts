@@ -1,0 +1,51 @@
+import type { Endpoint } from '../rpc/contract.ts'
+import { acceptInstances } from './accept.ts'
+import { listAttempts } from './attempt-store.ts'
+import { recordBuildReport } from './build-report.ts'
+import { continueBuild } from './continue-build.ts'
+import { deleteInstance, recordTerminated } from './delete-instance.ts'
+import { findInstance, listInstances } from './instance-store.ts'
+import type { ConductorPorts } from './ports.ts'
+import type { ConductorApi } from './rpc-api.ts'
+
+/**
+ * The hall of the conductor: looks after instances, from the request to the last report. Every effect is a change of
+ * rows and the messages that follow from it, in one transaction.
+ */
+export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof ConductorApi> {
+  return {
+    async buildInstances(request, { context }) {
+      return { instances: await acceptInstances(ports, context, request) }
+    },
+    async deleteInstance({ instance_uuid }, { context }) {
+      return { instance: await deleteInstance(ports, context, instance_uuid) }
+    },
+    async getInstance({ instance_uuid }) {
+      return { instance: (await findInstance(ports.database, instance_uuid)).instance }
+    },
+    async listInstances(query) {
+      return { instances: [...(await listInstances(ports.database, query))] }
+    },
+    async explainInstance({ instance_uuid }) {
+      const { instance } = await findInstance(ports.database, instance_uuid)
+      return { instance, attempts: [...(await listAttempts(ports.database, instance_uuid))] }
+    },
+    async continueBuild(step, { signal }) {
+      await continueBuild(ports, step, signal)
+      return null
+    },
+    async reportBuild(report) {
+      await recordBuildReport(ports, report)
+      return null
+    },
+    async reportTerminated(report) {
+      await recordTerminated(ports, report)
+      return null
+    },
+    async checkBuild({ instance_uuid, attempt, host }) {
+      const { instance } = await findInstance(ports.database, instance_uuid)
+      const here = instance.attempt === attempt && instance.host === host
+      return { wanted: here && instance.vm_state === 'building' && instance.task_state === 'spawning' }
+    },
+  }
+}

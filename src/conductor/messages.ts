@@ -1,0 +1,45 @@
+import { ComputeApi } from '../compute/rpc-api.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { DurableMessage } from '../rpc/durable-message.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import type { ConductorPorts } from './ports.ts'
+import { ConductorApi } from './rpc-api.ts'
+
+/** Casts that the conductor stores in its outbox. All of one instance leave in order. */
+type Sender = Pick<ConductorPorts, 'client'>
+
+export function continueBuildMessage({ client }: Sender, context: RequestContext, instance: Instance): DurableMessage {
+  const args = { instance_uuid: instance.uuid, attempt: instance.attempt }
+  return client.message(ConductorApi, 'continueBuild', context, args, { orderingKey: instance.uuid })
+}
+
+export function buildMessage(
+  { client }: Sender,
+  context: RequestContext,
+  host: string,
+  instance: Instance,
+): DurableMessage {
+  return client.message(ComputeApi, 'buildAndRunInstance', context, { instance }, toHost(instance, host))
+}
+
+/** @param isVoid the build has lost its claim: remove it and tell nobody */
+export function terminateMessage(
+  { client }: Sender,
+  context: RequestContext,
+  host: string,
+  instance: Instance,
+  isVoid = false,
+): DurableMessage {
+  return client.message(ComputeApi, 'terminateInstance', context, { instance, void: isVoid }, toHost(instance, host))
+}
+
+export function releaseMessage({ client }: Sender, context: RequestContext, instance: Instance): DurableMessage {
+  const args = { instance_uuid: instance.uuid, attempt: instance.attempt }
+  return client.message(SchedulerApi, 'releaseAllocations', context, args, { orderingKey: instance.uuid })
+}
+
+/** In order on one host; but a host that is away must not hold back what is said to others about the instance. */
+function toHost(instance: Instance, host: string) {
+  return { server: host, orderingKey: `${instance.uuid}@${host}` }
+}

@@ -1,0 +1,46 @@
+import type { Migration } from '../database/migration.ts'
+
+/** Instances and their tries: the conductor's tables. */
+export const conductorMigrations: readonly Migration[] = [
+  {
+    id: 'conductor-0001-instances',
+    sql: `
+      CREATE TABLE instances (
+        uuid uuid PRIMARY KEY,
+        -- Order of acceptance: pages of a list are cut by it.
+        position bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+        name text NOT NULL,
+        project_id text,
+        user_id text,
+        vm_state text NOT NULL,
+        task_state text,
+        host text,
+        attempt integer NOT NULL DEFAULT 1,
+        flavor jsonb NOT NULL,
+        image jsonb NOT NULL,
+        mem_encryption jsonb,
+        ip_addresses jsonb NOT NULL,
+        fault jsonb,
+        -- Who asked: goes with every message about this instance.
+        context jsonb NOT NULL,
+        created_at timestamptz NOT NULL,
+        updated_at timestamptz NOT NULL,
+        launched_at timestamptz,
+        terminated_at timestamptz
+      );
+      CREATE INDEX instances_live ON instances (position) WHERE vm_state <> 'deleted';
+      CREATE INDEX instances_building ON instances (updated_at) WHERE vm_state = 'building';
+      CREATE TABLE build_attempts (
+        instance_uuid uuid NOT NULL REFERENCES instances (uuid) ON DELETE CASCADE,
+        attempt integer NOT NULL,
+        host text,
+        outcome text NOT NULL,
+        reason text,
+        allocations jsonb NOT NULL DEFAULT '[]',
+        report jsonb,
+        started_at timestamptz NOT NULL,
+        ended_at timestamptz,
+        PRIMARY KEY (instance_uuid, attempt)
+      );`,
+  },
+]
