@@ -1,0 +1,62 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Writable } from 'node:stream'
+
+/**
+ * Reads one line per thing to end, then waits. `done` says that all was ended in good order; an input that ends without
+ * it says that the writer died (SIGKILL, a crash), and the script ends everything in its place.
+ * A shell and not a Node program: it costs next to nothing, and is the same from sources and from `dist`.
+ */
+const SCRIPT = `
+folder=$1 pairs= containers=
+while read -r what one two; do
+  case $what in
+    group) pairs="$one:$two $pairs" ;;
+    container) containers="$containers $one" ;;
+    done) exit 0 ;;
+  esac
+done
+for pair in $pairs; do
+  group=\${pair%:*}
+  kill -s "\${pair#*:}" -- "-$group"
+  tenths=0
+  while kill -s 0 -- "-$group" && [ $tenths -lt 50 ]; do sleep 0.1; tenths=$((tenths + 1)); done
+  kill -s KILL -- "-$group"
+done
+[ -z "$containers" ] || docker rm --force --volumes $containers
+rm -rf -- "$folder"
+`
+
+/** Ends the processes and containers that it was told of when this process is no longer there to do it. */
+export interface Watchdog {
+  /** `signal` is what makes the group's leader end quickly and tidily; SIGKILL follows five seconds later. */
+  watchGroup(processGroup: number, signal: NodeJS.Signals): void
+  watchContainer(id: string): void
+  /** All that was watched has ended: nothing left to do. */
+  dismiss(): Promise<void>
+}
+
+/** @param folder removed, with all that is in it, when the watchdog has to act */
+export function startWatchdog(folder: string): Watchdog {
+  // In a session of its own: Ctrl-C in a terminal goes to every process of the foreground group.
+  const shell = spawn('sh', ['-c', SCRIPT, 'sevbus-watchdog', folder], {
+    cwd: '/',
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  const exited = once(shell, 'exit')
+  const pipe: Writable & { unref?: () => void } = shell.stdin
+  pipe.on('error', () => undefined) // the shell was killed: there is nobody left to tell
+  shell.unref()
+  pipe.unref?.()
+
+  return {
+    watchGroup: (processGroup, signal) => void pipe.write(`group ${processGroup} ${signal.slice('SIG'.length)}\n`),
+    watchContainer: (id) => void pipe.write(`container ${id}\n`),
+    async dismiss() {
+      shell.ref()
+      pipe.end('done\n')
+      await exited
+    },
+  }
+}

@@ -1,0 +1,89 @@
+import type { PrivateServer, StartOptions } from '../../src/servers/private-server.ts'
+
+/** The two servers that the tests cannot do without. */
+export const SERVER_KINDS = ['rabbitmq', 'postgres'] as const
+export type ServerKind = (typeof SERVER_KINDS)[number]
+export type Servers = Readonly<Record<ServerKind, PrivateServer>>
+
+/** Undefined from a way: it does not exist on this machine. */
+type Way = (kind: ServerKind, options: StartOptions) => Promise<PrivateServer | undefined>
+
+/** The machine, as far as the finder looks at it. */
+export interface Machine {
+  /** The server that the environment names. @throws when it does not answer: who names a server means that one */
+  readonly given: Way
+  readonly docker: Way
+  readonly installed: Way
+  /** Undefined where nothing may be installed; else installs the packages of these servers. */
+  readonly install: ((kinds: readonly ServerKind[]) => Promise<void>) | undefined
+}
+
+/** Neither server could be had for the tests; the message says what to do. */
+export class ServersMissing extends Error {
+  override readonly name = 'ServersMissing'
+}
+
+/**
+ * A server of each kind, each by the first way that works: named by the environment, from a Docker engine, from the
+ * programs on the machine, from the programs after one installation of what is missing.
+ * @throws ServersMissing, having ended what it started
+ */
+export async function findServers(machine: Machine, options: StartOptions = {}): Promise<Servers> {
+  const found: Partial<Record<ServerKind, PrivateServer>> = {}
+  const look = async (kind: ServerKind, ways: readonly Way[]) => {
+    const server = await firstThatStarts(kind, ways, options)
+    if (server) found[kind] = server
+  }
+  const missing = () => SERVER_KINDS.filter((kind) => found[kind] === undefined)
+
+  try {
+    await allSettledOrThrow(SERVER_KINDS.map((kind) => look(kind, [machine.given, machine.docker, machine.installed])))
+    if (missing().length > 0 && machine.install) {
+      await machine.install(missing())
+      await allSettledOrThrow(missing().map((kind) => look(kind, [machine.installed])))
+    }
+    const { rabbitmq, postgres } = found
+    if (!rabbitmq || !postgres) throw new ServersMissing(howToGet(missing()))
+    return { rabbitmq, postgres }
+  } catch (error) {
+    await Promise.all(Object.values(found).map((server) => server.close()))
+    throw error
+  }
+}
+
+async function firstThatStarts(kind: ServerKind, ways: readonly Way[], options: StartOptions) {
+  for (const way of ways) {
+    const server = await way(kind, options)
+    if (server) return server
+  }
+  return undefined
+}
+
+/** Waits for all, so that nothing is still starting when the first failure is thrown. */
+async function allSettledOrThrow(starts: readonly Promise<void>[]): Promise<void> {
+  const failure = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected')
+  if (failure) throw failure.reason
+}
+
+const NEEDS = {
+  rabbitmq: { name: 'RabbitMQ', variable: 'SEVBUS_TEST_AMQP_URL', example: 'amqp://guest:guest@127.0.0.1:5672' },
+  postgres: {
+    name: 'PostgreSQL',
+    variable: 'SEVBUS_TEST_DATABASE_URL',
+    example: 'postgres://user:password@127.0.0.1:5432/postgres',
+  },
+} as const
+
+export const DEBIAN_PACKAGES = { rabbitmq: 'rabbitmq-server', postgres: 'postgresql' } as const
+
+function howToGet(kinds: readonly ServerKind[]): string {
+  const names = kinds.map((kind) => NEEDS[kind].name).join(' and ')
+  const variables = kinds.map((kind) => `    ${NEEDS[kind].variable}=${NEEDS[kind].example}`)
+  return [
+    `The tests need a real ${names}, and this machine offers none. One of these is enough:`,
+    '  - a Docker engine that this user may use and that can pull images (https://docs.docker.com/engine/install/)',
+    `  - the programs: sudo apt-get install ${kinds.map((kind) => DEBIAN_PACKAGES[kind]).join(' ')}  (as root on Debian or Ubuntu the tests do this themselves)`,
+    '  - a server that runs somewhere, named in the environment:',
+    ...variables,
+  ].join('\n')
+}

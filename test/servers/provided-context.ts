@@ -1,0 +1,16 @@
+/** What the global set-up hands to every test file: `inject('amqpUrl')`. */
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** A real RabbitMQ; vhost `/` is shared by all test files, so names of queues and exchanges are made up per test. */
+    amqpUrl: string
+    /** A real PostgreSQL, as a user who may create databases; tests work in databases that they create. */
+    databaseUrl: string
+    /** `RabbitMQ 4.2.1, started privately from …`. */
+    brokerDescription: string
+    databaseDescription: string
+    /** Where `notRun` writes, for the summary. */
+    notRunFile: string
+  }
+}
+
+export {}
