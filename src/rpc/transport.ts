@@ -11,8 +11,8 @@ export type Destination =
   | { readonly kind: 'server'; readonly exchange: string; readonly topic: string; readonly server: string }
   /** Every server of the topic that runs now. */
   | { readonly kind: 'fanout'; readonly topic: string }
-  /** A queue by its name: replies, dead letters. */
-  | { readonly kind: 'queue'; readonly queue: string }
+  /** A queue by its name: a client's replies. With `durable` the publisher declares it first: dead letters. */
+  | { readonly kind: 'queue'; readonly queue: string; readonly durable?: boolean }
   /** Consumers of notifications; the queue is declared first, so nothing is lost before a consumer exists. */
   | { readonly kind: 'notification'; readonly exchange: string; readonly topic: string; readonly priority: string }
 
@@ -22,6 +22,8 @@ export type Source =
   | { readonly kind: 'server'; readonly exchange: string; readonly topic: string; readonly server: string }
   /** A client's own reply queue. */
   | { readonly kind: 'reply'; readonly queue: string }
+  /** A durable queue by its name, declared as its publisher does: dead letters. */
+  | { readonly kind: 'queue'; readonly queue: string }
   /** The notification queues that compete with other consumers: `topic.priority` for each pair. */
   | {
       readonly kind: 'notifications'
@@ -49,7 +51,10 @@ export interface OutboundMessage {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** One message handed to a listener. Settle it exactly once; a listener that is closed gives back what is unsettled. */
+/**
+ * One message handed to a listener. The first of `ack` and `requeue` settles it; whatever comes later, also after the
+ * listener or its connection is gone, does nothing. A listener that is closed gives back what is unsettled.
+ */
 export interface Delivery {
   readonly body: Buffer
   readonly contentType: string | undefined
@@ -58,6 +63,8 @@ export interface Delivery {
   readonly fanout: boolean
   /** 1 for the first delivery; counted by the broker where it can (quorum queues), else 2 for any redelivery. */
   readonly deliveryCount: number
+  /** True once its connection or listener is gone and it was not settled: somebody else gets it. */
+  readonly lost?: boolean
   ack(): void
   /** Back to the queue, for whoever comes first. */
   requeue(): void
@@ -67,7 +74,7 @@ export interface Delivery {
 export type DeliveryHandler = (delivery: Delivery) => void
 
 export interface ListenOptions {
-  /** Unsettled deliveries at a time (AMQP prefetch). */
+  /** Unsettled deliveries at a time from each queue (AMQP prefetch); 0 is no limit. */
   readonly prefetch: number
 }
 
@@ -92,7 +99,10 @@ export interface Transport {
    *   or the signal's reason
    */
   publish(to: Destination, message: OutboundMessage, signal?: AbortSignal): Promise<void>
-  /** Declares, consumes, and resolves once messages can arrive. */
+  /**
+   * Declares, consumes, and resolves once messages can arrive; waits for the connection as long as it takes.
+   * @throws TopologyMismatch, or TransportUnavailable when the transport is closed meanwhile
+   */
   listen(source: Source, handler: DeliveryHandler, options: ListenOptions): Promise<Listener>
   /** Closes listeners and the connection. Idempotent. */
   close(): Promise<void>
