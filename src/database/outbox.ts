@@ -1,0 +1,121 @@
+import type { DurableMessage, MessageStore, StoredMessage } from '../rpc/durable-message.ts'
+import type { Database, Queryable } from './database.ts'
+import type { Migration } from './migration.ts'
+
+export const outboxMigrations: readonly Migration[] = [
+  {
+    id: 'outbox-0001',
+    sql: `
+      create table outbox (
+        id           bigint generated always as identity primary key,
+        owner        text not null,
+        ordering_key text not null,
+        destination  jsonb not null,
+        body         text not null,
+        mandatory    boolean not null,
+        stored_at    timestamptz not null default now(),
+        -- In the future while a sender has it, or after it could not be sent.
+        not_before   timestamptz not null default now(),
+        failures     integer not null default 0,
+        last_failure text
+      );
+      create index outbox_order on outbox (owner, ordering_key, id);
+      create index outbox_due on outbox (owner, not_before, id);
+    `,
+  },
+]
+
+export interface OutboxOptions {
+  /** Whose messages these are: services that share the table never take each other's. */
+  readonly owner: string
+  /** How long a sender has a message to itself. Longer than a publish with its confirm may take. */
+  readonly leaseMs?: number
+}
+
+/**
+ * Messages that are stored in the transaction that decided them, and wait there for a relay.
+ *
+ * Any number of relays in any number of processes may take from it. Messages of one key leave in the order of their
+ * ids; who stores two of one key in concurrent transactions has to decide their order itself, by locking the row that
+ * the key names first.
+ */
+export class DatabaseOutbox implements MessageStore {
+  readonly #database: Database
+  readonly #owner: string
+  readonly #leaseMs: number
+
+  constructor(database: Database, { owner, leaseMs = 30_000 }: OutboxOptions) {
+    this.#database = database
+    this.#owner = owner
+    this.#leaseMs = leaseMs
+  }
+
+  /** Stores messages as part of `tx`: they exist when it commits. Announce them to the relay after that. */
+  async enqueue(tx: Queryable, messages: readonly DurableMessage[]): Promise<void> {
+    if (messages.length === 0) return
+    await tx.query(
+      `insert into outbox (owner, ordering_key, destination, body, mandatory)
+       select $1, m.ordering_key, m.destination, m.body, m.mandatory
+         from rows from (jsonb_to_recordset($2::jsonb)
+                as (ordering_key text, destination jsonb, body text, mandatory boolean))
+              with ordinality as m (ordering_key, destination, body, mandatory, position)
+        order by m.position`,
+      [this.#owner, JSON.stringify(messages.map(toRow))],
+    )
+  }
+
+  async take(limit: number): Promise<readonly StoredMessage[]> {
+    // A row that another relay is taking is skipped; one that it has taken meanwhile fails the check of not_before,
+    // which PostgreSQL repeats on the row's newest version.
+    const rows = await this.#database.query<Row & { id: string }>(
+      `with due as (
+         select candidate.id from outbox candidate
+          where candidate.owner = $1 and candidate.not_before <= now()
+            and not exists (select from outbox older
+                             where older.owner = candidate.owner and older.ordering_key = candidate.ordering_key
+                               and older.id < candidate.id)
+          order by candidate.id limit $2 for update skip locked
+       ), taken as (
+         update outbox set not_before = now() + $3 * interval '1 millisecond'
+           from due where outbox.id = due.id
+         returning outbox.id, outbox.ordering_key, outbox.destination, outbox.body, outbox.mandatory
+       )
+       select id::text, ordering_key, destination, body, mandatory from taken order by taken.id`,
+      [this.#owner, limit, this.#leaseMs],
+    )
+    return rows.map(({ id, ordering_key, destination, body, mandatory }) => ({
+      id,
+      to: destination,
+      body,
+      mandatory,
+      orderingKey: ordering_key,
+    }))
+  }
+
+  async sent(ids: readonly string[]): Promise<void> {
+    await this.#database.query('delete from outbox where owner = $1 and id = any($2::bigint[])', [
+      this.#owner,
+      [...ids],
+    ])
+  }
+
+  async postpone(id: string, delayMs: number, reason: string): Promise<void> {
+    await this.#database.query(
+      `update outbox
+          set not_before = now() + $3 * interval '1 millisecond', failures = failures + 1, last_failure = left($4, 1000)
+        where owner = $1 and id = $2::bigint`,
+      [this.#owner, id, delayMs, reason],
+    )
+  }
+}
+
+interface Row {
+  readonly ordering_key: string
+  readonly destination: DurableMessage['to']
+  readonly body: string
+  readonly mandatory: boolean
+}
+
+function toRow({ orderingKey, to, body, mandatory }: DurableMessage): Row {
+  return { ordering_key: orderingKey, destination: to, body, mandatory }
+}

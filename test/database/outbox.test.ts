@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest'
+import { DatabaseOutbox, outboxMigrations } from '../../src/database/outbox.ts'
+import type { DurableMessage } from '../../src/rpc/durable-message.ts'
+import { databaseEngines } from '../support/databases.ts'
+
+const A_MINUTE = 60_000
+
+function message(orderingKey: string, n: number): DurableMessage {
+  const to = { kind: 'topic', exchange: 'sevbus', topic: 'sevbus-conductor' } as const
+  return { to, body: JSON.stringify({ n }), mandatory: true, orderingKey }
+}
+
+describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => {
+  it('gives messages back as they were stored, each with an id', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1), message('b', 2)]))
+
+    expect(await outbox.take(10)).toEqual([
+      { id: '1', ...message('a', 1) },
+      { id: '2', ...message('b', 2) },
+    ])
+  })
+
+  it('has nothing of a transaction that was rolled back', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+
+    await test.database
+      .transaction(async (tx) => {
+        await outbox.enqueue(tx, [message('a', 1)])
+        throw new Error('rolled back')
+      })
+      .catch(() => {})
+
+    expect(await outbox.take(10)).toEqual([])
+  })
+
+  it('gives only the oldest of a key, and the next when that is sent', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1), message('a', 2), message('b', 3)]))
+
+    const first = await outbox.take(10)
+    const whileOnTheWay = await outbox.take(10)
+    await outbox.sent(first.map(({ id }) => id))
+    const next = await outbox.take(10)
+
+    expect(first.map(({ body }) => body)).toEqual(['{"n":1}', '{"n":3}'])
+    expect(whileOnTheWay).toEqual([])
+    expect(next.map(({ body }) => body)).toEqual(['{"n":2}'])
+  })
+
+  it('gives a message to another relay when the first has not settled it within its lease', async () => {
+    await using test = await open(outboxMigrations)
+    const dying = new DatabaseOutbox(test.database, { owner: 'conductor', leaseMs: 0 })
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1)]))
+
+    await dying.take(10)
+
+    expect(await outbox.take(10)).toEqual([{ id: '1', ...message('a', 1) }])
+  })
+
+  it('keeps a postponed message, and those of its key behind it, until its time', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1), message('a', 2)]))
+    await outbox.take(10)
+
+    await outbox.postpone('1', A_MINUTE, 'nobody serves the queue')
+    const before = await outbox.take(10)
+    await outbox.postpone('1', 0, 'nobody serves the queue')
+    const after = await outbox.take(10)
+
+    expect(before).toEqual([])
+    expect(after.map(({ id }) => id)).toEqual(['1'])
+    expect(await test.database.query('select failures, last_failure from outbox where id = 1')).toEqual([
+      { failures: 2, last_failure: 'nobody serves the queue' },
+    ])
+  })
+
+  it('is shared by owners that never see the messages of each other', async () => {
+    await using test = await open(outboxMigrations)
+    const conductor = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    const other = new DatabaseOutbox(test.database, { owner: 'other' })
+    await test.database.transaction((tx) => conductor.enqueue(tx, [message('a', 1)]))
+
+    expect(await other.take(10)).toEqual([])
+    await other.sent(['1'])
+    expect(await conductor.take(10)).toHaveLength(1)
+  })
+
+  it('gives every message once, in order per key, to relays that take at the same time', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    const keys = ['a', 'b', 'c', 'd', 'e']
+    const messages = Array.from({ length: 100 }, (_, n) => message(keys[n % keys.length] as string, n))
+    await test.database.transaction((tx) => outbox.enqueue(tx, messages))
+    const delivered: number[] = []
+
+    const relay = async () => {
+      const mine = new DatabaseOutbox(await test.connect(), { owner: 'conductor' })
+      while (delivered.length < messages.length) {
+        const taken = await mine.take(3)
+        for (const { body } of taken) delivered.push(JSON.parse(body).n)
+        await mine.sent(taken.map(({ id }) => id))
+      }
+    }
+    await Promise.all(Array.from({ length: concurrent ? 4 : 2 }, relay))
+
+    expect(delivered.toSorted((a, b) => a - b)).toEqual(messages.map((_, n) => n))
+    for (const key of keys.keys()) {
+      const ofKey = delivered.filter((n) => n % keys.length === key)
+      expect(ofKey).toEqual(ofKey.toSorted((a, b) => a - b))
+    }
+  })
+})

@@ -1,0 +1,66 @@
+import { describe, expect, inject, it } from 'vitest'
+import { openPostgres } from '../../src/database/postgres.ts'
+
+describe('a PostgreSQL server', () => {
+  it('is described by version, host and database, without user and password', async () => {
+    const url = new URL(inject('databaseUrl'))
+    const database = await openPostgres({ url: url.href, poolSize: 1 })
+
+    await database.close()
+
+    expect(database.description).toMatch(
+      new RegExp(`^PostgreSQL \\d+(\\.\\d+)? at ${url.hostname}:${url.port || 5432}${url.pathname}$`),
+    )
+  })
+
+  it('is unavailable when nobody listens, and says so without the password', async () => {
+    const opening = openPostgres({ url: 'postgresql://nova:s3cret@127.0.0.1:1/sevbus' })
+
+    const error = await opening.catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+      message: '127.0.0.1:1/sevbus: connect ECONNREFUSED 127.0.0.1:1',
+      retryable: true,
+    })
+    expect(JSON.stringify(error)).not.toContain('s3cret')
+  })
+
+  it('cancels a statement that takes too long, and is usable after it', async () => {
+    const database = await openPostgres({ url: inject('databaseUrl'), poolSize: 1, statementTimeoutMs: 50 })
+
+    const slow = database.query('select pg_sleep(5)')
+
+    await expect(slow).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE', details: { sqlstate: '57014' } })
+    expect(await database.query('select 1 as one')).toEqual([{ one: 1 }])
+    await database.close()
+  })
+
+  it('survives that the server ends its connection inside a transaction', async () => {
+    const database = await openPostgres({ url: inject('databaseUrl'), poolSize: 1 })
+
+    const ended = database.transaction(async (tx) => {
+      const other = await openPostgres({ url: inject('databaseUrl'), poolSize: 1 })
+      const [me] = await tx.query<{ pid: number }>('select pg_backend_pid() as pid')
+      await other.query('select pg_terminate_backend($1, 5000)', [me?.pid])
+      await other.close()
+      await tx.query('select 1')
+    })
+
+    await expect(ended).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
+    expect(await database.query('select 1 as one')).toEqual([{ one: 1 }])
+    await database.close()
+  })
+
+  it('tells operators by application_name who is connected', async () => {
+    const database = await openPostgres({
+      url: inject('databaseUrl'),
+      poolSize: 1,
+      applicationName: 'sevbus conductor',
+    })
+
+    const [row] = await database.query('show application_name')
+
+    await database.close()
+    expect(row).toEqual({ application_name: 'sevbus conductor' })
+  })
+})
