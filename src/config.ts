@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
@@ -133,13 +133,21 @@ export const SECRET_KEYS: readonly string[] = ['transport.url', 'database.url']
 /** Variables of the test suite and of this module; any other SEVBUS_… is a mistake worth telling. */
 const OTHER_VARIABLES = new Set(['SEVBUS_CONFIG'])
 
+export interface ConfigSources {
+  /** Must exist when given; else SEVBUS_CONFIG names it. */
+  readonly file?: string | undefined
+  /** The first of these that exists is taken when no file is named. */
+  readonly fallbacks?: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
+}
+
 /**
  * Reads the configuration once: the file, then the environment over it. The only reader of the environment.
  *
- * @param env SEVBUS_CONFIG names the file when `file` is undefined; without either there is none
  * @throws InvalidConfiguration naming every wrong key at once, where it stands, and the fix
  */
-export function loadConfig(env: NodeJS.ProcessEnv, file: string | undefined = env.SEVBUS_CONFIG): Config {
+export function loadConfig({ file: named, fallbacks = [], env = process.env }: ConfigSources = {}): Config {
+  const file = named ?? env.SEVBUS_CONFIG ?? fallbacks.find((path) => existsSync(path))
   const values = file === undefined ? {} : readToml(file)
   const problems: string[] = []
   overlayEnvironment(values, env, problems)

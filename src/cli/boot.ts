@@ -1,0 +1,67 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { InvalidArguments } from '../errors.ts'
+import { Flavor } from '../objects/flavor.ts'
+import { ImageMeta } from '../objects/image-meta.ts'
+import type { Instance } from '../objects/instance.ts'
+import { fromCatalogue } from './catalogue.ts'
+import { EXIT } from './exit-codes.ts'
+import { instanceTable } from './instance-view.ts'
+import { note, print, printJson } from './output.ts'
+import { type GlobalOptions, type Session, withSession } from './session.ts'
+
+/** How often the states are asked for while waiting, in milliseconds. */
+const POLL_MS = 250
+
+export interface BootOptions extends GlobalOptions {
+  readonly flavor: string
+  readonly image: string
+  readonly count: string
+  readonly wait: boolean
+}
+
+/** @returns the exit code: refused when an instance ended in ERROR */
+export async function boot(name: string, options: BootOptions): Promise<number> {
+  return withSession(options, async (session) => {
+    const { config, conductor, context } = session
+    const count = positive('--count', options.count)
+    const flavor = fromCatalogue('flavor', Flavor, options.flavor, config.flavors)
+    const image = fromCatalogue('image', ImageMeta, options.image, config.images)
+    // Uuids of our own: were the answer lost, asking again would make nothing twice.
+    const instance_uuids = Array.from({ length: count }, () => randomUUID())
+    const accepted = await conductor.buildInstances(context, { name, flavor, image, count, instance_uuids })
+    if (!options.json) note(`${accepted.instances.length} accepted as ${context.request_id}`)
+    const instances = options.wait ? await settled(session, accepted.instances) : accepted.instances
+    if (options.json) printJson({ instances })
+    else print(instanceTable(instances))
+    const failed = instances.filter(({ vm_state }) => vm_state === 'error')
+    if (!options.json) for (const { fault, name: who } of failed) note(`${who}: ${fault?.code}: ${fault?.message}`)
+    if (!options.json && failed[0]) note(`why: sevbus explain ${failed[0].uuid}`)
+    return failed.length > 0 ? EXIT.REFUSED : EXIT.OK
+  })
+}
+
+async function settled({ conductor, context }: Session, instances: readonly Instance[]): Promise<Instance[]> {
+  const waiting = new Map(instances.map((instance) => [instance.uuid, instance]))
+  const done = new Map<string, Instance>()
+  while (waiting.size > 0) {
+    for (const uuid of waiting.keys()) {
+      const { instance } = await conductor.getInstance(context, { instance_uuid: uuid })
+      if (instance.vm_state === 'building') continue
+      waiting.delete(uuid)
+      done.set(uuid, instance)
+    }
+    if (waiting.size > 0) await sleep(POLL_MS)
+  }
+  return instances.map(({ uuid }) => done.get(uuid) as Instance)
+}
+
+function positive(field: string, text: string): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new InvalidArguments(`${field} is ${JSON.stringify(text)}; write a whole number from 1`, {
+    field,
+    value: text,
+    fix: `write e.g. ${field} 3`,
+  })
+}

@@ -1,0 +1,41 @@
+import type { SevbusError } from '../errors.ts'
+
+/** What scripts can rely on; `sevbus --help` shows them. */
+export const EXIT = {
+  OK: 0,
+  /** It was tried and failed. */
+  FAILED: 1,
+  /** Wrong words, file or configuration: nothing was tried. */
+  USAGE: 2,
+  /** No broker, database or worker answered. */
+  UNREACHABLE: 3,
+  /** There is no such instance, host or guest. */
+  NOT_FOUND: 4,
+  /** The cloud said no: a contradiction in the request, or no host for it. */
+  REFUSED: 5,
+} as const
+
+const BY_CODE: Readonly<Record<string, number>> = {
+  INVALID_CONFIGURATION: EXIT.USAGE,
+  INVALID_FILE: EXIT.USAGE,
+  INVALID_ARGUMENTS: EXIT.USAGE,
+  TRANSPORT_UNAVAILABLE: EXIT.UNREACHABLE,
+  DATABASE_UNAVAILABLE: EXIT.UNREACHABLE,
+  NO_SUCH_SERVER: EXIT.UNREACHABLE,
+  MESSAGING_TIMEOUT: EXIT.UNREACHABLE,
+  INSTANCE_NOT_FOUND: EXIT.NOT_FOUND,
+  COMPUTE_HOST_NOT_FOUND: EXIT.NOT_FOUND,
+  GUEST_NOT_FOUND: EXIT.NOT_FOUND,
+  FLAVOR_IMAGE_CONFLICT: EXIT.REFUSED,
+  INVALID_MACHINE_TYPE: EXIT.REFUSED,
+  STATELESS_FIRMWARE_REQUIRED: EXIT.REFUSED,
+  INVALID_PROPERTY: EXIT.REFUSED,
+  INSTANCE_EXISTS: EXIT.REFUSED,
+  INSTANCE_INVALID_STATE: EXIT.REFUSED,
+  NO_VALID_HOST: EXIT.REFUSED,
+  MAX_RETRIES_EXCEEDED: EXIT.REFUSED,
+}
+
+export function exitCodeFor(error: SevbusError): number {
+  return BY_CODE[error.code] ?? EXIT.FAILED
+}

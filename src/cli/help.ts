@@ -1,0 +1,76 @@
+/** What `--help` teaches beside the options: things to type. */
+export const EXAMPLES = {
+  sevbus: `
+Try it:
+  sevbus demo                                       everything in one process, in seconds
+  sevbus dev                                        a small cloud on this machine; then, elsewhere:
+  sevbus boot web --flavor m1.sev --image linux-uefi --count 3
+  sevbus hosts
+  sevbus events
+
+Run it:
+  sevbus db migrate && sevbus conductor             each in a process, as many as you like
+  sevbus scheduler
+  sevbus compute --host node1`,
+  demo: `
+Examples:
+  sevbus demo                 live, on a terminal
+  sevbus demo | cat           plain lines
+  sevbus demo --json          one JSON document with the same facts`,
+  dev: `
+Examples:
+  sevbus dev
+  sevbus dev --amqp-url amqp://guest:guest@localhost:5672/
+Then, in another terminal in the same folder:
+  sevbus boot web --flavor m1.sev --image linux-uefi`,
+  conductor: `
+Examples:
+  SEVBUS_TRANSPORT_URL=amqp://… SEVBUS_DATABASE_URL=postgresql://… sevbus conductor
+  sevbus conductor --config /etc/sevbus.toml`,
+  scheduler: `
+Examples:
+  sevbus scheduler --config /etc/sevbus.toml --host scheduler-1`,
+  compute: `
+Examples:
+  sevbus compute --host node1 --config /etc/sevbus.toml
+  SEVBUS_COMPUTE_DRIVER=fake SEVBUS_FAKE_SEV_SLOTS=15 sevbus compute --host sim-1   a simulated host`,
+  boot: `
+Examples:
+  sevbus boot db --flavor m1.sev-snp --image linux-stateless
+  sevbus boot web --flavor m1.sev --image linux-uefi --count 20 --no-wait
+  sevbus boot one --flavor flavor.json --image image.json --json`,
+  list: `
+Examples:
+  sevbus list --state error
+  sevbus list --host node1 --json`,
+  show: `
+Examples:
+  sevbus show web-1
+  sevbus show web-1 --xml     launchSecurity, q35, locked memory … as the host runs it`,
+  delete: `
+Examples:
+  sevbus delete web-1 web-2`,
+  hosts: `
+Examples:
+  sevbus hosts                used/usable per pool of encryption slots
+  sevbus hosts --json`,
+  explain: `
+Examples:
+  sevbus explain web-31       every try, host by host, with numbers`,
+  events: `
+Examples:
+  sevbus events               takes nothing away from billing
+  sevbus events --json        one notification a line`,
+  db: `
+Examples:
+  SEVBUS_DATABASE_URL=postgresql://sevbus@localhost/sevbus sevbus db migrate`,
+} as const
+
+export const EXIT_CODES_HELP = `
+Exit codes:
+  0  done
+  1  tried and failed
+  2  wrong words, file or configuration: nothing was tried
+  3  no broker, database or worker answered
+  4  no such instance, host or guest
+  5  the cloud said no: a contradiction in the request, or no host for it`

@@ -1,0 +1,70 @@
+import { VmState } from '../objects/instance.ts'
+import { spelledChoice } from '../objects/spelled-value.ts'
+import { EXIT } from './exit-codes.ts'
+import { findInstance } from './find-instance.ts'
+import { attemptLines, instanceFacts, instanceTable } from './instance-view.ts'
+import { note, print, printJson } from './output.ts'
+import { type GlobalOptions, withSession } from './session.ts'
+
+export interface ListOptions extends GlobalOptions {
+  readonly host?: string
+  readonly state?: string
+}
+
+export async function list(options: ListOptions): Promise<number> {
+  return withSession(options, async ({ conductor, context }) => {
+    const state = spelledChoice('the command line', '--state', options.state?.toLowerCase(), VmState.options)
+    const query = { ...(options.host && { host: options.host }), ...(state && { vm_state: state }) }
+    const { instances } = await conductor.listInstances(context, query)
+    if (options.json) printJson({ instances })
+    else print(instanceTable(instances))
+    return EXIT.OK
+  })
+}
+
+export interface ShowOptions extends GlobalOptions {
+  readonly xml?: boolean
+}
+
+export async function show(word: string, options: ShowOptions): Promise<number> {
+  return withSession(options, async (session) => {
+    const instance = await findInstance(session, word)
+    if (!options.xml) {
+      if (options.json) printJson({ instance })
+      else print(instanceFacts(instance))
+      return EXIT.OK
+    }
+    if (instance.host === null) {
+      note(`${instance.name} is ${instance.vm_state} and on no host: there is no domain to show`)
+      return EXIT.NOT_FOUND
+    }
+    const to = { server: instance.host }
+    const { xml } = await session.compute.getDomainXml(session.context, { instance_uuid: instance.uuid }, to)
+    if (options.json) printJson({ instance_uuid: instance.uuid, host: instance.host, xml })
+    else print(xml)
+    return EXIT.OK
+  })
+}
+
+export async function remove(words: readonly string[], options: GlobalOptions): Promise<number> {
+  return withSession(options, async (session) => {
+    const deleted = []
+    for (const word of words) {
+      const { uuid } = await findInstance(session, word)
+      deleted.push((await session.conductor.deleteInstance(session.context, { instance_uuid: uuid })).instance)
+    }
+    if (options.json) printJson({ instances: deleted })
+    else print(instanceTable(deleted))
+    return EXIT.OK
+  })
+}
+
+export async function explain(word: string, options: GlobalOptions): Promise<number> {
+  return withSession(options, async (session) => {
+    const { uuid } = await findInstance(session, word)
+    const explanation = await session.conductor.explainInstance(session.context, { instance_uuid: uuid })
+    if (options.json) printJson(explanation)
+    else print(`${instanceFacts(explanation.instance)}\n\n${attemptLines(explanation.attempts)}`)
+    return EXIT.OK
+  })
+}

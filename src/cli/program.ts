@@ -1,0 +1,124 @@
+import { Command, CommanderError, Option } from 'commander'
+import { toSevbusError } from '../errors.ts'
+import type { BootOptions } from './boot.ts'
+import { EXIT, exitCodeFor } from './exit-codes.ts'
+import { EXAMPLES, EXIT_CODES_HELP } from './help.ts'
+import { printError } from './output.ts'
+import type { GlobalOptions } from './session.ts'
+import { VERSION } from './version.ts'
+
+type Run = (options: never, words: readonly string[]) => Promise<number>
+
+/**
+ * The command line. Commands are loaded when they are asked for, so that `sevbus --help` needs no database.
+ * @returns the exit code
+ */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.OK
+  const program = new Command('sevbus')
+    .description('Control-plane workers that boot memory-encrypted virtual machines over RabbitMQ.')
+    .version(VERSION)
+    .option('--config <file>', 'TOML file; else SEVBUS_CONFIG, ./sevbus.toml, or a running `sevbus dev` of this folder')
+    .option('--json', 'one JSON document on standard output, for programs', false)
+    .option('--debug', 'stack traces and debug logs', false)
+    .option('--timeout <seconds>', 'longest wait for the broker and for each answer', '10')
+    .addHelpText('after', `${EXAMPLES.sevbus}\n${EXIT_CODES_HELP}`)
+    .showHelpAfterError('(add --help for what it takes, with examples)')
+    .exitOverride()
+
+  const define = (name: string, summary: string, run: Run): Command =>
+    program
+      .command(name)
+      .description(summary)
+      .addHelpText('after', EXAMPLES[name.split(' ')[0] as keyof typeof EXAMPLES] ?? '')
+      .exitOverride()
+      .action(async (...args: unknown[]) => {
+        const command = args.at(-1) as Command
+        exitCode = await run(command.optsWithGlobals() as never, command.args)
+      })
+
+  defineTrying(define)
+  defineWorkers(define)
+  defineOperating(define)
+  const db = program.command('db').description('the database').exitOverride()
+  db.command('migrate')
+    .description('make or update the tables; all steps or none, safe to run at every start')
+    .addHelpText('after', EXAMPLES.db)
+    .action(async (_options, command: Command) => {
+      exitCode = await (await import('./db.ts')).dbMigrate(command.optsWithGlobals<GlobalOptions>())
+    })
+
+  try {
+    await program.parseAsync([...argv])
+    return exitCode
+  } catch (thrown) {
+    // Help and version arrive here too; what was wrong with the words has been printed.
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.OK : EXIT.USAGE
+    printError(thrown, { json: argv.includes('--json'), debug: argv.includes('--debug') })
+    return exitCodeFor(toSevbusError(thrown))
+  }
+}
+
+type Define = (name: string, summary: string, run: Run) => Command
+
+function defineTrying(define: Define): void {
+  define('demo', 'watch encrypted instances boot on simulated hosts: needs nothing but Node', async (options) =>
+    (await import('./demo/demo.ts')).demo(options),
+  )
+  define(
+    'dev',
+    'run all workers with simulated hosts until stopped, for the other commands to talk to',
+    async (options) => (await import('./dev.ts')).dev(options),
+  )
+    .option('--folder <folder>', 'where everything is kept', '.sevbus/dev')
+    .option('--amqp-url <url>', 'a RabbitMQ to use; else one found running, or started privately')
+}
+
+function defineWorkers(define: Define): void {
+  const services = {
+    conductor: 'run a conductor: looks after instances (needs RabbitMQ and PostgreSQL)',
+    scheduler: 'run a scheduler: finds hosts and claims slots (needs RabbitMQ and PostgreSQL)',
+    compute: 'run a compute worker: boots guests on its host (needs RabbitMQ)',
+  } as const
+  for (const service of ['conductor', 'scheduler', 'compute'] as const) {
+    define(service, services[service], async (options) => (await import('./work.ts')).work(service, options)).option(
+      '--host <name>',
+      "the worker's name on the bus",
+    )
+  }
+}
+
+function defineOperating(define: Define): void {
+  define('boot <name>', 'boot instances and wait until they are ACTIVE or ERROR', async (options, [name]) =>
+    (await import('./boot.ts')).boot(name as string, options as BootOptions),
+  )
+    .requiredOption('--flavor <flavor>', 'a name of the catalogue, or a JSON file')
+    .requiredOption('--image <image>', 'a name of the catalogue, or a JSON file')
+    .option('--count <n>', 'how many', '1')
+    .option('--no-wait', 'return as soon as they are accepted')
+  define('list', 'instances', async (options) => (await import('./instances.ts')).list(options))
+    .option('--host <host>', 'only those on this host')
+    .addOption(
+      new Option('--state <state>', 'only those in this state; deleted ones are shown only so').choices([
+        'building',
+        'active',
+        'error',
+        'deleted',
+      ]),
+    )
+  define('show <instance>', 'one instance, by uuid or name', async (options, [word]) =>
+    (await import('./instances.ts')).show(word as string, options),
+  ).option('--xml', 'the libvirt domain document, as its host has it', false)
+  define('delete <instances...>', 'delete instances, by uuid or name', async (options, words) =>
+    (await import('./instances.ts')).remove(words, options),
+  )
+  define('hosts', 'hosts and the use of their encryption slots', async (options) =>
+    (await import('./hosts.ts')).hosts(options),
+  )
+  define('explain <instance>', 'why an instance is where it is, or why it found no host', async (options, [word]) =>
+    (await import('./instances.ts')).explain(word as string, options),
+  )
+  define('events', 'follow the notifications as billing sees them', async (options) =>
+    (await import('./events.ts')).events(options),
+  )
+}

@@ -1,0 +1,48 @@
+import { hostname } from 'node:os'
+import { openTransport, waitForDatabase } from '../compose/open.ts'
+import { onTermination, serveUntil } from '../compose/process.ts'
+import { createLogger } from '../logger.ts'
+import { EXIT } from './exit-codes.ts'
+import { note } from './output.ts'
+import { type GlobalOptions, loadCliConfig } from './session.ts'
+
+export interface WorkOptions extends GlobalOptions {
+  /** The worker's name on the bus; the machine's by default. */
+  readonly host?: string
+}
+
+/** Runs one worker in this process until SIGTERM. Waits for broker and database, and says so. */
+export async function work(service: 'conductor' | 'scheduler' | 'compute', options: WorkOptions): Promise<number> {
+  const config = loadCliConfig(options)
+  const logger = createLogger(service, options.debug ? 'debug' : config.worker.log_level)
+  const stop = onTermination(note)
+  // Two workers of one service on one machine need names of their own: the process number makes them.
+  const host = options.host ?? (service === 'compute' ? config.compute.host : `${hostname()}-${process.pid}`)
+  const who = `sevbus ${service} ${host}`
+  const transport = openTransport(config, logger, who)
+  const graceMs = config.worker.shutdown_grace_seconds * 1000
+  const opened: (() => Promise<void>)[] = []
+  try {
+    await transport.connect(stop)
+    if (service === 'compute') {
+      const { startCompute } = await import('../compose/compute-worker.ts')
+      await serveUntil(stop, await startCompute(config, { host, transport, logger }), graceMs, logger)
+      return EXIT.OK
+    }
+    const database = await waitForDatabase(config, who, logger, stop)
+    opened.push(() => database.close())
+    const start =
+      service === 'conductor'
+        ? (await import('../compose/conductor-worker.ts')).startConductor
+        : (await import('../compose/scheduler-worker.ts')).startScheduler
+    await serveUntil(stop, await start(config, { host, transport, logger, database }), graceMs, logger)
+    return EXIT.OK
+  } catch (error) {
+    // Told to stop while it still waited: that is an orderly end.
+    if (stop.aborted) return EXIT.OK
+    throw error
+  } finally {
+    await transport.close()
+    for (const close of opened) await close()
+  }
+}

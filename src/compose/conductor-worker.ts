@@ -1,0 +1,65 @@
+import { conductorEndpoint } from '../conductor/manager.ts'
+import type { ConductorPorts } from '../conductor/ports.ts'
+import { ConductorApi } from '../conductor/rpc-api.ts'
+import { reviveOverdueBuilds } from '../conductor/watchdog.ts'
+import type { Config } from '../config.ts'
+import type { Database } from '../database/database.ts'
+import { DatabaseOutbox } from '../database/outbox.ts'
+import { InstanceEvents } from '../notifications/instance-events.ts'
+import { RpcClient } from '../rpc/client.ts'
+import { bind } from '../rpc/dispatcher.ts'
+import { Relay } from '../rpc/relay.ts'
+import { RpcServer } from '../rpc/server.ts'
+import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import { busNames, notificationNames } from './names.ts'
+import { closeInOrder, once, type Worker, type WorkerPorts } from './worker.ts'
+
+/** How often stored messages are looked for that another conductor left behind, in milliseconds. */
+const OUTBOX_POLL_MS = 1000
+/** How often overdue builds are looked for, as a part of the build timeout. */
+const WATCHDOG_PARTS = 10
+
+/** Puts a conductor together and starts it. The database stays the caller's. */
+export async function startConductor(
+  config: Config,
+  { host, transport, logger, database }: WorkerPorts & { readonly database: Database },
+): Promise<Worker> {
+  const names = busNames(config)
+  const client = new RpcClient({ transport, logger, names, timeoutMs: config.transport.rpc_timeout_seconds * 1000 })
+  const store = new DatabaseOutbox(database, { owner: 'conductor' })
+  const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
+  const conductorPorts: ConductorPorts = {
+    database,
+    outbox: { enqueue: (tx, messages) => store.enqueue(tx, messages), announce: () => relay.announce() },
+    client,
+    scheduler: client.of(SchedulerApi),
+    events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`),
+    logger,
+    maxAttempts: config.conductor.max_attempts,
+    buildTimeoutMs: config.conductor.build_timeout_seconds * 1000,
+    now: () => new Date(),
+  }
+  const bindings = [bind(ConductorApi, conductorEndpoint(conductorPorts))] as const
+  const { concurrency } = config.transport
+  const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
+  relay.start()
+  await server.start()
+  const watchdog = setInterval(() => {
+    reviveOverdueBuilds(conductorPorts).catch((err: unknown) =>
+      logger.warn({ err }, 'overdue builds cannot be read now'),
+    )
+  }, conductorPorts.buildTimeoutMs / WATCHDOG_PARTS)
+  logger.info({ host, transport: transport.description, database: database.description }, 'conductor is ready')
+  return {
+    name: `conductor ${host}`,
+    drain: once(async (graceMs: number) => {
+      clearInterval(watchdog)
+      await closeInOrder([
+        () => server.drain(graceMs),
+        () => relay.close(),
+        () => client.close(),
+        () => transport.close(),
+      ])
+    }),
+  }
+}

@@ -1,0 +1,7 @@
+import { conductorMigrations } from '../conductor/schema.ts'
+import type { Migration } from '../database/migration.ts'
+import { outboxMigrations } from '../database/outbox.ts'
+import { placementMigrations } from '../scheduler/placement/schema.ts'
+
+/** All tables of all services, in the order they are made. */
+export const allMigrations: readonly Migration[] = [...outboxMigrations, ...placementMigrations, ...conductorMigrations]

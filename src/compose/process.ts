@@ -1,0 +1,41 @@
+import type { Logger } from 'pino'
+import type { Worker } from './worker.ts'
+
+/** Exit code of a process that a second signal ended before its work was done. */
+const EXIT_FORCED = 130
+
+/**
+ * An abort signal for SIGTERM and SIGINT. A second one ends the process at once: what was begun is in the journal, the
+ * queue or the database, and goes on at the next start.
+ */
+export function onTermination(say: (text: string) => void): AbortSignal {
+  const stop = new AbortController()
+  const receive = (name: NodeJS.Signals) => {
+    if (stop.signal.aborted) process.exit(EXIT_FORCED)
+    say(`${name}: finishing what runs; once more ends at once`)
+    stop.abort(new Error(name))
+  }
+  process.on('SIGTERM', receive)
+  process.on('SIGINT', receive)
+  return stop.signal
+}
+
+/** Serves until the signal, then drains. Resolves when everything is closed. */
+export async function serveUntil(signal: AbortSignal, worker: Worker, graceMs: number, logger: Logger): Promise<void> {
+  await aborted(signal)
+  logger.info({ grace_ms: graceMs }, `${worker.name} is draining`)
+  await worker.drain(graceMs)
+  logger.info(`${worker.name} has stopped`)
+}
+
+/** Resolves at the abort; keeps the process alive until then. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => {
+    const alive = setInterval(() => {}, 60_000)
+    signal.addEventListener('abort', () => {
+      clearInterval(alive)
+      resolve()
+    })
+  })
+}
