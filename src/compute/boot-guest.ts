@@ -1,0 +1,58 @@
+import { EncryptionNotEffective, SevbusError, SpawnFailed } from '../errors.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { ComputePorts } from './compute-ports.ts'
+import { buildDomain } from './libvirt/build-domain.ts'
+import { guestSpec } from './libvirt/guest-spec.ts'
+import { encryptionFlaw } from './libvirt/verify-encryption.ts'
+import { Rollback, type UndoFailure } from './rollback.ts'
+import type { VirtDriver } from './virt-driver.ts'
+
+/**
+ * Boots the guest, or throws having left nothing behind, except for what `onUndoFailed` heard of.
+ *
+ * @throws a SevbusError, or the signal's reason
+ */
+export async function bootGuest(
+  instance: Instance,
+  { driver, places }: Pick<ComputePorts, 'driver' | 'places'>,
+  signal: AbortSignal,
+  onUndoFailed: (failure: UndoFailure) => void,
+): Promise<void> {
+  await using rollback = new Rollback(onUndoFailed)
+  try {
+    const domain = buildDomain(guestSpec(instance, places), await driver.capabilities(signal))
+
+    rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
+    await driver.createDisks(domain, signal)
+
+    rollback.add('destroy guest', () => driver.destroy(instance.uuid))
+    await driver.spawn(domain, signal)
+
+    await verifyEncryption(instance, driver, signal)
+    signal.throwIfAborted()
+    rollback.commit()
+  } catch (error) {
+    signal.throwIfAborted()
+    throw asBuildError(error, instance)
+  }
+}
+
+/** Fail closed: what counts is the document of the guest that runs. */
+async function verifyEncryption(instance: Instance, driver: VirtDriver, signal: AbortSignal): Promise<void> {
+  const { uuid, mem_encryption: expected } = instance
+  if (expected === null) return
+  const flaw = encryptionFlaw(await driver.domainXml(uuid, signal), expected)
+  if (flaw === undefined) return
+  throw new EncryptionNotEffective(`the guest was to run with ${expected.model}, but ${flaw}; it was destroyed`, {
+    instance_uuid: uuid,
+    model: expected.model,
+    flaw,
+  })
+}
+
+/** A foreign error is the host's (a full disk, a lost socket): another host may do. */
+function asBuildError(error: unknown, { uuid }: Instance): SevbusError {
+  if (error instanceof SevbusError) return error
+  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
+  return new SpawnFailed(`${name}: ${message}`, { instance_uuid: uuid }, { cause: error })
+}

@@ -1,0 +1,141 @@
+import { ConductorApi } from '../conductor/rpc-api.ts'
+import { BuildInterrupted, type SevbusError, toSevbusError } from '../errors.ts'
+import type { Fault } from '../objects/instance.ts'
+import { Limiter } from '../rpc/limiter.ts'
+import { bootGuest } from './boot-guest.ts'
+import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
+import { inTurn } from './in-turn.ts'
+import { active, notBuilt } from './instance-states.ts'
+import { queued } from './journal/journal.ts'
+import type { Build } from './journal/state.ts'
+import { removeLeftovers } from './leftovers.ts'
+import { untilDone } from './patience.ts'
+
+/** A build that kills its worker is given up after so many times. */
+const MAX_INTERRUPTIONS = 3
+
+/** Takes builds that the journal has from begun to ended. */
+export class Builder {
+  readonly #ports: ComputePorts
+  readonly #limiter: Limiter
+  readonly #signals: StopSignals
+
+  constructor(ports: ComputePorts, maxConcurrentBuilds: number, signals: StopSignals) {
+    this.#ports = ports
+    this.#limiter = new Limiter(maxConcurrentBuilds)
+    this.#signals = signals
+  }
+
+  /**
+   * Ends in the journal, unless a termination or a later try took the instance over, or the worker stops.
+   *
+   * @param isFirst nothing of this instance was ever on the host
+   * @param signal aborts when newer work for the instance waits
+   */
+  async build(uuid: string, attempt: number, isFirst: boolean, signal: AbortSignal): Promise<void> {
+    const { draining, stopping } = this.#signals
+    const build = this.#current(uuid, attempt)
+    if (build === undefined) return
+    const begun = inTurn(this.#limiter, AbortSignal.any([signal, draining]), async () => {
+      if (!isFirst) await removeLeftovers(uuid, this.#ports, stopping)
+      await this.#boot(build, AbortSignal.any([signal, stopping]))
+    })
+    try {
+      await begun
+    } catch (error) {
+      if (signal.aborted) return
+      if (!draining.aborted) throw error
+      await this.#ports.journal.append([{ type: 'build_handed_back', uuid, attempt }])
+    }
+  }
+
+  /** After a start of the worker: is the interrupted try still wanted? Then again, else away with it, in silence. */
+  async recover(uuid: string, attempt: number, signal: AbortSignal): Promise<void> {
+    const { journal, logger } = this.#ports
+    await removeLeftovers(uuid, this.#ports, this.#signals.stopping)
+    const build = this.#current(uuid, attempt)
+    if (build === undefined) return
+    const wanted = await this.#isWanted(build, AbortSignal.any([signal, this.#signals.draining])).catch(() => undefined)
+    if (wanted === undefined || this.#current(uuid, attempt) === undefined) return
+    logger.info({ instance_uuid: uuid, attempt, wanted, interruptions: build.interruptions }, 'interrupted build found')
+    if (!wanted) return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
+    await journal.append([{ type: 'build_resumed', uuid, attempt }])
+    const resumed = this.#current(uuid, attempt)
+    if (resumed === undefined) return
+    if (resumed.interruptions <= MAX_INTERRUPTIONS) return this.build(uuid, attempt, true, signal)
+    const times = resumed.interruptions
+    const error = new BuildInterrupted(`the worker was interrupted ${times} times while it built; it gives up`, {
+      instance_uuid: uuid,
+      interruptions: times,
+      fix: "look into the host's log for what ends the worker",
+    })
+    await this.#failed(resumed, error)
+  }
+
+  #isWanted({ instance, context }: Build, signal: AbortSignal): Promise<boolean> {
+    const { host, client } = this.#ports
+    const conductor = client.of(ConductorApi)
+    const args = { instance_uuid: instance.uuid, attempt: instance.attempt, host }
+    const ask = async () => (await conductor.checkBuild(context, args, { signal })).wanted
+    return untilDone(`ask the conductor about ${instance.uuid}`, ask, this.#ports, signal)
+  }
+
+  async #boot(build: Build, signal: AbortSignal): Promise<void> {
+    const { uuid, attempt } = build.instance
+    const { logger } = this.#ports
+    let isClean = true
+    try {
+      await bootGuest(build.instance, this.#ports, signal, ({ step, error }) => {
+        isClean = false
+        logger.error({ instance_uuid: uuid, step, err: error }, 'undo failed; trying again')
+      })
+    } catch (error) {
+      if (!isClean) await removeLeftovers(uuid, this.#ports, this.#signals.stopping)
+      signal.throwIfAborted()
+      return this.#failed(build, toSevbusError(error))
+    }
+    // Newer work that came at the last moment finds the guest, and removes it.
+    if (this.#current(uuid, attempt) !== undefined) await this.#succeeded(build)
+  }
+
+  #current(uuid: string, attempt: number): Build | undefined {
+    const build = this.#ports.journal.build(uuid)
+    return build?.instance.attempt === attempt ? build : undefined
+  }
+
+  async #succeeded({ instance, context }: Build): Promise<void> {
+    const { host, journal, outbox, client, events, logger } = this.#ports
+    const { uuid, attempt } = instance
+    const now = timestamp(this.#ports)
+    const outcome = { result: 'active', launched_at: now } as const
+    const args = { instance_uuid: uuid, attempt, host, outcome }
+    const messages = [
+      client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid }),
+      events.message('instance.create.end', context, active(instance, host, now)),
+    ]
+    await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'active' }, queued(messages)])
+    outbox.announce()
+    const model = instance.mem_encryption?.model ?? 'none'
+    logger.info({ instance_uuid: uuid, attempt, model, request_id: context.request_id }, 'guest runs')
+  }
+
+  async #failed({ instance, context }: Build, error: SevbusError): Promise<void> {
+    const { host, journal, outbox, client, events, logger } = this.#ports
+    const { uuid, attempt } = instance
+    const fault = faultOf(error, timestamp(this.#ports))
+    const outcome = { result: 'failed', fault, retryable: error.retryable } as const
+    const args = { instance_uuid: uuid, attempt, host, outcome }
+    const messages = [
+      client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid }),
+      events.message('instance.create.error', context, notBuilt(instance, host, fault), error),
+    ]
+    await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'failed' }, queued(messages)])
+    outbox.announce()
+    const facts = { instance_uuid: uuid, attempt, code: error.code, request_id: context.request_id }
+    logger.warn(facts, `build failed: ${error.message}`)
+  }
+}
+
+function faultOf(error: SevbusError, now: string): Fault {
+  return { code: error.code, message: error.message.slice(0, 4000), details: { ...error.details }, created_at: now }
+}

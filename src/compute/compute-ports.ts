@@ -1,0 +1,34 @@
+import type { Logger } from 'pino'
+import type { RpcClient } from '../rpc/client.ts'
+import type { InstanceEvents } from './instance-events.ts'
+import type { Journal } from './journal/journal.ts'
+import type { HostPlaces } from './libvirt/guest-spec.ts'
+import type { VirtDriver } from './virt-driver.ts'
+
+/** What the parts of a compute worker work with. */
+export interface ComputePorts {
+  readonly host: string
+  readonly driver: VirtDriver
+  readonly journal: Journal
+  /** Hears that the journal has something to send: the relay. */
+  readonly outbox: { announce(): void }
+  readonly client: Pick<RpcClient, 'of' | 'message'>
+  readonly events: InstanceEvents
+  readonly logger: Logger
+  readonly places: HostPlaces
+  readonly retryDelaysMs: readonly number[]
+  readonly now: () => Date
+}
+
+/** How work is told to end. */
+export interface StopSignals {
+  /** Begin nothing more. */
+  readonly draining: AbortSignal
+  /** The grace is over: undo what is not done, and leave it to the next start. */
+  readonly stopping: AbortSignal
+}
+
+/** ISO 8601 in UTC. */
+export function timestamp({ now }: Pick<ComputePorts, 'now'>): string {
+  return now().toISOString()
+}

@@ -1,0 +1,189 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EncryptionSlotsExhausted, GuestNotFound, SpawnFailed } from '../../errors.ts'
+import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
+import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
+import type { DomainSpec } from '../libvirt/domain-spec.ts'
+import { domainXml } from '../libvirt/domain-xml.ts'
+import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
+import { PidLock } from '../pid-lock.ts'
+import type { Guest, HostResources, VirtDriver } from '../virt-driver.ts'
+import { capabilitiesDocument, kernelParametersOf } from './capabilities-document.ts'
+import { type Definition, readDefinition } from './definition.ts'
+import { FAKE_MACHINE_TYPES, type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
+import { GuestStore } from './guest-store.ts'
+
+/** Opens a simulated SEV host whose guests live in `folder`. @throws AlreadyInUse, InvalidFile */
+export async function openFakeHost(options: FakeHostOptions & { readonly folder: string }): Promise<FakeVirtDriver> {
+  const lock = await PidLock.take(options.folder, 'the simulated host')
+  try {
+    return new FakeVirtDriver(await GuestStore.open(options.folder), lock, withDefaults(options))
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+/**
+ * A SEV host without hardware: takes the same documents as libvirt and tells the same about itself, so that the code
+ * above it is the code that runs on EPYC. Defines, starts and stops guests that do nothing.
+ */
+export class FakeVirtDriver implements VirtDriver {
+  readonly description = 'simulated host'
+  readonly hypervisorType = 'fake'
+  readonly #store: GuestStore
+  readonly #lock: PidLock
+  #facts: FakeHostFacts
+  #capabilities: HostCapabilities
+  /** Guests whose QEMU starts now: their key is taken already. */
+  readonly #starting = new Map<string, MemEncryptionModel | undefined>()
+  #spawnsToFail: number
+
+  constructor(store: GuestStore, lock: PidLock, facts: FakeHostFacts) {
+    this.#store = store
+    this.#lock = lock
+    this.#facts = facts
+    this.#capabilities = capabilitiesOf(facts)
+    this.#spawnsToFail = typeof facts.fail_spawn === 'number' ? facts.fail_spawn : 0
+  }
+
+  /** Changes the machine under the worker: another BIOS setting, another kernel parameter, a new fault. */
+  reconfigure(changes: FakeHostOptions): void {
+    this.#facts = { ...this.#facts, ...changes }
+    this.#capabilities = capabilitiesOf(this.#facts)
+    if (typeof changes.fail_spawn === 'number') this.#spawnsToFail = changes.fail_spawn
+  }
+
+  async capabilities(signal: AbortSignal): Promise<HostCapabilities> {
+    signal.throwIfAborted()
+    return this.#capabilities
+  }
+
+  async resources(signal: AbortSignal): Promise<HostResources> {
+    signal.throwIfAborted()
+    const { vcpus, memory_mb, disk_gb } = this.#facts
+    return { vcpus, memory_mb, disk_gb }
+  }
+
+  async guests(signal: AbortSignal): Promise<readonly Guest[]> {
+    signal.throwIfAborted()
+    return [...this.#store.guests].map(([uuid, { state }]) => ({ uuid, state }))
+  }
+
+  async domainXml(uuid: string, signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted()
+    const guest = this.#store.guests.get(uuid)
+    if (guest === undefined) throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
+    return guest.live ?? guest.definition
+  }
+
+  async createDisks(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    const files = domain.disks.map(({ file }) => file)
+    this.#store.disks.set(domain.uuid, files)
+    await this.#store.save()
+  }
+
+  async removeDisks(uuid: string): Promise<void> {
+    if (this.#store.disks.delete(uuid)) await this.#store.save()
+  }
+
+  /** The folders of guests whose disks are there: to see that nothing was left behind. */
+  disks(): readonly string[] {
+    return [...this.#store.disks.keys()]
+  }
+
+  async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    const xml = domainXml(domain)
+    const definition = readDefinition(xml, this.#capabilities)
+    const existing = this.#store.guests.get(definition.uuid)
+    if (existing?.state === 'running' && existing.definition === xml) return
+    if (existing?.state === 'running')
+      throw new SpawnFailed(`guest ${domain.uuid} runs already, with another definition`)
+    this.#store.guests.set(definition.uuid, { definition: xml, state: 'shutoff' })
+    await this.#store.save()
+    await this.#start(xml, definition, signal)
+  }
+
+  /** Stays defined when it cannot start, as with libvirt; `destroy` forgets it. */
+  async #start(xml: string, definition: Definition, signal: AbortSignal): Promise<void> {
+    this.#refuseByFault(definition.uuid)
+    this.#refuseWithoutDisks(definition)
+    this.#refuseWithoutKey(definition.model)
+    const { uuid, model } = definition
+    this.#starting.set(uuid, model)
+    try {
+      await this.#qemuStarts(signal)
+      const live = this.#facts.starts_in_clear ? xml.replace(/<launchSecurity[\s\S]*<\/launchSecurity>/, '') : xml
+      this.#store.guests.set(uuid, { definition: xml, state: 'running', live, ...(model && { model }) })
+    } finally {
+      this.#starting.delete(uuid)
+    }
+    await this.#store.save()
+  }
+
+  async #qemuStarts(signal: AbortSignal): Promise<void> {
+    const { spawn_delay_ms: delayMs } = this.#facts
+    // The timer's own error hides who gave up; the signal's reason says it.
+    if (delayMs > 0) await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted())
+  }
+
+  #refuseByFault(uuid: string): void {
+    const { fail_spawn } = this.#facts
+    if (typeof fail_spawn === 'function') {
+      const fault = fail_spawn(uuid)
+      if (fault) throw fault
+    } else if (this.#spawnsToFail > 0) {
+      this.#spawnsToFail--
+      throw new SpawnFailed('internal error: process exited while connecting to monitor (simulated fault)', {
+        instance_uuid: uuid,
+      })
+    }
+  }
+
+  #refuseWithoutDisks({ uuid, diskFiles }: Definition): void {
+    const made = this.#store.disks.get(uuid) ?? []
+    const lacking = diskFiles.find((file) => !made.includes(file))
+    if (lacking !== undefined)
+      throw new SpawnFailed(`Cannot access storage file '${lacking}': No such file or directory`)
+  }
+
+  /** The memory controller's own count: SEV guests on one side, SEV-ES and SEV-SNP guests on the other. */
+  #refuseWithoutKey(model: MemEncryptionModel | undefined): void {
+    if (model === undefined) return
+    const total = this.#capabilities.slots[model] ?? 0
+    const running = [...this.#store.guests.values()].filter(({ state }) => state === 'running')
+    const used = [...running.map((guest) => guest.model), ...this.#starting.values()].filter((other) =>
+      sharesKeys(other, model),
+    ).length
+    if (used < total) return
+    throw new EncryptionSlotsExhausted(
+      `sev_kvm_init: failed to initialize ret=-16 fw_error=0: all ${total} keys for ${model} guests are in use`,
+      { model, total, used },
+    )
+  }
+
+  async destroy(uuid: string): Promise<void> {
+    if (this.#store.guests.delete(uuid)) await this.#store.save()
+  }
+
+  async close(): Promise<void> {
+    await this.#store.save()
+    await this.#lock.release()
+  }
+}
+
+/** By way of documents and kernel parameters: what reads libvirt's answers reads these. */
+function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
+  return decideHostCapabilities({
+    arch: 'x86_64',
+    defaultMachineType: facts.default_machine_type,
+    machineTypes: FAKE_MACHINE_TYPES,
+    documents: ['q35', 'pc'].map((machine) => parseDomainCapabilities(capabilitiesDocument(facts, machine))),
+    kernel: kernelParametersOf(facts),
+  })
+}
+
+function sharesKeys(one: MemEncryptionModel | undefined, other: MemEncryptionModel): boolean {
+  return one !== undefined && (one === 'amd-sev') === (other === 'amd-sev')
+}

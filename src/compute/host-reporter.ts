@@ -1,0 +1,93 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Logger } from 'pino'
+import { toSevbusError } from '../errors.ts'
+import type { RpcClient } from '../rpc/client.ts'
+import { newRequestContext } from '../rpc/request-context.ts'
+import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import type { HostCapabilities } from './libvirt/host-capabilities.ts'
+import { hostReport, type ResourceOptions } from './resource-tracker.ts'
+import type { VirtDriver } from './virt-driver.ts'
+
+export interface HostReporterOptions {
+  readonly host: string
+  readonly driver: VirtDriver
+  readonly client: Pick<RpcClient, 'of'>
+  readonly logger: Logger
+  readonly resources: ResourceOptions
+  readonly reportIntervalSeconds: number
+}
+
+/**
+ * Tells the scheduler that the host lives and what it offers, now and at every interval. The hypervisor is asked anew
+ * each time, so a change of BIOS, kernel or libvirt is published without a restart. What cannot be told counts as a
+ * missed heartbeat, never as a failure of the worker.
+ */
+export class HostReporter {
+  readonly #options: HostReporterOptions
+  readonly #stop = new AbortController()
+  #timer: NodeJS.Timeout | undefined
+  #reporting: Promise<void> | undefined
+  #lastFailure: string | undefined
+  #lastCapabilities: HostCapabilities | undefined
+
+  constructor(options: HostReporterOptions) {
+    this.#options = options
+  }
+
+  /** Resolves after the first report, sent or not. */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => void this.report(), this.#options.reportIntervalSeconds * 1000)
+    await this.report()
+  }
+
+  /** Reports out of turn; while a report is under way, waits for that one. Never throws. */
+  report(): Promise<void> {
+    this.#reporting ??= this.#report().finally(() => {
+      this.#reporting = undefined
+    })
+    return this.#reporting
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#stop.abort()
+    await this.#reporting
+  }
+
+  async #report(): Promise<void> {
+    const { host, driver, client, resources: options, reportIntervalSeconds } = this.#options
+    const { signal } = this.#stop
+    if (signal.aborted) return
+    try {
+      const [capabilities, resources] = await Promise.all([driver.capabilities(signal), driver.resources(signal)])
+      this.#noteChange(capabilities)
+      const { hypervisorType } = driver
+      const report = hostReport({ host, hypervisorType, capabilities, resources, options, reportIntervalSeconds })
+      const timeoutMs = Math.max(1000, reportIntervalSeconds * 1000)
+      await client.of(SchedulerApi).reportHost(newRequestContext(), { report }, { timeoutMs, signal })
+      this.#noteSuccess()
+    } catch (thrown) {
+      if (!signal.aborted) this.#noteFailure(thrown)
+    }
+  }
+
+  #noteChange(capabilities: HostCapabilities): void {
+    if (isDeepStrictEqual(capabilities, this.#lastCapabilities)) return
+    const { slots, missing } = capabilities
+    const what = this.#lastCapabilities === undefined ? 'the host offers' : 'the host has changed, and offers now'
+    this.#options.logger.info({ slots, missing }, what)
+    this.#lastCapabilities = capabilities
+  }
+
+  #noteSuccess(): void {
+    if (this.#lastFailure !== undefined) this.#options.logger.info('reports reach the scheduler again')
+    this.#lastFailure = undefined
+  }
+
+  /** Once for each kind of failure: an hour without a scheduler is one line. */
+  #noteFailure(thrown: unknown): void {
+    const { code, message } = toSevbusError(thrown)
+    if (code !== this.#lastFailure) this.#options.logger.warn({ code }, `the host could not be reported: ${message}`)
+    this.#lastFailure = code
+  }
+}

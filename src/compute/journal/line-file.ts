@@ -1,0 +1,98 @@
+import { type FileHandle, open } from 'node:fs/promises'
+import { replaceFile } from '../atomic-file.ts'
+
+interface Waiting {
+  readonly line: string
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * A file of lines that only grows. An append resolves when its line is on disk; those who append while a flush runs
+ * share the next one (group commit), so that a hundred at a time cost two flushes, not a hundred.
+ *
+ * After a failed write or flush nothing more is accepted: what the disk has is then unknown, and only a reader knows.
+ */
+export class LineFile {
+  readonly #path: string
+  readonly #shrink: (bytes: number) => string | undefined
+  #file: FileHandle
+  #bytes: number
+  #waiting: Waiting[] = []
+  #flushing: Promise<void> | undefined
+  #latest: Promise<void> = Promise.resolve()
+  #broken: unknown
+  #closed = false
+
+  private constructor(path: string, file: FileHandle, bytes: number, shrink: (bytes: number) => string | undefined) {
+    this.#path = path
+    this.#file = file
+    this.#bytes = bytes
+    this.#shrink = shrink
+  }
+
+  /**
+   * Begins with `content`, in place of what was there.
+   * @param shrink asked before each write, with the size: new content for the whole file, which has the waiting lines
+   *   too, or undefined
+   */
+  static async create(path: string, content: string, shrink: (bytes: number) => string | undefined): Promise<LineFile> {
+    await replaceFile(path, content)
+    return new LineFile(path, await open(path, 'a'), Buffer.byteLength(content), shrink)
+  }
+
+  append(line: string): Promise<void> {
+    if (this.#broken !== undefined) return Promise.reject(this.#broken)
+    if (this.#closed) return Promise.reject(new Error(`${this.#path} is closed`))
+    this.#latest = new Promise<void>((resolve, reject) => this.#waiting.push({ line, resolve, reject }))
+    this.#flushing ??= this.#flush()
+    return this.#latest
+  }
+
+  /** Resolves when everything appended before is on disk. */
+  flushed(): Promise<void> {
+    return this.#latest
+  }
+
+  /** Waits for what was appended. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#flushing
+    await this.#file.close()
+  }
+
+  async #flush(): Promise<void> {
+    // One turn later, so that appends of the same turn go together.
+    await Promise.resolve()
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting
+      this.#waiting = []
+      try {
+        if (this.#broken !== undefined) throw this.#broken
+        await this.#write(batch)
+        for (const { resolve } of batch) resolve()
+      } catch (error) {
+        this.#broken = error
+        for (const { reject } of batch) reject(error)
+      }
+    }
+    this.#flushing = undefined
+  }
+
+  async #write(batch: readonly Waiting[]): Promise<void> {
+    const shrunk = this.#shrink(this.#bytes)
+    if (shrunk !== undefined) return this.#replace(shrunk)
+    const text = batch.map(({ line }) => `${line}\n`).join('')
+    await this.#file.appendFile(text)
+    await this.#file.datasync()
+    this.#bytes += Buffer.byteLength(text)
+  }
+
+  async #replace(content: string): Promise<void> {
+    await replaceFile(this.#path, content)
+    await this.#file.close()
+    this.#file = await open(this.#path, 'a')
+    this.#bytes = Buffer.byteLength(content)
+  }
+}

@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import { Instance } from '../../objects/instance.ts'
+import type { StoredMessage } from '../../rpc/durable-message.ts'
+import { RequestContext } from '../../rpc/request-context.ts'
+
+const Try = { uuid: z.guid(), attempt: z.int().min(1) }
+const Timestamp = z.iso.datetime()
+
+/** How a termination ended, kept to answer a repeated one with the same words. */
+const Terminated = z.strictObject({ at: Timestamp, void: z.boolean() })
+
+const Message = z.custom<StoredMessage>((value) => {
+  const message = value as Partial<StoredMessage> | null
+  return typeof message?.id === 'string' && typeof message.body === 'string' && typeof message.to?.kind === 'string'
+}, 'not a stored message')
+
+/** One fact in the journal. A field's meaning never changes: a newer worker reads what an older one wrote. */
+export const JournalRecord = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('build_begun'),
+    instance: Instance,
+    context: RequestContext,
+    /** Times the worker died over it. */
+    interruptions: z.int().min(0),
+  }),
+  /** Taken up again after a start of the worker. */
+  z.strictObject({ type: z.literal('build_resumed'), ...Try }),
+  /** Rolled back in good order because the worker stops: no interruption. */
+  z.strictObject({ type: z.literal('build_handed_back'), ...Try }),
+  z.strictObject({ type: z.literal('build_ended'), ...Try, outcome: z.enum(['active', 'failed', 'unwanted']) }),
+  z.strictObject({
+    type: z.literal('terminate_begun'),
+    instance: Instance,
+    context: RequestContext,
+    void: z.boolean(),
+  }),
+  z.strictObject({ type: z.literal('terminate_ended'), ...Try, ...Terminated.shape }),
+  /** Compaction writes it: the tries that are over, but may be asked for again. */
+  z.strictObject({
+    type: z.literal('attempt_known'),
+    ...Try,
+    outcome: z.enum(['active', 'failed', 'unwanted']).optional(),
+    terminated: Terminated.optional(),
+  }),
+  z.strictObject({ type: z.literal('queued'), messages: z.array(Message) }),
+  z.strictObject({ type: z.literal('sent'), ids: z.array(z.string()) }),
+])
+export type JournalRecord = z.output<typeof JournalRecord>
+
+/** First line of the file: whose it is, and how the rest is to be read. */
+export const JournalHeader = z.strictObject({ sevbus_journal: z.literal(1), host: z.string() })
+export type JournalHeader = z.infer<typeof JournalHeader>

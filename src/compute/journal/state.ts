@@ -1,0 +1,133 @@
+import type { Instance } from '../../objects/instance.ts'
+import type { StoredMessage } from '../../rpc/durable-message.ts'
+import type { RequestContext } from '../../rpc/request-context.ts'
+import type { JournalRecord } from './records.ts'
+
+/** Tries that left nothing on the host are remembered for repeated messages, but not for ever. */
+const MAX_FINISHED_TRIES = 10_000
+
+/** A build that has begun and not ended. */
+export interface Build {
+  readonly instance: Instance
+  readonly context: RequestContext
+  readonly interruptions: number
+  readonly handedBack: boolean
+}
+
+/** A termination that has begun and not ended. */
+export interface Termination {
+  readonly instance: Instance
+  readonly context: RequestContext
+  /** Without telling anybody. */
+  readonly void: boolean
+}
+
+/** The latest try of an instance that came to this host. */
+export interface KnownTry {
+  readonly attempt: number
+  readonly outcome?: 'active' | 'failed' | 'unwanted' | undefined
+  readonly terminated?: { readonly at: string; readonly void: boolean } | undefined
+}
+
+type RecordOf<T extends JournalRecord['type']> = Extract<JournalRecord, { type: T }>
+
+/** What the records amount to. Applying them in order gives the same state always; a later try supersedes earlier ones. */
+export class JournalState {
+  readonly builds = new Map<string, Build>()
+  readonly terminations = new Map<string, Termination>()
+  readonly tries = new Map<string, KnownTry>()
+  /** Not sent yet, oldest first. */
+  readonly messages = new Map<string, StoredMessage>()
+
+  apply(record: JournalRecord): void {
+    switch (record.type) {
+      case 'build_begun':
+        this.#beginBuild(record)
+        break
+      case 'build_resumed':
+        this.#changeBuild(record, ({ interruptions, handedBack }) => ({
+          interruptions: handedBack ? interruptions : interruptions + 1,
+          handedBack: false,
+        }))
+        break
+      case 'build_handed_back':
+        this.#changeBuild(record, () => ({ handedBack: true }))
+        break
+      case 'build_ended':
+        if (this.builds.get(record.uuid)?.instance.attempt === record.attempt) this.builds.delete(record.uuid)
+        this.#know(record.uuid, { attempt: record.attempt, outcome: record.outcome })
+        break
+      case 'terminate_begun':
+        this.#beginTermination(record)
+        break
+      case 'terminate_ended':
+        this.#endTermination(record)
+        break
+      case 'attempt_known': {
+        const { attempt, outcome, terminated } = record
+        this.#know(record.uuid, { attempt, outcome, terminated })
+        break
+      }
+      case 'queued':
+        for (const message of record.messages) this.messages.set(message.id, message)
+        break
+      case 'sent':
+        for (const id of record.ids) this.messages.delete(id)
+        break
+      default:
+        record satisfies never
+    }
+  }
+
+  /** Records that give this state again: what compaction writes. */
+  *snapshot(): Iterable<JournalRecord> {
+    for (const [uuid, known] of this.tries) yield { type: 'attempt_known', uuid, ...known }
+    for (const [uuid, { instance, context, interruptions, handedBack }] of this.builds) {
+      yield { type: 'build_begun', instance, context, interruptions }
+      if (handedBack) yield { type: 'build_handed_back', uuid, attempt: instance.attempt }
+    }
+    for (const termination of this.terminations.values()) yield { type: 'terminate_begun', ...termination }
+    for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
+  }
+
+  #beginBuild({ instance, context, interruptions }: RecordOf<'build_begun'>): void {
+    this.builds.set(instance.uuid, { instance, context, interruptions, handedBack: false })
+    this.#know(instance.uuid, { attempt: instance.attempt })
+  }
+
+  /** Takes over what a build of the instance has left. */
+  #beginTermination({ instance, context, void: isVoid }: RecordOf<'terminate_begun'>): void {
+    const { uuid, attempt } = instance
+    if ((this.builds.get(uuid)?.instance.attempt ?? 0) <= attempt) this.builds.delete(uuid)
+    this.terminations.set(uuid, { instance, context, void: isVoid })
+    this.#know(uuid, { attempt })
+  }
+
+  #endTermination({ uuid, attempt, at, void: isVoid }: RecordOf<'terminate_ended'>): void {
+    if (this.terminations.get(uuid)?.instance.attempt === attempt) this.terminations.delete(uuid)
+    this.#know(uuid, { attempt, terminated: { at, void: isVoid } })
+  }
+
+  #changeBuild(which: { uuid: string; attempt: number }, change: (build: Build) => Partial<Build>): void {
+    const build = this.builds.get(which.uuid)
+    if (build?.instance.attempt === which.attempt) this.builds.set(which.uuid, { ...build, ...change(build) })
+  }
+
+  #know(uuid: string, known: KnownTry): void {
+    if ((this.tries.get(uuid)?.attempt ?? 0) > known.attempt) return
+    // Set anew, so that the map stays in the order of the last change.
+    this.tries.delete(uuid)
+    this.tries.set(uuid, known)
+    if (this.tries.size > MAX_FINISHED_TRIES) this.#forgetOldest()
+  }
+
+  /** Never a try with a guest on the host, or with work to do. */
+  #forgetOldest(): void {
+    for (const [uuid, { outcome, terminated }] of this.tries) {
+      const leftNothing = terminated !== undefined || outcome === 'failed' || outcome === 'unwanted'
+      if (!leftNothing || this.builds.has(uuid) || this.terminations.has(uuid)) continue
+      this.tries.delete(uuid)
+      return
+    }
+  }
+}

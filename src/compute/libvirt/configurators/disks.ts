@@ -1,0 +1,44 @@
+import { FlavorImageConflict } from '../../../errors.ts'
+import { imageLabel } from '../../../objects/image-meta.ts'
+import { spelledChoice } from '../../../objects/spelled-value.ts'
+import type { DiskBus, DiskSpec } from '../domain-spec.ts'
+import type { GuestSpec } from '../guest-spec.ts'
+import type { Configurator } from './configurator.ts'
+
+const BUSES: readonly DiskBus[] = ['virtio', 'scsi', 'sata', 'ide', 'usb']
+/** How the guest's kernel names disks of a bus; libvirt wants the same letters. */
+const TARGET_PREFIX: Readonly<Record<DiskBus, string>> = { virtio: 'vd', scsi: 'sd', sata: 'sd', ide: 'hd', usb: 'sd' }
+
+/** Root, ephemeral and swap disk, as the flavor sizes them, on one bus. */
+export const disks: Configurator = (domain, guest) => {
+  const bus = diskBus(guest)
+  const { root_gb, ephemeral_gb, swap } = guest.flavor
+  const wanted = [
+    { role: 'root', file: `${guest.folder}/disk`, sizeMib: root_gb * 1024 },
+    { role: 'ephemeral', file: `${guest.folder}/disk.eph0`, sizeMib: ephemeral_gb * 1024 },
+    { role: 'swap', file: `${guest.folder}/disk.swap`, sizeMib: swap },
+  ] as const
+  const needed = wanted.filter(({ role, sizeMib }) => role === 'root' || sizeMib > 0)
+  return {
+    ...domain,
+    disks: needed.map((disk, index): DiskSpec => ({ ...disk, bus, target: target(bus, index), iommu: false })),
+  }
+}
+
+/**
+ * virtio-scsi for encrypted guests, virtio-blk for others, unless the image says otherwise. An encrypted guest cannot
+ * boot from virtio-blk: too few bounce buffers for its DMA (the spec, "Limitations").
+ */
+function diskBus({ image, encryption }: GuestSpec): DiskBus {
+  const asked = spelledChoice(imageLabel(image), 'hw_disk_bus', image.properties.hw_disk_bus, BUSES)
+  if (encryption === undefined) return asked ?? 'virtio'
+  if (asked !== 'virtio' && asked !== 'ide') return asked ?? 'scsi'
+  throw new FlavorImageConflict(
+    `${imageLabel(image)} has hw_disk_bus=${asked}, from which an encrypted guest cannot boot; set hw_disk_bus=scsi or remove it`,
+    { property: 'hw_disk_bus', value: asked, fix: 'set hw_disk_bus=scsi or remove it' },
+  )
+}
+
+function target(bus: DiskBus, index: number): string {
+  return `${TARGET_PREFIX[bus]}${String.fromCharCode('a'.charCodeAt(0) + index)}`
+}

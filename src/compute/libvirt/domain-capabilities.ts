@@ -1,0 +1,63 @@
+import { attribute, child, children, parseXml, textOf, type XmlElement } from './parse-xml.ts'
+
+/** What libvirt tells about one machine type of one emulator (`virConnectGetDomainCapabilities`). */
+export interface DomainCapabilities {
+  readonly arch: string | undefined
+  /** Canonical name: `pc-q35-7.2`. */
+  readonly machine: string | undefined
+  /** Kinds of firmware that libvirt can pick by itself. */
+  readonly firmware: readonly string[]
+  readonly sev: SevCapabilities
+  /** Values of `sectype`; libvirt reports them since 10.5, before that undefined. */
+  readonly launchSecurityTypes: readonly string[] | undefined
+}
+
+export interface SevCapabilities {
+  readonly supported: boolean
+  readonly cbitpos: number | undefined
+  readonly reducedPhysBits: number | undefined
+  /** Guests with SEV but not SEV-ES; libvirt reports it since 8.0. */
+  readonly maxGuests: number | undefined
+  /** Guests with SEV-ES or SEV-SNP, which draw on the same keys. */
+  readonly maxEsGuests: number | undefined
+}
+
+/** @throws InvalidDomainXml when it is no such document; what is merely absent is undefined */
+export function parseDomainCapabilities(xml: string): DomainCapabilities {
+  const root = parseXml(xml, 'domainCapabilities', 'the domain capabilities')
+  const launchSecurity = child(root, 'features', 'launchSecurity')
+  return {
+    arch: textOf(child(root, 'arch')),
+    machine: textOf(child(root, 'machine')),
+    firmware: enumValues(child(root, 'os'), 'firmware') ?? [],
+    sev: sevCapabilities(child(root, 'features', 'sev')),
+    launchSecurityTypes: isSupported(launchSecurity) ? enumValues(launchSecurity, 'sectype') : undefined,
+  }
+}
+
+function sevCapabilities(sev: XmlElement | undefined): SevCapabilities {
+  return {
+    supported: isSupported(sev),
+    cbitpos: count(child(sev, 'cbitpos')),
+    reducedPhysBits: count(child(sev, 'reducedPhysBits')),
+    maxGuests: count(child(sev, 'maxGuests')),
+    maxEsGuests: count(child(sev, 'maxESGuests')),
+  }
+}
+
+function isSupported(element: XmlElement | undefined): boolean {
+  return attribute(element, 'supported') === 'yes'
+}
+
+function enumValues(element: XmlElement | undefined, name: string): readonly string[] | undefined {
+  const found = children(element, 'enum').find((candidate) => attribute(candidate, 'name') === name)
+  if (found === undefined) return undefined
+  return children(found, 'value').flatMap((value) => textOf(value) ?? [])
+}
+
+/** A number that makes no sense counts as absent: an odd host loses its slots, not its worker. */
+function count(element: XmlElement | undefined): number | undefined {
+  const text = textOf(element)
+  if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined
+  return Number(text)
+}

@@ -1,0 +1,52 @@
+import { ConductorApi } from '../conductor/rpc-api.ts'
+import type { DurableMessage } from '../rpc/durable-message.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
+import { deleted } from './instance-states.ts'
+import { queued } from './journal/journal.ts'
+import { removeLeftovers } from './leftovers.ts'
+
+/** Takes terminations that the journal has from begun to ended. */
+export class Terminator {
+  readonly #ports: ComputePorts
+  readonly #signals: StopSignals
+
+  constructor(ports: ComputePorts, signals: StopSignals) {
+    this.#ports = ports
+    this.#signals = signals
+  }
+
+  /** Ends in the journal, unless the worker stops: nothing else interrupts it. */
+  async terminate(uuid: string): Promise<void> {
+    const { host, journal, outbox, events, logger } = this.#ports
+    if (journal.termination(uuid) === undefined) return
+    try {
+      await removeLeftovers(uuid, this.#ports, this.#signals.stopping)
+    } catch (error) {
+      if (this.#signals.stopping.aborted) return
+      throw error
+    }
+    // Read again: what began in silence may have been asked for aloud meanwhile.
+    const termination = journal.termination(uuid)
+    if (termination === undefined) return
+    const { instance, context } = termination
+    const { attempt } = instance
+    const at = timestamp(this.#ports)
+    const messages = termination.void
+      ? []
+      : [
+          this.terminated(context, uuid, attempt, at),
+          events.message('instance.delete.end', context, deleted(instance, host, at)),
+        ]
+    await journal.append([{ type: 'terminate_ended', uuid, attempt, at, void: termination.void }, queued(messages)])
+    outbox.announce()
+    const facts = { instance_uuid: uuid, attempt, void: termination.void, request_id: context.request_id }
+    logger.info(facts, 'guest removed')
+  }
+
+  terminated(context: RequestContext, uuid: string, attempt: number, at: string): DurableMessage {
+    const { host, client } = this.#ports
+    const args = { instance_uuid: uuid, attempt, host, terminated_at: at }
+    return client.message(ConductorApi, 'reportTerminated', context, args, { orderingKey: uuid })
+  }
+}
