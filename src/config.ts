@@ -9,6 +9,9 @@ import { Flavor } from './objects/flavor.ts'
 import { HostName } from './objects/host-report.ts'
 import { ImageMeta } from './objects/image-meta.ts'
 
+/** Where RabbitMQ listens when nobody changed it. */
+export const DEFAULT_TRANSPORT_URL = 'amqp://guest:guest@127.0.0.1:5672/'
+
 const Seconds = z.number().positive().max(86_400)
 const Count = z.int().min(0).max(1_000_000)
 
@@ -24,7 +27,7 @@ export const Config = z.strictObject({
   transport: z
     .strictObject({
       /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://` with several hosts. */
-      url: z.string().min(1).default('amqp://guest:guest@127.0.0.1:5672/'),
+      url: z.string().min(1).default(DEFAULT_TRANSPORT_URL),
       /** What is declared on the broker: must be the same for all that share it. */
       topology: z.enum(['quorum', 'classic-durable', 'oslo-default']).default('quorum'),
       exchange: z.string().min(1).max(120).default('sevbus'),
@@ -109,7 +112,7 @@ export const Config = z.strictObject({
       sev_slots: Count.default(0),
       sev_es_slots: Count.default(0),
       sev_snp_slots: Count.default(0),
-      default_machine_type: z.string().min(1).max(64).default('q35'),
+      default_machine_type: z.enum(['q35', 'pc']).default('q35'),
       /** How long a guest takes to start, in milliseconds. */
       spawn_delay_ms: Count.default(0),
     })
@@ -186,22 +189,25 @@ function readToml(file: string): Values {
 function overlayEnvironment(values: Values, env: NodeJS.ProcessEnv, problems: string[]): void {
   const known = new Map(environmentKeys().map((key) => [key.variable, key]))
   for (const [variable, text] of Object.entries(env)) {
-    if (!variable.startsWith('SEVBUS_') || variable.startsWith('SEVBUS_TEST_') || OTHER_VARIABLES.has(variable))
-      continue
-    const key = known.get(variable) ?? known.get(variable.replace(/_FILE$/, ''))
-    const fromFile = variable.endsWith('_FILE') && !known.has(variable)
-    if (text === undefined) continue
-    if (key === undefined || (fromFile && !key.secret)) {
-      problems.push(`${variable}: there is no such setting; unset it, or see docs/configuration.md`)
-      continue
-    }
+    if (text === undefined || !isSetting(variable)) continue
+    const key = known.get(variable)
+    const secretFrom = known.get(variable.replace(/_FILE$/, ''))
     try {
-      const value = fromFile ? readFileSync(text, 'utf8').trim() : text
-      values[key.section] = { ...values[key.section], [key.name]: key.convert(value) }
+      if (key !== undefined) setValue(values, key, text)
+      else if (secretFrom?.secret) setValue(values, secretFrom, readFileSync(text, 'utf8').trim())
+      else problems.push(`${variable}: there is no such setting; unset it, or see docs/configuration.md`)
     } catch (error) {
       problems.push(`${variable}: ${(error as Error).message}`)
     }
   }
+}
+
+function isSetting(variable: string): boolean {
+  return variable.startsWith('SEVBUS_') && !variable.startsWith('SEVBUS_TEST_') && !OTHER_VARIABLES.has(variable)
+}
+
+function setValue(values: Values, { section, name, convert }: EnvironmentKey, text: string): void {
+  values[section] = { ...values[section], [name]: convert(text) }
 }
 
 interface EnvironmentKey {

@@ -1,0 +1,82 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { stringify } from 'smol-toml'
+import { startLocalCloud } from '../compose/local-cloud.ts'
+import { openTransport } from '../compose/open.ts'
+import { onTermination, serveUntil } from '../compose/process.ts'
+import { type Config, DEFAULT_TRANSPORT_URL, loadConfig } from '../config.ts'
+import { openPglite } from '../database/pglite.ts'
+import { createLogger } from '../logger.ts'
+import { SAMPLE_FLAVORS, SAMPLE_IMAGES } from './catalogue.ts'
+import { DEMO_HOSTS } from './demo/scenario.ts'
+import { devBroker } from './dev-broker.ts'
+import { EXIT } from './exit-codes.ts'
+import { note } from './output.ts'
+import { DEV_CONFIG, type GlobalOptions } from './session.ts'
+
+export interface DevOptions extends GlobalOptions {
+  readonly folder: string
+  readonly amqpUrl?: string
+}
+
+/** A small cloud in this process over a real RabbitMQ, kept in a folder; other commands and Python peers can join. */
+export async function dev(options: DevOptions): Promise<number> {
+  const given = loadConfig({ file: options.config })
+  const stop = onTermination(note)
+  await mkdir(options.folder, { recursive: true })
+  const database = await openPglite({ folder: join(options.folder, 'database') })
+  const opened: (() => Promise<void>)[] = [() => database.close()]
+  try {
+    const ownUrl = given.transport.url === DEFAULT_TRANSPORT_URL ? undefined : given.transport.url
+    const broker = await devBroker(options.amqpUrl ?? ownUrl, stop)
+    opened.unshift(() => broker.close())
+    const config: Config = { ...given, transport: { ...given.transport, url: broker.url } }
+    const logger = createLogger('dev', options.debug ? 'debug' : 'warn')
+    const connect = async (who: string) => {
+      const transport = openTransport(config, logger, `sevbus dev ${who}`)
+      await transport.connect(stop)
+      return transport
+    }
+    const folder = join(options.folder, 'hosts')
+    const cloud = await startLocalCloud({ config, database, connect, hosts: DEMO_HOSTS, folder, logger })
+    const file = await writeJoinFile(options.folder, config)
+    opened.unshift(() => rm(file, { force: true }))
+    note(welcome(broker.description, file, options.folder, broker.url))
+    await serveUntil(stop, cloud, config.worker.shutdown_grace_seconds * 1000, logger)
+    return EXIT.OK
+  } finally {
+    for (const close of opened) await close()
+  }
+}
+
+/** What the other commands read: the bus, and names for flavors and images. It may hold a password: for its owner only. */
+async function writeJoinFile(folder: string, { transport, notifications }: Config): Promise<string> {
+  const file = join(folder, 'sevbus.toml')
+  const catalogue = { flavors: SAMPLE_FLAVORS, images: SAMPLE_IMAGES }
+  // TOML has no null: absent means the same.
+  const text = stringify(JSON.parse(JSON.stringify({ transport, notifications, ...catalogue }, dropNull)))
+  await writeFile(file, text, { mode: 0o600 })
+  return file
+}
+
+function dropNull(_key: string, value: unknown): unknown {
+  return value === null ? undefined : value
+}
+
+function welcome(broker: string, file: string, folder: string, url: string): string {
+  const join = file === DEV_CONFIG ? '' : `  export SEVBUS_CONFIG=${file}\n`
+  const { host, pathname } = new URL(url)
+  return `
+A conductor, a scheduler and ${DEMO_HOSTS.length} simulated hosts run on ${broker}.
+Everything is kept in ${folder}; Ctrl-C ends it, the next start goes on.
+
+In another terminal, in this folder:
+${join}  sevbus hosts
+  sevbus boot web --flavor m1.sev --image linux-uefi --count 3
+  sevbus events
+
+Names: flavors ${Object.keys(SAMPLE_FLAVORS).join(', ')};
+       images ${Object.keys(SAMPLE_IMAGES).join(', ')}
+Python and other peers find the bus at ${host}${pathname} (its URL with password is in ${file}).
+`
+}

@@ -1,0 +1,68 @@
+import { pino } from 'pino'
+import { ComputeApi } from './compute/rpc-api.ts'
+import { ConductorApi } from './conductor/rpc-api.ts'
+import { RpcClient } from './rpc/client.ts'
+import type { ClientOf } from './rpc/contract.ts'
+import { RabbitTransport } from './rpc/drivers/rabbit.ts'
+import { DEFAULT_BUS_NAMES } from './rpc/names.ts'
+import { SchedulerApi } from './scheduler/rpc-api.ts'
+
+export { SevbusError } from './errors.ts'
+export type { CallOptions, ClientOf } from './rpc/contract.ts'
+export { newRequestContext, type RequestContext } from './rpc/request-context.ts'
+
+export interface ConnectOptions {
+  /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://` with several hosts. */
+  readonly url: string
+  /** As the workers are configured: transport.topology. */
+  readonly topology?: 'quorum' | 'classic-durable' | 'oslo-default'
+  /** As the workers are configured: transport.exchange and transport.topic_prefix. */
+  readonly exchange?: string
+  readonly topicPrefix?: string
+  /** Longest wait for an answer, in milliseconds; each call can have its own. */
+  readonly timeoutMs?: number
+  /** Stops waiting for the broker. */
+  readonly signal?: AbortSignal
+}
+
+/** The workers as an API tier calls them: every method of their contracts, typed. */
+export interface SevbusClient extends AsyncDisposable {
+  readonly conductor: ClientOf<typeof ConductorApi>
+  readonly scheduler: ClientOf<typeof SchedulerApi>
+  /** Name the host with `{ server: host }` in the options of each call. */
+  readonly compute: ClientOf<typeof ComputeApi>
+  close(): Promise<void>
+}
+
+/**
+ * Connects to the broker that the workers share; reconnects by itself until closed.
+ *
+ * @throws the signal's reason when the broker did not answer before, TopologyMismatch
+ * @example
+ * await using sevbus = await connect({ url: 'amqp://guest:guest@localhost:5672/' })
+ * const { instances } = await sevbus.conductor.buildInstances(newRequestContext({ project_id }), { name, flavor, image })
+ */
+export async function connect(options: ConnectOptions): Promise<SevbusClient> {
+  const { url, topology = 'quorum', timeoutMs = 60_000, signal = AbortSignal.timeout(30_000) } = options
+  const { exchange, topicPrefix } = { ...DEFAULT_BUS_NAMES, ...options }
+  const logger = pino({ level: 'silent' })
+  const transport = new RabbitTransport({ url, topology, logger, connectionName: 'sevbus client' })
+  const client = new RpcClient({ transport, logger, names: { exchange, topicPrefix }, timeoutMs })
+  const close = async () => {
+    await client.close()
+    await transport.close()
+  }
+  try {
+    await transport.connect(signal)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return {
+    conductor: client.of(ConductorApi),
+    scheduler: client.of(SchedulerApi),
+    compute: client.of(ComputeApi),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}

@@ -1,0 +1,94 @@
+import { join } from 'node:path'
+import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
+import { HostReporter } from '../compute/host-reporter.ts'
+import { Journal } from '../compute/journal/journal.ts'
+import { ComputeManager } from '../compute/manager.ts'
+import { DEFAULT_RESOURCE_OPTIONS } from '../compute/resource-tracker.ts'
+import { ComputeApi } from '../compute/rpc-api.ts'
+import type { VirtDriver } from '../compute/virt-driver.ts'
+import type { Config } from '../config.ts'
+import { InstanceEvents } from '../notifications/instance-events.ts'
+import { RpcClient } from '../rpc/client.ts'
+import { bind } from '../rpc/dispatcher.ts'
+import { Relay } from '../rpc/relay.ts'
+import { RpcServer } from '../rpc/server.ts'
+import { busNames, notificationNames } from './names.ts'
+import { closeInOrder, once, type Worker, type WorkerPorts } from './worker.ts'
+
+/** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
+const JOURNAL_POLL_MS = 250
+
+/** Puts a compute worker together and starts it: what an earlier one had begun is taken up first. */
+export async function startCompute(config: Config, { host, transport, logger }: WorkerPorts): Promise<Worker> {
+  const { compute } = config
+  const names = busNames(config)
+  const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host })
+  let driver: VirtDriver
+  try {
+    driver = await openDriver(config)
+  } catch (error) {
+    await journal.close()
+    throw error
+  }
+  const client = new RpcClient({ transport, logger, names, timeoutMs: config.transport.rpc_timeout_seconds * 1000 })
+  const relay = new Relay({ store: journal, transport, logger, pollIntervalMs: JOURNAL_POLL_MS })
+  const manager = new ComputeManager({
+    host,
+    driver,
+    journal,
+    outbox: relay,
+    client,
+    events: new InstanceEvents(notificationNames(config), `nova-compute:${host}`),
+    logger,
+    maxConcurrentBuilds: compute.max_concurrent_builds,
+  })
+  const reporter = new HostReporter({
+    host,
+    driver,
+    client,
+    logger,
+    resources: { ...DEFAULT_RESOURCE_OPTIONS, ...pickResources(compute) },
+    reportIntervalSeconds: compute.report_interval_seconds,
+  })
+  const { concurrency } = config.transport
+  const bindings = [bind(ComputeApi, manager)] as const
+  const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
+  relay.start()
+  manager.recover()
+  await server.start()
+  await reporter.start()
+  logger.info({ host, transport: transport.description, driver: driver.description }, 'compute worker is ready')
+  return {
+    name: `compute ${host}`,
+    drain: once(async (graceMs: number) => {
+      await closeInOrder([
+        () => reporter.close(),
+        () => server.drain(graceMs),
+        () => manager.drain(graceMs),
+        () => relay.close(),
+        () => client.close(),
+        () => transport.close(),
+        () => driver.close(),
+        () => journal.close(),
+      ])
+    }),
+  }
+}
+
+function openDriver({ compute, fake }: Config): Promise<VirtDriver> {
+  switch (compute.driver) {
+    case 'fake':
+      return openFakeHost({ ...fake, folder: join(compute.state_folder, 'guests') })
+    default:
+      return compute.driver satisfies never
+  }
+}
+
+function pickResources({
+  reserved_host_memory_mb,
+  cpu_allocation_ratio,
+  ram_allocation_ratio,
+  disk_allocation_ratio,
+}: Config['compute']) {
+  return { reserved_host_memory_mb, cpu_allocation_ratio, ram_allocation_ratio, disk_allocation_ratio }
+}

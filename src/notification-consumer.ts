@@ -1,0 +1,72 @@
+import { pino } from 'pino'
+import { NotificationConsumer } from './notifications/consumer.ts'
+import { DEFAULT_NOTIFICATION_NAMES, type Notification } from './notifications/notification.ts'
+import { RabbitTransport } from './rpc/drivers/rabbit.ts'
+
+export { Notification, type SevbusExtension } from './notifications/notification.ts'
+export {
+  ComputeTaskPayload,
+  FlavorPayload,
+  InstanceActionPayload,
+  InstanceCreatePayload,
+} from './notifications/payloads.ts'
+
+export interface ConsumeOptions {
+  /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://`. */
+  readonly url: string
+  readonly topology?: 'quorum' | 'classic-durable' | 'oslo-default'
+  /** As the workers are configured: notifications.exchange and notifications.topic. */
+  readonly exchange?: string
+  readonly topic?: string
+  readonly priorities?: readonly string[]
+  /** Consumers of one pool share one copy of everything. Without it: the default queues, shared with all who use them. */
+  readonly pool?: string
+  /**
+   * One at a time, in order. Acknowledged when it resolves, offered again when it rejects: store first, then return.
+   * After a crash the last ones come again with the same message_id.
+   */
+  readonly onNotification: (notification: Notification) => Promise<void>
+  /** Stops waiting for the broker. */
+  readonly signal?: AbortSignal
+}
+
+export interface Consumption extends AsyncDisposable {
+  /** Finishes the one being handled and stops. */
+  close(): Promise<void>
+}
+
+/**
+ * Reads versioned notifications, ours and Nova's, until closed; reconnects by itself.
+ *
+ * @example
+ * await using billing = await consumeNotifications({ url, pool: 'billing', onNotification: async ({ payload }) => { … } })
+ */
+export async function consumeNotifications(options: ConsumeOptions): Promise<Consumption> {
+  const { url, topology = 'quorum', signal = AbortSignal.timeout(30_000), onNotification } = options
+  const names = {
+    exchange: options.exchange ?? DEFAULT_NOTIFICATION_NAMES.exchange,
+    topic: options.topic ?? DEFAULT_NOTIFICATION_NAMES.topic,
+  }
+  const logger = pino({ level: 'silent' })
+  const transport = new RabbitTransport({ url, topology, logger, connectionName: 'sevbus notification consumer' })
+  const consumer = new NotificationConsumer({
+    transport,
+    logger,
+    names,
+    onNotification,
+    ...(options.pool !== undefined && { pool: options.pool }),
+    ...(options.priorities && { priorities: options.priorities }),
+  })
+  const close = async () => {
+    await consumer.close()
+    await transport.close()
+  }
+  try {
+    await transport.connect(signal)
+    await consumer.start()
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return { close, [Symbol.asyncDispose]: close }
+}
