@@ -24,7 +24,7 @@ for pair in $pairs; do
   kill -s KILL -- "-$group"
 done
 [ -z "$containers" ] || docker rm --force --volumes $containers
-rm -rf -- "$folder"
+[ -z "$folder" ] || rm -rf -- "$folder"
 `
 
 /** Ends the processes and containers that it was told of when this process is no longer there to do it. */
@@ -36,8 +36,8 @@ export interface Watchdog {
   dismiss(): Promise<void>
 }
 
-/** @param folder removed, with all that is in it, when the watchdog has to act */
-export function startWatchdog(folder: string): Watchdog {
+/** @param folder removed, with all that is in it, when the watchdog has to act; empty: none */
+export function startWatchdog(folder = ''): Watchdog {
   // In a session of its own: Ctrl-C in a terminal goes to every process of the foreground group.
   const shell = spawn('sh', ['-c', SCRIPT, 'sevbus-watchdog', folder], {
     cwd: '/',

@@ -15,7 +15,7 @@ export interface Machine {
   readonly docker: Way
   readonly installed: Way
   /** Undefined where nothing may be installed; else installs the packages of these servers. */
-  readonly install: ((kinds: readonly ServerKind[]) => Promise<void>) | undefined
+  readonly install: ((kinds: readonly ServerKind[], tell?: (line: string) => void) => Promise<void>) | undefined
 }
 
 /** Neither server could be had for the tests; the message says what to do. */
@@ -39,7 +39,7 @@ export async function findServers(machine: Machine, options: StartOptions = {}):
   try {
     await allSettledOrThrow(SERVER_KINDS.map((kind) => look(kind, [machine.given, machine.docker, machine.installed])))
     if (missing().length > 0 && machine.install) {
-      await machine.install(missing())
+      await machine.install(missing(), options.tell).catch((error: Error) => options.tell?.(error.message))
       await allSettledOrThrow(missing().map((kind) => look(kind, [machine.installed])))
     }
     const { rabbitmq, postgres } = found

@@ -8,7 +8,9 @@ import { thisMachine } from './machine.ts'
 
 /** Runs once before all test files; what it returns runs after them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const { rabbitmq, postgres } = await findServers(thisMachine, { tell: (line) => console.log(`servers: ${line}`) })
+  const { rabbitmq, postgres } = await findServers(await thisMachine(), {
+    tell: (line) => console.log(`servers: ${line}`),
+  })
   const folder = await mkdtemp(join(tmpdir(), 'sevbus-test-'))
   project.provide('amqpUrl', rabbitmq.url)
   project.provide('databaseUrl', postgres.url)

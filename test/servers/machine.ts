@@ -1,26 +1,28 @@
 import { probeBroker } from '../../src/servers/amqp-probe.ts'
 import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
-import type { PrivateServer } from '../../src/servers/private-server.ts'
+import type { PrivateServer, StartOptions } from '../../src/servers/private-server.ts'
+import { startContainer } from './containers.ts'
+import { installPackages, mayInstall } from './debian-packages.ts'
 import type { Machine, ServerKind } from './find-servers.ts'
 import { startInstalledPostgres } from './installed-postgres.ts'
 import { describePostgres } from './postgres-probe.ts'
 
-const GIVEN = { rabbitmq: 'SEVBUS_TEST_AMQP_URL', postgres: 'SEVBUS_TEST_DATABASE_URL' } as const
+const VARIABLES = { rabbitmq: 'SEVBUS_TEST_AMQP_URL', postgres: 'SEVBUS_TEST_DATABASE_URL' } as const
 
 /** The machine that the tests run on. */
-export const thisMachine: Machine = {
-  given,
-  docker: async () => undefined,
-  installed: (kind, options) =>
-    kind === 'rabbitmq' ? startInstalledRabbitMq(options) : startInstalledPostgres(options),
-  install: undefined,
+export async function thisMachine(): Promise<Machine> {
+  return { given, docker: startContainer, installed, install: (await mayInstall()) ? installPackages : undefined }
 }
 
 async function given(kind: ServerKind): Promise<PrivateServer | undefined> {
-  const variable = GIVEN[kind]
+  const variable = VARIABLES[kind]
   const url = process.env[variable]
   if (url === undefined || url === '') return undefined
   const description = kind === 'rabbitmq' ? (await probeBroker(url))?.description : await describePostgres(url)
   if (description === undefined) throw new Error(`the server named by ${variable} does not answer`)
   return { url, description: `${description}, given by ${variable}`, close: async () => undefined }
+}
+
+function installed(kind: ServerKind, options: StartOptions): Promise<PrivateServer | undefined> {
+  return kind === 'rabbitmq' ? startInstalledRabbitMq(options) : startInstalledPostgres(options)
 }
