@@ -1,0 +1,91 @@
+import type { Inventory } from '../objects/inventory.ts'
+import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
+import type { Allocation } from '../objects/request-spec.ts'
+import type { ResourceRequest } from '../objects/resource-request.ts'
+
+/** One resource class of a provider, with what instances have of it. */
+export interface InventoryState extends Inventory {
+  /** What may be allocated in all. */
+  readonly capacity: number
+  /** More than the capacity when the host shrank under its instances. */
+  readonly used: number
+  /** False: the host offers it no more, and it takes no new claims. */
+  readonly offered: boolean
+}
+
+export interface ProviderState {
+  readonly name: string
+  readonly traits: readonly string[]
+  readonly inventories: Readonly<Record<string, InventoryState>>
+}
+
+/** What the scheduler knows of a host when it chooses. It may be stale: the claim decides. */
+export interface HostState {
+  readonly host: string
+  readonly up: boolean
+  /** By the database's clock. */
+  readonly secondsSinceSeen: number
+  readonly lastSeenUp: Date
+  readonly reportIntervalSeconds: number
+  readonly disabled: boolean
+  readonly disabledReason: string | undefined
+  readonly hypervisorType: string
+  readonly defaultMachineType: string
+  readonly supportsUefi: boolean
+  /** Models that the host cannot offer, and why. */
+  readonly missingModels: Readonly<Record<string, string>>
+  /** Instances with a claim here. */
+  readonly instances: number
+  /** The host itself: VCPU, MEMORY_MB, DISK_GB. */
+  readonly root: ProviderState
+  /** Its pools of encryption slots. */
+  readonly pools: readonly ProviderState[]
+}
+
+/** What can still be claimed, at least 0. */
+export function free(inventory: InventoryState | undefined): number {
+  if (inventory === undefined || !inventory.offered) return 0
+  return Math.max(0, inventory.capacity - inventory.used)
+}
+
+export function poolsWithTrait(host: HostState, trait: string): readonly ProviderState[] {
+  return host.pools.filter(({ traits }) => traits.includes(trait))
+}
+
+/** Whose slots a pool has; undefined for a provider that has none. */
+export function modelOf({ traits }: ProviderState): MemEncryptionModel | undefined {
+  return Object.values(MEM_ENCRYPTION_MODELS).find(({ trait }) => traits.includes(trait))?.model
+}
+
+/** Why one inventory cannot give the amount, in words; undefined if it can. */
+export function lacks(
+  resourceClass: string,
+  amount: number,
+  inventory: InventoryState | undefined,
+): string | undefined {
+  if (inventory === undefined) return `${resourceClass}: ${amount} asked, the host reports none`
+  const { capacity, used, total, reserved, allocation_ratio, min_unit, max_unit, step_size } = inventory
+  if (!inventory.offered) return `${resourceClass}: ${amount} asked, the host offers none any more`
+  if (amount < min_unit || amount > max_unit || amount % step_size !== 0) {
+    return `${resourceClass}: ${amount} asked, given out from ${min_unit} to ${max_unit} in steps of ${step_size}`
+  }
+  if (amount <= free(inventory)) return undefined
+  return `${resourceClass}: ${amount} asked, ${used} of ${capacity} used (${total} in all, ${reserved} reserved, ratio ${allocation_ratio})`
+}
+
+/** Has this provider all of these resources free? */
+export function fits(provider: ProviderState, resources: Readonly<Record<string, number>>): boolean {
+  return Object.entries(resources).every(([name, amount]) => !lacks(name, amount, provider.inventories[name]))
+}
+
+/** What to claim on this host; undefined when no pool of it has the slot. */
+export function allocationsOn(host: HostState, { root, pool }: ResourceRequest): readonly Allocation[] | undefined {
+  const ofRoot = allocations(host.root, root)
+  if (pool === undefined) return ofRoot
+  const provider = poolsWithTrait(host, pool.trait).find((candidate) => fits(candidate, pool.resources))
+  return provider && [...ofRoot, ...allocations(provider, pool.resources)]
+}
+
+function allocations({ name }: ProviderState, resources: Readonly<Record<string, number>>): readonly Allocation[] {
+  return Object.entries(resources).map(([resource_class, amount]) => ({ provider: name, resource_class, amount }))
+}

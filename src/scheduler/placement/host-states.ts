@@ -1,0 +1,116 @@
+import type { Queryable } from '../../database/database.ts'
+import { capacity, type Inventory } from '../../objects/inventory.ts'
+import type { HostState, InventoryState, ProviderState } from '../host-state.ts'
+import { isUp } from '../liveness.ts'
+
+/** Hosts as the database has them now, by name; all of them when none is named. */
+export async function hostStates(
+  database: Queryable,
+  downAfterIntervals: number,
+  names?: readonly string[],
+): Promise<readonly HostState[]> {
+  const only = [names === undefined ? null : [...names]]
+  const hosts = await database.query<HostRow>(
+    `select h.host, h.facts, h.root_provider, h.report_interval_seconds, h.last_seen_up, h.disabled, h.disabled_reason,
+            extract(epoch from now() - h.last_seen_up)::double precision as seconds_since_seen,
+            (select count(*) from consumers c where c.host = h.host) as instances
+       from compute_hosts h where $1::text[] is null or h.host = any($1)
+      order by h.host collate "C"`,
+    only,
+  )
+  const providers = await database.query<ProviderRow>(
+    `select p.host, p.name, array(select t.trait from provider_traits t where t.provider = p.name order by 1) as traits
+       from resource_providers p where $1::text[] is null or p.host = any($1)
+      order by p.name collate "C"`,
+    only,
+  )
+  const inventories = await database.query<InventoryRow>(
+    `select i.provider, i.resource_class, i.total, i.reserved, i.min_unit, i.max_unit, i.step_size, i.allocation_ratio,
+            i.used, i.offered
+       from inventories i join resource_providers p on p.name = i.provider
+      where $1::text[] is null or p.host = any($1)
+      order by i.provider collate "C", i.resource_class collate "C"`,
+    only,
+  )
+  const inventoriesOf = groupBy(inventories, ({ provider }) => provider)
+  const providersOf = groupBy(providers, ({ host }) => host)
+  return hosts.flatMap((host) => {
+    const tree = (providersOf.get(host.host) ?? []).map((row) => providerState(row, inventoriesOf.get(row.name) ?? []))
+    const root = tree.find(({ name }) => name === host.root_provider)
+    // Its providers were replaced between two of the queries: it is there again at the next look.
+    return root === undefined ? [] : [hostState(host, root, tree, downAfterIntervals)]
+  })
+}
+
+interface HostRow {
+  readonly host: string
+  readonly facts: {
+    readonly hypervisor_type: string
+    readonly default_machine_type: string
+    readonly supports_uefi: boolean
+    readonly missing_models: Readonly<Record<string, string>>
+  }
+  readonly root_provider: string
+  readonly report_interval_seconds: number
+  readonly last_seen_up: Date
+  readonly seconds_since_seen: number
+  readonly disabled: boolean
+  readonly disabled_reason: string | null
+  readonly instances: number
+}
+
+interface ProviderRow {
+  readonly host: string
+  readonly name: string
+  readonly traits: readonly string[]
+}
+
+interface InventoryRow extends Inventory {
+  readonly provider: string
+  readonly resource_class: string
+  readonly used: number
+  readonly offered: boolean
+}
+
+function hostState(
+  row: HostRow,
+  root: ProviderState,
+  tree: readonly ProviderState[],
+  downAfterIntervals: number,
+): HostState {
+  return {
+    host: row.host,
+    up: isUp(row.seconds_since_seen, row.report_interval_seconds, downAfterIntervals),
+    secondsSinceSeen: row.seconds_since_seen,
+    lastSeenUp: row.last_seen_up,
+    reportIntervalSeconds: row.report_interval_seconds,
+    disabled: row.disabled,
+    disabledReason: row.disabled_reason ?? undefined,
+    hypervisorType: row.facts.hypervisor_type,
+    defaultMachineType: row.facts.default_machine_type,
+    supportsUefi: row.facts.supports_uefi,
+    missingModels: row.facts.missing_models,
+    instances: row.instances,
+    root,
+    pools: tree.filter((provider) => provider !== root),
+  }
+}
+
+function providerState({ name, traits }: ProviderRow, rows: readonly InventoryRow[]): ProviderState {
+  return { name, traits, inventories: Object.fromEntries(rows.map((row) => [row.resource_class, inventoryState(row)])) }
+}
+
+function inventoryState({ provider: _, resource_class: __, ...inventory }: InventoryRow): InventoryState {
+  return { ...inventory, capacity: capacity(inventory) }
+}
+
+/** Map.groupBy, which Node has from 21 on. */
+function groupBy<T>(rows: readonly T[], key: (row: T) => string): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>()
+  for (const row of rows) {
+    const group = groups.get(key(row))
+    if (group) group.push(row)
+    else groups.set(key(row), [row])
+  }
+  return groups
+}

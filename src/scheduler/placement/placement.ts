@@ -1,0 +1,52 @@
+import type { Database } from '../../database/database.ts'
+import type { HostReport } from '../../objects/host-report.ts'
+import type { Selection } from '../../objects/request-spec.ts'
+import type { HostState } from '../host-state.ts'
+import { DOWN_AFTER_INTERVALS } from '../liveness.ts'
+import { claim, claimOf, release, type Try } from './claims.ts'
+import { type HostRecord, recordHost } from './host-records.ts'
+import { hostStates } from './host-states.ts'
+
+/** What the scheduler needs from placement. Small on purpose: a fake is twenty lines. */
+export interface Placement {
+  /** Hosts by name, or all. May be stale at once: the claim decides. */
+  hostStates(names?: readonly string[]): Promise<readonly HostState[]>
+  /** @throws StaleAttempt */
+  claimOf(asked: Try): Promise<Selection | undefined>
+  /** @throws ClaimRefused, StaleAttempt */
+  claim(instanceUuid: string, selection: Selection): Promise<Selection>
+  release(released: Try): Promise<string | undefined>
+  /** @throws InvalidInventory */
+  recordHost(report: HostReport): Promise<HostRecord>
+}
+
+/** Placement in the tables of `schema.ts`. Any number of schedulers may share them. */
+export class DatabasePlacement implements Placement {
+  readonly #database: Database
+  readonly #downAfterIntervals: number
+
+  constructor(database: Database, { downAfterIntervals = DOWN_AFTER_INTERVALS } = {}) {
+    this.#database = database
+    this.#downAfterIntervals = downAfterIntervals
+  }
+
+  hostStates(names?: readonly string[]): Promise<readonly HostState[]> {
+    return hostStates(this.#database, this.#downAfterIntervals, names)
+  }
+
+  claimOf(asked: Try): Promise<Selection | undefined> {
+    return claimOf(this.#database, asked)
+  }
+
+  claim(instanceUuid: string, selection: Selection): Promise<Selection> {
+    return claim(this.#database, instanceUuid, selection)
+  }
+
+  release(released: Try): Promise<string | undefined> {
+    return release(this.#database, released)
+  }
+
+  recordHost(report: HostReport): Promise<HostRecord> {
+    return recordHost(this.#database, report)
+  }
+}

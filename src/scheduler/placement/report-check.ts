@@ -1,0 +1,56 @@
+import { InvalidInventory } from '../../errors.ts'
+import type { HostReport, ProviderReport } from '../../objects/host-report.ts'
+import type { Inventory } from '../../objects/inventory.ts'
+
+/**
+ * Refuses a report that cannot be true: the schema has seen each number by itself, this sees them together.
+ *
+ * @throws InvalidInventory naming the provider, the field and its value
+ */
+export function checkReport({ host, providers }: HostReport): void {
+  const names = new Set<string>()
+  for (const { name } of providers) {
+    if (names.has(name))
+      refuse(host, name, 'name', `two providers are named ${name}`, 'give each provider its own name')
+    names.add(name)
+  }
+  const [root, ...moreRoots] = providers.filter(({ parent_name }) => parent_name === null)
+  if (root === undefined || moreRoots.length > 0) {
+    const roots = root === undefined ? 'no provider' : [root, ...moreRoots].map(({ name }) => name).join(' and ')
+    refuse(host, roots, 'parent_name', `${roots} without a parent`, 'report one provider for the host itself')
+  }
+  for (const provider of providers) {
+    checkParent(host, provider, root.name)
+    for (const [resourceClass, inventory] of Object.entries(provider.inventories)) {
+      checkInventory(host, provider.name, resourceClass, inventory)
+    }
+  }
+}
+
+/** Pools stand right under the host; nothing of ours makes a deeper tree. */
+function checkParent(host: string, { name, parent_name }: ProviderReport, root: string): void {
+  if (parent_name === null || parent_name === root) return
+  refuse(host, name, 'parent_name', `${name} has the parent ${parent_name}`, `its parent must be ${root}`)
+}
+
+function checkInventory(host: string, provider: string, resourceClass: string, inventory: Inventory): void {
+  const { total, reserved, min_unit, max_unit, step_size, allocation_ratio } = inventory
+  const lie = (field: string, problem: string, fix: string) =>
+    refuse(host, provider, field, `${resourceClass} of ${provider} has ${problem}`, fix)
+  for (const [field, value] of Object.entries({ total, reserved, min_unit, max_unit, step_size })) {
+    if (!Number.isInteger(value) || value < 0) lie(field, `${field} ${value}`, 'report a whole number')
+  }
+  if (!(allocation_ratio > 0 && allocation_ratio <= 1000)) {
+    lie('allocation_ratio', `allocation_ratio ${allocation_ratio}`, 'report a ratio above 0, at most 1000')
+  }
+  if (total < 1) lie('total', `total ${total}`, 'leave out a resource that the host has none of')
+  if (reserved > total) lie('reserved', `${reserved} reserved of ${total}`, 'reserve at most the total')
+  if (min_unit < 1 || min_unit > max_unit) {
+    lie('min_unit', `min_unit ${min_unit} and max_unit ${max_unit}`, 'report min_unit from 1 up to max_unit')
+  }
+  if (step_size < 1) lie('step_size', `step_size ${step_size}`, 'report a step_size from 1')
+}
+
+function refuse(host: string, provider: string, field: string, problem: string, fix: string): never {
+  throw new InvalidInventory(`the report of ${host} was not taken: ${problem}; ${fix}`, { host, provider, field, fix })
+}

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import type { HostReport, ProviderReport } from '../../../src/objects/host-report.ts'
+import type { Inventory } from '../../../src/objects/inventory.ts'
+import { checkReport } from '../../../src/scheduler/placement/report-check.ts'
+import { aHostReport, anInventory } from '../../support/host-reports.ts'
+
+function withVcpu(vcpu: Partial<Inventory>): HostReport {
+  const report = aHostReport('cn-1')
+  const [root] = report.providers as [ProviderReport]
+  return { ...report, providers: [{ ...root, inventories: { VCPU: anInventory(8, vcpu) } }] }
+}
+
+function withProviders(...trees: readonly (readonly [string, string | null])[]): HostReport {
+  const providers = trees.map(([name, parent_name]) => ({ name, parent_name, inventories: {}, traits: [] }))
+  return { ...aHostReport('cn-1'), providers }
+}
+
+describe('the check of a report', () => {
+  it('takes what can be true', () => {
+    expect(() => checkReport(aHostReport('cn-1', { slots: { 'amd-sev': 15, 'amd-sev-es': 5 } }))).not.toThrow()
+    expect(() => checkReport(withVcpu({ reserved: 8 }))).not.toThrow()
+  })
+
+  it.each([
+    [{ reserved: 9 }, 'VCPU of cn-1 has 9 reserved of 8; reserve at most the total'],
+    [{ total: 0 }, 'VCPU of cn-1 has total 0; leave out a resource that the host has none of'],
+    [{ total: -1 }, 'VCPU of cn-1 has total -1; report a whole number'],
+    [{ total: Number.NaN }, 'VCPU of cn-1 has total NaN; report a whole number'],
+    [{ min_unit: 9 }, 'VCPU of cn-1 has min_unit 9 and max_unit 8; report min_unit from 1 up to max_unit'],
+    [{ step_size: 0 }, 'VCPU of cn-1 has step_size 0; report a step_size from 1'],
+    [
+      { allocation_ratio: Number.POSITIVE_INFINITY },
+      'VCPU of cn-1 has allocation_ratio Infinity; report a ratio above 0, at most 1000',
+    ],
+  ])('refuses the inventory %j', (lie, problem) => {
+    expect(() => checkReport(withVcpu(lie))).toThrow(`the report of cn-1 was not taken: ${problem}`)
+  })
+
+  it.each([
+    [
+      [
+        ['cn-1', null],
+        ['cn-1', null],
+      ],
+      'two providers are named cn-1; give each provider its own name',
+    ],
+    [[['cn-1', 'cn-0']], 'no provider without a parent; report one provider for the host itself'],
+    [
+      [
+        ['a', null],
+        ['b', null],
+      ],
+      'a and b without a parent; report one provider for the host itself',
+    ],
+    [
+      [
+        ['a', null],
+        ['b', 'c'],
+      ],
+      'b has the parent c; its parent must be a',
+    ],
+  ] as const)('refuses the tree %j', (tree, problem) => {
+    expect(() => checkReport(withProviders(...tree))).toThrow(`the report of cn-1 was not taken: ${problem}`)
+  })
+})
