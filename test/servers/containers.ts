@@ -1,6 +1,7 @@
 import { PostgreSqlContainer } from '@testcontainers/postgresql'
 import { RabbitMQContainer } from '@testcontainers/rabbitmq'
 import { type ContainerRuntimeClient, getContainerRuntimeClient, ImageName } from 'testcontainers'
+import { probeBroker } from '../../src/servers/amqp-probe.ts'
 import { POSTGRES_IMAGE, RABBITMQ_IMAGE } from '../../src/servers/images.ts'
 import type { PrivateServer, StartOptions } from '../../src/servers/private-server.ts'
 import { onPath } from '../../src/servers/programs.ts'
@@ -30,9 +31,7 @@ export async function startContainer(kind: ServerKind, { tell }: StartOptions): 
   if (client === undefined) return undefined
   try {
     await provide(image, client, tell)
-    const { url, container } = await (kind === 'rabbitmq' ? startRabbitMq() : startPostgres())
-    const name = kind === 'rabbitmq' ? (await probeBroker(url))?.description : await describePostgres(url)
-    return privateServer(url, `${name}, a container of ${image}`, container)
+    return await (kind === 'rabbitmq' ? startRabbitMq() : startPostgres())
   } catch (error) {
     tell?.(`${NAMES[kind]}: a Docker engine answers, but gives no ${image}: ${firstLine(error)}`)
     return undefined
@@ -46,19 +45,21 @@ async function provide(image: string, client: ContainerRuntimeClient, tell: Star
   await withTimeout(client.image.pull(name))
 }
 
-async function startRabbitMq() {
+async function startRabbitMq(): Promise<PrivateServer> {
   const container = await new RabbitMQContainer(RABBITMQ_IMAGE).start()
-  return { url: container.getAmqpUrl().replace('amqp://', 'amqp://guest:guest@'), container }
+  const url = container.getAmqpUrl().replace('amqp://', 'amqp://guest:guest@')
+  return privateServer(container, url, RABBITMQ_IMAGE, (await probeBroker(url))?.description)
 }
 
-async function startPostgres() {
+async function startPostgres(): Promise<PrivateServer> {
   const container = await new PostgreSqlContainer(POSTGRES_IMAGE)
     .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'fsync=off'])
     .start()
-  return { url: container.getConnectionUri(), container }
+  const url = container.getConnectionUri()
+  return privateServer(container, url, POSTGRES_IMAGE, await describePostgres(url))
 }
 
-function privateServer(url: string, description: string, container: Container): PrivateServer {
+function privateServer(container: Container, url: string, image: string, name = 'a server'): PrivateServer {
   const watchdog = startWatchdog()
   watchdog.watchContainer(container.getId())
   let closed: Promise<void> | undefined
@@ -68,7 +69,7 @@ function privateServer(url: string, description: string, container: Container): 
   }
   return {
     url,
-    description,
+    description: `${name}, a container of ${image}`,
     close: () => {
       closed ??= end()
       return closed
