@@ -35,9 +35,10 @@ export function parseXml(text: string, rootName: string, what: string): XmlEleme
   const valid = XMLValidator.validate(text)
   if (valid !== true)
     throw new InvalidDomainXml(`${what} is not well-formed: ${valid.err.msg}`, { line: valid.err.line })
-  const root = child(parse(text, what), rootName)
-  if (root === undefined) throw new InvalidDomainXml(`${what} has no <${rootName}>`)
-  return root
+  const roots = Object.entries(parse(text, what)).filter(([name]) => name !== '#text')
+  const [root, second] = roots.flatMap(([name, found]) => (name === rootName && typeof found !== 'string' ? found : []))
+  if (root !== undefined && second === undefined && roots.length === 1) return root
+  throw new InvalidDomainXml(`${what} is not one <${rootName}>`)
 }
 
 function parse(text: string, what: string): XmlElement {
