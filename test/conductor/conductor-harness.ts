@@ -1,0 +1,80 @@
+import { conductorEndpoint } from '../../src/conductor/manager.ts'
+import type { ConductorPorts } from '../../src/conductor/ports.ts'
+import { conductorMigrations } from '../../src/conductor/schema.ts'
+import { DatabaseOutbox, outboxMigrations } from '../../src/database/outbox.ts'
+import { InstanceEvents } from '../../src/notifications/instance-events.ts'
+import { DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
+import type { Instance } from '../../src/objects/instance.ts'
+import type { RequestSpec, Selection } from '../../src/objects/request-spec.ts'
+import { RpcClient } from '../../src/rpc/client.ts'
+import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
+import { decodeEnvelope } from '../../src/rpc/envelope.ts'
+import { destinationName } from '../../src/rpc/transport.ts'
+import type { DatabaseEngine } from '../support/databases.ts'
+import { anImage, sevFlavor } from '../support/requests.ts'
+import { silent } from '../support/transports.ts'
+
+export const CONTEXT = { request_id: 'req-1', user_id: 'user-1', project_id: 'project-1' }
+
+export type Scheduler = (spec: RequestSpec) => Promise<Selection>
+
+/** A conductor on a real database, with a scheduler that the test plays, and its outbox laid open. */
+export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, changes: Partial<ConductorPorts> = {}) {
+  const opened = await engine.open([...outboxMigrations, ...conductorMigrations])
+  const { database } = opened
+  const store = new DatabaseOutbox(database, { owner: 'conductor' })
+  const ports: ConductorPorts = {
+    database,
+    outbox: { enqueue: (tx, messages) => store.enqueue(tx, messages), announce() {} },
+    client: new RpcClient({ transport: new MemoryBus().connect(), logger: silent }),
+    scheduler: {
+      selectDestinations: async (_context, args) => ({ selection: await scheduler(args.request_spec as RequestSpec) }),
+    },
+    events: new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:test'),
+    logger: silent,
+    maxAttempts: 3,
+    buildTimeoutMs: 60_000,
+    now: () => new Date(),
+    ...changes,
+  }
+  const endpoint = conductorEndpoint(ports)
+  const request = { context: CONTEXT, signal: new AbortController().signal }
+  return {
+    ports,
+    endpoint,
+    request,
+    /** Accepts one SEV instance. */
+    async accept(): Promise<Instance> {
+      const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [] }
+      return (await endpoint.buildInstances(args, request)).instances[0] as Instance
+    },
+    async instance(uuid: string): Promise<Instance> {
+      return (await endpoint.getInstance({ instance_uuid: uuid }, request)).instance as Instance
+    },
+    async attempts(uuid: string) {
+      const { attempts } = await endpoint.explainInstance({ instance_uuid: uuid }, request)
+      return attempts.map(({ attempt, host, outcome }) => ({ attempt, host, outcome }))
+    },
+    /** Everything stored for sending since the last look: where to, and what. */
+    async sent(): Promise<{ to: string; what: unknown; args: Record<string, unknown> }[]> {
+      const rows = await database.query<{ destination: never; body: string }>(
+        'with gone as (delete from outbox returning *) select destination, body from gone order by id',
+      )
+      return rows.map(({ destination, body }) => {
+        const message = decodeEnvelope(Buffer.from(body), 'application/json')
+        const args = (message.args ?? message.payload) as Record<string, unknown>
+        return { to: destinationName(destination), what: message.method ?? message.event_type, args }
+      })
+    },
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  }
+}
+
+export function aSelection(host: string, attempt = 1): Selection {
+  return {
+    host,
+    attempt,
+    allocations: [{ provider: `${host}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }],
+    report: { hosts_considered: 1, rejected: [], rejections: [], ranking: [{ host, weight: 0, weights: {} }] },
+  }
+}

@@ -1,0 +1,339 @@
+import { describe, expect, it } from 'vitest'
+import { reviveOverdueBuilds } from '../../src/conductor/watchdog.ts'
+import {
+  FlavorImageConflict,
+  InstanceExists,
+  InstanceNotFound,
+  NoSuchServer,
+  NoValidHost,
+  StaleAttempt,
+} from '../../src/errors.ts'
+import type { RequestSpec } from '../../src/objects/request-spec.ts'
+import { databaseEngines } from '../support/databases.ts'
+import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
+import { aConductor, aSelection } from './conductor-harness.ts'
+
+const REPORT = {
+  hosts_considered: 1,
+  rejected: [{ filter: 'MemEncryptionSlots', hosts: 1 }],
+  rejections: [{ host: 'h1', filter: 'MemEncryptionSlots', reason: '15 of 15 SEV slots used' }],
+  ranking: [],
+}
+const NEVER = new Error('the scheduler must not be asked')
+
+function failedReport(uuid: string, host: string, attempt: number, retryable = true) {
+  const fault = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: new Date().toISOString() }
+  return { instance_uuid: uuid, host, attempt, outcome: { result: 'failed' as const, fault, retryable } }
+}
+
+function activeReport(uuid: string, host: string, attempt: number) {
+  const outcome = { result: 'active' as const, launched_at: '2026-01-01T00:00:00.000Z' }
+  return { instance_uuid: uuid, host, attempt, outcome }
+}
+
+describe.each(databaseEngines)('conductor on $name', (engine) => {
+  const neverAsked = () => Promise.reject(NEVER)
+  const onHost = (host: string) => async (spec: RequestSpec) => aSelection(host, spec.attempt)
+
+  it('stores what it accepts together with the message that starts the build', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+
+    const accepted = await conductor.accept()
+
+    expect(accepted).toMatchObject({ vm_state: 'building', task_state: 'scheduling', host: null, attempt: 1 })
+    expect(accepted.mem_encryption).toEqual({ model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' })
+    expect(await conductor.instance(accepted.uuid)).toEqual(accepted)
+    expect(await conductor.sent()).toEqual([
+      { to: 'sevbus-conductor', what: 'continue_build', args: { instance_uuid: accepted.uuid, attempt: 1 } },
+    ])
+  })
+
+  it('refuses a flavor and an image that contradict each other, and stores nothing', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const image = anImage({ hw_firmware_type: 'uefi', hw_mem_encryption: false })
+    const args = { name: 'odd', flavor: sevFlavor, image, count: 1, ip_addresses: [] }
+
+    await expect(conductor.endpoint.buildInstances(args, conductor.request)).rejects.toBeInstanceOf(FlavorImageConflict)
+
+    expect((await conductor.endpoint.listInstances({ limit: 10 }, conductor.request)).instances).toEqual([])
+    expect(await conductor.sent()).toEqual([])
+  })
+
+  it('makes nothing twice when the same request comes again with its uuids, and refuses another under them', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const instance_uuids = ['aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000002']
+    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 2, ip_addresses: [], instance_uuids }
+
+    const first = await conductor.endpoint.buildInstances(args, conductor.request)
+    const again = await conductor.endpoint.buildInstances(args, conductor.request)
+    const other = conductor.endpoint.buildInstances({ ...args, flavor: plainFlavor }, conductor.request)
+
+    expect(again).toEqual(first)
+    expect(first.instances.map(({ name }) => name)).toEqual(['web-1', 'web-2'])
+    await expect(other).rejects.toBeInstanceOf(InstanceExists)
+    expect(await conductor.sent()).toHaveLength(2)
+  })
+
+  it('hands the instance to the host that was chosen, once, however often it is told to', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.sent()
+
+    for (const _ of [1, 2])
+      await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'building', task_state: 'spawning', host: 'h1' })
+    const sent = await conductor.sent()
+    expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual(['sevbus-compute.h1 build_and_run_instance'])
+  })
+
+  it('asks with the translated extra specs, and leaves the stored flavor as it was', async () => {
+    const asked: RequestSpec[] = []
+    await using conductor = await aConductor(engine, async (spec) => {
+      asked.push(spec)
+      return aSelection('h1')
+    })
+    const { uuid } = await conductor.accept()
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    expect(asked.map(({ flavor }) => flavor.extra_specs)).toEqual([
+      {
+        'hw:mem_encryption': 'true',
+        'resources:MEM_ENCRYPTION_CONTEXT': '1',
+        'trait:HW_CPU_X86_AMD_SEV': 'required',
+      },
+    ])
+    expect((await conductor.instance(uuid)).flavor.extra_specs).toEqual({ 'hw:mem_encryption': 'true' })
+  })
+
+  it('ends in ERROR with the reasons host by host when there is no host, and tells those who watch', async () => {
+    const noHost = new NoValidHost('no valid host', { report: REPORT, fix: 'delete one' })
+    await using conductor = await aConductor(engine, () => Promise.reject(noHost))
+    const { uuid } = await conductor.accept()
+    await conductor.sent()
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    const { vm_state, fault } = await conductor.instance(uuid)
+    expect({ vm_state, code: fault?.code, report: fault?.details.report }).toEqual({
+      vm_state: 'error',
+      code: 'NO_VALID_HOST',
+      report: REPORT,
+    })
+    expect(await conductor.attempts(uuid)).toEqual([{ attempt: 1, host: null, outcome: 'no valid host' }])
+    expect((await conductor.sent()).map(({ to, what }) => `${to} ${what}`)).toEqual([
+      'versioned_notifications.error compute_task.build_instances.error',
+      'sevbus-scheduler release_allocations',
+    ])
+  })
+
+  it('asks again while no scheduler answers', async () => {
+    let tries = 0
+    await using conductor = await aConductor(engine, async () => {
+      tries += 1
+      if (tries < 3) throw new NoSuchServer('nobody serves sevbus-scheduler')
+      return aSelection('h1')
+    })
+    const { uuid } = await conductor.accept()
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({ task_state: 'spawning', host: 'h1' })
+  })
+
+  it('leaves the instance alone when its try is void', async () => {
+    await using conductor = await aConductor(engine, () => Promise.reject(new StaleAttempt('a later try has claimed')))
+    const { uuid } = await conductor.accept()
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({
+      vm_state: 'building',
+      task_state: 'scheduling',
+      fault: null,
+    })
+  })
+
+  it('is ACTIVE when the host says so, and stays so when it is told twice', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    for (const _ of [1, 2]) await conductor.endpoint.reportBuild(activeReport(uuid, 'h1', 1), conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({
+      vm_state: 'active',
+      task_state: null,
+      host: 'h1',
+      launched_at: '2026-01-01T00:00:00.000Z',
+    })
+    expect(await conductor.attempts(uuid)).toEqual([{ attempt: 1, host: 'h1', outcome: 'active' }])
+  })
+
+  it('tries again on another host after a failure that another host may not have', async () => {
+    const ignored: string[][] = []
+    await using conductor = await aConductor(engine, async (spec) => {
+      ignored.push([...spec.ignore_hosts])
+      return aSelection(`h${spec.attempt}`, spec.attempt)
+    })
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    for (const _ of [1, 2]) await conductor.endpoint.reportBuild(failedReport(uuid, 'h1', 1), conductor.request)
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 2 }, conductor.request)
+
+    expect(ignored).toEqual([[], ['h1']])
+    expect(await conductor.instance(uuid)).toMatchObject({ task_state: 'spawning', host: 'h2', attempt: 2 })
+    expect(await conductor.attempts(uuid)).toEqual([
+      { attempt: 1, host: 'h1', outcome: 'failed' },
+      { attempt: 2, host: 'h2', outcome: 'spawning' },
+    ])
+  })
+
+  it('gives up at the limit of tries, gives the claim back and says why', async () => {
+    await using conductor = await aConductor(engine, async (spec) => aSelection(`h${spec.attempt}`, spec.attempt), {
+      maxAttempts: 2,
+    })
+    const { uuid } = await conductor.accept()
+    for (const attempt of [1, 2]) {
+      await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt }, conductor.request)
+      await conductor.sent()
+      await conductor.endpoint.reportBuild(failedReport(uuid, `h${attempt}`, attempt), conductor.request)
+    }
+
+    const { vm_state, host, fault } = await conductor.instance(uuid)
+    expect({ vm_state, host, code: fault?.code }).toEqual({
+      vm_state: 'error',
+      host: null,
+      code: 'MAX_RETRIES_EXCEEDED',
+    })
+    expect(fault?.message).toContain('QEMU died')
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual([
+      'compute_task.build_instances.error',
+      'release_allocations',
+    ])
+  })
+
+  it('has a guest destroyed that runs under a try that is void', async () => {
+    await using conductor = await aConductor(engine, async (spec) => aSelection(`h${spec.attempt}`, spec.attempt))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.endpoint.reportBuild(failedReport(uuid, 'h1', 1), conductor.request)
+    await conductor.sent()
+
+    await conductor.endpoint.reportBuild(activeReport(uuid, 'h1', 1), conductor.request)
+
+    const sent = await conductor.sent()
+    expect(sent.map(({ to, what, args }) => [to, what, args.void])).toEqual([
+      ['sevbus-compute.h1', 'terminate_instance', true],
+    ])
+    expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'building', attempt: 2 })
+  })
+
+  it('frees the slot of a deleted instance only when its host has reported the end', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.endpoint.reportBuild(activeReport(uuid, 'h1', 1), conductor.request)
+    await conductor.sent()
+
+    for (const _ of [1, 2]) await conductor.endpoint.deleteInstance({ instance_uuid: uuid }, conductor.request)
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['terminate_instance'])
+    const terminated = { instance_uuid: uuid, attempt: 1, host: 'h1', terminated_at: '2026-01-02T00:00:00.000Z' }
+    for (const _ of [1, 2]) await conductor.endpoint.reportTerminated(terminated, conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({
+      vm_state: 'deleted',
+      host: null,
+      terminated_at: '2026-01-02T00:00:00.000Z',
+    })
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['release_allocations'])
+  })
+
+  it('deletes an instance that has no host at once, and tells of both ends', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const { uuid } = await conductor.accept()
+    await conductor.sent()
+
+    await conductor.endpoint.deleteInstance({ instance_uuid: uuid }, conductor.request)
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'deleted', task_state: null })
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual([
+      'instance.delete.start',
+      'instance.delete.end',
+      'release_allocations',
+    ])
+  })
+
+  it('gives back a claim that was made while the instance was deleted', async () => {
+    const conductorOf: { current?: Awaited<ReturnType<typeof aConductor>> } = {}
+    await using conductor = await aConductor(engine, async (spec) => {
+      await conductorOf.current?.endpoint.deleteInstance({ instance_uuid: spec.instance_uuid }, conductor.request)
+      await conductorOf.current?.sent()
+      return aSelection('h1')
+    })
+    conductorOf.current = conductor
+    const { uuid } = await conductor.accept()
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'deleted', host: null })
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['release_allocations'])
+  })
+
+  it('wants an interrupted build only where and while it is the current try', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    const wanted = async (host: string, attempt: number) =>
+      (await conductor.endpoint.checkBuild({ instance_uuid: uuid, host, attempt }, conductor.request)).wanted
+
+    expect([await wanted('h1', 1), await wanted('h2', 1), await wanted('h1', 2)]).toEqual([true, false, false])
+    await conductor.endpoint.deleteInstance({ instance_uuid: uuid }, conductor.request)
+    expect(await wanted('h1', 1)).toBe(false)
+  })
+
+  it('tries elsewhere when a host is silent about a build for too long', async () => {
+    const clock = { now: new Date() }
+    await using conductor = await aConductor(engine, onHost('h1'), { now: () => clock.now })
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.sent()
+
+    expect(await reviveOverdueBuilds(conductor.ports)).toBe(0)
+    clock.now = new Date(clock.now.getTime() + 61_000)
+    expect(await reviveOverdueBuilds(conductor.ports)).toBe(1)
+
+    expect(await conductor.instance(uuid)).toMatchObject({ task_state: 'scheduling', host: null, attempt: 2 })
+    expect((await conductor.sent()).map(({ what, args }) => [what, args.attempt])).toEqual([['continue_build', 2]])
+  })
+
+  it('cuts lists into pages and shows deleted instances only when asked for', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const args = { name: 'web', flavor: plainFlavor, image: anImage({}), count: 3, ip_addresses: [] }
+    const { instances } = await conductor.endpoint.buildInstances(args, conductor.request)
+    const [first, second, third] = instances.map(({ uuid }) => uuid) as [string, string, string]
+    await conductor.endpoint.deleteInstance({ instance_uuid: second }, conductor.request)
+    const list = async (query: object) =>
+      (await conductor.endpoint.listInstances({ limit: 10, ...query }, conductor.request)).instances.map(
+        ({ uuid }) => uuid,
+      )
+
+    expect(await list({})).toEqual([first, third])
+    expect(await list({ vm_state: 'deleted' })).toEqual([second])
+    expect(await list({ limit: 1, marker: first })).toEqual([third])
+    expect(await list({ name: 'web-3' })).toEqual([third])
+  })
+
+  it('says which uuid it does not know', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const unknown = '99999999-9999-4999-8999-999999999999'
+
+    const asked = conductor.endpoint.getInstance({ instance_uuid: unknown }, conductor.request)
+
+    await expect(asked).rejects.toMatchObject({ code: 'INSTANCE_NOT_FOUND', message: expect.stringContaining(unknown) })
+    await expect(asked).rejects.toBeInstanceOf(InstanceNotFound)
+  })
+})
