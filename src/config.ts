@@ -74,7 +74,7 @@ export const Config = z.strictObject({
       down_after_intervals: z.int().min(2).max(1000).default(6),
       ram_weight_multiplier: z.number().default(1),
       cpu_weight_multiplier: z.number().default(1),
-      mem_encryption_context_weight_multiplier: z.number().default(1),
+      mem_encryption_context_weight_multiplier: z.number().default(3),
       /** Modules with filters and weighers of your own; see examples/03-filter.ts. */
       extra_filters: z.array(z.string().min(1)).default([]),
       extra_weighers: z.array(z.string().min(1)).default([]),

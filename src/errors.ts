@@ -56,7 +56,7 @@ export class InstanceExists extends published('INSTANCE_EXISTS', { wireModule: N
 
 // -- finding and claiming a host --------------------------------------------------------------------------------
 
-/** No host can take the request; `details.rejections` says, host by host, why. */
+/** No host can take the request; `details.report` says, host by host, why. */
 export class NoValidHost extends published('NO_VALID_HOST', { wireModule: NOVA }) {}
 /** Every try on a host failed and the retry limit is reached. */
 export class MaxRetriesExceeded extends published('MAX_RETRIES_EXCEEDED', { wireModule: NOVA }) {}

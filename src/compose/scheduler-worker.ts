@@ -1,0 +1,45 @@
+import type { Config } from '../config.ts'
+import type { Database } from '../database/database.ts'
+import { bind } from '../rpc/dispatcher.ts'
+import { RpcServer } from '../rpc/server.ts'
+import { defaultFilters } from '../scheduler/filters/default-filters.ts'
+import { loadFilters, loadWeighers } from '../scheduler/load-extension.ts'
+import { SchedulerManager } from '../scheduler/manager.ts'
+import { DatabasePlacement } from '../scheduler/placement/placement.ts'
+import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import { defaultWeighers } from '../scheduler/weighers/default-weighers.ts'
+import { busNames } from './names.ts'
+import { closeInOrder, once, type Worker, type WorkerPorts } from './worker.ts'
+
+/** Puts a scheduler together and starts it. The database stays the caller's. */
+export async function startScheduler(
+  config: Config,
+  { host, transport, logger, database }: WorkerPorts & { readonly database: Database },
+): Promise<Worker> {
+  const { scheduler } = config
+  // Paths in the configuration are the operator's: relative to where the worker was started.
+  const folder = process.cwd()
+  const multipliers = {
+    ram: scheduler.ram_weight_multiplier,
+    cpu: scheduler.cpu_weight_multiplier,
+    memEncryptionContext: scheduler.mem_encryption_context_weight_multiplier,
+  }
+  const manager = new SchedulerManager({
+    placement: new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals }),
+    filters: [...defaultFilters, ...(await loadFilters(scheduler.extra_filters, folder))],
+    weighers: [...defaultWeighers(multipliers), ...(await loadWeighers(scheduler.extra_weighers, folder))],
+    logger,
+  })
+  const bindings = [bind(SchedulerApi, manager)] as const
+  const { concurrency } = config.transport
+  const names = busNames(config)
+  const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
+  await server.start()
+  logger.info({ host, transport: transport.description, database: database.description }, 'scheduler is ready')
+  return {
+    name: `scheduler ${host}`,
+    drain: once(async (graceMs: number) => {
+      await closeInOrder([() => server.drain(graceMs), () => transport.close()])
+    }),
+  }
+}
