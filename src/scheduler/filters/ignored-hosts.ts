@@ -1,0 +1,9 @@
+import type { HostFilter } from './host-filter.ts'
+
+/** Drops hosts where this request already failed, so that a reschedule always moves on. */
+export const ignoredHosts: HostFilter = {
+  name: 'IgnoredHosts',
+  fix: 'see why the earlier tries failed there (explain), correct it and build again, or add a host',
+  reject: ({ host }, { spec }) =>
+    spec.ignore_hosts.includes(host) ? 'in ignore_hosts: an earlier try failed there' : undefined,
+}

@@ -1,0 +1,25 @@
+import type { HostSummary } from '../objects/host-report.ts'
+import { type HostState, modelOf, type ProviderState } from './host-state.ts'
+
+/** A host as operators see it. */
+export function hostSummary(host: HostState): HostSummary {
+  return {
+    host: host.host,
+    state: host.up ? 'up' : 'down',
+    disabled: host.disabled,
+    disabled_reason: host.disabledReason ?? null,
+    last_seen_up: host.lastSeenUp.toISOString(),
+    default_machine_type: host.defaultMachineType,
+    instances: host.instances,
+    providers: [host.root, ...host.pools].map(providerSummary),
+  }
+}
+
+function providerSummary(provider: ProviderState): HostSummary['providers'][number] {
+  const inventories = Object.entries(provider.inventories).map(([name, inventory]) => {
+    const { total, reserved, used, offered } = inventory
+    // What the host offers no more has no capacity left, whatever is still in use of it.
+    return [name, { total, reserved, used, capacity: offered ? inventory.capacity : 0 }] as const
+  })
+  return { name: provider.name, model: modelOf(provider) ?? null, inventories: Object.fromEntries(inventories) }
+}

@@ -1,0 +1,213 @@
+import { describe, expect, it } from 'vitest'
+import { computeFilter } from '../../../src/scheduler/filters/compute.ts'
+import { defaultFilters } from '../../../src/scheduler/filters/default-filters.ts'
+import { forcedHosts } from '../../../src/scheduler/filters/forced-hosts.ts'
+import { ignoredHosts } from '../../../src/scheduler/filters/ignored-hosts.ts'
+import { machineType } from '../../../src/scheduler/filters/machine-type.ts'
+import { memEncryptionModel } from '../../../src/scheduler/filters/mem-encryption-model.ts'
+import { memEncryptionSlots } from '../../../src/scheduler/filters/mem-encryption-slots.ts'
+import { resources } from '../../../src/scheduler/filters/resources.ts'
+import { uefi } from '../../../src/scheduler/filters/uefi.ts'
+import { aHost, aRequest } from '../builders.ts'
+
+describe('ComputeFilter', () => {
+  it('passes a host that is up and enabled', () => {
+    expect(computeFilter.reject(aHost('cn-1'), aRequest())).toBeUndefined()
+  })
+
+  it('rejects a host that is down, with the time since its last report', () => {
+    const host = aHost('cn-1', { state: { up: false, secondsSinceSeen: 75.4 } })
+
+    expect(computeFilter.reject(host, aRequest())).toBe('down: last report 75 s ago, expected every 10 s')
+  })
+
+  it('rejects a host that an operator disabled, with the reason', () => {
+    const because = aHost('cn-1', { state: { disabled: true, disabledReason: 'new memory' } })
+    const silently = aHost('cn-1', { state: { disabled: true } })
+
+    expect(computeFilter.reject(because, aRequest())).toBe('disabled: new memory')
+    expect(computeFilter.reject(silently, aRequest())).toBe('disabled: no reason was given')
+  })
+})
+
+describe('IgnoredHosts', () => {
+  it('rejects the hosts where an earlier try failed, and no other', () => {
+    const request = aRequest({ spec: { ignore_hosts: ['cn-1'] } })
+
+    expect(ignoredHosts.reject(aHost('cn-1'), request)).toBe('in ignore_hosts: an earlier try failed there')
+    expect(ignoredHosts.reject(aHost('cn-2'), request)).toBeUndefined()
+  })
+})
+
+describe('ForcedHosts', () => {
+  it('passes every host when the request names none', () => {
+    expect(forcedHosts.reject(aHost('cn-1'), aRequest())).toBeUndefined()
+  })
+
+  it('rejects all hosts but those that the request names', () => {
+    const request = aRequest({ spec: { force_hosts: ['cn-2', 'cn-3'] } })
+
+    expect(forcedHosts.reject(aHost('cn-1'), request)).toBe('only cn-2, cn-3 may be used')
+    expect(forcedHosts.reject(aHost('cn-2'), request)).toBeUndefined()
+  })
+
+  it('names no more than five of them', () => {
+    const request = aRequest({ spec: { force_hosts: ['a', 'b', 'c', 'd', 'e', 'f', 'g'] } })
+
+    expect(forcedHosts.reject(aHost('cn-1'), request)).toBe('only a, b, c, d, e and 2 more may be used')
+  })
+})
+
+describe('Resources', () => {
+  it('passes a host that the request fills to the last bit', () => {
+    const host = aHost('cn-1', { vcpus: 8, used: { VCPU: 4 } })
+
+    expect(resources.reject(host, aRequest({ vcpus: 4 }))).toBeUndefined()
+  })
+
+  it('names everything that is lacking, with the numbers', () => {
+    const host = aHost('cn-1', { vcpus: 8, memoryMb: 4096, used: { VCPU: 5, MEMORY_MB: 4000 } })
+
+    expect(resources.reject(host, aRequest({ vcpus: 4, memoryMb: 1024 }))).toBe(
+      'VCPU: 4 asked, 5 of 8 used (8 in all, 0 reserved, ratio 1); MEMORY_MB: 1024 asked, 4000 of 4096 used (4096 in all, 0 reserved, ratio 1)',
+    )
+  })
+
+  it('rejects a host that does not report the resource, or not in this amount', () => {
+    const bare = { ...aHost('cn-1').root, inventories: {} }
+    const host = aHost('cn-1', { vcpus: 2, state: { root: bare } })
+
+    expect(resources.reject(host, aRequest({ diskGb: 0 }))).toBe(
+      'VCPU: 1 asked, the host reports none; MEMORY_MB: 1024 asked, the host reports none',
+    )
+    expect(resources.reject(aHost('cn-1', { vcpus: 2 }), aRequest({ vcpus: 4 }))).toBe(
+      'VCPU: 4 asked, given out from 1 to 2 in steps of 1',
+    )
+  })
+
+  it('rejects a host that has stopped to offer the resource', () => {
+    const { root } = aHost('cn-1')
+    const VCPU = root.inventories.VCPU
+    if (VCPU === undefined) throw new Error('a host has processors')
+    const gone = { ...root, inventories: { ...root.inventories, VCPU: { ...VCPU, offered: false } } }
+
+    expect(resources.reject(aHost('cn-1', { state: { root: gone } }), aRequest())).toBe(
+      'VCPU: 1 asked, the host offers none any more',
+    )
+  })
+})
+
+describe('MemEncryptionModel', () => {
+  it('passes every host for a guest that runs in clear', () => {
+    expect(memEncryptionModel.reject(aHost('cn-1'), aRequest())).toBeUndefined()
+  })
+
+  it('passes a host with a pool of the model, even a full one', () => {
+    const host = aHost('cn-1', { slots: { 'amd-sev': 15 }, used: { MEM_ENCRYPTION_CONTEXT: 15 } })
+
+    expect(memEncryptionModel.reject(host, aRequest({ model: 'amd-sev' }))).toBeUndefined()
+  })
+
+  it('rejects a host with pools of other models only', () => {
+    const host = aHost('cn-1', { slots: { 'amd-sev': 15, 'amd-sev-snp': 5 } })
+
+    expect(memEncryptionModel.reject(host, aRequest({ model: 'amd-sev-es' }))).toBe('offers no SEV-ES')
+  })
+
+  it("gives the host's own reason where it has told one", () => {
+    const missing_models = { 'amd-sev-es': 'ES is off because SNP is on' }
+    const host = aHost('cn-1', { slots: { 'amd-sev-snp': 5 }, report: { missing_models } })
+
+    expect(memEncryptionModel.reject(host, aRequest({ model: 'amd-sev-es' }))).toBe('ES is off because SNP is on')
+  })
+})
+
+describe('MemEncryptionSlots', () => {
+  it('passes a host with one slot left', () => {
+    const host = aHost('cn-1', { slots: { 'amd-sev': 15 }, used: { MEM_ENCRYPTION_CONTEXT: 14 } })
+
+    expect(memEncryptionSlots.reject(host, aRequest({ model: 'amd-sev' }))).toBeUndefined()
+  })
+
+  it('rejects a host whose slots are all used, with the numbers', () => {
+    const host = aHost('cn-1', { slots: { 'amd-sev': 15 }, used: { MEM_ENCRYPTION_CONTEXT: 15 } })
+
+    expect(memEncryptionSlots.reject(host, aRequest({ model: 'amd-sev' }))).toBe('15 of 15 SEV slots used, 0 reserved')
+    expect(memEncryptionSlots.reject(host, aRequest())).toBeUndefined()
+  })
+
+  it('counts reserved slots as taken', () => {
+    const host = aHost('cn-1', { slots: { 'amd-sev-snp': 15 }, used: { MEM_ENCRYPTION_CONTEXT: 12 } })
+    const pools = host.pools.map((pool) => ({
+      ...pool,
+      inventories: Object.fromEntries(
+        Object.entries(pool.inventories).map(([name, inventory]) => [
+          name,
+          { ...inventory, reserved: 3, capacity: 12 },
+        ]),
+      ),
+    }))
+
+    expect(memEncryptionSlots.reject({ ...host, pools }, aRequest({ model: 'amd-sev-snp' }))).toBe(
+      '12 of 15 SEV-SNP slots used, 3 reserved',
+    )
+  })
+
+  it('leaves a host without a pool to MemEncryptionModel', () => {
+    expect(memEncryptionSlots.reject(aHost('cn-1'), aRequest({ model: 'amd-sev' }))).toBeUndefined()
+  })
+})
+
+describe('MachineType', () => {
+  const pcHost = aHost('cn-1', { report: { default_machine_type: 'pc' } })
+
+  it('rejects a host whose default is not q35 when an encrypted guest takes the default', () => {
+    const request = aRequest({ model: 'amd-sev', image: { hw_firmware_type: 'uefi' } })
+
+    expect(machineType.reject(pcHost, request)).toBe(
+      'default machine type is pc, an encrypted guest needs q35 and its image names none',
+    )
+  })
+
+  it('passes it when the image names the machine type, or the guest runs in clear', () => {
+    expect(machineType.reject(pcHost, aRequest({ model: 'amd-sev' }))).toBeUndefined()
+    expect(machineType.reject(pcHost, aRequest())).toBeUndefined()
+  })
+
+  it('passes a host whose default is a versioned q35', () => {
+    const host = aHost('cn-1', { report: { default_machine_type: 'pc-q35-8.2' } })
+
+    expect(machineType.reject(host, aRequest({ model: 'amd-sev', image: {} }))).toBeUndefined()
+  })
+})
+
+describe('Uefi', () => {
+  it('rejects a host without UEFI firmware for an image that boots with it, and for no other', () => {
+    const host = aHost('cn-1', { report: { supports_uefi: false } })
+
+    expect(uefi.reject(host, aRequest({ image: { hw_firmware_type: 'uefi' } }))).toBe(
+      'has no UEFI firmware, which the image asks for (hw_firmware_type=uefi)',
+    )
+    expect(uefi.reject(host, aRequest())).toBeUndefined()
+    expect(uefi.reject(aHost('cn-2'), aRequest({ image: { hw_firmware_type: 'uefi' } }))).toBeUndefined()
+  })
+})
+
+describe('the default filters', () => {
+  it('ask first who may not be used, then what can never fit, then what is full now', () => {
+    expect(defaultFilters.map(({ name }) => name)).toEqual([
+      'ComputeFilter',
+      'ForcedHosts',
+      'IgnoredHosts',
+      'MemEncryptionModel',
+      'MachineType',
+      'Uefi',
+      'MemEncryptionSlots',
+      'Resources',
+    ])
+  })
+
+  it('each say what would help', () => {
+    expect(defaultFilters.filter(({ fix }) => fix === undefined)).toEqual([])
+  })
+})
