@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
 import { ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
 import { parkDeadLetter } from './dead-letters.ts'
@@ -45,6 +46,8 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = { names: DEFAULT_BUS_NAMES, concurrency: 32, maxDeliveries: 5, retryDelayMs: 200, ...options }
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
+    // Everything that runs listens to it: as many as there is room for, and that is no leak.
+    setMaxListeners(0, this.#abort.signal)
     this.#limiter = new Limiter(this.#options.concurrency)
     this.#replier = new Replier(options.transport, options.logger)
   }

@@ -1,12 +1,15 @@
 import type { SimulatedHost } from '../../compose/local-cloud.ts'
 
-/** Naples' 15 slots, and machines whose BIOS splits the keys between SEV and SEV-ES / SEV-SNP. */
+/**
+ * Naples' 15 slots, and machines whose BIOS splits the keys between SEV and SEV-ES / SEV-SNP. Guests take as long to
+ * start as QEMU does, so that a person can follow.
+ */
 export const DEMO_HOSTS: readonly SimulatedHost[] = [
-  { host: 'epyc-1', fake: { sev_slots: 15, spawn_delay_ms: 90 } },
-  { host: 'epyc-2', fake: { sev_slots: 15, spawn_delay_ms: 120 } },
-  { host: 'milan-1', fake: { sev_slots: 5, sev_es_slots: 4, spawn_delay_ms: 150 } },
-  { host: 'genoa-1', fake: { sev_snp_slots: 4, spawn_delay_ms: 180 } },
-  { host: 'plain-1', fake: { spawn_delay_ms: 60 } },
+  { host: 'epyc-1', fake: { sev_slots: 15, spawn_delay_ms: 320 } },
+  { host: 'epyc-2', fake: { sev_slots: 15, spawn_delay_ms: 400 } },
+  { host: 'milan-1', fake: { sev_slots: 5, sev_es_slots: 4, spawn_delay_ms: 450 } },
+  { host: 'genoa-1', fake: { sev_snp_slots: 4, spawn_delay_ms: 500 } },
+  { host: 'plain-1', fake: { spawn_delay_ms: 200 } },
 ]
 
 /** Names of the sample catalogue. */
