@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/servers/leave-with-parent.ts'],
     globalSetup: ['test/servers/global-setup.ts'],
     reporters: ['default', './test/servers/summary-reporter.ts'],
     pool: 'forks',

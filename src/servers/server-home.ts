@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
+/** RabbitMQ takes a second to end, PostgreSQL less; a busy machine several times that. */
 const END_GRACE_MS = 10_000
 const LOG_LINES_SHOWN = 20
 
@@ -14,6 +15,12 @@ const LOG_LINES_SHOWN = 20
 export interface Owner {
   readonly uid: number
   readonly gid: number
+}
+
+export interface HomeOptions {
+  readonly owner?: Owner | undefined
+  /** How long a program that is asked to end may take before it is killed. */
+  readonly endGraceMs?: number
 }
 
 export interface ProgramOptions {
@@ -30,20 +37,23 @@ export interface ProgramOptions {
 export class ServerHome {
   readonly folder: string
   readonly #owner: Owner | undefined
+  readonly #endGraceMs: number
   readonly #watchdog: Watchdog
   readonly #programs: { child: ChildProcess; endSignal: NodeJS.Signals }[] = []
   #closed: Promise<void> | undefined
 
-  private constructor(folder: string, owner: Owner | undefined) {
+  private constructor(folder: string, { owner, endGraceMs = END_GRACE_MS }: HomeOptions) {
     this.folder = folder
     this.#owner = owner
+    this.#endGraceMs = endGraceMs
     this.#watchdog = startWatchdog(folder)
   }
 
-  static async create(name: string, owner?: Owner): Promise<ServerHome> {
+  static async create(name: string, options: HomeOptions = {}): Promise<ServerHome> {
     const folder = await mkdtemp(join(tmpdir(), `sevbus-${name}-`))
+    const { owner } = options
     if (owner) await chown(folder, owner.uid, owner.gid)
-    return new ServerHome(folder, owner)
+    return new ServerHome(folder, options)
   }
 
   path(...parts: string[]): string {
@@ -111,7 +121,7 @@ export class ServerHome {
   }
 
   async #close(): Promise<void> {
-    for (const { child, endSignal } of this.#programs.toReversed()) await endGroup(child, endSignal)
+    for (const { child, endSignal } of this.#programs.toReversed()) await endGroup(child, endSignal, this.#endGraceMs)
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
     await this.#watchdog.dismiss()
   }
@@ -121,10 +131,10 @@ function hasEnded(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null
 }
 
-async function endGroup(leader: ChildProcess, endSignal: NodeJS.Signals): Promise<void> {
+async function endGroup(leader: ChildProcess, endSignal: NodeJS.Signals, graceMs: number): Promise<void> {
   if (leader.pid === undefined) return
   signalGroup(leader.pid, endSignal)
-  const deadline = Date.now() + END_GRACE_MS
+  const deadline = Date.now() + graceMs
   while (signalGroup(leader.pid, 0)) {
     if (Date.now() > deadline) signalGroup(leader.pid, 'SIGKILL')
     await sleep(25)

@@ -1,24 +1,19 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import './provided-context.ts'
+import { ServerHome } from '../../src/servers/server-home.ts'
 import { findServers } from './find-servers.ts'
 import { thisMachine } from './machine.ts'
 
 /** Runs once before all test files; what it returns runs after them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const { rabbitmq, postgres } = await findServers(await thisMachine(), {
-    tell: (line) => console.log(`servers: ${line}`),
-  })
-  const folder = await mkdtemp(join(tmpdir(), 'sevbus-test-'))
+  const { rabbitmq, postgres } = await findServers(await thisMachine(), { tell: (line) => console.log(line) })
+  const home = await ServerHome.create('test')
   project.provide('amqpUrl', rabbitmq.url)
   project.provide('databaseUrl', postgres.url)
   project.provide('brokerDescription', rabbitmq.description)
   project.provide('databaseDescription', postgres.description)
-  project.provide('notRunFile', join(folder, 'not-run.jsonl'))
+  project.provide('notRunFile', home.path('not-run.jsonl'))
   return async () => {
-    await Promise.all([rabbitmq.close(), postgres.close()])
-    await rm(folder, { recursive: true, force: true })
+    await Promise.all([rabbitmq.close(), postgres.close(), home.close()])
   }
 }

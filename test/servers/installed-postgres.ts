@@ -23,7 +23,7 @@ export async function startInstalledPostgres(options: StartOptions = {}): Promis
     return undefined
   }
   for (let attempt = 1; ; attempt++) {
-    const home = await ServerHome.create('postgres', await ordinaryUser())
+    const home = await ServerHome.create('postgres', { owner: await ordinaryUser() })
     try {
       return await startIn(home, folder, options.signal)
     } catch (error) {
