@@ -18,7 +18,8 @@ export interface FolderLock {
   release(): void
 }
 
-const PREFIX = 'owner.'
+/** `owner.<pid>.<uuid>` */
+const LOCK_FILE = /^owner\.(\d+)\.[\w-]+$/
 const TRIES = 20
 
 /**
@@ -31,7 +32,7 @@ const TRIES = 20
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   for (let tries = 1; ; tries++) {
-    const mine = `${PREFIX}${process.pid}.${randomUUID()}`
+    const mine = `owner.${process.pid}.${randomUUID()}`
     const release = () => rmSync(join(folder, mine), { force: true })
     writeFileSync(join(folder, mine), JSON.stringify(thisProcess()), { flag: 'wx', mode: 0o600 })
     const other = livingOwner(folder, mine)
@@ -49,7 +50,7 @@ interface OtherOwner extends Owner {
 
 function livingOwner(folder: string, mine: string): OtherOwner | undefined {
   for (const file of readdirSync(folder)) {
-    if (!file.startsWith(PREFIX) || file === mine) continue
+    if (!LOCK_FILE.test(file) || file === mine) continue
     const owner = readOwner(join(folder, file))
     if (owner !== undefined && isAlive(owner)) return { ...owner, file }
     if (owner !== undefined) rmSync(join(folder, file), { force: true })
@@ -76,9 +77,8 @@ function parseOwner(text: string): Owner | undefined {
   }
 }
 
-/** `owner.<pid>.<uuid>` */
 function pidOf(path: string): number {
-  return Number(basename(path).split('.')[1])
+  return Number(LOCK_FILE.exec(basename(path))?.[1])
 }
 
 function thisProcess(): Owner {

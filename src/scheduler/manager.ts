@@ -60,7 +60,8 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
 
   async reportHost({ report }: { readonly report: HostReport }): Promise<null> {
     const { changed, overcommitted } = await this.#deps.placement.recordHost(report)
-    if (changed) this.#deps.logger.info({ host: report.host }, 'host reported a change')
+    if (!changed) return null
+    this.#deps.logger.info({ host: report.host }, 'host reported a change')
     for (const inventory of overcommitted) {
       this.#deps.logger.warn(
         { host: report.host, ...inventory },

@@ -76,6 +76,22 @@ describe('the lock of a folder', () => {
     })
   })
 
+  it('is believed while its owner is still writing it', async () => {
+    await using other = await anotherProcess()
+    await writeFile(join(folder, `owner.${other.pid}.test`), '{"pid":')
+
+    await expect(lockFolder(folder)).rejects.toMatchObject({ details: { pid: other.pid } })
+  })
+
+  it('leaves files alone that are not its own', async () => {
+    await writeFile(join(folder, 'owner.txt'), 'the department of physics')
+
+    const lock = await lockFolder(folder)
+    lock.release()
+
+    expect(await readdir(folder)).toEqual(['owner.txt'])
+  })
+
   it('goes to one at most of many that come at once', async () => {
     await lockAs(2 ** 22 + 1, { started: '' })
 

@@ -7,6 +7,7 @@ import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import type { HostState } from '../../src/scheduler/host-state.ts'
 import { SchedulerManager } from '../../src/scheduler/manager.ts'
+import type { HostRecord } from '../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement, type Placement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
 import { defaultWeighers } from '../../src/scheduler/weighers/default-weighers.ts'
@@ -49,7 +50,8 @@ class FakePlacement implements Placement {
 
   claimOf = async () => undefined
   release = async () => undefined
-  recordHost = async () => ({ changed: false, overcommitted: [] })
+  record: HostRecord = { changed: false, overcommitted: [] }
+  recordHost = async () => this.record
 }
 
 describe('selecting a destination', () => {
@@ -147,6 +149,19 @@ describe('selecting a destination', () => {
     expect(placement.looks).toBe(1)
   })
 
+  it("passes over a host without a slot that a user's list of filters let through", async () => {
+    const placement = new FakePlacement([[aHost('clear')]])
+    const manager = new SchedulerManager({ placement, filters: [], weighers: [], logger: pino({ level: 'silent' }) })
+
+    await expect(
+      manager.selectDestinations({ request_spec: aRequestSpec({ model: 'amd-sev' }) }, info),
+    ).rejects.toMatchObject({
+      code: 'NO_VALID_HOST',
+      details: { report: { rejections: [{ host: 'clear', filter: 'Claim', reason: 'no pool has what was asked' }] } },
+    })
+    expect(placement.tried).toEqual([])
+  })
+
   it('claims nothing once the request is given up', async () => {
     const placement = new FakePlacement([[aHost('a')]])
     const signal = AbortSignal.abort(new Error('shutting down'))
@@ -155,6 +170,30 @@ describe('selecting a destination', () => {
       managerOf(placement).selectDestinations({ request_spec: aRequestSpec() }, { ...info, signal }),
     ).rejects.toThrow('shutting down')
     expect(placement.tried).toEqual([])
+  })
+})
+
+describe('a report of a host', () => {
+  it('that changed is logged, with what instances use beyond it; one that did not is not', async () => {
+    const lines: { msg: string }[] = []
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
+    const beyond = { provider: 'cn-1', resource_class: 'VCPU', used: 9, capacity: 8, offered: true }
+    const placement = new FakePlacement([])
+    const manager = new SchedulerManager({ placement, filters: [], weighers: [], logger })
+    placement.record = { changed: true, overcommitted: [beyond] }
+    await manager.reportHost({ report: aHostReport('cn-1') })
+    placement.record = { changed: false, overcommitted: [beyond] }
+    await manager.reportHost({ report: aHostReport('cn-1') })
+
+    expect(lines).toEqual([
+      { level: 30, host: 'cn-1', msg: 'host reported a change' },
+      {
+        level: 40,
+        host: 'cn-1',
+        ...beyond,
+        msg: 'instances use more than the host has; it takes no more of them until enough are gone',
+      },
+    ])
   })
 })
 

@@ -6,7 +6,7 @@ import type { Migration } from '../../src/database/migration.ts'
 import { openPglite } from '../../src/database/pglite.ts'
 import { openPostgres } from '../../src/database/postgres.ts'
 
-export interface TestDatabase extends AsyncDisposable {
+interface TestDatabase extends AsyncDisposable {
   readonly database: Database
   /** A second way in, as another process has it; the same session where the engine has only one. */
   connect(): Promise<Database>

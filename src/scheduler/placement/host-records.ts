@@ -5,7 +5,7 @@ import type { HostReport } from '../../objects/host-report.ts'
 import { checkReport } from './report-check.ts'
 
 /** A resource that instances use although the host does not have it any more, or not that much. */
-export interface Overcommitted {
+interface Overcommitted {
   readonly provider: string
   readonly resource_class: string
   readonly used: number
@@ -14,7 +14,7 @@ export interface Overcommitted {
 }
 
 export interface HostRecord {
-  /** False: the host lives, and there is nothing new. */
+  /** False: the host lives, and tells what it told before. */
   readonly changed: boolean
   /** Kept as it is for the instances there; takes no more claims. */
   readonly overcommitted: readonly Overcommitted[]
@@ -27,11 +27,11 @@ export interface HostRecord {
  */
 export async function recordHost(database: Database, report: HostReport): Promise<HostRecord> {
   const digest = createHash('sha256').update(JSON.stringify(report)).digest('hex')
-  const [unchanged] = await database.query(
-    `update compute_hosts set last_seen_up = now() where host = $1 and report_digest = $2 and settled returning host`,
+  const [unchanged] = await database.query<{ settled: boolean }>(
+    'update compute_hosts set last_seen_up = now() where host = $1 and report_digest = $2 returning settled',
     [report.host, digest],
   )
-  if (unchanged) return { changed: false, overcommitted: [] }
+  if (unchanged?.settled) return { changed: false, overcommitted: [] }
   checkReport(report)
   return database.transaction(async (tx) => {
     // The row of the host comes first: two reports of one host are written one after the other.
@@ -40,7 +40,7 @@ export async function recordHost(database: Database, report: HostReport): Promis
     await writeInventories(tx, report)
     await writeTraits(tx, report)
     await removeProviders(tx, report)
-    return { changed: true, overcommitted: await overcommitted(tx, report.host) }
+    return { changed: unchanged === undefined, overcommitted: await overcommitted(tx, report.host) }
   })
 }
 

@@ -2,7 +2,7 @@ import type { Migration } from '../../database/migration.ts'
 
 /** SQLSTATEs that our triggers raise; the class `SV` is not PostgreSQL's. DETAIL has the facts as JSON. */
 export const CLAIM_REFUSED_STATE = 'SV001'
-export const USE_GUARDED_STATE = 'SV002'
+const USE_GUARDED_STATE = 'SV002'
 
 /**
  * Hosts, resource providers in trees, inventories, traits, consumers, allocations: OpenStack Placement's words.
