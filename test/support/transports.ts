@@ -1,7 +1,12 @@
 import { randomBytes } from 'node:crypto'
+import { connect } from 'amqplib'
+import { pino } from 'pino'
+import { inject } from 'vitest'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
+import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
+import { type Declaration, routeOf, subscriptionOf } from '../../src/rpc/drivers/rabbit-topology.ts'
 import type { BusNames } from '../../src/rpc/names.ts'
-import type { Transport } from '../../src/rpc/transport.ts'
+import type { Destination, Source, Transport } from '../../src/rpc/transport.ts'
 
 /** A broker for one test, with names of the test's own; whatever it made there is gone afterwards. */
 export interface TestBus extends AsyncDisposable {
@@ -15,7 +20,12 @@ export interface TransportUnderTest {
   open(): Promise<TestBus>
 }
 
-export const transports: readonly TransportUnderTest[] = [{ name: 'memory', open: openMemory }]
+export const silent = pino({ level: 'silent' })
+
+export const transports: readonly TransportUnderTest[] = [
+  { name: 'memory', open: openMemory },
+  { name: 'rabbit', open: openRabbit },
+]
 
 /** No two tests share a queue, whatever broker they run on. */
 export function freshNames(): BusNames {
@@ -36,5 +46,79 @@ async function openMemory(): Promise<TestBus> {
     [Symbol.asyncDispose]: async () => {
       await Promise.all(connections.map((transport) => transport.close()))
     },
+  }
+}
+
+async function openRabbit(): Promise<TestBus> {
+  const made = new MadeOnBroker(inject('amqpUrl'))
+  const connections: Transport[] = []
+  return {
+    names: freshNames(),
+    connect: async () => {
+      const transport = made.record(new RabbitTransport({ url: inject('amqpUrl'), logger: silent }))
+      connections.push(transport)
+      await transport.connect(AbortSignal.timeout(20_000))
+      return transport
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(connections.map((transport) => transport.close()))
+      await made.remove()
+    },
+  }
+}
+
+/** Remembers which queues and exchanges a test causes, to delete them: users may lend us a broker of their own. */
+export class MadeOnBroker {
+  readonly #url: string
+  readonly #queues = new Set<string>()
+  readonly #exchanges = new Set<string>()
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  /** The same transport, watched. */
+  record(transport: Transport): Transport {
+    return {
+      get description() {
+        return transport.description
+      },
+      get state() {
+        return transport.state
+      },
+      connect: (signal) => transport.connect(signal),
+      publish: (to, message, signal) => {
+        this.published(to)
+        return transport.publish(to, message, signal)
+      },
+      listen: (source, handler, options) => {
+        this.listened(source)
+        return transport.listen(source, handler, options)
+      },
+      close: () => transport.close(),
+    }
+  }
+
+  published(to: Destination): void {
+    this.#note(routeOf(to, 'quorum').declarations)
+  }
+
+  listened(source: Source): void {
+    this.#note(subscriptionOf(source, 'quorum', '').declarations)
+  }
+
+  async remove(): Promise<void> {
+    const connection = await connect(this.#url)
+    const channel = await connection.createChannel()
+    for (const queue of this.#queues) await channel.deleteQueue(queue)
+    for (const exchange of this.#exchanges) await channel.deleteExchange(exchange)
+    await connection.close()
+  }
+
+  #note(declarations: readonly Declaration[]): void {
+    for (const declaration of declarations) {
+      if (declaration.kind === 'queue') this.#queues.add(declaration.name)
+      if (declaration.kind === 'exchange') this.#exchanges.add(declaration.name)
+    }
   }
 }

@@ -1,0 +1,73 @@
+import { type ChannelModel, type ConfirmChannel, IllegalOperationError } from 'amqplib'
+import { InvalidArguments } from '../../errors.ts'
+import { CONTENT_ENCODING, CONTENT_TYPE } from '../envelope.ts'
+import type { OutboundMessage } from '../transport.ts'
+
+/**
+ * `returned`: mandatory, and no queue took it. `refused`: the broker said no (nack). `lost`: the channel ended before
+ * the broker said anything. `not sent`: the channel had ended before.
+ */
+export type PublishOutcome = 'confirmed' | 'returned' | 'refused' | 'lost' | 'not sent'
+
+/** One AMQP channel in confirm mode, on which every message learns its own outcome. */
+export class ConfirmedChannel {
+  readonly #channel: ConfirmChannel
+  /** Ids of messages that were returned; the confirm, which comes after, takes them out. */
+  readonly #returned = new Set<string>()
+  #lastId = 0
+  #closed = false
+
+  private constructor(channel: ConfirmChannel, onClose: (reason: string | undefined) => void) {
+    this.#channel = channel
+    let reason: string | undefined
+    channel.on('error', (error) => {
+      reason = error.message
+    })
+    channel.on('close', () => {
+      this.#closed = true
+      onClose(reason)
+    })
+    channel.on('return', ({ properties }) => this.#returned.add(String(properties.messageId)))
+  }
+
+  static async open(model: ChannelModel, onClose: (reason: string | undefined) => void): Promise<ConfirmedChannel> {
+    return new ConfirmedChannel(await model.createConfirmChannel(), onClose)
+  }
+
+  publish(
+    { exchange, routingKey }: { readonly exchange: string; readonly routingKey: string },
+    { body, mandatory, expirationMs, headers = {} }: OutboundMessage,
+  ): Promise<PublishOutcome> {
+    if (this.#closed) return Promise.resolve('not sent')
+    // Receivers ignore the message id; we need it, for a return says nothing else about which message it was.
+    const messageId = String(++this.#lastId)
+    const properties = {
+      contentType: CONTENT_TYPE,
+      contentEncoding: CONTENT_ENCODING,
+      headers: { ...headers },
+      deliveryMode: 2,
+      priority: 0,
+      messageId,
+      mandatory,
+      ...(expirationMs !== undefined && { expiration: String(Math.max(0, Math.ceil(expirationMs))) }),
+    }
+    return new Promise((resolve, reject) => {
+      const onConfirm = (error: unknown) => {
+        const returned = this.#returned.delete(messageId)
+        if (error === null) resolve(returned ? 'returned' : 'confirmed')
+        else resolve(this.#closed || isClosing(error) ? 'lost' : 'refused')
+      }
+      try {
+        this.#channel.publish(exchange, routingKey, Buffer.from(body), properties, onConfirm)
+      } catch (error) {
+        if (error instanceof IllegalOperationError) resolve('not sent')
+        else reject(new InvalidArguments(`AMQP cannot carry the message: ${(error as Error).message}`))
+      }
+    })
+  }
+}
+
+/** amqplib tells both by an Error; the close event may come after the callbacks. */
+function isClosing(error: unknown): boolean {
+  return !(error instanceof Error && error.message === 'message nacked')
+}

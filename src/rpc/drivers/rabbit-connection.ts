@@ -1,0 +1,169 @@
+import { readFile } from 'node:fs/promises'
+import { type ChannelModel, connect } from 'amqplib'
+import type { Logger } from 'pino'
+import { TransportUnavailable } from '../../errors.ts'
+import { abortable, endedWithin, pause } from '../abortable.ts'
+import { Backoff } from './backoff.ts'
+import { type BrokerAddress, type BrokerHost, describeAddress } from './transport-url.ts'
+
+/** For TCP, TLS and AMQP's handshake together. */
+const HANDSHAKE_TIMEOUT_MS = 10_000
+const CLOSE_TIMEOUT_MS = 2_000
+const SAY_AGAIN_MS = 30_000
+
+export interface RabbitConnectionOptions {
+  readonly address: BrokerAddress
+  /** What the broker shows as the connection's name. */
+  readonly name: string
+  readonly heartbeatSeconds: number
+  readonly logger: Logger
+  /** Told why there is no connection, once for each reason and then every half minute. */
+  readonly onWaiting: (reason: string) => void
+}
+
+/** Keeps one connection to one of the hosts, for ever, until it is closed. */
+export class RabbitConnection {
+  readonly #options: RabbitConnectionOptions
+  readonly #stop = new AbortController()
+  readonly #backoff = new Backoff()
+  #model: ChannelModel | undefined
+  #next = new Next()
+  /** Ends the watch over a connection whose own events may never come. */
+  #giveUp: (reason: string) => void = () => {}
+  #running: Promise<void> | undefined
+  #said = { reason: '', at: 0 }
+
+  constructor(options: RabbitConnectionOptions) {
+    this.#options = options
+  }
+
+  get isOpen(): boolean {
+    return this.#model !== undefined
+  }
+
+  /** Why there is no connection now, if that is known. */
+  get waitingFor(): string {
+    return this.#said.reason || 'not connected yet'
+  }
+
+  /** `RabbitMQ 3.10.8`, once it was seen. */
+  get product(): string | undefined {
+    const properties = this.#model?.connection.serverProperties
+    return properties && `${properties.product} ${properties.version}`
+  }
+
+  /** The connection, as soon as there is one. @throws the signal's reason, or TransportUnavailable once closed */
+  ready(signal?: AbortSignal): Promise<ChannelModel> {
+    this.#running ??= this.#run()
+    return this.#model ? Promise.resolve(this.#model) : abortable(this.#next.promise, signal)
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    this.#next.reject(new TransportUnavailable('the transport is closed'))
+    const model = this.#model
+    if (model) {
+      await endedWithin(CLOSE_TIMEOUT_MS, model.close())
+      this.#giveUp('closed by us')
+      destroySocket(model)
+    }
+    if (this.#running !== undefined) await endedWithin(CLOSE_TIMEOUT_MS, this.#running)
+  }
+
+  async #run(): Promise<void> {
+    const { hosts } = this.#options.address
+    // Many workers with one list do not all begin with its first host.
+    const first = Math.floor(Math.random() * hosts.length)
+    for (let tries = 0; !this.#stop.signal.aborted; tries++) {
+      const host = hosts[(first + tries) % hosts.length] as BrokerHost
+      await this.#keep(host)
+      if ((tries + 1) % hosts.length === 0) await pause(this.#backoff.nextMs(), this.#stop.signal)
+    }
+  }
+
+  /** Connects, and returns when the connection is lost or could not be made. */
+  async #keep(host: BrokerHost): Promise<void> {
+    const where = describeAddress(this.#options.address, host)
+    try {
+      const model = await this.#connect(host)
+      const lost = this.#watch(model, where)
+      if (this.#stop.signal.aborted) return await endedWithin(CLOSE_TIMEOUT_MS, model.close())
+      this.#model = model
+      this.#said = { reason: '', at: 0 }
+      this.#next.resolve(model)
+      this.#next = new Next()
+      this.#options.logger.debug({ broker: where, connection: this.#options.name }, 'connected to the broker')
+      const reason = await lost
+      this.#model = undefined
+      if (!this.#stop.signal.aborted) this.#say(`the connection to ${where} was lost: ${reason}`)
+    } catch (error) {
+      this.#say(`no connection to ${where}: ${describeConnectError(error)}`)
+    }
+  }
+
+  async #connect({ hostname, port, username, password }: BrokerHost): Promise<ChannelModel> {
+    const { address, name, heartbeatSeconds: heartbeat } = this.#options
+    const protocol = address.tls ? 'amqps' : 'amqp'
+    // amqplib decodes the vhost of an options object, too.
+    const vhost = encodeURIComponent(address.vhost)
+    const ca = address.caFile === undefined ? {} : { ca: await readFile(address.caFile) }
+    return await connect(
+      { protocol, hostname, port, username, password, vhost, heartbeat },
+      // Without noDelay every reply waits 40 ms for the acknowledgement of the write before it (Nagle's algorithm).
+      { noDelay: true, timeout: HANDSHAKE_TIMEOUT_MS, clientProperties: { connection_name: name }, ...ca },
+    )
+  }
+
+  /** Resolves with the reason when the connection is gone. */
+  #watch(model: ChannelModel, broker: string): Promise<string> {
+    const { logger } = this.#options
+    model.on('blocked', (reason) => {
+      logger.warn({ broker, reason }, 'the broker takes no messages now, for it is short of memory or disk')
+    })
+    model.on('unblocked', () => logger.info({ broker }, 'the broker takes messages again'))
+    return new Promise((resolve) => {
+      this.#giveUp = resolve
+      let reason = 'closed'
+      model.on('error', (error) => {
+        reason = error.message
+      })
+      model.on('close', () => {
+        destroySocket(model)
+        resolve(reason)
+      })
+    })
+  }
+
+  #say(reason: string): void {
+    const now = performance.now()
+    if (reason === this.#said.reason && now - this.#said.at < SAY_AGAIN_MS) return
+    this.#said = { reason, at: now }
+    this.#options.onWaiting(reason)
+  }
+}
+
+/** amqplib ends its socket and waits for the other side, which may be gone; then the process would not end. */
+function destroySocket(model: ChannelModel): void {
+  const { stream } = model.connection as unknown as { stream?: { destroy(): void } }
+  setTimeout(() => stream?.destroy(), 100).unref()
+}
+
+/** With several addresses behind one name Node gives an AggregateError whose own message is empty. */
+function describeConnectError(error: unknown): string {
+  const { message, code } = error as { message?: string; code?: unknown }
+  return message || (typeof code === 'string' ? code : String(error))
+}
+
+/** A promise with its handles; nobody need wait for it. */
+class Next {
+  resolve: (model: ChannelModel) => void = () => {}
+  reject: (error: Error) => void = () => {}
+  readonly promise = new Promise<ChannelModel>((resolve, reject) => {
+    this.resolve = resolve
+    this.reject = reject
+  })
+
+  constructor() {
+    this.promise.catch(() => {})
+  }
+}

@@ -1,0 +1,147 @@
+import type { Logger } from 'pino'
+import { TransportUnavailable } from '../../errors.ts'
+import type {
+  DeliveryHandler,
+  Destination,
+  Listener,
+  ListenOptions,
+  OutboundMessage,
+  Source,
+  Transport,
+  TransportState,
+} from '../transport.ts'
+import { RabbitConnection } from './rabbit-connection.ts'
+import { RabbitListener } from './rabbit-listener.ts'
+import { RabbitPublisher } from './rabbit-publisher.ts'
+import type { Topology } from './rabbit-topology.ts'
+import { type BrokerAddress, describeAddress, parseTransportUrl } from './transport-url.ts'
+
+/** A publish without a signal gives up after this. */
+const PUBLISH_TIMEOUT_MS = 30_000
+const DEFAULT_HEARTBEAT_SECONDS = 30
+
+export interface RabbitTransportOptions {
+  /** `amqp(s)://` or oslo.messaging's `rabbit://`, with as many hosts as there are. */
+  readonly url: string
+  readonly logger: Logger
+  readonly topology?: Topology
+  /** The URL's own wins. 0 disables heartbeats. */
+  readonly heartbeatSeconds?: number
+  /** What the broker shows; the process id is added. */
+  readonly connectionName?: string
+  /** Told why there is no connection, while there is none. */
+  readonly onWaiting?: (reason: string) => void
+}
+
+/**
+ * RabbitMQ, as oslo.messaging uses it.
+ *
+ * Two connections, because a broker that is short of memory stops reading from those that publish, and consumers must
+ * still be able to acknowledge. A channel for each listener, because any mistake on a channel closes it.
+ */
+export class RabbitTransport implements Transport {
+  readonly #address: BrokerAddress
+  readonly #logger: Logger
+  readonly #topology: Topology
+  readonly #publishing: RabbitConnection
+  readonly #consuming: RabbitConnection
+  readonly #publisher: RabbitPublisher
+  readonly #listeners = new Set<RabbitListener>()
+  #closed: Promise<void> | undefined
+
+  /** @throws InvalidConfiguration when the URL is wrong */
+  constructor({ url, logger, topology = 'quorum', connectionName = 'sevbus', ...options }: RabbitTransportOptions) {
+    this.#address = parseTransportUrl(url)
+    this.#logger = logger
+    this.#topology = topology
+    const broker = describeAddress(this.#address)
+    const heartbeatSeconds = this.#address.heartbeatSeconds ?? options.heartbeatSeconds ?? DEFAULT_HEARTBEAT_SECONDS
+    const connection = (role: string) =>
+      new RabbitConnection({
+        address: this.#address,
+        name: `${connectionName}:${process.pid}:${role}`,
+        heartbeatSeconds,
+        logger,
+        onWaiting: (reason) => {
+          logger.warn({ broker, role, reason }, 'waiting for the broker')
+          options.onWaiting?.(reason)
+        },
+      })
+    this.#publishing = connection('publish')
+    this.#consuming = connection('consume')
+    this.#publisher = new RabbitPublisher(this.#publishing, topology, logger)
+  }
+
+  get description(): string {
+    const product = this.#publishing.product ?? this.#consuming.product ?? 'RabbitMQ'
+    return `${product} at ${describeAddress(this.#address)}`
+  }
+
+  get state(): TransportState {
+    if (this.#closed !== undefined) return 'closed'
+    return this.#publishing.isOpen && this.#consuming.isOpen ? 'connected' : 'connecting'
+  }
+
+  async connect(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    this.#throwIfClosed()
+    await Promise.all([this.#publishing.ready(signal), this.#consuming.ready(signal)])
+  }
+
+  async publish(to: Destination, message: OutboundMessage, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    this.#throwIfClosed()
+    if (signal) return await this.#publisher.publish(to, message, signal)
+    const patience = new AbortController()
+    const timer = setTimeout(() => {
+      const reason = this.#publishing.isOpen ? 'it has not confirmed' : this.#publishing.waitingFor
+      const text = `the broker took no message for ${PUBLISH_TIMEOUT_MS} ms: ${reason}`
+      patience.abort(new TransportUnavailable(text))
+    }, PUBLISH_TIMEOUT_MS)
+    try {
+      await this.#publisher.publish(to, message, patience.signal)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
+    this.#throwIfClosed()
+    const listener = new RabbitListener({
+      connection: this.#consuming,
+      source,
+      handler,
+      prefetch,
+      topology: this.#topology,
+      logger: this.#logger,
+    })
+    this.#listeners.add(listener)
+    try {
+      await listener.start()
+    } catch (error) {
+      this.#listeners.delete(listener)
+      throw error
+    }
+    return {
+      stop: () => listener.stop(),
+      close: async () => {
+        await listener.close()
+        this.#listeners.delete(listener)
+      },
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#listeners].map((listener) => listener.close()))
+    await Promise.all([this.#publishing.close(), this.#consuming.close()])
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closed !== undefined) throw new TransportUnavailable('the transport is closed')
+  }
+}
