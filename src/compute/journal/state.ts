@@ -81,12 +81,13 @@ export class JournalState {
 
   /** Records that give this state again: what compaction writes. */
   *snapshot(): Iterable<JournalRecord> {
-    for (const [uuid, known] of this.tries) yield { type: 'attempt_known', uuid, ...known }
+    for (const termination of this.terminations.values()) yield { type: 'terminate_begun', ...termination }
     for (const [uuid, { instance, context, interruptions, handedBack }] of this.builds) {
       yield { type: 'build_begun', instance, context, interruptions }
       if (handedBack) yield { type: 'build_handed_back', uuid, attempt: instance.attempt }
     }
-    for (const termination of this.terminations.values()) yield { type: 'terminate_begun', ...termination }
+    // After the builds, whose beginning would take the outcome away again.
+    for (const [uuid, known] of this.tries) yield { type: 'attempt_known', uuid, ...known }
     for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
   }
 

@@ -1,0 +1,132 @@
+import { execFile } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { openFakeHost } from '../../../src/compute/fake/fake-virt-driver.ts'
+import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
+import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
+import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
+import { SpawnFailed } from '../../../src/errors.ts'
+import { aFolder } from '../support/folders.ts'
+import { anInstance, type InstanceChanges } from '../support/instances.ts'
+
+const never = new AbortController().signal
+const withCode = (code: string) => expect.objectContaining({ code })
+
+async function boot(driver: VirtDriver, changes: InstanceChanges = {}): Promise<string> {
+  const domain = buildDomain(guestSpec(anInstance(changes)), await driver.capabilities(never))
+  await driver.createDisks(domain, never)
+  await driver.spawn(domain, never)
+  return domain.uuid
+}
+
+describe('the simulated host', () => {
+  it('offers SEV alone by default', async () => {
+    await withHost(await openFakeHost({ folder: await aFolder() }), async (driver) => {
+      expect((await driver.capabilities(never)).slots).toEqual({ 'amd-sev': 15 })
+    })
+  })
+
+  it('offers SEV-SNP in place of SEV-ES when it has slots for it', async () => {
+    const options = { folder: await aFolder(), sev_slots: 5, sev_es_slots: 3, sev_snp_slots: 4 }
+    await withHost(await openFakeHost(options), async (driver) => {
+      expect((await driver.capabilities(never)).slots).toEqual({ 'amd-sev': 5, 'amd-sev-snp': 4 })
+    })
+  })
+
+  it('offers nothing when it has no slots, or its kernel says no', async () => {
+    const plain = { folder: await aFolder(), sev_slots: 0 }
+    await withHost(await openFakeHost(plain), async (driver) => {
+      expect((await driver.capabilities(never)).slots).toEqual({})
+    })
+    const switchedOff = { folder: await aFolder(), sev_slots: 15, kernel_parameters: { sev: 'N' } }
+    await withHost(await openFakeHost(switchedOff), async (driver) => {
+      expect((await driver.capabilities(never)).missing['amd-sev']).toMatch(/kvm_amd/)
+    })
+  })
+
+  it('runs SEV-ES guests with keys of their own', async () => {
+    await withHost(await openFakeHost({ folder: await aFolder(), sev_slots: 1, sev_es_slots: 1 }), async (driver) => {
+      await boot(driver, { model: 'amd-sev' })
+      await boot(driver, { model: 'amd-sev-es' })
+
+      await expect(boot(driver, { model: 'amd-sev-es' })).rejects.toThrow(withCode('ENCRYPTION_SLOTS_EXHAUSTED'))
+    })
+  })
+
+  it('runs SEV-SNP guests', async () => {
+    await withHost(await openFakeHost({ folder: await aFolder(), sev_snp_slots: 1 }), async (driver) => {
+      const uuid = await boot(driver, { model: 'amd-sev-snp' })
+
+      expect(await driver.domainXml(uuid, never)).toContain('<policy>0x00030000</policy>')
+    })
+  })
+
+  it('fails so many spawns as it is told to', async () => {
+    await withHost(await openFakeHost({ folder: await aFolder(), fail_spawn: 2 }), async (driver) => {
+      await expect(boot(driver)).rejects.toThrow(withCode('SPAWN_FAILED'))
+      await expect(boot(driver)).rejects.toThrow(withCode('SPAWN_FAILED'))
+      await boot(driver)
+    })
+  })
+
+  it('fails the spawns that it is told to', async () => {
+    const cursed = anInstance().uuid
+    const fail_spawn = (uuid: string) => (uuid === cursed ? new SpawnFailed('cursed') : undefined)
+    await withHost(await openFakeHost({ folder: await aFolder(), fail_spawn }), async (driver) => {
+      await boot(driver)
+      await expect(boot(driver, { uuid: cursed })).rejects.toThrow('cursed')
+    })
+  })
+
+  it('changes under the worker, as a machine does after a visit to its BIOS', async () => {
+    await withHost(await openFakeHost({ folder: await aFolder(), sev_slots: 15 }), async (driver) => {
+      driver.reconfigure({ sev_slots: 7, sev_es_slots: 8 })
+
+      expect((await driver.capabilities(never)).slots).toEqual({ 'amd-sev': 7, 'amd-sev-es': 8 })
+    })
+  })
+
+  it('is refused with a machine type that it does not have', async () => {
+    const options = { folder: await aFolder(), default_machine_type: 'virt' }
+    await expect(openFakeHost(options)).rejects.toThrow(withCode('INVALID_CONFIGURATION'))
+    await withHost(await openFakeHost({ folder: options.folder }), async () => {})
+  })
+
+  it('belongs to one opener at a time, in this process', async () => {
+    const folder = await aFolder()
+    await withHost(await openFakeHost({ folder }), async () => {
+      await expect(openFakeHost({ folder })).rejects.toThrow(withCode('ALREADY_IN_USE'))
+    })
+    await withHost(await openFakeHost({ folder }), async () => {})
+  })
+
+  it('belongs to one process at a time, and is taken over from a dead one', async () => {
+    const folder = await aFolder()
+    await promisify(execFile)(process.execPath, [
+      '-e',
+      `require('fs').writeFileSync(${JSON.stringify(join(folder, 'lock'))}, process.pid + ' 1')`,
+    ])
+    await withHost(await openFakeHost({ folder }), async () => {})
+
+    await writeFile(join(folder, 'lock'), `${process.ppid} `)
+    await expect(openFakeHost({ folder })).rejects.toThrow(withCode('ALREADY_IN_USE'))
+  })
+
+  it('refuses a state file that is none, and leaves it as it is', async () => {
+    const folder = await aFolder()
+    await writeFile(join(folder, 'guests.json'), '{"version":2}')
+
+    await expect(openFakeHost({ folder })).rejects.toThrow(withCode('INVALID_FILE'))
+    expect(await readFile(join(folder, 'guests.json'), 'utf8')).toBe('{"version":2}')
+  })
+})
+
+async function withHost<D extends VirtDriver>(driver: D, work: (driver: D) => Promise<void>): Promise<void> {
+  try {
+    await work(driver)
+  } finally {
+    await driver.close()
+  }
+}
