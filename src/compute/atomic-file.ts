@@ -18,7 +18,7 @@ export async function replaceFile(path: string, content: string): Promise<void> 
   await flushFolder(dirname(path))
 }
 
-export async function flushFolder(path: string): Promise<void> {
+async function flushFolder(path: string): Promise<void> {
   const folder = await open(path, 'r')
   try {
     await folder.sync()

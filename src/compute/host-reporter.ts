@@ -17,6 +17,9 @@ export interface HostReporterOptions {
   readonly reportIntervalSeconds: number
 }
 
+/** After a report that did not get through; so the order in which workers start does not matter. */
+const RETRY_SECONDS = 1
+
 /**
  * Tells the scheduler that the host lives and what it offers, now and at every interval. The hypervisor is asked anew
  * each time, so a change of BIOS, kernel or libvirt is published without a restart. What cannot be told counts as a
@@ -36,22 +39,31 @@ export class HostReporter {
 
   /** Resolves after the first report, sent or not. */
   async start(): Promise<void> {
-    this.#timer = setInterval(() => void this.report(), this.#options.reportIntervalSeconds * 1000)
     await this.report()
   }
 
   /** Reports out of turn; while a report is under way, waits for that one. Never throws. */
   report(): Promise<void> {
+    clearTimeout(this.#timer)
     this.#reporting ??= this.#report().finally(() => {
       this.#reporting = undefined
+      this.#scheduleNext()
     })
     return this.#reporting
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer)
     this.#stop.abort()
+    clearTimeout(this.#timer)
     await this.#reporting
+  }
+
+  #scheduleNext(): void {
+    if (this.#stop.signal.aborted) return
+    const { reportIntervalSeconds } = this.#options
+    const seconds =
+      this.#lastFailure === undefined ? reportIntervalSeconds : Math.min(RETRY_SECONDS, reportIntervalSeconds)
+    this.#timer = setTimeout(() => void this.report(), seconds * 1000)
   }
 
   async #report(): Promise<void> {

@@ -9,6 +9,7 @@ import type { Limiter } from '../rpc/limiter.ts'
 export function inTurn(limiter: Limiter, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
     const giveUp = () => reject(signal.reason)
+    if (signal.aborted) return giveUp()
     signal.addEventListener('abort', giveUp, { once: true })
     void limiter.run(async () => {
       signal.removeEventListener('abort', giveUp)

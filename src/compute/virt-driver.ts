@@ -1,4 +1,3 @@
-import type { MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { DomainSpec } from './libvirt/domain-spec.ts'
 import type { HostCapabilities } from './libvirt/host-capabilities.ts'
 
@@ -42,6 +41,3 @@ export interface VirtDriver {
   destroy(uuid: string): Promise<void>
   close(): Promise<void>
 }
-
-/** Slots of each model that the host offers. */
-export type EncryptionSlots = Partial<Record<MemEncryptionModel, number>>

@@ -49,6 +49,6 @@ export function kernelParametersOf(facts: FakeHostFacts): KernelParameters {
 }
 
 /** One set of keys for both, as on real hosts. */
-export function esKeys({ sev_es_slots, sev_snp_slots }: FakeHostFacts): number {
+function esKeys({ sev_es_slots, sev_snp_slots }: FakeHostFacts): number {
   return Math.max(sev_es_slots, sev_snp_slots)
 }

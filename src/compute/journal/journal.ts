@@ -20,6 +20,8 @@ const Line = z.array(JournalRecord)
 export interface JournalOptions {
   readonly folder: string
   readonly host: string
+  /** The disk refused a write: nothing more can be promised here, and the worker must end. Called once. */
+  readonly onBroken?: (error: unknown) => void
 }
 
 /**
@@ -41,20 +43,20 @@ export class Journal implements MessageStore {
   }
 
   /** Reads the file, drops a last line that was torn by a crash, and writes it anew without what is over. */
-  static async open({ folder, host }: JournalOptions): Promise<Journal> {
+  static async open({ folder, host, onBroken = () => {} }: JournalOptions): Promise<Journal> {
     const lock = await PidLock.take(folder, `the journal of host ${host}`)
     try {
       const path = join(folder, 'journal.jsonl')
       const journal = new Journal({ sevbus_journal: 1, host }, await readState(path, host), lock)
-      let shrunkBytes = 0
       const content = journal.#content()
-      shrunkBytes = Buffer.byteLength(content)
-      journal.#file = await LineFile.create(path, content, (bytes) => {
+      let shrunkBytes = Buffer.byteLength(content)
+      const shrink = (bytes: number) => {
         if (bytes < Math.max(MIN_SHRINK_BYTES, MAX_GROWTH * shrunkBytes)) return undefined
         const shrunk = journal.#content()
         shrunkBytes = Buffer.byteLength(shrunk)
         return shrunk
-      })
+      }
+      journal.#file = await LineFile.create(path, content, { shrink, onBroken })
       return journal
     } catch (error) {
       await lock.release()

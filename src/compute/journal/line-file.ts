@@ -7,6 +7,13 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
+export interface LineFileHooks {
+  /** Asked before each write, with the size: new content for the whole file, waiting lines included, or undefined. */
+  readonly shrink: (bytes: number) => string | undefined
+  /** Called once, when a write or a flush failed. */
+  readonly onBroken: (error: unknown) => void
+}
+
 /**
  * A file of lines that only grows. An append resolves when its line is on disk; those who append while a flush runs
  * share the next one (group commit), so that a hundred at a time cost two flushes, not a hundred.
@@ -15,7 +22,7 @@ interface Waiting {
  */
 export class LineFile {
   readonly #path: string
-  readonly #shrink: (bytes: number) => string | undefined
+  readonly #hooks: LineFileHooks
   #file: FileHandle
   #bytes: number
   #waiting: Waiting[] = []
@@ -24,21 +31,17 @@ export class LineFile {
   #broken: unknown
   #closed = false
 
-  private constructor(path: string, file: FileHandle, bytes: number, shrink: (bytes: number) => string | undefined) {
+  private constructor(path: string, file: FileHandle, bytes: number, hooks: LineFileHooks) {
     this.#path = path
     this.#file = file
     this.#bytes = bytes
-    this.#shrink = shrink
+    this.#hooks = hooks
   }
 
-  /**
-   * Begins with `content`, in place of what was there.
-   * @param shrink asked before each write, with the size: new content for the whole file, which has the waiting lines
-   *   too, or undefined
-   */
-  static async create(path: string, content: string, shrink: (bytes: number) => string | undefined): Promise<LineFile> {
+  /** Begins with `content`, in place of what was there. */
+  static async create(path: string, content: string, hooks: LineFileHooks): Promise<LineFile> {
     await replaceFile(path, content)
-    return new LineFile(path, await open(path, 'a'), Buffer.byteLength(content), shrink)
+    return new LineFile(path, await open(path, 'a'), Buffer.byteLength(content), hooks)
   }
 
   append(line: string): Promise<void> {
@@ -73,15 +76,21 @@ export class LineFile {
         await this.#write(batch)
         for (const { resolve } of batch) resolve()
       } catch (error) {
-        this.#broken = error
+        this.#break(error)
         for (const { reject } of batch) reject(error)
       }
     }
     this.#flushing = undefined
   }
 
+  #break(error: unknown): void {
+    if (this.#broken !== undefined) return
+    this.#broken = error
+    this.#hooks.onBroken(error)
+  }
+
   async #write(batch: readonly Waiting[]): Promise<void> {
-    const shrunk = this.#shrink(this.#bytes)
+    const shrunk = this.#hooks.shrink(this.#bytes)
     if (shrunk !== undefined) return this.#replace(shrunk)
     const text = batch.map(({ line }) => `${line}\n`).join('')
     await this.#file.appendFile(text)

@@ -3,7 +3,7 @@ import { InvalidDomainXml } from '../../errors.ts'
 import type { DomainMetadata, DomainSpec, LaunchSecurity, VirtioDevice } from './domain-spec.ts'
 
 /** Namespace of what we write into a domain's metadata. */
-export const METADATA_NAMESPACE = 'urn:sevbus:instance:1'
+const METADATA_NAMESPACE = 'urn:sevbus:instance:1'
 
 /** xmlbuilder2's form of an element: `@name` is an attribute, `#` the text; undefined members are left out. */
 type Element = { readonly [name: string]: unknown }

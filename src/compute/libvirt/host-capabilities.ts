@@ -28,7 +28,7 @@ export interface HostFacts {
 }
 
 /** Placement's largest amount: a limit that is there and not known ("don't impose any limit", the spec). */
-export const UNKNOWN_SLOTS = 2_147_483_647
+const UNKNOWN_SLOTS = 2_147_483_647
 
 /**
  * Decides which models the host offers, and says of each other one what it lacks.

@@ -305,10 +305,11 @@ describe('a file of lines', () => {
   it('flushes a hundred concurrent appends together, and resolves each when it is on disk', async () => {
     const path = join(await aFolder(), 'lines')
     let flushes = 0
-    const lines = await LineFile.create(path, 'first\n', () => {
+    const shrink = () => {
       flushes++
       return undefined
-    })
+    }
+    const lines = await LineFile.create(path, 'first\n', { shrink, onBroken() {} })
 
     await Promise.all(Array.from({ length: 100 }, (_, n) => lines.append(`line ${n}`)))
 
@@ -322,13 +323,16 @@ describe('a file of lines', () => {
   it('takes nothing more after a failed write, for nobody knows what the disk has', async () => {
     const path = join(await aFolder(), 'lines')
     const failure = new Error('disk full')
-    const lines = await LineFile.create(path, '', () => {
+    const heard: unknown[] = []
+    const shrink = () => {
       throw failure
-    })
+    }
+    const lines = await LineFile.create(path, '', { shrink, onBroken: (error) => heard.push(error) })
 
     await expect(lines.append('one')).rejects.toBe(failure)
     await expect(lines.append('two')).rejects.toBe(failure)
     await expect(lines.append('three')).rejects.toBe(failure)
+    expect(heard).toEqual([failure])
     await lines.close()
   })
 })

@@ -1,0 +1,616 @@
+import { randomUUID } from 'node:crypto'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import { SpawnFailed, TransportUnavailable } from '../../src/errors.ts'
+import type { Instance } from '../../src/objects/instance.ts'
+import type { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
+import { aWorker, type ComputeWorker, HOST, request, type WorkerOptions } from './support/compute-worker.ts'
+import { aFolder } from './support/folders.ts'
+import { activeInstance, anInstance } from './support/instances.ts'
+
+const NOW = '2026-01-01T00:02:00.000Z'
+const withCode = (code: string) => expect.objectContaining({ code })
+
+const createStart = { event: 'instance.create.start', vm_state: 'building', task_state: 'spawning', host: HOST }
+const createEnd = { event: 'instance.create.end', vm_state: 'active', task_state: null, host: HOST, launched_at: NOW }
+const createError = (error: string) => ({
+  event: 'instance.create.error',
+  vm_state: 'building',
+  task_state: null,
+  host: HOST,
+  error,
+})
+const reportActive = (uuid: string, attempt = 1) => ({
+  method: 'report_build',
+  instance_uuid: uuid,
+  attempt,
+  host: HOST,
+  outcome: { result: 'active', launched_at: NOW },
+})
+const reportFailed = (uuid: string, code: string, retryable: boolean) => ({
+  method: 'report_build',
+  instance_uuid: uuid,
+  attempt: 1,
+  host: HOST,
+  outcome: expect.objectContaining({ result: 'failed', retryable, fault: expect.objectContaining({ code }) }),
+})
+const deleteStart = (vm_state: string) =>
+  expect.objectContaining({ event: 'instance.delete.start', vm_state, host: HOST })
+const deleteEnd = expect.objectContaining({
+  event: 'instance.delete.end',
+  vm_state: 'deleted',
+  task_state: null,
+  terminated_at: NOW,
+})
+const reportTerminated = (uuid: string, attempt = 1) => ({
+  method: 'report_terminated',
+  instance_uuid: uuid,
+  attempt,
+  host: HOST,
+  terminated_at: NOW,
+})
+const nothing = { guests: [], disks: [] }
+const running = (uuid: string) => ({ guests: [{ uuid, state: 'running' }], disks: [uuid] })
+
+async function withWorker(options: WorkerOptions, work: (worker: ComputeWorker) => Promise<void>): Promise<void> {
+  const worker = await aWorker(options)
+  try {
+    await work(worker)
+  } finally {
+    await worker.close()
+  }
+}
+
+/** Whoever waits for a spawn that takes long waits for this: it has begun. */
+async function spawnBegun(worker: ComputeWorker, uuid: string): Promise<void> {
+  await vi.waitFor(async () => expect((await worker.leftovers()).guests).toContainEqual({ uuid, state: 'shutoff' }))
+}
+
+describe('a build', () => {
+  it.each<MemEncryptionModel | undefined>(['amd-sev', undefined])(
+    'of a guest with %s runs it and tells',
+    async (model) => {
+      await withWorker({}, async (worker) => {
+        const instance = anInstance(model ? { model } : {})
+
+        expect(await worker.manager.buildAndRunInstance({ instance }, request)).toBeNull()
+        await worker.manager.idle()
+
+        expect(await worker.leftovers()).toEqual(running(instance.uuid))
+        expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid), createEnd])
+      })
+    },
+  )
+
+  it('that fails leaves nothing, and tells whether another host may do', async () => {
+    await withWorker({ fake: { fail_spawn: 1 } }, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev' })
+
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toEqual([
+        createStart,
+        reportFailed(instance.uuid, 'SPAWN_FAILED', true),
+        createError('SPAWN_FAILED'),
+      ])
+    })
+  })
+
+  it('of a guest that the host cannot encrypt fails before anything is done', async () => {
+    const steps: string[] = []
+    await withWorker({ fake: { sev_slots: 0 }, beforeStep: (step) => void steps.push(step) }, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev' })
+
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+
+      expect(steps).toEqual(['append', 'capabilities', 'append'])
+      expect(await worker.sent()).toContainEqual(reportFailed(instance.uuid, 'HOST_CAPABILITY_MISSING', true))
+    })
+  })
+
+  it('whose guest runs in clear, though it was to be encrypted, destroys it', async () => {
+    await withWorker({ fake: { starts_in_clear: true } }, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev' })
+
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toContainEqual(reportFailed(instance.uuid, 'ENCRYPTION_NOT_EFFECTIVE', true))
+    })
+  })
+
+  it('that is delivered again does nothing twice, before its end and after', async () => {
+    await withWorker({ fake: { spawn_delay_ms: 30 } }, async (worker) => {
+      const instance = anInstance()
+
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+
+      expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid), createEnd])
+    })
+  })
+
+  it('of an older try than the last one is ignored', async () => {
+    await withWorker({}, async (worker) => {
+      const uuid = randomUUID()
+
+      await worker.manager.buildAndRunInstance({ instance: anInstance({ uuid, attempt: 2 }) }, request)
+      await worker.manager.buildAndRunInstance({ instance: anInstance({ uuid, attempt: 1 }) }, request)
+      await worker.manager.idle()
+
+      expect(await worker.sent()).toEqual([createStart, reportActive(uuid, 2), createEnd])
+    })
+  })
+
+  it('of a later try takes over from the one that runs', async () => {
+    await withWorker({ fake: { spawn_delay_ms: 60_000 } }, async (worker) => {
+      const uuid = randomUUID()
+      await worker.manager.buildAndRunInstance({ instance: anInstance({ uuid }) }, request)
+      await spawnBegun(worker, uuid)
+      worker.host.reconfigure({ spawn_delay_ms: 0 })
+
+      await worker.manager.buildAndRunInstance({ instance: anInstance({ uuid, attempt: 2 }) }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(running(uuid))
+      expect(await worker.sent()).toEqual([createStart, createStart, reportActive(uuid, 2), createEnd])
+    })
+  })
+
+  it('waits while as many run as may, first come first served', async () => {
+    await withWorker({ fake: { spawn_delay_ms: 5 }, maxConcurrentBuilds: 2 }, async (worker) => {
+      let most = 0
+      const instances = Array.from({ length: 6 }, () => anInstance({ model: 'amd-sev' }))
+      const spying = setInterval(async () => {
+        const starting = (await worker.leftovers()).guests.filter((guest) => JSON.stringify(guest).includes('shutoff'))
+        most = Math.max(most, starting.length)
+      }, 1)
+
+      await Promise.all(instances.map((instance) => worker.manager.buildAndRunInstance({ instance }, request)))
+      await worker.manager.idle()
+      clearInterval(spying)
+
+      expect((await worker.leftovers()).guests).toHaveLength(6)
+      expect(most).toBeLessThanOrEqual(2)
+    })
+  })
+
+  it('leaves nothing behind, whichever step fails', async () => {
+    const instance = anInstance({ model: 'amd-sev' })
+    const failed: string[] = []
+    for (let failing = 1; ; failing++) {
+      let calls = 0
+      let isDone = false
+      const beforeStep = (step: string) => {
+        if (step === 'append' || ++calls !== failing) return
+        failed.push(step)
+        throw new Error('injected')
+      }
+      await withWorker({ beforeStep }, async (worker) => {
+        await worker.manager.buildAndRunInstance({ instance }, request)
+        await worker.manager.idle()
+
+        isDone = calls < failing
+        if (isDone) return
+        expect(await worker.leftovers()).toEqual(nothing)
+        const told = await worker.sent()
+        expect(told).toEqual([
+          createStart,
+          reportFailed(instance.uuid, 'SPAWN_FAILED', true),
+          createError('SPAWN_FAILED'),
+        ])
+      })
+      if (isDone) break
+    }
+    expect(failed).toEqual(['capabilities', 'createDisks', 'spawn', 'domainXml'])
+  })
+
+  it('is told as failed only when its undo has succeeded', async () => {
+    let refusals = 3
+    const beforeStep = (step: string) => {
+      if (step === 'spawn') throw new SpawnFailed('injected')
+      if (step === 'destroy' && refusals-- > 0) throw new Error('libvirt is away')
+    }
+    await withWorker({ beforeStep }, async (worker) => {
+      await worker.manager.buildAndRunInstance({ instance: anInstance() }, request)
+      await worker.manager.idle()
+
+      expect(refusals).toBeLessThan(0)
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toHaveLength(3)
+    })
+  })
+
+  it('is not accepted when the journal cannot be written', async () => {
+    const beforeStep = (step: string) => {
+      if (step === 'append') throw new Error('disk full')
+    }
+    await withWorker({ beforeStep }, async (worker) => {
+      await expect(worker.manager.buildAndRunInstance({ instance: anInstance() }, request)).rejects.toThrow('disk full')
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+    })
+  })
+})
+
+describe('a termination', () => {
+  it('removes the guest and tells, once, however often it is asked for', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev' })
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+      await worker.sent()
+      const asked = { instance: activeInstance(instance), void: false }
+
+      await Promise.all([
+        worker.manager.terminateInstance(asked, request),
+        worker.manager.terminateInstance(asked, request),
+      ])
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toEqual([deleteStart('active'), reportTerminated(instance.uuid), deleteEnd])
+    })
+  })
+
+  it('asked for again after its end is reported again, and notified not again', async () => {
+    await withWorker({}, async (worker) => {
+      const asked = { instance: activeInstance(anInstance()), void: false }
+      await worker.manager.terminateInstance(asked, request)
+      await worker.manager.idle()
+      await worker.sent()
+
+      await worker.manager.terminateInstance(asked, request)
+      await worker.manager.idle()
+
+      expect(await worker.sent()).toEqual([reportTerminated(asked.instance.uuid)])
+    })
+  })
+
+  it('interrupts a build, waits for its rollback, and is the only one to report', async () => {
+    await withWorker({ fake: { spawn_delay_ms: 60_000 } }, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev' })
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await spawnBegun(worker, instance.uuid)
+
+      await worker.manager.terminateInstance({ instance, void: false }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toEqual([
+        createStart,
+        deleteStart('building'),
+        reportTerminated(instance.uuid),
+        deleteEnd,
+      ])
+    })
+  })
+
+  it('does not wait until a build that waits has had its turn', async () => {
+    await withWorker({ fake: { spawn_delay_ms: 60_000 }, maxConcurrentBuilds: 1 }, async (worker) => {
+      const first = anInstance()
+      const second = anInstance()
+      await worker.manager.buildAndRunInstance({ instance: first }, request)
+      await worker.manager.buildAndRunInstance({ instance: second }, request)
+      await spawnBegun(worker, first.uuid)
+
+      await worker.manager.terminateInstance({ instance: second, void: false }, request)
+
+      await vi.waitFor(() => expect(worker.journal.known(second.uuid)?.terminated).toBeDefined())
+      expect(worker.journal.build(first.uuid)).toBeDefined()
+    })
+  })
+
+  it('of a void build removes it and tells nobody', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = anInstance()
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+      await worker.sent()
+
+      await worker.manager.terminateInstance({ instance, void: true }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toEqual([])
+    })
+  })
+
+  it('asked for aloud after it was done in silence is told', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = anInstance()
+      await worker.manager.terminateInstance({ instance, void: true }, request)
+      await worker.manager.terminateInstance({ instance, void: false }, request)
+      await worker.manager.idle()
+
+      expect(await worker.sent()).toEqual([deleteStart('building'), reportTerminated(instance.uuid), deleteEnd])
+    })
+  })
+
+  it('of an older try leaves the later one alone', async () => {
+    await withWorker({}, async (worker) => {
+      const uuid = randomUUID()
+      await worker.manager.buildAndRunInstance({ instance: anInstance({ uuid, attempt: 2 }) }, request)
+      await worker.manager.idle()
+
+      await worker.manager.terminateInstance({ instance: anInstance({ uuid, attempt: 1 }), void: true }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(running(uuid))
+    })
+  })
+
+  it('comes before a build that was overtaken on the way: nothing is built', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = anInstance()
+      await worker.manager.terminateInstance({ instance, void: false }, request)
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+    })
+  })
+
+  it('tries until the host lets the guest go', async () => {
+    let refusals = 3
+    const beforeStep = (step: string) => {
+      if (step === 'destroy' && refusals-- > 0) throw new Error('libvirt is away')
+    }
+    await withWorker({ beforeStep }, async (worker) => {
+      const instance = anInstance()
+      await worker.manager.terminateInstance({ instance, void: false }, request)
+      await worker.manager.idle()
+
+      expect(await worker.sent()).toContainEqual(reportTerminated(instance.uuid))
+    })
+  })
+})
+
+describe('a worker that was killed', () => {
+  /** All that is on disk, as a SIGKILL now would leave it. */
+  async function killed(folder: string): Promise<string> {
+    const copy = await aFolder()
+    const filter = (path: string) => !path.endsWith('lock')
+    for (const part of ['host', 'journal']) {
+      await cp(join(folder, part), join(copy, part), { recursive: true, filter })
+    }
+    return copy
+  }
+
+  /** Does the work after the preparations, and kills it before each of its steps and after the last. */
+  async function killsDuring(
+    work: (worker: ComputeWorker) => Promise<void>,
+    prepare: (worker: ComputeWorker) => Promise<void> = async () => {},
+  ) {
+    const kills: { readonly step: string; readonly folder: string }[] = []
+    const folder = await aFolder()
+    const beforeStep = async (step: string) => {
+      kills.push({ step: `${kills.length}: before ${step}`, folder: await killed(folder) })
+    }
+    await withWorker({ folder }, prepare)
+    await withWorker({ folder, beforeStep }, async (worker) => {
+      await work(worker)
+      await worker.manager.idle()
+      await beforeStep('the end')
+    })
+    return kills
+  }
+
+  async function build(worker: ComputeWorker, instance: Instance): Promise<void> {
+    await worker.manager.buildAndRunInstance({ instance }, request)
+    await worker.manager.idle()
+  }
+
+  it('while it built has after the restart one guest, and tells it once, wherever the kill came', async () => {
+    const instance = anInstance({ model: 'amd-sev' })
+    const kills = await killsDuring((worker) => build(worker, instance))
+    expect(kills.map(({ step }) => step)).toEqual([
+      '0: before append',
+      '1: before capabilities',
+      '2: before createDisks',
+      '3: before spawn',
+      '4: before domainXml',
+      '5: before append',
+      '6: before the end',
+    ])
+
+    for (const { step, folder } of kills) {
+      await withWorker({ folder }, async (worker) => {
+        worker.manager.recover()
+        await worker.manager.idle()
+        // Not acknowledged before the journal had it, so the broker delivers it again.
+        await worker.manager.buildAndRunInstance({ instance }, request)
+        await worker.manager.idle()
+
+        expect([step, await worker.leftovers()]).toEqual([step, running(instance.uuid)])
+        expect([step, await worker.sent()]).toEqual([step, [createStart, reportActive(instance.uuid), createEnd]])
+      })
+    }
+  })
+
+  it('while it built something that is not wanted any more leaves nothing, and tells nothing', async () => {
+    const instance = anInstance({ model: 'amd-sev' })
+    const kills = await killsDuring((worker) => build(worker, instance))
+
+    for (const { step, folder } of kills.slice(1, -1)) {
+      await withWorker({ folder, isWanted: async () => false }, async (worker) => {
+        worker.manager.recover()
+        await worker.manager.idle()
+
+        expect([step, await worker.leftovers()]).toEqual([step, nothing])
+        expect([step, await worker.sent()]).toEqual([step, [createStart]])
+        expect(worker.journal.builds()).toEqual([])
+      })
+    }
+  })
+
+  it('while it terminated finishes that, and tells it once', async () => {
+    const instance = anInstance({ model: 'amd-sev' })
+    const kills = await killsDuring(
+      async ({ manager }) => {
+        await manager.terminateInstance({ instance: activeInstance(instance), void: false }, request)
+      },
+      async (worker) => {
+        await build(worker, instance)
+        await worker.sent()
+      },
+    )
+    expect(kills.map(({ step }) => step)).toEqual([
+      '0: before append',
+      '1: before destroy',
+      '2: before removeDisks',
+      '3: before append',
+      '4: before the end',
+    ])
+
+    for (const { step, folder } of kills.slice(1)) {
+      await withWorker({ folder }, async (worker) => {
+        worker.manager.recover()
+        await worker.manager.idle()
+
+        expect([step, await worker.leftovers()]).toEqual([step, nothing])
+        expect([step, await worker.sent()]).toEqual([
+          step,
+          [deleteStart('active'), reportTerminated(instance.uuid), deleteEnd],
+        ])
+      })
+    }
+  })
+
+  it('over the same build again and again gives it up, and says so', async () => {
+    const instance = anInstance()
+    const kills = await killsDuring((worker) => build(worker, instance))
+    let folder = kills[2]?.folder as string
+    for (let restart = 1; restart <= 3; restart++) folder = await killedAtDisks(folder)
+
+    await withWorker({ folder }, async (worker) => {
+      worker.manager.recover()
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toEqual([
+        createStart,
+        reportFailed(instance.uuid, 'BUILD_INTERRUPTED', true),
+        createError('BUILD_INTERRUPTED'),
+      ])
+    })
+  })
+
+  /** Restarts, and is killed again when the build has got as far as its disks. */
+  async function killedAtDisks(folder: string): Promise<string> {
+    const kills: string[] = []
+    const beforeStep = async (step: string) => {
+      if (step === 'createDisks') kills.push(await killed(folder))
+    }
+    await withWorker({ folder, beforeStep }, async ({ manager }) => {
+      manager.recover()
+      await manager.idle()
+    })
+    expect(kills).toHaveLength(1)
+    return kills[0] as string
+  }
+
+  it('waits for the conductor while that is away', async () => {
+    const instance = anInstance()
+    const kills = await killsDuring((worker) => build(worker, instance))
+    let tries = 0
+    const isWanted = async () => {
+      if (++tries < 4) throw new TransportUnavailable('no broker')
+      return true
+    }
+
+    await withWorker({ folder: kills[3]?.folder as string, isWanted }, async (worker) => {
+      worker.manager.recover()
+      await worker.manager.idle()
+
+      expect(tries).toBe(4)
+      expect(await worker.leftovers()).toEqual(running(instance.uuid))
+    })
+  })
+})
+
+describe('draining', () => {
+  it('lets running builds end, and begins nothing more', async () => {
+    let letGo = () => {}
+    const released = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    let isVerifying = false
+    const beforeStep = (step: string) => {
+      if (step !== 'domainXml') return undefined
+      isVerifying = true
+      return released
+    }
+    const worker = await aWorker({ beforeStep })
+    const instance = anInstance({ model: 'amd-sev' })
+    await worker.manager.buildAndRunInstance({ instance }, request)
+    await vi.waitFor(() => expect(isVerifying).toBe(true))
+
+    const drained = worker.manager.drain(60_000)
+    expect(worker.manager.drain(0)).toBe(drained)
+    await expect(worker.manager.buildAndRunInstance({ instance: anInstance() }, request)).rejects.toThrow(
+      withCode('SERVICE_STOPPING'),
+    )
+    await expect(worker.manager.terminateInstance({ instance, void: false }, request)).rejects.toThrow(
+      withCode('SERVICE_STOPPING'),
+    )
+    letGo()
+    await drained
+
+    expect(await worker.leftovers()).toEqual(running(instance.uuid))
+    expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid), createEnd])
+    await worker.close()
+  })
+
+  it('rolls back after the grace, and the next start builds again without counting an interruption', async () => {
+    const folder = await aFolder()
+    const [building, waiting] = [anInstance({ model: 'amd-sev' }), anInstance()]
+    const before = await aWorker({ folder, fake: { spawn_delay_ms: 60_000 }, maxConcurrentBuilds: 1 })
+    await before.manager.buildAndRunInstance({ instance: building }, request)
+    await before.manager.buildAndRunInstance({ instance: waiting }, request)
+    await spawnBegun(before, building.uuid)
+
+    await before.manager.drain(10)
+
+    expect(await before.leftovers()).toEqual(nothing)
+    await before.close()
+    await withWorker({ folder }, async (after) => {
+      expect(after.journal.builds().map(({ handedBack }) => handedBack)).toEqual([true, true])
+      after.manager.recover()
+      await after.manager.idle()
+
+      expect((await after.leftovers()).disks.toSorted()).toEqual([building.uuid, waiting.uuid].toSorted())
+      const told = await after.sent()
+      expect(told).toContainEqual(reportActive(building.uuid))
+      expect(told).toContainEqual(reportActive(waiting.uuid))
+    })
+  })
+})
+
+describe('questions', () => {
+  it('about a guest are answered with its live document, or that there is none', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev' })
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+
+      const { xml } = await worker.manager.getDomainXml({ instance_uuid: instance.uuid }, request)
+      expect(xml).toContain(`<uuid>${instance.uuid}</uuid>`)
+      expect(await worker.manager.listGuests({}, request)).toEqual({
+        guests: [{ uuid: instance.uuid, state: 'running' }],
+      })
+      await expect(worker.manager.getDomainXml({ instance_uuid: randomUUID() }, request)).rejects.toThrow(
+        withCode('GUEST_NOT_FOUND'),
+      )
+    })
+  })
+})

@@ -1,0 +1,153 @@
+import { join } from 'node:path'
+import { pino } from 'pino'
+import type { FakeHostOptions } from '../../../src/compute/fake/fake-host-options.ts'
+import { type FakeVirtDriver, openFakeHost } from '../../../src/compute/fake/fake-virt-driver.ts'
+import type { InstanceEvents } from '../../../src/compute/instance-events.ts'
+import { Journal } from '../../../src/compute/journal/journal.ts'
+import { ComputeManager } from '../../../src/compute/manager.ts'
+import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
+import { ConductorApi } from '../../../src/conductor/rpc-api.ts'
+import { RpcClient } from '../../../src/rpc/client.ts'
+import type { RequestInfo } from '../../../src/rpc/contract.ts'
+import { MemoryBus } from '../../../src/rpc/drivers/memory.ts'
+import { aFolder } from './folders.ts'
+
+export const HOST = 'node1'
+const silent = pino({ level: 'silent' })
+const never = new AbortController().signal
+export const request: RequestInfo = {
+  context: { request_id: 'req-1', user_id: 'u-1', project_id: 'p-1' },
+  signal: never,
+}
+
+export interface WorkerOptions {
+  /** Where journal and guests are: give it again to restart. */
+  readonly folder?: string
+  readonly fake?: FakeHostOptions
+  readonly maxConcurrentBuilds?: number
+  /** What the conductor answers to check_build; it may throw. */
+  readonly isWanted?: () => Promise<boolean>
+  /** Before each call of the driver and each append to the journal; it may throw. */
+  readonly beforeStep?: (step: string) => void | Promise<void>
+}
+
+/** A compute worker on a simulated host, with a conductor that only answers. */
+export interface ComputeWorker {
+  readonly folder: string
+  readonly manager: ComputeManager
+  readonly host: FakeVirtDriver
+  readonly journal: Journal
+  /** Sends what is queued, and tells it: notifications by event and state, casts by method and arguments. */
+  sent(): Promise<readonly unknown[]>
+  /** What the host has. */
+  leftovers(): Promise<{ guests: readonly unknown[]; disks: readonly string[] }>
+  close(): Promise<void>
+}
+
+export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorker> {
+  const { folder = await aFolder(), beforeStep = () => {}, isWanted = async () => true, maxConcurrentBuilds } = options
+  const host = await openFakeHost({ folder: join(folder, 'host'), sev_slots: 15, ...options.fake })
+  const journal = await Journal.open({ folder: join(folder, 'journal'), host: HOST })
+  const rpc = new RpcClient({ transport: new MemoryBus().connect(), logger: silent })
+  const manager = new ComputeManager({
+    host: HOST,
+    driver: interceptedDriver(host, beforeStep),
+    journal: interceptedJournal(journal, beforeStep),
+    outbox: { announce() {} },
+    client: {
+      message: rpc.message.bind(rpc),
+      of: ((api: unknown) => {
+        if (api !== ConductorApi) throw new Error('the worker calls nobody but the conductor')
+        return { checkBuild: async () => ({ wanted: await isWanted() }) }
+      }) as unknown as RpcClient['of'],
+    },
+    events: readableEvents,
+    logger: silent,
+    retryDelaysMs: [1],
+    now: () => new Date('2026-01-01T00:02:00.000Z'),
+    ...(maxConcurrentBuilds !== undefined && { maxConcurrentBuilds }),
+  })
+  return {
+    folder,
+    manager,
+    host,
+    journal,
+    sent: () => sendAll(journal),
+    leftovers: async () => ({ guests: await host.guests(never), disks: host.disks() }),
+    async close() {
+      await manager.drain(0)
+      await journal.close()
+      await host.close()
+      await rpc.close()
+    },
+  }
+}
+
+const readableEvents: InstanceEvents = {
+  message: (event, _context, instance, error) => ({
+    to: { kind: 'notification', exchange: 'nova', topic: 'versioned_notifications', priority: 'info' },
+    body: JSON.stringify({
+      event,
+      vm_state: instance.vm_state,
+      task_state: instance.task_state,
+      host: instance.host,
+      ...(instance.launched_at && { launched_at: instance.launched_at }),
+      ...(instance.terminated_at && { terminated_at: instance.terminated_at }),
+      ...(error && { error: error.code }),
+    }),
+    mandatory: false,
+    orderingKey: instance.uuid,
+  }),
+}
+
+async function sendAll(journal: Journal): Promise<readonly unknown[]> {
+  const sent: unknown[] = []
+  for (;;) {
+    const batch = await journal.take(1000)
+    if (batch.length === 0) return sent
+    sent.push(...batch.map(({ body }) => readable(JSON.parse(body))))
+    await journal.sent(batch.map(({ id }) => id))
+  }
+}
+
+function readable(body: Record<string, unknown>): unknown {
+  if (typeof body['oslo.message'] !== 'string') return body
+  const { method, args } = JSON.parse(body['oslo.message'])
+  return { method, ...args }
+}
+
+function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => void | Promise<void>): VirtDriver {
+  return intercepted(
+    driver,
+    ['capabilities', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
+    beforeStep,
+  )
+}
+
+function interceptedJournal(journal: Journal, beforeStep: (step: string) => void | Promise<void>): Journal {
+  return intercepted(journal, ['append'], beforeStep)
+}
+
+function intercepted<T extends object>(
+  target: T,
+  steps: readonly string[],
+  beforeStep: (step: string) => void | Promise<void>,
+): T {
+  return new Proxy(target, {
+    get(_, name) {
+      const member: unknown = Reflect.get(target, name)
+      if (typeof member !== 'function') return member
+      const call = member.bind(target)
+      if (!steps.includes(String(name))) return call
+      return (...args: unknown[]) => {
+        try {
+          // Without a detour where there is none: what the journal knows at once must stay known at once.
+          const ready = beforeStep(String(name))
+          return ready instanceof Promise ? ready.then(() => call(...args)) : call(...args)
+        } catch (error) {
+          return Promise.reject(error)
+        }
+      }
+    },
+  })
+}
