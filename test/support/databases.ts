@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { inject } from 'vitest'
+import { afterAll, inject } from 'vitest'
 import type { Database } from '../../src/database/database.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import type { Migration } from '../../src/database/migration.ts'
-import { openPglite } from '../../src/database/pglite.ts'
 import { openPostgres } from '../../src/database/postgres.ts'
+import { openEmbeddedCopy } from './embedded-copy.ts'
 
 interface TestDatabase extends AsyncDisposable {
   readonly database: Database
@@ -16,7 +16,7 @@ export interface DatabaseEngine {
   readonly name: string
   /** Does it run transactions at the same time? */
   readonly concurrent: boolean
-  /** A database of its own with these tables; gone when disposed. */
+  /** A database with these tables and nothing in them. One at a time in a test file. */
   open(migrations: readonly Migration[]): Promise<TestDatabase>
 }
 
@@ -24,51 +24,62 @@ const pglite: DatabaseEngine = {
   name: 'PGlite',
   concurrent: false,
   async open(migrations) {
-    const database = await sharedPglite()
-    // A fresh schema takes 5 ms, a fresh engine 3 s.
-    await database.query('drop schema public cascade; create schema public')
-    await migrate(database, migrations)
+    embedded ??= openEmbeddedCopy()
+    const database = await embedded
+    await empty(database, migrations)
     return { database, connect: async () => database, [Symbol.asyncDispose]: async () => {} }
   },
-}
-
-let shared: Promise<Database> | undefined
-
-/** One engine for the test file: each takes some 100 MB. */
-function sharedPglite(): Promise<Database> {
-  shared ??= openPglite()
-  return shared
 }
 
 const postgres: DatabaseEngine = {
   name: 'PostgreSQL',
   concurrent: true,
   async open(migrations) {
-    const name = `sevbus_test_${randomUUID().replaceAll('-', '')}`
-    const url = new URL(inject('databaseUrl'))
-    await administer(url, `create database ${name}`)
-    url.pathname = `/${name}`
+    served ??= createDatabase()
+    const url = await served
     const open: Database[] = []
     const connect = async () => {
-      const database = await openPostgres({ url: url.href, poolSize: 20 })
+      const database = await openPostgres({ url, poolSize: 20 })
       open.push(database)
       return database
     }
     const database = await connect()
-    await migrate(database, migrations)
+    await empty(database, migrations)
     return {
       database,
       connect,
       async [Symbol.asyncDispose]() {
         await Promise.all(open.map((one) => one.close()))
-        await administer(new URL(inject('databaseUrl')), `drop database ${name} with (force)`)
       },
     }
   },
 }
 
-async function administer(url: URL, sql: string): Promise<void> {
-  const server = await openPostgres({ url: url.href, poolSize: 1 })
+// One database of each engine for the test file, emptied for each test: that takes milliseconds.
+let embedded: ReturnType<typeof openEmbeddedCopy> | undefined
+let served: Promise<string> | undefined
+
+afterAll(async () => {
+  await (await embedded)?.[Symbol.asyncDispose]()
+  if (served !== undefined) await administer(`drop database ${new URL(await served).pathname.slice(1)} with (force)`)
+})
+
+async function empty(database: Database, migrations: readonly Migration[]): Promise<void> {
+  await database.query('drop schema public cascade; create schema public')
+  await migrate(database, migrations)
+}
+
+/** @returns its URL */
+async function createDatabase(): Promise<string> {
+  const name = `sevbus_test_${randomUUID().replaceAll('-', '')}`
+  await administer(`create database ${name}`)
+  const url = new URL(inject('databaseUrl'))
+  url.pathname = `/${name}`
+  return url.href
+}
+
+async function administer(sql: string): Promise<void> {
+  const server = await openPostgres({ url: inject('databaseUrl'), poolSize: 1 })
   try {
     await server.query(sql)
   } finally {
