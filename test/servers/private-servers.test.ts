@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
@@ -16,14 +16,12 @@ import { startInstalledPostgres } from './installed-postgres.ts'
 import { notRun } from './not-run.ts'
 import { describePostgres } from './postgres-probe.ts'
 
-const run = promisify(execFile)
-
 /** Stands in for the machine's temporary folder, so that what a server leaves can be told from others' things. */
 let temporary: string
 
 beforeEach(async () => {
   temporary = await mkdtemp(join(tmpdir(), 'sevbus-servers-'))
-  await run('chmod', ['755', temporary]) // PostgreSQL's user has to pass through
+  await chmod(temporary, 0o755) // PostgreSQL's user has to pass through
 })
 
 afterEach(() => rm(temporary, { recursive: true, force: true }))
@@ -41,8 +39,20 @@ async function startIn(folder: string, start: Start, options?: StartOptions): Pr
 
 /** Every process whose command line or environment names the folder, epmd and the watchdog among them. */
 async function processesIn(folder: string): Promise<readonly string[]> {
-  const { stdout } = await run('ps', ['axeww'], { maxBuffer: 64 << 20 })
-  return stdout.split('\n').filter((line) => line.includes(folder))
+  const descriptions = process.platform === 'linux' ? await fromProc() : await fromPs()
+  return descriptions.filter((description) => description.includes(folder))
+}
+
+/** A slim container has no ps. */
+async function fromProc(): Promise<readonly string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const read = (pid: string, file: string) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')
+  return Promise.all(pids.map(async (pid) => `${await read(pid, 'cmdline')} ${await read(pid, 'environ')}`))
+}
+
+async function fromPs(): Promise<readonly string[]> {
+  const { stdout } = await promisify(execFile)('ps', ['axeww'], { maxBuffer: 64 << 20 })
+  return stdout.split('\n')
 }
 
 function skip(context: TestContext, name: string, packages: string): never {
@@ -112,7 +122,7 @@ describe('the home of a server', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     await once(opener.stdout, 'data')
-    expect((await processesIn(temporary)).some((line) => line.includes('sleep 1000'))).toBe(true)
+    expect((await processesIn(temporary)).some((line) => /sleep.1000/.test(line))).toBe(true)
 
     opener.kill('SIGKILL')
 
