@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
 import type { z } from 'zod'
-import { InvalidArguments, MessageUndeliverable, NoSuchServer, RemoteError } from '../errors.ts'
+import { InvalidArguments, MessageUndeliverable, NoSuchServer, RemoteError, ServiceStopping } from '../errors.ts'
 import type { Api, CallOptions, ClientOf, Method } from './contract.ts'
 import { Deadline } from './deadline.ts'
-import { describeIssues } from './dispatcher.ts'
+import { describeIssues, wrongArguments } from './dispatcher.ts'
 import type { DurableMessage } from './durable-message.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
 import { ReplyWaiters } from './reply-waiters.ts'
@@ -13,6 +13,9 @@ import { type Destination, destinationName, type Listener, type OutboundMessage,
 
 /** oslo.messaging's `rpc_response_timeout`. */
 const DEFAULT_TIMEOUT_MS = 60_000
+
+/** Below two seconds no server sends signs of life. */
+const MIN_MONITOR_SECONDS = 2
 
 export interface RpcClientOptions {
   readonly transport: Transport
@@ -66,8 +69,11 @@ export class RpcClient {
     }
   }
 
+  /** Calls that still wait fail: their replies have nowhere to go. */
   async close(): Promise<void> {
-    await (await this.#replies)?.close()
+    this.#waiters.rejectAll(new ServiceStopping('the client was closed while it waited for a reply'))
+    const replies = await this.#replies?.catch(() => undefined)
+    await replies?.close()
   }
 
   async #cast(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions): Promise<void> {
@@ -79,18 +85,22 @@ export class RpcClient {
   }
 
   async #call(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions) {
+    if (options.fanout)
+      throw new InvalidArguments(`${method.wire} has one result, so it cannot be sent to every server`)
     const to = destinationOf(this.#names, api, options)
     const what = `${destinationName(to)}.${method.wire}`
     const timeoutMs = this.#timeoutOf(method, options)
     const msgId = newMessageId()
-    const monitorSeconds = method.monitorTimeoutMs && Math.ceil(method.monitorTimeoutMs / 1000)
+    const monitorSeconds =
+      method.monitorTimeoutMs && Math.max(MIN_MONITOR_SECONDS, Math.ceil(method.monitorTimeoutMs / 1000))
     const reply = { msgId, queue: this.#replyQueue, monitorSeconds }
     const body = encodeRequest({ ...header(api, method), context, args: checked(method, args), reply })
 
     using deadline = new Deadline(what, timeoutMs, options.signal)
     await deadline.race(this.#openReplies())
     const { signal } = deadline
-    const result = this.#waiters.wait({ msgId, what, signal, monitorTimeoutMs: method.monitorTimeoutMs })
+    const monitorTimeoutMs = monitorSeconds && monitorSeconds * 1000
+    const result = this.#waiters.wait({ msgId, what, signal, monitorTimeoutMs })
     const published = this.#publish(to, { body, mandatory: true, expirationMs: timeoutMs }, what, signal)
     // The reply ends the call, even before the confirm; the confirm only lets it fail early.
     const value = await Promise.race([result, published.then(() => result)])
@@ -133,10 +143,5 @@ function header(api: Api, method: Method) {
 function checked(method: Method, args: unknown): unknown {
   const parsed = method.input.safeParse(args)
   if (parsed.success) return parsed.data
-  throw new InvalidArguments(`${method.wire}: ${describeIssues(parsed.error)}`, {
-    method: method.wire,
-    problems: parsed.error.issues
-      .slice(0, 20)
-      .map((issue) => ({ field: issue.path.join('.'), problem: issue.message })),
-  })
+  throw wrongArguments(method, parsed.error)
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { SevbusError } from '../errors.ts'
 import { type BusNames, deadLetterQueue } from './names.ts'
 import type { Delivery, Transport } from './transport.ts'
@@ -13,12 +14,16 @@ export async function parkDeadLetter(
   delivery: Delivery,
   error: SevbusError,
 ): Promise<void> {
+  const isText = isUtf8(delivery.body)
   const headers = {
     'x-sevbus-from': from,
     'x-sevbus-error-code': error.code,
     'x-sevbus-error': error.message.slice(0, 1000),
     'x-sevbus-deliveries': String(delivery.deliveryCount),
+    'x-sevbus-content-type': (delivery.contentType ?? '').slice(0, 255),
+    'x-sevbus-encoding': isText ? 'utf8' : 'base64',
   }
-  const to = { kind: 'queue', queue: deadLetterQueue(names) } as const
-  await transport.publish(to, { body: delivery.body.toString('utf8'), mandatory: false, headers })
+  const to = { kind: 'queue', queue: deadLetterQueue(names), durable: true } as const
+  const body = delivery.body.toString(isText ? 'utf8' : 'base64')
+  await transport.publish(to, { body, mandatory: false, headers })
 }

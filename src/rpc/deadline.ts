@@ -1,4 +1,6 @@
+import { setMaxListeners } from 'node:events'
 import { MessagingTimeout } from '../errors.ts'
+import { abortable } from './abortable.ts'
 
 /**
  * One limit over connecting, publishing and waiting. Its signal aborts with MessagingTimeout when the time is over,
@@ -14,6 +16,8 @@ export class Deadline implements Disposable {
   /** @param what names the call in the error */
   constructor(what: string, timeoutMs: number, caller?: AbortSignal) {
     this.signal = this.#controller.signal
+    // A batch of messages may share one; Node takes more than ten listeners for a leak.
+    setMaxListeners(0, this.signal)
     this.#caller = caller
     this.#timer = setTimeout(() => {
       const fix = 'the work may still be done: look before you ask again'
@@ -26,12 +30,7 @@ export class Deadline implements Disposable {
 
   /** The work's result, or the reason of the end. The work itself goes on. */
   race<T>(work: Promise<T>): Promise<T> {
-    const { signal } = this
-    if (signal.aborted) return Promise.reject(signal.reason)
-    return new Promise<T>((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-      work.then(resolve, reject)
-    })
+    return abortable(work, this.signal)
   }
 
   [Symbol.dispose](): void {

@@ -52,13 +52,7 @@ export function dispatch(bindings: readonly Binding[], request: Request): Dispat
 async function runChecked(method: Method, handler: Handler, request: Request, info: Omit<RequestInfo, 'context'>) {
   const args = method.input.safeParse(request.args)
   if (!args.success) {
-    throw new InvalidArguments(`${method.wire}: ${describeIssues(args.error)}`, {
-      method: method.wire,
-      problems: args.error.issues
-        .slice(0, 20)
-        .map((issue) => ({ field: issue.path.join('.'), problem: issue.message })),
-      fix: 'correct the named fields; the contract says what they take',
-    })
+    throw wrongArguments(method, args.error)
   }
   const result = await handler(args.data, { ...info, context: request.context })
   const output = method.output.safeParse(result)
@@ -68,9 +62,23 @@ async function runChecked(method: Method, handler: Handler, request: Request, in
   )
 }
 
-/** `field: problem; field: problem`, at most five. */
+/** With every problem by its field, up to twenty. */
+export function wrongArguments(method: Method, error: z.ZodError): InvalidArguments {
+  return new InvalidArguments(`${method.wire}: ${describeIssues(error)}`, {
+    method: method.wire,
+    problems: error.issues.slice(0, 20).map(({ path, message }) => ({
+      field: path.join('.').slice(0, 300),
+      problem: message.slice(0, 300),
+    })),
+    fix: 'correct the named fields; the contract says what they take',
+  })
+}
+
+/** `field: problem; field: problem`, at most five, and none longer than one can read: a peer may have written it. */
 export function describeIssues(error: z.ZodError): string {
-  const issues = error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`)
+  const issues = error.issues
+    .slice(0, 5)
+    .map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`.slice(0, 300))
   const more = error.issues.length - issues.length
   return issues.join('; ') + (more > 0 ? `; and ${more} more` : '')
 }

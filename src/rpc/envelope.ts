@@ -1,4 +1,5 @@
-import { InvalidMessage } from '../errors.ts'
+import { isUtf8 } from 'node:buffer'
+import { InvalidMessage, UnserializableValue } from '../errors.ts'
 import { parseJson, stringifyJson } from './json.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -10,12 +11,16 @@ const ENVELOPE_VERSION = '2.0'
 export const CONTENT_TYPE = 'application/json'
 export const CONTENT_ENCODING = 'utf-8'
 
-/** Larger bodies are not parsed: no message of ours comes near. */
+/** Larger bodies are neither sent nor parsed: no message of ours comes near. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 /** The inner message, JSON encoded twice: oslo.messaging's envelope. @throws UnserializableValue */
 export function encodeEnvelope(message: JsonObject): string {
-  return JSON.stringify({ 'oslo.version': ENVELOPE_VERSION, 'oslo.message': stringifyJson(message) })
+  const body = JSON.stringify({ 'oslo.version': ENVELOPE_VERSION, 'oslo.message': stringifyJson(message) })
+  if (body.length > MAX_BODY_BYTES / 4 && Buffer.byteLength(body) > MAX_BODY_BYTES) {
+    throw new UnserializableValue(`the message is larger than ${MAX_BODY_BYTES} bytes, which nobody would read`)
+  }
+  return body
 }
 
 /**
@@ -28,13 +33,13 @@ export function decodeEnvelope(body: Buffer, contentType: string | undefined): J
     throw new InvalidMessage(`the message has ${body.length} bytes; at most ${MAX_BODY_BYTES} are read`)
   }
   if (contentType !== CONTENT_TYPE) {
-    throw new InvalidMessage(`content_type is ${contentType ?? 'missing'}; it must be ${CONTENT_TYPE}`)
+    throw new InvalidMessage(`content_type is ${contentType?.slice(0, 80) ?? 'missing'}; it must be ${CONTENT_TYPE}`)
   }
   const outer = asObject(parseJson(decodeUtf8(body)), 'the message')
   if (!('oslo.version' in outer && 'oslo.message' in outer)) return outer
   if (outer['oslo.version'] !== ENVELOPE_VERSION) {
     throw new InvalidMessage(
-      `oslo.version is ${JSON.stringify(outer['oslo.version'])}; only ${ENVELOPE_VERSION} is known`,
+      `oslo.version is ${JSON.stringify(outer['oslo.version']).slice(0, 40)}; only ${ENVELOPE_VERSION} is known`,
     )
   }
   const inner = outer['oslo.message']
@@ -48,9 +53,6 @@ function asObject(value: unknown, name: string): JsonObject {
 }
 
 function decodeUtf8(body: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(body)
-  } catch (error) {
-    throw new InvalidMessage('the message is not UTF-8', {}, { cause: error })
-  }
+  if (!isUtf8(body)) throw new InvalidMessage('the message is not UTF-8')
+  return body.toString('utf8')
 }

@@ -1,51 +1,63 @@
 import { InvalidMessage, UnserializableValue } from '../errors.ts'
 
-/** A run of 16 digits may be an integer that a double cannot hold; only then is a closer look worth its cost. */
-const LONG_NUMBER = /\d{16}/
-const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
-const INTEGER = /^-?\d+$/
-const PROTO_KEY = /"__proto__"\s*:/
+/** Deeper nesting than any contract has; checked before schemas walk down by recursion. */
+const MAX_DEPTH = 100
 
 /**
- * JSON.parse that never changes a value in silence: Python writes integers of any size and NaN, which are not JSON's or
- * not JavaScript's. Both are refused by name.
+ * JSON.parse that never changes a value in silence, and gives nothing that is dangerous to copy or to walk: numbers
+ * beyond 2^53 (Python writes integers of any size), `__proto__` keys and bottomless nesting are refused.
  *
- * @throws InvalidMessage
+ * @throws InvalidMessage; it never quotes the text, which may hold secrets
  */
 export function parseJson(text: string): unknown {
-  if (PROTO_KEY.test(text))
-    throw new InvalidMessage('a JSON object has the key __proto__, which no message of ours has')
-  if (LONG_NUMBER.test(text)) refuseUnsafeIntegers(text)
+  const value = parse(text)
+  check(value, MAX_DEPTH)
+  return value
+}
+
+function parse(text: string): unknown {
   try {
     return JSON.parse(text)
-  } catch (error) {
-    throw new InvalidMessage(`not JSON: ${(error as Error).message}`, {}, { cause: error })
+  } catch {
+    const python = /\b(?:NaN|Infinity)\b/.test(text) ? " (Python's NaN and Infinity are none, either)" : ''
+    throw new InvalidMessage(`not JSON${python}`)
   }
 }
 
-function refuseUnsafeIntegers(text: string): void {
-  for (const [token] of text.matchAll(STRING_OR_NUMBER)) {
-    if (!INTEGER.test(token) || Number.isSafeInteger(Number(token))) continue
-    throw new InvalidMessage(`the integer ${token.slice(0, 40)} is beyond 2^53 and would be changed in silence`, {
-      value: token.slice(0, 40),
-      fix: 'send it as a string',
-    })
+function check(value: unknown, depth: number): void {
+  if (typeof value === 'number' && isChanged(value)) {
+    const fix = 'send it as a string'
+    throw new InvalidMessage(`a number near ${value} is beyond 2^53 and would be changed in silence; ${fix}`, { fix })
   }
+  if (typeof value !== 'object' || value === null) return
+  if (depth === 0) throw new InvalidMessage(`JSON nested deeper than ${MAX_DEPTH}`)
+  if (Object.hasOwn(value, '__proto__')) {
+    throw new InvalidMessage('a JSON object has the key __proto__, which no message of ours has')
+  }
+  for (const child of Object.values(value)) check(child, depth - 1)
 }
 
 /** @throws UnserializableValue naming the key whose value JSON cannot carry */
 export function stringifyJson(value: unknown): string {
-  return JSON.stringify(value, (key, field: unknown) => {
-    if (typeof field === 'number' ? isLost(field) : typeof field === 'bigint') {
-      throw new UnserializableValue(`${key || 'the value'} is ${String(field)}, which JSON cannot carry unchanged`, {
-        field: key,
-        value: String(field),
-      })
-    }
-    return field
-  })
+  try {
+    return JSON.stringify(value, refuseLoss) ?? 'null'
+  } catch (error) {
+    if (error instanceof UnserializableValue) throw error
+    throw new UnserializableValue('the value has a cycle, or is nested too deep', {}, { cause: error })
+  }
 }
 
-function isLost(value: number): boolean {
-  return !Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value))
+function refuseLoss(key: string, field: unknown): unknown {
+  if (typeof field === 'bigint' || (typeof field === 'number' && isChanged(field))) {
+    throw new UnserializableValue(`${key || 'the value'} is ${field}, which JSON cannot carry unchanged`, {
+      field: key,
+      value: String(field),
+    })
+  }
+  return field
+}
+
+/** Every double beyond 2^53 is a whole number, and which one was meant cannot be known. */
+function isChanged(value: number): boolean {
+  return !Number.isFinite(value) || Math.abs(value) > Number.MAX_SAFE_INTEGER
 }

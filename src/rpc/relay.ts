@@ -1,9 +1,12 @@
 import type { Logger } from 'pino'
 import { toSevbusError } from '../errors.ts'
+import { Deadline } from './deadline.ts'
 import type { MessageStore, StoredMessage } from './durable-message.ts'
 import { destinationName, type Transport } from './transport.ts'
 
 const BATCH = 64
+/** Shorter than stores keep a message for one sender: else another would send it meanwhile, too. */
+const BATCH_TIMEOUT_MS = 10_000
 /** A message that cannot be delivered now is tried again after this many milliseconds, doubling up to the last. */
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 5000, 10_000]
 
@@ -73,15 +76,17 @@ export class Relay {
 
   async #sendBatch(): Promise<number> {
     const messages = await this.#options.store.take(BATCH)
-    const confirmed = await Promise.all(messages.map((message) => this.#send(message)))
+    if (messages.length === 0) return 0
+    using deadline = new Deadline('sending stored messages', BATCH_TIMEOUT_MS, this.#stop.signal)
+    const confirmed = await Promise.all(messages.map((message) => this.#send(message, deadline.signal)))
     const sent = messages.filter((_, index) => confirmed[index]).map(({ id }) => id)
     if (sent.length > 0) await this.#options.store.sent(sent)
     return sent.length
   }
 
-  async #send(message: StoredMessage): Promise<boolean> {
+  async #send(message: StoredMessage, signal: AbortSignal): Promise<boolean> {
     try {
-      await this.#options.transport.publish(message.to, message, this.#stop.signal)
+      await this.#options.transport.publish(message.to, message, signal)
       this.#tries.delete(message.id)
       return true
     } catch (thrown) {
@@ -91,8 +96,17 @@ export class Relay {
       const delayMs = RETRY_DELAYS_MS[Math.min(tries, RETRY_DELAYS_MS.length - 1)] as number
       const facts = { destination: destinationName(message.to), message_id: message.id, code: error.code, delayMs }
       if (!this.#stop.signal.aborted) this.#options.logger.warn(facts, `message kept, not sent: ${error.message}`)
-      await this.#options.store.postpone(message.id, delayMs, error.message)
+      await this.#postpone(message, delayMs, error.message)
       return false
+    }
+  }
+
+  /** A store that fails now has the message still, and gives it again when its time with us is over. */
+  async #postpone({ id }: StoredMessage, delayMs: number, reason: string): Promise<void> {
+    try {
+      await this.#options.store.postpone(id, delayMs, reason)
+    } catch (error) {
+      this.#options.logger.warn({ message_id: id, err: error }, 'a message that was not sent could not be postponed')
     }
   }
 }

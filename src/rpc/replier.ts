@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { MessageUndeliverable, toSevbusError } from '../errors.ts'
+import { pause } from './abortable.ts'
 import { encodeEnvelope, type JsonObject } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { newMessageId } from './request.ts'
@@ -9,7 +10,7 @@ export interface ReplyAddress {
   readonly msgId: string
   readonly queue: string
   /** The client's call monitor: it wants a sign of life twice in this time. */
-  readonly monitorSeconds: number | undefined
+  readonly monitorSeconds?: number | undefined
 }
 
 /** A client that lost its queue declares it again under the same name; so long is the reply offered. */
@@ -20,10 +21,13 @@ const MISSING_QUEUE_PAUSE_MS = 250
 export class Replier {
   readonly #transport: Transport
   readonly #logger: Logger
+  readonly #end: AbortSignal
 
-  constructor(transport: Transport, logger: Logger) {
+  /** @param end no reply is offered any longer */
+  constructor(transport: Transport, logger: Logger, end: AbortSignal) {
     this.#transport = transport
     this.#logger = logger
+    this.#end = end
   }
 
   async result(address: ReplyAddress, result: unknown): Promise<void> {
@@ -42,29 +46,38 @@ export class Replier {
   }
 
   /** Call `stop` before the final reply: Python clients fail on a sign of life after it. */
-  heartbeats(address: ReplyAddress): { stop(): void } {
-    if (address.monitorSeconds === undefined) return { stop() {} }
-    const beat = () => {
-      const alive = { result: null, failure: null, ending: false, _msg_id: address.msgId, _unique_id: newMessageId() }
-      const message = { body: encodeEnvelope(alive), mandatory: true }
-      this.#transport.publish({ kind: 'queue', queue: address.queue }, message).catch(() => clearInterval(timer))
+  signsOfLife({ msgId, queue, monitorSeconds }: ReplyAddress): { stop(): void } {
+    if (monitorSeconds === undefined) return { stop() {} }
+    const ended = new AbortController()
+    const stop = () => {
+      clearInterval(timer)
+      ended.abort()
     }
-    const timer = setInterval(beat, (address.monitorSeconds * 1000) / 2)
-    return { stop: () => clearInterval(timer) }
+    const show = () => {
+      const alive = { result: null, failure: null, ending: false, _msg_id: msgId, _unique_id: newMessageId() }
+      const message = { body: encodeEnvelope(alive), mandatory: true }
+      this.#transport.publish({ kind: 'queue', queue }, message, ended.signal).catch((error: unknown) => {
+        // Nobody listens; of any other trouble the next one may know nothing.
+        if (error instanceof MessageUndeliverable) stop()
+      })
+    }
+    const timer = setInterval(show, (monitorSeconds * 1000) / 2)
+    return { stop }
   }
 
   async #send({ msgId, queue }: ReplyAddress, reply: JsonObject): Promise<void> {
     for (let tries = 1; ; tries++) {
       const body = encodeEnvelope({ ...reply, _msg_id: msgId, _unique_id: newMessageId() })
       try {
-        return await this.#transport.publish({ kind: 'queue', queue }, { body, mandatory: true })
+        return await this.#transport.publish({ kind: 'queue', queue }, { body, mandatory: true }, this.#end)
       } catch (thrown) {
         const error = toSevbusError(thrown)
         const missing = error instanceof MessageUndeliverable || error.retryable
-        if (!missing || tries > MISSING_QUEUE_RETRIES || this.#transport.state === 'closed') {
+        const isOver = this.#end.aborted || this.#transport.state === 'closed'
+        if (!missing || tries > MISSING_QUEUE_RETRIES || isOver) {
           return this.#logger.warn({ queue, code: error.code }, `reply dropped: ${error.message}`)
         }
-        await new Promise((resolve) => setTimeout(resolve, MISSING_QUEUE_PAUSE_MS).unref())
+        await pause(MISSING_QUEUE_PAUSE_MS, this.#end)
       }
     }
   }

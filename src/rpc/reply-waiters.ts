@@ -1,7 +1,8 @@
 import type { Logger } from 'pino'
-import { MessagingTimeout } from '../errors.ts'
+import { MessagingTimeout, toSevbusError } from '../errors.ts'
 import { decodeEnvelope, type JsonObject } from './envelope.ts'
 import { decodeFailure } from './failure.ts'
+import { salvageMsgId } from './salvage.ts'
 import type { Delivery } from './transport.ts'
 
 interface Waiter {
@@ -69,16 +70,23 @@ export class ReplyWaiters {
     delivery.ack()
     try {
       this.#settle(decodeEnvelope(delivery.body, delivery.contentType))
-    } catch (error) {
-      this.#logger.warn({ err: error }, 'a reply that cannot be read was dropped')
+    } catch (thrown) {
+      const error = toSevbusError(thrown)
+      this.#logger.warn({ code: error.code, reason: error.message }, 'a reply cannot be read')
+      this.#waiters.get(salvageMsgId(delivery.body) ?? '')?.reject(error)
     }
+  }
+
+  rejectAll(error: Error): void {
+    for (const waiter of [...this.#waiters.values()]) waiter.reject(error)
   }
 
   #settle(reply: JsonObject): void {
     const waiter = typeof reply._msg_id === 'string' ? this.#waiters.get(reply._msg_id) : undefined
     if (waiter === undefined) return
-    if (typeof reply.failure === 'string' && reply.failure !== '') {
-      waiter.reject(decodeFailure(reply.failure))
+    const { failure } = reply
+    if (failure !== undefined && failure !== null && failure !== '') {
+      waiter.reject(decodeFailure(typeof failure === 'string' ? failure : JSON.stringify(failure)))
     } else if (reply.ending === true) {
       waiter.resolve(reply.result ?? waiter.partial ?? null)
     } else {

@@ -8,6 +8,12 @@ export function newMessageId(): string {
   return randomUUID().replaceAll('-', '')
 }
 
+/** AMQP's short string: no queue has a longer name. */
+const MAX_NAME_LENGTH = 255
+const MAX_VERSION_LENGTH = 40
+/** A longer wait for a sign of life overflows Node's timers; more signs than asked for harm nobody. */
+const MAX_MONITOR_SECONDS = 3600
+
 export interface Request {
   readonly method: string
   readonly args: JsonObject
@@ -51,12 +57,12 @@ export function encodeRequest(draft: RequestDraft): string {
 /** @throws InvalidMessage when it is no request at all; an unknown method is for the dispatcher to say */
 export function decodeRequest(message: JsonObject): Request {
   const { method, args = {}, namespace, version = '1.0', _unique_id: uniqueId } = message
-  if (typeof method !== 'string') throw new InvalidMessage('method is missing or not a string')
+  if (!isName(method)) throw new InvalidMessage('method is missing, or not a name')
   if (typeof args !== 'object' || args === null || Array.isArray(args))
     throw new InvalidMessage('args is not an object')
-  if (typeof version !== 'string') throw new InvalidMessage('version is not a string')
-  if (namespace !== undefined && namespace !== null && typeof namespace !== 'string') {
-    throw new InvalidMessage('namespace is not a string')
+  if (!isName(version) || version.length > MAX_VERSION_LENGTH) throw new InvalidMessage('version is not a version')
+  if (namespace !== undefined && namespace !== null && !isName(namespace)) {
+    throw new InvalidMessage('namespace is not a name')
   }
   return {
     method,
@@ -64,7 +70,7 @@ export function decodeRequest(message: JsonObject): Request {
     namespace: namespace ?? undefined,
     version,
     context: decodeContext(message),
-    uniqueId: typeof uniqueId === 'string' ? uniqueId : undefined,
+    uniqueId: isName(uniqueId) ? uniqueId : undefined,
     reply: decodeReplyAddress(message),
   }
 }
@@ -72,16 +78,22 @@ export function decodeRequest(message: JsonObject): Request {
 function decodeReplyAddress(message: JsonObject): Request['reply'] {
   const { _msg_id: msgId, _reply_q: queue, _timeout: monitor } = message
   if (msgId === undefined || msgId === null) return undefined
-  if (typeof msgId !== 'string' || typeof queue !== 'string')
-    throw new InvalidMessage('_msg_id or _reply_q is not a string')
-  return { msgId, queue, monitorSeconds: typeof monitor === 'number' && monitor >= 2 ? monitor : undefined }
+  if (!isName(msgId) || !isName(queue)) throw new InvalidMessage('_msg_id or _reply_q is not a name')
+  // Python's rule: from 2 up, and anything else is no wish at all.
+  const wanted = typeof monitor === 'number' && monitor >= 2
+  return { msgId, queue, monitorSeconds: wanted ? Math.min(monitor, MAX_MONITOR_SECONDS) : undefined }
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MAX_NAME_LENGTH
 }
 
 /** A peer's context may lack what ours always has: then the request gets an id here, where it enters. */
 function decodeContext(message: JsonObject): RequestContext {
   const flat = Object.entries(message)
-    .filter(([key]) => key.startsWith('_context_'))
-    .map(([key, value]) => [key.slice('_context_'.length), value])
+    .filter(([key, value]) => key.startsWith('_context_') && !(key === '_context_request_id' && value === null))
+    .map(([key, value]) => [key.slice('_context_'.length), value] as const)
+    .filter(([key]) => key !== '__proto__')
   const context = RequestContext.safeParse({ ...newRequestContext(), ...Object.fromEntries(flat) })
   if (context.success) return context.data
   throw new InvalidMessage(

@@ -1,16 +1,23 @@
 import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
-import { ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
+import { InternalError, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
+import { abortable, pause } from './abortable.ts'
 import { parkDeadLetter } from './dead-letters.ts'
 import { type Binding, type Dispatch, dispatch } from './dispatcher.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
-import { RecentIds } from './recent-ids.ts'
-import { Replier } from './replier.ts'
+import { Once } from './once.ts'
+import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
+import { salvageReplyAddress } from './salvage.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
+
+/** RabbitMQ 4 drops a message of a quorum queue on its 20th return; what crashes its workers is parked before. */
+const MAX_UNFINISHED_DELIVERIES = 15
+/** Time to heed the signal at the end of the grace, and then for the last replies. */
+const LAST_WORDS_MS = 2_000
 
 export interface RpcServerOptions {
   readonly transport: Transport
@@ -36,43 +43,53 @@ export class RpcServer {
   readonly #options: Required<RpcServerOptions>
   readonly #topic: string
   readonly #replier: Replier
-  readonly #handled = new RecentIds()
+  readonly #once = new Once()
   readonly #running = new Set<Promise<void>>()
   readonly #limiter: Limiter
+  /** The three ends of a drain that takes too long: work is told to stop, is left alone, and nobody is answered. */
   readonly #abort = new AbortController()
+  readonly #abandon = new AbortController()
+  readonly #silence = new AbortController()
   #listener: Listener | undefined
-  #stopping: Promise<void> | undefined
+  #stopped: Promise<void> | undefined
+  #drained: Promise<void> | undefined
 
   constructor(options: RpcServerOptions) {
     this.#options = { names: DEFAULT_BUS_NAMES, concurrency: 32, maxDeliveries: 5, retryDelayMs: 200, ...options }
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
-    // Everything that runs listens to it: as many as there is room for, and that is no leak.
-    setMaxListeners(0, this.#abort.signal)
+    // Every request that runs listens to them; Node takes more than ten for a leak.
+    setMaxListeners(0, this.#abort.signal, this.#abandon.signal, this.#silence.signal)
     this.#limiter = new Limiter(this.#options.concurrency)
-    this.#replier = new Replier(options.transport, options.logger)
+    this.#replier = new Replier(options.transport, options.logger, this.#silence.signal)
   }
 
   /** Resolves once requests can arrive. */
   async start(): Promise<void> {
     const { transport, names, server, concurrency } = this.#options
     const source = { kind: 'server', exchange: names.exchange, topic: this.#topic, server } as const
-    this.#listener = await transport.listen(source, (delivery) => this.#accept(delivery), { prefetch: concurrency })
+    const listener = await transport.listen(source, (delivery) => this.#accept(delivery), { prefetch: concurrency })
+    this.#listener = listener
+    if (this.#drained !== undefined) await listener.close()
   }
 
   /**
    * Takes nothing new, finishes what runs, answers it, closes.
-   * @param graceMs after it, running work is told to stop and its messages go back to the queue
+   * @param graceMs after it, running work is told to stop and its casts go back to the queue
    */
   drain(graceMs: number): Promise<void> {
-    this.#stopping ??= this.#drain(graceMs)
-    return this.#stopping
+    this.#drained ??= this.#drain(graceMs)
+    return this.#drained
   }
 
   async #drain(graceMs: number): Promise<void> {
-    await this.#listener?.stop()
-    const timer = setTimeout(() => this.#abort.abort(new ServiceStopping('the worker is stopping')), graceMs)
-    await Promise.allSettled(this.#running)
-    clearTimeout(timer)
+    const reason = new ServiceStopping('the worker is stopping')
+    const timers = [this.#abort, this.#abandon, this.#silence].map((end, index) =>
+      setTimeout(() => end.abort(reason), graceMs + index * LAST_WORDS_MS),
+    )
+    this.#stopped = this.#listener?.stop() ?? Promise.resolve()
+    await this.#stopped
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+    for (const timer of timers) clearTimeout(timer)
     await this.#listener?.close()
   }
 
@@ -80,62 +97,116 @@ export class RpcServer {
   #accept(delivery: Delivery): void {
     const work = this.#limiter
       .run(() => this.#handle(delivery))
-      .catch((error: unknown) => {
-        this.#options.logger.error({ err: error }, 'a message could not be settled; it goes back to its queue')
-        delivery.requeue()
-      })
+      .catch((error: unknown) => this.#giveBack(delivery, error))
     this.#running.add(work)
     void work.finally(() => this.#running.delete(work))
   }
 
+  /** What keeps us from settling a message (no connection, mostly) would meet it again at once, so there is a pause. */
+  async #giveBack(delivery: Delivery, error: unknown): Promise<void> {
+    this.#options.logger.error({ err: error }, 'a message could not be settled; it goes back to its queue')
+    await pause(this.#options.retryDelayMs, this.#abort.signal)
+    delivery.requeue()
+  }
+
   async #handle(delivery: Delivery): Promise<void> {
-    if (this.#stopping !== undefined) return delivery.requeue()
+    if (this.#stopped !== undefined) {
+      // Only after the stop: before, the broker could hand it straight back to us.
+      await this.#stopped
+      return delivery.requeue()
+    }
+    // Whoever has it now does the work; a call must not be done twice.
+    if (delivery.lost) return
     let request: Request
     try {
       request = decodeRequest(decodeEnvelope(delivery.body, delivery.contentType))
     } catch (error) {
-      return this.#park(delivery, toSevbusError(error), 'malformed message')
+      return await this.#refuse(delivery, toSevbusError(error))
     }
-    if (request.uniqueId !== undefined && this.#handled.has(request.uniqueId)) return delivery.ack()
-    if (request.reply) await this.#handleCall(delivery, request, request.reply)
-    else await this.#handleCast(delivery, request)
-    if (request.uniqueId !== undefined) this.#handled.add(request.uniqueId)
+    const outcome = await this.#once.run(request.uniqueId, () => this.#serve(delivery, request))
+    if (outcome === 'repeat') delivery.ack()
   }
 
-  async #handleCall(delivery: Delivery, request: Request, address: NonNullable<Request['reply']>): Promise<void> {
+  async #refuse(delivery: Delivery, error: SevbusError): Promise<void> {
+    const address = salvageReplyAddress(delivery.body)
+    if (address === undefined) return await this.#park(delivery, error, 'malformed message')
     delivery.ack()
-    const heartbeat = this.#replier.heartbeats(address)
+    this.#options.logger.warn({ code: error.code, reason: error.message }, 'a malformed call was refused')
+    await this.#replier.failure(address, encodeFailure(error))
+  }
+
+  /** @returns whether a repeat of the message has nothing to do any more */
+  async #serve(delivery: Delivery, request: Request): Promise<boolean> {
+    if (request.reply) {
+      delivery.ack()
+      await this.#answer(request, request.reply)
+      return true
+    }
+    let found: Dispatch
     try {
-      const result = await this.#run(request)
-      heartbeat.stop()
+      found = dispatch(this.#options.bindings, request)
+    } catch (error) {
+      this.#logFailure(request, error)
+      await this.#settleFailed(delivery, toSevbusError(error), request.method)
+      return false
+    }
+    if (found.method.kind === 'cast') return await this.#serveCast(delivery, request, found)
+    // Sent without asking for the result; it may still not be done twice.
+    delivery.ack()
+    await this.#run(found).catch((error: unknown) => this.#logFailure(request, error))
+    return true
+  }
+
+  async #answer(request: Request, address: ReplyAddress): Promise<void> {
+    const signs = this.#replier.signsOfLife(address)
+    try {
+      const result = await this.#run(dispatch(this.#options.bindings, request))
+      signs.stop()
       await this.#replier.result(address, result)
     } catch (error) {
-      heartbeat.stop()
+      signs.stop()
       this.#logFailure(request, error)
       await this.#replier.failure(address, encodeFailure(error))
     }
   }
 
-  async #handleCast(delivery: Delivery, request: Request): Promise<void> {
-    for (let tries = delivery.deliveryCount; ; tries++) {
+  async #serveCast(delivery: Delivery, request: Request, found: Dispatch): Promise<boolean> {
+    const { maxDeliveries, retryDelayMs } = this.#options
+    if (delivery.deliveryCount > Math.max(MAX_UNFINISHED_DELIVERIES, maxDeliveries)) {
+      const text = `delivered ${delivery.deliveryCount} times and never finished: it may be what ends its workers`
+      await this.#park(delivery, new InternalError(text), request.method)
+      return false
+    }
+    for (let tries = delivery.deliveryCount; !delivery.lost; tries++) {
       try {
-        await this.#run(request)
-        return delivery.ack()
+        await this.#run(found)
+        delivery.ack()
+        return true
       } catch (thrown) {
         const error = toSevbusError(thrown)
-        if (this.#abort.signal.aborted) return delivery.requeue()
-        this.#logFailure(request, error)
+        this.#logFailure(request, thrown)
+        if (this.#abort.signal.aborted) break
+        // A foreign error is a defect or an accident, and an accident may pass.
         const hopeless = thrown instanceof SevbusError && !error.retryable
-        if (delivery.fanout) return delivery.ack()
-        if (hopeless || tries >= this.#options.maxDeliveries) return this.#park(delivery, error, request.method)
-        await pause(this.#options.retryDelayMs * tries, this.#abort.signal)
+        if (hopeless || tries >= maxDeliveries || delivery.fanout) {
+          await this.#settleFailed(delivery, error, request.method)
+          return false
+        }
+        await pause(retryDelayMs * tries, this.#abort.signal)
       }
     }
+    delivery.requeue()
+    return false
   }
 
-  async #run(request: Request): Promise<unknown> {
-    const found: Dispatch = dispatch(this.#options.bindings, request)
-    return found.run({ signal: this.#abort.signal })
+  async #run(found: Dispatch): Promise<unknown> {
+    return await abortable(found.run({ signal: this.#abort.signal }), this.#abandon.signal)
+  }
+
+  /** A fanout that failed is over: others have copies of their own, and the next report corrects it. */
+  async #settleFailed(delivery: Delivery, error: SevbusError, what: string): Promise<void> {
+    if (delivery.fanout) delivery.ack()
+    else await this.#park(delivery, error, what)
   }
 
   async #park(delivery: Delivery, error: SevbusError, what: string): Promise<void> {
@@ -151,16 +222,4 @@ export class RpcServer {
     if (thrown instanceof SevbusError) logger.info({ ...facts, code: thrown.code, reason: thrown.message }, 'refused')
     else logger.error({ ...facts, err: thrown }, 'endpoint failed')
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done)
-  })
 }
