@@ -30,7 +30,7 @@ export async function startInstalledRabbitMq(options: StartOptions = {}): Promis
     try {
       return await startIn(home, programs, options.signal)
     } catch (error) {
-      await home.close()
+      await home.close(0)
       if (attempt === TRIES || options.signal?.aborted) throw error
     }
   }

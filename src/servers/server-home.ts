@@ -110,8 +110,9 @@ export class ServerHome {
     }
   }
 
-  close(): Promise<void> {
-    this.#closed ??= this.#close()
+  /** @param graceMs what each program may take; 0 for one that was interrupted while starting, and hears nothing then */
+  close(graceMs = this.#endGraceMs): Promise<void> {
+    this.#closed ??= this.#close(graceMs)
     return this.#closed
   }
 
@@ -120,8 +121,8 @@ export class ServerHome {
     return text.trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n')
   }
 
-  async #close(): Promise<void> {
-    for (const { child, endSignal } of this.#programs.toReversed()) await endGroup(child, endSignal, this.#endGraceMs)
+  async #close(graceMs: number): Promise<void> {
+    for (const { child, endSignal } of this.#programs.toReversed()) await endGroup(child, endSignal, graceMs)
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
     await this.#watchdog.dismiss()
   }

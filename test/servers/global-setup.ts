@@ -6,7 +6,9 @@ import { thisMachine } from './machine.ts'
 
 /** Runs once before all test files; what it returns runs after them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const { rabbitmq, postgres } = await findServers(await thisMachine(), { tell: (line) => console.log(line) })
+  const { rabbitmq, postgres } = await findServers(await thisMachine(), { tell: (line) => console.log(line) }).catch(
+    stop,
+  )
   const home = await ServerHome.create('test')
   project.provide('amqpUrl', rabbitmq.url)
   project.provide('databaseUrl', postgres.url)
@@ -16,4 +18,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     await Promise.all([rabbitmq.close(), postgres.close(), home.close()])
   }
+}
+
+/** Nothing runs without the servers. Thrown, the error would come with a stack trace and a count of no tests. */
+function stop(error: Error): never {
+  console.error(`\n${error.message}\n`)
+  process.exit(1)
 }
