@@ -25,10 +25,14 @@ function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
   return head === undefined ? Object.keys(inner.shape) : keysAt(inner.shape[String(head)] as z.ZodType, rest)
 }
 
-function unwrapped(schema: z.ZodType): z.ZodType {
-  return 'unwrap' in schema && typeof schema.unwrap === 'function'
-    ? unwrapped((schema.unwrap as () => z.ZodType)())
-    : schema
+/** What a key really takes, without its default or its being optional. */
+export function unwrapped(schema: z.ZodType): z.ZodType {
+  const isWrapper =
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault ||
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodReadonly
+  return isWrapper ? unwrapped(schema.unwrap() as z.ZodType) : schema
 }
 
 function suggestion(key: string, known: readonly string[]): string {

@@ -1,0 +1,110 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { environmentKeys, loadConfig } from '../../src/config.ts'
+import { InvalidConfiguration } from '../../src/errors.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'sevbus-config-'))
+
+function file(text: string): string {
+  const path = join(folder, `${Math.trunc(performance.now() * 1000)}.toml`)
+  writeFileSync(path, text)
+  return path
+}
+
+function problems(text: string, env: NodeJS.ProcessEnv = {}): readonly string[] {
+  try {
+    loadConfig({ file: file(text), env })
+  } catch (error) {
+    if (error instanceof InvalidConfiguration) return error.details.problems as readonly string[]
+    throw error
+  }
+  return []
+}
+
+describe('configuration', () => {
+  it('is complete without any file', () => {
+    const config = loadConfig({ env: {} })
+
+    expect(config.transport).toEqual({
+      url: 'amqp://guest:guest@127.0.0.1:5672/',
+      topology: 'quorum',
+      exchange: 'sevbus',
+      topic_prefix: 'sevbus-',
+      heartbeat_seconds: 60,
+      rpc_timeout_seconds: 60,
+      concurrency: 32,
+    })
+    expect(config.notifications).toEqual({ exchange: 'nova', topic: 'versioned_notifications' })
+  })
+
+  it('takes the file, and the environment over it', () => {
+    const path = file('[compute]\nhost = "node1"\nmax_concurrent_builds = 4\n[fake]\nsev_slots = 7\n')
+    const env = { SEVBUS_FAKE_SEV_SLOTS: '15', SEVBUS_SCHEDULER_EXTRA_FILTERS: 'a.js, b.js' }
+
+    const { compute, fake, scheduler } = loadConfig({ file: path, env })
+
+    expect([compute.host, compute.max_concurrent_builds, fake.sev_slots]).toEqual(['node1', 4, 15])
+    expect(scheduler.extra_filters).toEqual(['a.js', 'b.js'])
+    expect(compute.state_folder).toBe(join('.sevbus', 'compute', 'node1'))
+  })
+
+  it('names every wrong key at once, what is wrong, and the key that was meant', () => {
+    const text = `
+      [transport]
+      topolgy = "quorum"
+      [compute]
+      host = "no spaces"
+      driver = "vmware"
+      [fake]
+      sev_slots = -1
+      [flavors."m1.sev"]
+      name = "m1.sev"
+      flavorid = "1"
+      vcpus = 0
+      memory_mb = 2048
+      root_gb = 10`
+
+    expect(problems(text, { SEVBUS_FAKE_SLOTS: '3', SEVBUS_WORKER_SHUTDOWN_GRACE_SECONDS: 'soon' })).toEqual([
+      'SEVBUS_FAKE_SLOTS: there is no such setting; unset it, or see docs/configuration.md',
+      'transport.topolgy: there is no such key; did you mean topology?',
+      'worker.shutdown_grace_seconds: Invalid input: expected number, received string (it is "soon")',
+      'compute.host: letters, digits, dot, dash and underscore only (it is "no spaces")',
+      'compute.driver: Invalid input: expected "fake" (it is "vmware")',
+      'fake.sev_slots: Too small: expected number to be >=0 (it is -1)',
+      'flavors.m1.sev.vcpus: Too small: expected number to be >=1 (it is 0)',
+    ])
+  })
+
+  it('reads secrets from files too, and only secrets', () => {
+    const secret = file('amqp://user:s3cret@broker/\n')
+
+    expect(loadConfig({ env: { SEVBUS_TRANSPORT_URL_FILE: secret } }).transport.url).toBe('amqp://user:s3cret@broker/')
+    expect(problems('', { SEVBUS_COMPUTE_HOST_FILE: secret })).toEqual([
+      'SEVBUS_COMPUTE_HOST_FILE: there is no such setting; unset it, or see docs/configuration.md',
+    ])
+    expect(problems('', { SEVBUS_DATABASE_URL_FILE: '/nowhere' })).toEqual([
+      "SEVBUS_DATABASE_URL_FILE: ENOENT: no such file or directory, open '/nowhere'",
+    ])
+  })
+
+  it('never repeats a URL, which may hold a password', () => {
+    expect(problems('[database]\nurl = 5')).toEqual(['database.url: Invalid input: expected string, received number'])
+  })
+
+  it('says which file cannot be read, and what it is not', () => {
+    expect(() => loadConfig({ file: '/nowhere/sevbus.toml', env: {} })).toThrow('/nowhere/sevbus.toml cannot be read')
+    expect(() => loadConfig({ file: file('[transport\n'), env: {} })).toThrow('cannot be read')
+  })
+
+  it('has each of its keys in docs/configuration.md, and the page no others', () => {
+    const page = readFileSync('docs/configuration.md', 'utf8')
+    const documented = [...page.matchAll(/^\| `([a-z_.]+)` \| `(SEVBUS_[A-Z_]+)` \|/gm)].map(([, key, variable]) => [
+      key,
+      variable,
+    ])
+
+    expect(documented).toEqual(environmentKeys().map(({ section, name, variable }) => [`${section}.${name}`, variable]))
+  })
+})
