@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
 import { z } from 'zod'
-import { configurationProblems } from './config-problems.ts'
+import { configurationProblems, unwrapped } from './config-problems.ts'
 import { InvalidConfiguration } from './errors.ts'
 import { Flavor } from './objects/flavor.ts'
 import { HostName } from './objects/host-report.ts'
@@ -30,8 +30,11 @@ export const Config = z.strictObject({
       url: z.string().min(1).default(DEFAULT_TRANSPORT_URL),
       /** What is declared on the broker: must be the same for all that share it. */
       topology: z.enum(['quorum', 'classic-durable', 'oslo-default']).default('quorum'),
+      /** Topic exchange of our queues. */
       exchange: z.string().min(1).max(120).default('sevbus'),
+      /** Before the names of our topics, so that a vhost shared with Nova does not collide. */
       topic_prefix: z.string().min(1).max(60).default('sevbus-'),
+      /** AMQP heartbeat; two missed ones and the connection counts as lost. */
       heartbeat_seconds: Seconds.default(60),
       /** oslo.messaging's rpc_response_timeout. */
       rpc_timeout_seconds: Seconds.default(60),
@@ -43,6 +46,7 @@ export const Config = z.strictObject({
     .strictObject({
       /** `postgresql://user:password@host:5432/database`; without it the workers refuse to start. */
       url: z.string().min(1).optional(),
+      /** Connections of one worker at most. */
       pool_size: z.int().min(1).max(200).default(8),
     })
     .prefault({}),
@@ -50,6 +54,7 @@ export const Config = z.strictObject({
     .strictObject({
       /** Where Nova's consumers look. */
       exchange: z.string().min(1).max(120).default('nova'),
+      /** Queues are `<topic>.info` and `<topic>.error`. */
       topic: z.string().min(1).max(120).default('versioned_notifications'),
     })
     .prefault({}),
@@ -57,6 +62,7 @@ export const Config = z.strictObject({
     .strictObject({
       /** Seconds that running work may take to end after SIGTERM. */
       shutdown_grace_seconds: Seconds.default(60),
+      /** JSON lines on standard error, from this level up. */
       log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     })
     .prefault({}),
@@ -72,11 +78,15 @@ export const Config = z.strictObject({
     .strictObject({
       /** A host is down after so many report intervals without a report: Nova's 60 s of 10 s each. */
       down_after_intervals: z.int().min(2).max(1000).default(6),
+      /** Prefers hosts with more free memory; higher counts more, negative turns it round. */
       ram_weight_multiplier: z.number().default(1),
+      /** The same for free VCPUs. */
       cpu_weight_multiplier: z.number().default(1),
+      /** Keeps plain guests off hosts with free slots, and packs encrypted ones. */
       mem_encryption_context_weight_multiplier: z.number().default(3),
-      /** Modules with filters and weighers of your own; see examples/03-filter.ts. */
+      /** Modules with filters of your own; see examples/03-filter.js. */
       extra_filters: z.array(z.string().min(1)).default([]),
+      /** Modules with weighers of your own. */
       extra_weighers: z.array(z.string().min(1)).default([]),
     })
     .prefault({}),
@@ -87,31 +97,44 @@ export const Config = z.strictObject({
       driver: z.enum(['fake']).default('fake'),
       /** Journal and, for the simulated host, its guests. One worker per folder. */
       state_folder: z.string().min(1).optional(),
+      /** Guests that start at a time on this host: Nova's option of this name. */
       max_concurrent_builds: z.int().min(1).max(1000).default(10),
+      /** How often the host tells that it lives, and what it offers. */
       report_interval_seconds: Seconds.default(10),
+      /** MiB kept for the host itself; pinned guests cannot be swapped out. */
       reserved_host_memory_mb: Count.default(512),
+      /** VCPUs offered per CPU. */
       cpu_allocation_ratio: z.number().positive().max(64).default(4),
+      /** Memory offered per memory: 1 where encrypted guests pin theirs. */
       ram_allocation_ratio: z.number().positive().max(64).default(1),
+      /** Disk offered per disk. */
       disk_allocation_ratio: z.number().positive().max(64).default(1),
     })
     .prefault({}),
   /** The simulated host (`compute.driver = "fake"`). */
   fake: z
     .strictObject({
+      /** CPUs of the simulated machine. */
       vcpus: z.int().min(1).max(100_000).default(64),
+      /** Its memory in MiB. */
       memory_mb: z
         .int()
         .min(1024)
         .max(1 << 30)
         .default(262_144),
+      /** Its disk in GiB. */
       disk_gb: z
         .int()
         .min(1)
         .max(1 << 20)
         .default(2000),
+      /** Encryption keys for SEV guests; 0: the host has no SEV. */
       sev_slots: Count.default(0),
+      /** Keys that the BIOS sets aside for SEV-ES. */
       sev_es_slots: Count.default(0),
+      /** The same keys with the kernel in SNP mode, which switches SEV-ES off. */
       sev_snp_slots: Count.default(0),
+      /** Machine type of images that leave it open. */
       default_machine_type: z.enum(['q35', 'pc']).default('q35'),
       /** How long a guest takes to start, in milliseconds. */
       spawn_delay_ms: Count.default(0),
@@ -221,7 +244,7 @@ interface EnvironmentKey {
 /** Every scalar key as a variable; tables (flavors, images) are for the file. */
 export function environmentKeys(): readonly EnvironmentKey[] {
   return Object.entries(Config.shape).flatMap(([section, schema]) => {
-    const inner = 'unwrap' in schema ? schema.unwrap() : schema
+    const inner = unwrapped(schema)
     if (!(inner instanceof z.ZodObject)) return []
     return Object.entries(inner.shape as Record<string, z.ZodType>).map(([name, value]) => ({
       variable: `SEVBUS_${section}_${name}`.toUpperCase(),
@@ -235,7 +258,7 @@ export function environmentKeys(): readonly EnvironmentKey[] {
 
 /** The environment has only text: numbers and lists are recognised by what the key takes. */
 function converterFor(schema: z.ZodType): (text: string) => unknown {
-  const kind = innermost(schema)
+  const kind = unwrapped(schema)
   if (kind instanceof z.ZodNumber)
     return (text) => (text.trim() !== '' && !Number.isNaN(Number(text)) ? Number(text) : text)
   if (kind instanceof z.ZodArray)
@@ -245,10 +268,4 @@ function converterFor(schema: z.ZodType): (text: string) => unknown {
         .map((item) => item.trim())
         .filter((item) => item !== '')
   return (text) => text
-}
-
-function innermost(schema: z.ZodType): z.ZodType {
-  return 'unwrap' in schema && typeof schema.unwrap === 'function'
-    ? innermost((schema.unwrap as () => z.ZodType)())
-    : schema
 }
