@@ -18,6 +18,9 @@ import { closeInOrder, once, type Worker, type WorkerPorts } from './worker.ts'
 /** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
 const JOURNAL_POLL_MS = 250
 
+/** So long the last messages of a worker that stops may take to be sent; what is left is sent by the next. */
+const LAST_MESSAGES_MS = 5000
+
 /** Puts a compute worker together and starts it: what an earlier one had begun is taken up first. */
 export async function startCompute(config: Config, { host, transport, logger }: WorkerPorts): Promise<Worker> {
   const { compute } = config
@@ -65,7 +68,7 @@ export async function startCompute(config: Config, { host, transport, logger }: 
         () => reporter.close(),
         () => server.drain(graceMs),
         () => manager.drain(graceMs),
-        () => relay.close(),
+        () => relay.close(LAST_MESSAGES_MS),
         () => client.close(),
         () => transport.close(),
         () => driver.close(),

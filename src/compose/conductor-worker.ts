@@ -19,6 +19,9 @@ const OUTBOX_POLL_MS = 1000
 /** How often overdue builds are looked for, as a part of the build timeout. */
 const WATCHDOG_PARTS = 10
 
+/** So long the last messages of a worker that stops may take to be sent; what is left is sent by the next. */
+const LAST_MESSAGES_MS = 5000
+
 /** Puts a conductor together and starts it. The database stays the caller's. */
 export async function startConductor(
   config: Config,
@@ -56,7 +59,7 @@ export async function startConductor(
       clearInterval(watchdog)
       await closeInOrder([
         () => server.drain(graceMs),
-        () => relay.close(),
+        () => relay.close(LAST_MESSAGES_MS),
         () => client.close(),
         () => transport.close(),
       ])

@@ -29,6 +29,7 @@ export class Relay {
   readonly #tries = new Map<string, number>()
   #wake: () => void = () => {}
   #announced = false
+  #closing = false
   #running: Promise<void> | undefined
 
   constructor(options: RelayOptions) {
@@ -45,11 +46,17 @@ export class Relay {
     this.#wake()
   }
 
-  /** Ends after what is being sent; what is left waits for the next start. Idempotent. */
-  async close(): Promise<void> {
-    this.#stop.abort()
+  /**
+   * Sends what waits and can be sent now, then ends; what is left waits for the next start. Idempotent.
+   * @param graceMs after it, ends without
+   */
+  async close(graceMs = 0): Promise<void> {
+    this.#closing = true
+    const timer = setTimeout(() => this.#stop.abort(), graceMs)
     this.#wake()
     await this.#running
+    clearTimeout(timer)
+    this.#stop.abort()
   }
 
   async #run(): Promise<void> {
@@ -59,12 +66,14 @@ export class Relay {
         this.#options.logger.warn({ err: error }, 'stored messages cannot be read now; trying again')
         return 0
       })
-      if (found === 0) await this.#idle()
+      if (found > 0) continue
+      if (this.#closing) return
+      await this.#idle()
     }
   }
 
   async #idle(): Promise<void> {
-    if (this.#announced || this.#stop.signal.aborted) return
+    if (this.#announced || this.#closing) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, this.#options.pollIntervalMs)
       this.#wake = () => {
