@@ -27,13 +27,13 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   })
 }
 
-/** Resolves when the work has ended, well or badly, or the time is over; for ends that must come to an end. */
-export function endedWithin(ms: number, work: Promise<unknown>): Promise<void> {
+/** Whether the work has ended, well or badly, before the time was over; for ends that must come to an end. */
+export function endedWithin(ms: number, work: Promise<unknown>): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
+    const timer = setTimeout(() => resolve(false), ms)
     const done = () => {
       clearTimeout(timer)
-      resolve()
+      resolve(true)
     }
     work.then(done, done)
   })

@@ -87,7 +87,7 @@ export class RabbitConnection {
     try {
       const model = await this.#connect(host)
       const lost = this.#watch(model, where)
-      if (this.#stop.signal.aborted) return await endedWithin(CLOSE_TIMEOUT_MS, model.close())
+      if (this.#stop.signal.aborted) return void (await endedWithin(CLOSE_TIMEOUT_MS, model.close()))
       this.#model = model
       this.#said = { reason: '', at: 0 }
       this.#next.resolve(model)

@@ -156,7 +156,8 @@ class Consuming {
 
   async cancel(): Promise<void> {
     const cancelled = this.#tags.map((tag) => (this.#open ? this.#channel.cancel(tag) : undefined))
-    await endedWithin(CLOSE_TIMEOUT_MS, Promise.all(cancelled))
+    // A broker that does not answer this answers nothing: do not wait again for each thing to tell it.
+    if (!(await endedWithin(CLOSE_TIMEOUT_MS, Promise.all(cancelled)))) this.#ended()
   }
 
   /** The broker gives back what is unsettled when the channel closes. */

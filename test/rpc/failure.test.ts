@@ -1,0 +1,61 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { ERRORS_BY_CODE, InternalError, NoValidHost, SevbusError } from '../../src/errors.ts'
+import { decodeFailure, encodeFailure } from '../../src/rpc/failure.ts'
+
+describe('failures on the wire', () => {
+  it('are what a Python peer rebuilds its exception from, without a stack of ours', () => {
+    expect(JSON.parse(encodeFailure(new NoValidHost('no host', { count: 0 })))).toEqual({
+      class: 'NoValidHost',
+      module: 'nova.exception',
+      message: 'no host',
+      tb: ['nova.exception.NoValidHost: no host\n'],
+      args: ['no host'],
+      kwargs: { count: 0, error_code: 'NO_VALID_HOST' },
+    })
+  })
+
+  it('bring back every published error with its class, text and details', () => {
+    const details = fc.dictionary(fc.stringMatching(/^[a-z_]{1,10}$/), fc.oneof(fc.string(), fc.integer()))
+    fc.assert(
+      fc.property(fc.constantFrom(...ERRORS_BY_CODE.values()), fc.string(), details, (Type, message, facts) => {
+        delete facts.error_code
+        const sent = new Type(message, facts)
+
+        const received = decodeFailure(encodeFailure(sent))
+
+        expect(received).toBeInstanceOf(Type)
+        expect({ ...received, message: received.message }).toEqual({ ...sent, message })
+      }),
+    )
+  })
+
+  it('keep text and code of an error whose details JSON cannot carry', () => {
+    const error = decodeFailure(encodeFailure(new NoValidHost('no host', { free: Number.NaN })))
+
+    expect(error).toEqual(new NoValidHost('no host'))
+  })
+
+  it('call what is no error of ours by its text', () => {
+    expect(decodeFailure(encodeFailure(new TypeError('odd')))).toEqual(new InternalError('TypeError: odd'))
+    expect(decodeFailure(encodeFailure('thrown text'))).toEqual(new InternalError('thrown text'))
+  })
+
+  it('are an error for any text that a server may send', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.json(), fc.constant('{"class": "X", "message": null}')), (text) => {
+        expect(decodeFailure(text)).toBeInstanceOf(SevbusError)
+      }),
+    )
+  })
+
+  it('of Python become RemoteError with what Python says', () => {
+    const failure = { class: 'ValueError', module: 'builtins', message: 'bad', tb: ['line\n'], args: [], kwargs: {} }
+
+    expect(decodeFailure(JSON.stringify(failure))).toMatchObject({
+      code: 'REMOTE_ERROR',
+      message: 'ValueError: bad',
+      details: { exc_type: 'ValueError', module: 'builtins', value: 'bad', traceback: ['line\n'] },
+    })
+  })
+})

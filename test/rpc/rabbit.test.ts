@@ -1,0 +1,318 @@
+import { type Channel, connect } from 'amqplib'
+import { pino } from 'pino'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
+import { MessageUndeliverable, TopologyMismatch, TransportUnavailable } from '../../src/errors.ts'
+import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
+import type { Destination, Source } from '../../src/rpc/transport.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import { freshNames, MadeOnBroker, silent } from '../support/transports.ts'
+
+/** What only a broker at the other end of a wire can do to us. */
+describe('RabbitTransport', () => {
+  async function openProxied(options: Partial<RabbitTransportOptions> = {}) {
+    const url = inject('amqpUrl')
+    const { exchange, topicPrefix } = freshNames()
+    const topic = `${topicPrefix}scheduler`
+    const anyServer = { kind: 'topic', exchange, topic } as const satisfies Destination
+    const server = { kind: 'server', exchange, topic, server: 'node1' } as const satisfies Source
+    const made = new MadeOnBroker(url)
+    made.listened(server)
+    onTestFinished(() => made.remove())
+    const proxy = await TcpProxy.to(url)
+    onTestFinished(() => proxy[Symbol.asyncDispose]())
+    const reasons: string[] = []
+    const transport = new RabbitTransport({
+      url: proxy.through(url),
+      logger: silent,
+      onWaiting: (reason) => reasons.push(reason),
+      ...options,
+    })
+    onTestFinished(() => transport.close())
+    const texts: string[] = []
+    const listen = (on = transport) =>
+      on.listen(
+        server,
+        (delivery) => {
+          texts.push(delivery.body.toString())
+          delivery.ack()
+        },
+        { prefetch: 10 },
+      )
+    // Distinct ones: an acknowledgement that a cut has lost brings its message again.
+    const received = (...expected: string[]) =>
+      vi.waitFor(() => expect([...new Set(texts)]).toEqual(expected), { timeout: 10_000, interval: 10 })
+    return { url, topic, exchange, anyServer, server, made, proxy, transport, reasons, texts, listen, received }
+  }
+
+  it('goes on consuming and publishing after its connections were cut, under the same names', async () => {
+    const { proxy, transport, anyServer, topic, listen, received } = await openProxied()
+    await listen()
+    await transport.publish(anyServer, { body: '1', mandatory: true })
+    await received('1')
+
+    for (const round of ['2', '3']) {
+      proxy.cut()
+      // Lost when the publisher has not noticed yet, and sent after the reconnect when it has.
+      await vi.waitFor(() => transport.publish(anyServer, { body: round, mandatory: true }), { timeout: 10_000 })
+      await vi.waitFor(() => expect(transport.state).toBe('connected'), { timeout: 10_000 })
+    }
+    await received('1', '2', '3')
+
+    const toMe = { kind: 'server', exchange: anyServer.exchange, topic, server: 'node1' } as const
+    await transport.publish(toMe, { body: 'directed', mandatory: true }, AbortSignal.timeout(10_000))
+    await received('1', '2', '3', 'directed')
+    await vi.waitFor(async () => {
+      await transport.publish({ kind: 'fanout', topic }, { body: 'all', mandatory: true }, AbortSignal.timeout(5_000))
+    })
+    await received('1', '2', '3', 'directed', 'all')
+  })
+
+  it('waits for a broker that is not there yet, says so, and publishes once it is', async () => {
+    const { proxy, transport, anyServer, reasons, listen, received } = await openProxied()
+    proxy.goDown()
+    const connected = transport.connect(AbortSignal.timeout(20_000))
+    const listening = listen()
+    await vi.waitFor(() => expect(reasons.length).toBeGreaterThan(0), { timeout: 10_000 })
+    expect(transport.state).toBe('connecting')
+
+    proxy.restore()
+
+    await Promise.all([connected, listening])
+    await transport.publish(anyServer, { body: 'late', mandatory: true })
+    await received('late')
+  })
+
+  it('gives up waiting for the broker with the reason of the signal', async () => {
+    const { proxy, transport, anyServer } = await openProxied()
+    proxy.goDown()
+    const reason = new Error('no patience')
+
+    await expect(transport.connect(abortedSoon(reason))).rejects.toBe(reason)
+    await expect(transport.publish(anyServer, { body: '1', mandatory: true }, abortedSoon(reason))).rejects.toBe(reason)
+  })
+
+  it('says of an unconfirmed message when the connection breaks that it may have arrived', async () => {
+    const { proxy, transport, anyServer, listen, received } = await openProxied()
+    await listen()
+    await transport.publish(anyServer, { body: 'confirmed', mandatory: true })
+    await received('confirmed')
+    proxy.silence()
+
+    const published = transport.publish(anyServer, { body: 'unknown', mandatory: true })
+    published.catch(() => {})
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    proxy.goDown()
+
+    await expect(published).rejects.toThrow(TransportUnavailable)
+    proxy.restore()
+    await received('confirmed', 'unknown')
+  })
+
+  it('gives an unsettled message to the next connection, and knows that the old delivery is lost', async () => {
+    const { proxy, transport, server, anyServer } = await openProxied()
+    const deliveries: { lost?: boolean; deliveryCount: number; ack(): void }[] = []
+    await transport.listen(server, (delivery) => deliveries.push(delivery), { prefetch: 1 })
+    await transport.publish(anyServer, { body: '1', mandatory: true })
+    await vi.waitFor(() => expect(deliveries).toHaveLength(1))
+
+    proxy.cut()
+    await vi.waitFor(() => expect(deliveries).toHaveLength(2), { timeout: 10_000 })
+    deliveries[0]?.ack()
+    deliveries[1]?.ack()
+
+    expect(deliveries.map(({ lost, deliveryCount }) => ({ lost, deliveryCount }))).toEqual([
+      { lost: true, deliveryCount: 1 },
+      { lost: false, deliveryCount: 2 },
+    ])
+  })
+
+  it('declares and consumes again when its queue is deleted under it', async () => {
+    const { url, topic, transport, anyServer, listen, received } = await openProxied()
+    await listen()
+
+    await onChannel(url, (channel) => channel.deleteQueue(topic))
+
+    await vi.waitFor(() => transport.publish(anyServer, { body: 'again', mandatory: true }), { timeout: 10_000 })
+    await received('again')
+  })
+
+  it('declares the exchange again when it is deleted under it, and fails no other message for good', async () => {
+    const { url, exchange, transport, anyServer, listen, received } = await openProxied()
+    const listener = await listen()
+    await transport.publish(anyServer, { body: '1', mandatory: true })
+    await received('1')
+
+    await onChannel(url, (channel) => channel.deleteExchange(exchange))
+    await expect(transport.publish(anyServer, { body: '2', mandatory: true })).rejects.toThrow(TransportUnavailable)
+    await expect(transport.publish(anyServer, { body: '3', mandatory: true })).rejects.toThrow(MessageUndeliverable)
+    await listener.close()
+    await listen()
+
+    await transport.publish(anyServer, { body: '4', mandatory: true })
+    await received('1', '4')
+  })
+
+  it('makes a notification queue again that was deleted, before it loses a notification', async () => {
+    const { url, topic, exchange, transport, made } = await openProxied()
+    const fact = { kind: 'notification', exchange, topic, priority: 'info' } as const
+    made.published(fact)
+    await transport.publish(fact, { body: '1', mandatory: false })
+
+    await onChannel(url, (channel) => channel.deleteQueue(`${topic}.info`))
+    await transport.publish(fact, { body: '2', mandatory: false })
+
+    const message = await onChannel(url, (channel) => channel.get(`${topic}.info`, { noAck: true }))
+    expect(message ? message.content.toString() : undefined).toBe('2')
+  })
+
+  it('names the queue and what differs when it was declared otherwise, and does not try for ever', async () => {
+    const { url, topic, listen } = await openProxied()
+    await onChannel(url, (channel) => channel.assertQueue(topic, { durable: true, arguments: {} }))
+
+    const error = await listen().catch((thrown: unknown) => thrown)
+
+    expect(error).toBeInstanceOf(TopologyMismatch)
+    expect(error).toMatchObject({
+      details: {
+        what: `queue ${topic}`,
+        reason: expect.stringContaining("inequivalent arg 'x-queue-type'"),
+        fix: expect.stringContaining('delete the queue'),
+      },
+    })
+  })
+
+  it('tells a publisher of an exchange that was declared otherwise, and other messages still pass', async () => {
+    const { url, exchange, anyServer, transport, made } = await openProxied()
+    await onChannel(url, (channel) => channel.assertExchange(exchange, 'direct', { durable: true }))
+    const letters = { kind: 'queue', queue: `${exchange}-dead-letters`, durable: true } as const
+    made.published(letters)
+
+    const outcomes = await Promise.allSettled([
+      transport.publish(anyServer, { body: '1', mandatory: true }),
+      transport.publish(letters, { body: '2', mandatory: false }),
+    ])
+
+    expect(outcomes).toMatchObject([
+      { status: 'rejected', reason: { code: 'TOPOLOGY_MISMATCH', details: { what: `exchange ${exchange}` } } },
+      { status: 'fulfilled' },
+    ])
+  })
+
+  it('puts on the wire the properties that Python insists on, and nothing of ours that it would read', async () => {
+    const { url, topic, anyServer, transport, listen } = await openProxied()
+    await (await listen()).close()
+
+    await transport.publish(anyServer, { body: '{}', mandatory: true, expirationMs: 2500, headers: { a: 'b' } })
+
+    const message = await onChannel(url, (channel) => channel.get(topic, { noAck: true }))
+    expect(message ? message.properties : undefined).toMatchObject({
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      headers: { a: 'b' },
+      deliveryMode: 2,
+      priority: 0,
+      expiration: '2500',
+      replyTo: undefined,
+      correlationId: undefined,
+    })
+  })
+
+  it.each(['classic-durable', 'oslo-default'] as const)(
+    'declares as oslo.messaging does with the topology %s',
+    async (topology) => {
+      const { url, topic, exchange, anyServer, listen, received, transport, made } = await openProxied({ topology })
+      const fact = { kind: 'notification', exchange, topic, priority: 'info' } as const
+      made.published(fact)
+      await listen()
+      await transport.publish(anyServer, { body: '1', mandatory: true })
+      await transport.publish(fact, { body: '2', mandatory: true })
+      await received('1')
+
+      const durable = topology === 'classic-durable'
+      await onChannel(url, async (channel) => {
+        await channel.assertExchange(exchange, 'topic', { durable, autoDelete: false })
+        await channel.assertExchange(`${topic}_fanout`, 'fanout', { durable: false, autoDelete: true })
+        for (const queue of [topic, `${topic}.node1`, `${topic}.info`]) await channel.assertQueue(queue, { durable })
+      })
+    },
+  )
+
+  it('leaves no fanout or reply queue behind when it closes in order', async () => {
+    const { url, topic, transport, listen } = await openProxied()
+    await listen()
+    const queue = `${topic}_reply`
+    await transport.listen({ kind: 'reply', queue }, () => {}, { prefetch: 0 })
+
+    await transport.close()
+
+    // The fanout exchange goes with its last queue.
+    await onChannel(url, async (channel) => {
+      await expect(channel.checkExchange(`${topic}_fanout`)).rejects.toThrow('404')
+    })
+    await onChannel(url, async (channel) => {
+      await expect(channel.checkQueue(queue)).rejects.toThrow('404')
+    })
+  })
+
+  it('tries the other hosts of its URL', async () => {
+    const url = new URL(inject('amqpUrl'))
+    const { username, password } = url
+    const transport = new RabbitTransport({
+      url: `rabbit://nobody:x@127.0.0.1:1,${username}:${password}@${url.hostname}:${url.port || 5672}${url.pathname}`,
+      logger: silent,
+    })
+    onTestFinished(() => transport.close())
+
+    await transport.connect(AbortSignal.timeout(20_000))
+
+    expect(transport.description).toMatch(/^RabbitMQ \S+ at amqp:\/\/127\.0\.0\.1:1,/)
+  })
+
+  it('says why the broker refuses it, and never the password', async () => {
+    const { hostname, port } = new URL(inject('amqpUrl'))
+    const lines: string[] = []
+    const reasons: string[] = []
+    const transport = new RabbitTransport({
+      url: `amqp://guest:s3cr3t@${hostname}:${port || 5672}/nowhere`,
+      logger: pino({ level: 'trace' }, { write: (line) => lines.push(line) }),
+      onWaiting: (reason) => reasons.push(reason),
+    })
+    onTestFinished(() => transport.close())
+    const connecting = transport.connect(AbortSignal.timeout(20_000))
+    connecting.catch(() => {})
+
+    await vi.waitFor(() => expect(reasons.join()).toContain('ACCESS_REFUSED'), { timeout: 10_000 })
+    await transport.close()
+
+    await expect(connecting).rejects.toThrow(TransportUnavailable)
+    expect(lines.length).toBeGreaterThan(0)
+    expect([...lines, ...reasons, transport.description].join()).not.toContain('s3cr3t')
+  })
+
+  it('closes in bounded time although the broker says nothing any more', async () => {
+    const { proxy, transport, listen } = await openProxied()
+    await listen()
+    proxy.silence()
+
+    await transport.close()
+
+    expect(transport.state).toBe('closed')
+  })
+})
+
+async function onChannel<T>(url: string, work: (channel: Channel) => Promise<T>): Promise<T> {
+  const connection = await connect(url)
+  try {
+    const channel = await connection.createChannel()
+    channel.on('error', () => {})
+    return await work(channel)
+  } finally {
+    await connection.close()
+  }
+}
+
+function abortedSoon(reason: Error): AbortSignal {
+  const controller = new AbortController()
+  setTimeout(() => controller.abort(reason), 20)
+  return controller.signal
+}
