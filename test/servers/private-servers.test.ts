@@ -116,7 +116,7 @@ function anOutsideAddress(): string {
 
 describe('the home of a server', () => {
   it('is cleared by its watchdog when the process that opened it is killed', async () => {
-    const opener = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', OPENS_AND_WAITS], {
+    const opener = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), '--input-type=module', '--eval', OPENS_AND_WAITS], {
       env: { ...process.env, TMPDIR: temporary },
       cwd: import.meta.dirname,
       stdio: ['ignore', 'pipe', 'inherit'],
