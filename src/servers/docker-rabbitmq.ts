@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { probeBroker } from './amqp-probe.ts'
@@ -27,8 +28,9 @@ export async function startDockerRabbitMq(options: StartOptions = {}): Promise<P
   }
 
   const watchdog = startWatchdog()
-  const id = await docker(['run', '--detach', '--rm', '--publish', '127.0.0.1::5672', RABBITMQ_IMAGE])
-  watchdog.watchContainer(id)
+  const label = `sevbus.private=${randomUUID()}`
+  watchdog.watchContainers(label)
+  const id = await docker(['run', '--detach', '--rm', '--label', label, '--publish', '127.0.0.1::5672', RABBITMQ_IMAGE])
   let closed: Promise<void> | undefined
   const end = async () => {
     await docker(['rm', '--force', '--volumes', id])

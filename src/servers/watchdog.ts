@@ -8,11 +8,11 @@ import type { Writable } from 'node:stream'
  * A shell and not a Node program: it costs next to nothing, and is the same from sources and from `dist`.
  */
 const SCRIPT = `
-folder=$1 pairs= containers=
+folder=$1 pairs= labels=
 while read -r what one two; do
   case $what in
     group) pairs="$one:$two $pairs" ;;
-    container) containers="$containers $one" ;;
+    label) labels="$labels $one" ;;
     done) exit 0 ;;
   esac
 done
@@ -23,7 +23,13 @@ for pair in $pairs; do
   while kill -s 0 -- "-$group" && [ $tenths -lt 50 ]; do sleep 0.1; tenths=$((tenths + 1)); done
   kill -s KILL -- "-$group"
 done
-[ -z "$containers" ] || docker rm --force --volumes $containers
+for round in 1 2; do
+  for label in $labels; do
+    containers=$(docker ps --all --quiet --filter "label=$label")
+    [ -z "$containers" ] || docker rm --force --volumes $containers
+  done
+  [ -z "$labels" ] || sleep 2 # the engine may still be making what the writer asked for
+done
 [ -z "$folder" ] || rm -rf -- "$folder"
 `
 
@@ -31,7 +37,8 @@ done
 export interface Watchdog {
   /** `signal` is what makes the group's leader end quickly and tidily; SIGKILL follows five seconds later. */
   watchGroup(processGroup: number, signal: NodeJS.Signals): void
-  watchContainer(id: string): void
+  /** Every container with this label (`name=value`, no blanks), also one that is only being made. */
+  watchContainers(label: string): void
   /** All that was watched has ended: nothing left to do. */
   dismiss(): Promise<void>
 }
@@ -52,7 +59,7 @@ export function startWatchdog(folder = ''): Watchdog {
 
   return {
     watchGroup: (processGroup, signal) => void pipe.write(`group ${processGroup} ${signal.slice('SIG'.length)}\n`),
-    watchContainer: (id) => void pipe.write(`container ${id}\n`),
+    watchContainers: (label) => void pipe.write(`label ${label}\n`),
     async dismiss() {
       shell.ref()
       pipe.end('done\n')

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { PostgreSqlContainer } from '@testcontainers/postgresql'
 import { RabbitMQContainer } from '@testcontainers/rabbitmq'
 import { type ContainerRuntimeClient, getContainerRuntimeClient, ImageName } from 'testcontainers'
@@ -14,7 +15,6 @@ const IMAGES = { rabbitmq: RABBITMQ_IMAGE, postgres: POSTGRES_IMAGE } as const
 const NAMES = { rabbitmq: 'RabbitMQ', postgres: 'PostgreSQL' } as const
 
 interface Container {
-  getId(): string
   stop(options?: { timeout: number }): Promise<unknown>
 }
 
@@ -46,22 +46,36 @@ async function provide(image: string, client: ContainerRuntimeClient, tell: Star
 }
 
 async function startRabbitMq(): Promise<PrivateServer> {
-  const container = await new RabbitMQContainer(RABBITMQ_IMAGE).start()
+  const watched = watch()
+  const container = await new RabbitMQContainer(RABBITMQ_IMAGE).withLabels(watched.labels).start()
   const url = container.getAmqpUrl().replace('amqp://', 'amqp://guest:guest@')
-  return privateServer(container, url, RABBITMQ_IMAGE, (await probeBroker(url))?.description)
+  return privateServer(container, watched, url, RABBITMQ_IMAGE, (await probeBroker(url))?.description)
 }
 
 async function startPostgres(): Promise<PrivateServer> {
+  const watched = watch()
   const container = await new PostgreSqlContainer(POSTGRES_IMAGE)
     .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'fsync=off'])
+    .withLabels(watched.labels)
     .start()
   const url = container.getConnectionUri()
-  return privateServer(container, url, POSTGRES_IMAGE, await describePostgres(url))
+  return privateServer(container, watched, url, POSTGRES_IMAGE, await describePostgres(url))
 }
 
-function privateServer(container: Container, url: string, image: string, name = 'a server'): PrivateServer {
+function watch() {
+  const value = randomUUID()
   const watchdog = startWatchdog()
-  watchdog.watchContainer(container.getId())
+  watchdog.watchContainers(`sevbus.private=${value}`)
+  return { watchdog, labels: { 'sevbus.private': value } }
+}
+
+function privateServer(
+  container: Container,
+  { watchdog }: ReturnType<typeof watch>,
+  url: string,
+  image: string,
+  name = 'a server',
+): PrivateServer {
   let closed: Promise<void> | undefined
   const end = async () => {
     await container.stop({ timeout: 0 })

@@ -116,11 +116,15 @@ function anOutsideAddress(): string {
 
 describe('the home of a server', () => {
   it('is cleared by its watchdog when the process that opened it is killed', async () => {
-    const opener = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), '--input-type=module', '--eval', OPENS_AND_WAITS], {
-      env: { ...process.env, TMPDIR: temporary },
-      cwd: import.meta.dirname,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const opener = spawn(
+      process.execPath,
+      ['--import', import.meta.resolve('tsx'), '--input-type=module', '--eval', OPENS_AND_WAITS],
+      {
+        env: { ...process.env, TMPDIR: temporary },
+        cwd: import.meta.dirname,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
     await once(opener.stdout, 'data')
     expect((await processesIn(temporary)).some((line) => /sleep.1000/.test(line))).toBe(true)
 
