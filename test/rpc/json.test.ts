@@ -5,17 +5,18 @@ import { parseJson, stringifyJson } from '../../src/rpc/json.ts'
 
 const { MAX_SAFE_INTEGER } = Number
 
-/** JSON that a message may have: no `__proto__`, no number beyond 2^53; -0 has no JSON. */
+/** JSON that a message may have: no `__proto__`, no number beyond 2^53. */
 const json = fc.jsonValue({ maxDepth: 6 }).filter((value) => {
   const text = JSON.stringify(value)
-  return !text.includes('__proto__') && !/\d[eE]|-0\b|\d{16}/.test(text)
+  return !text.includes('__proto__') && !/\d[eE]|\d{16}/.test(text)
 })
 
 describe('JSON of messages', () => {
   it('is unchanged by a round trip', () => {
     fc.assert(
       fc.property(json, (value) => {
-        expect(parseJson(stringifyJson(value))).toEqual(value)
+        // Of -0 JSON keeps no sign.
+        expect(parseJson(stringifyJson(value))).toEqual(JSON.parse(JSON.stringify(value)))
       }),
     )
   })

@@ -89,10 +89,11 @@ export class RabbitConnection {
       const lost = this.#watch(model, where)
       if (this.#stop.signal.aborted) return void (await endedWithin(CLOSE_TIMEOUT_MS, model.close()))
       this.#model = model
+      const level = this.#said.reason === '' ? 'debug' : 'info'
       this.#said = { reason: '', at: 0 }
       this.#next.resolve(model)
       this.#next = new Next()
-      this.#options.logger.debug({ broker: where, connection: this.#options.name }, 'connected to the broker')
+      this.#options.logger[level]({ broker: where, connection: this.#options.name }, 'connected to the broker')
       const reason = await lost
       this.#model = undefined
       if (!this.#stop.signal.aborted) this.#say(`the connection to ${where} was lost: ${reason}`)

@@ -47,6 +47,7 @@ export class RabbitTransport implements Transport {
   readonly #consuming: RabbitConnection
   readonly #publisher: RabbitPublisher
   readonly #listeners = new Set<RabbitListener>()
+  #said = { reason: '', at: 0 }
   #closed: Promise<void> | undefined
 
   /** @throws InvalidConfiguration when the URL is wrong */
@@ -62,10 +63,7 @@ export class RabbitTransport implements Transport {
         name: `${connectionName}:${process.pid}:${role}`,
         heartbeatSeconds,
         logger,
-        onWaiting: (reason) => {
-          logger.warn({ broker, role, reason }, 'waiting for the broker')
-          options.onWaiting?.(reason)
-        },
+        onWaiting: (reason) => this.#sayWaiting(broker, reason, options.onWaiting),
       })
     this.#publishing = connection('publish')
     this.#consuming = connection('consume')
@@ -139,6 +137,15 @@ export class RabbitTransport implements Transport {
   async #close(): Promise<void> {
     await Promise.all([...this.#listeners].map((listener) => listener.close()))
     await Promise.all([this.#publishing.close(), this.#consuming.close()])
+  }
+
+  /** Once for both connections, which are mostly lost together. */
+  #sayWaiting(broker: string, reason: string, onWaiting: RabbitTransportOptions['onWaiting']): void {
+    const now = performance.now()
+    if (reason === this.#said.reason && now - this.#said.at < 1000) return
+    this.#said = { reason, at: now }
+    this.#logger.warn({ broker, reason }, 'waiting for the broker')
+    onWaiting?.(reason)
   }
 
   #throwIfClosed(): void {
