@@ -25,7 +25,12 @@ const LAST_MESSAGES_MS = 5000
 export async function startCompute(config: Config, { host, transport, logger }: WorkerPorts): Promise<Worker> {
   const { compute } = config
   const names = busNames(config)
-  const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host })
+  let onBroken = (_error: unknown) => {}
+  const broken = new Promise<never>((_, reject) => {
+    onBroken = reject
+  })
+  broken.catch((err: unknown) => logger.fatal({ err }, 'the journal takes no more; this worker stops'))
+  const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host, onBroken })
   let driver: VirtDriver
   try {
     driver = await openDriver(config)
@@ -63,6 +68,7 @@ export async function startCompute(config: Config, { host, transport, logger }: 
   logger.info({ host, transport: transport.description, driver: driver.description }, 'compute worker is ready')
   return {
     name: `compute ${host}`,
+    broken,
     drain: once(async (graceMs: number) => {
       await closeInOrder([
         () => reporter.close(),

@@ -31,6 +31,7 @@ export interface LocalCloudOptions {
 export async function startLocalCloud(options: LocalCloudOptions): Promise<Worker> {
   const { config, database, connect, hosts, folder, logger } = options
   await migrate(database, allMigrations)
+  const local = (service: string) => ({ host: 'local', logger: logger.child({ worker: service }) })
   const started: Worker[] = []
   const start = async (who: string, begin: (transport: Transport) => Promise<Worker>) => {
     const transport = await connect(who)
@@ -43,12 +44,12 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Worke
     await closeInOrder([conductor, scheduler].flatMap((worker) => (worker ? [() => worker.drain(graceMs)] : [])))
   })
   try {
-    await start('scheduler', (transport) => startScheduler(config, { host: 'local', transport, logger, database }))
-    await start('conductor', (transport) => startConductor(config, { host: 'local', transport, logger, database }))
+    await start('scheduler', (transport) => startScheduler(config, { ...local('scheduler'), transport, database }))
+    await start('conductor', (transport) => startConductor(config, { ...local('conductor'), transport, database }))
     for (const { host, fake } of hosts) {
       const compute = { ...config.compute, host, state_folder: join(folder, host) }
       const own = { ...config, compute, fake: { ...config.fake, ...fake } }
-      await start(host, (transport) => startCompute(own, { host, transport, logger }))
+      await start(host, (transport) => startCompute(own, { host, transport, logger: logger.child({ worker: host }) }))
     }
   } catch (error) {
     await drain(0)

@@ -20,12 +20,19 @@ export function onTermination(say: (text: string) => void): AbortSignal {
   return stop.signal
 }
 
-/** Serves until the signal, then drains. Resolves when everything is closed. */
+/**
+ * Serves until the signal, then drains. Resolves when everything is closed.
+ * @throws what broke the worker, after the drain: whoever started it starts it again
+ */
 export async function serveUntil(signal: AbortSignal, worker: Worker, graceMs: number, logger: Logger): Promise<void> {
-  await aborted(signal)
+  const broken = await Promise.race([aborted(signal), ...(worker.broken ? [worker.broken] : [])]).then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  )
   logger.info({ grace_ms: graceMs }, `${worker.name} is draining`)
   await worker.drain(graceMs)
   logger.info(`${worker.name} has stopped`)
+  if (broken !== undefined) throw broken.error
 }
 
 /** Resolves at the abort; keeps the process alive until then. */

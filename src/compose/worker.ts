@@ -5,6 +5,8 @@ import type { Transport } from '../rpc/transport.ts'
 export interface Worker {
   /** For logs: `scheduler of node1`. */
   readonly name: string
+  /** Rejects when the worker cannot go on: its disk does not take what it must remember. Never resolves. */
+  readonly broken?: Promise<never>
   /**
    * Takes nothing new, lets running work end within the grace time, gives back the rest, closes what it opened. A
    * second caller gets the same promise.

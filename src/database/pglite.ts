@@ -2,8 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PGlite, Transaction } from '@electric-sql/pglite'
 import { DatabaseUnavailable } from '../errors.ts'
+import { type FolderLock, lockFolder } from '../folder-lock.ts'
 import type { Database, Queryable } from './database.ts'
-import { type FolderLock, lockFolder } from './folder-lock.ts'
 import { INT8_OID, parseInt8 } from './int8.ts'
 import { sqlState } from './sql-state.ts'
 import { retryTransaction, runBody } from './transactions.ts'
@@ -23,8 +23,10 @@ export interface PgliteOptions {
  */
 export async function openPglite({ folder }: PgliteOptions = {}): Promise<Database> {
   if (folder === undefined) return new PgliteDatabase(await start('memory://'), 'embedded PostgreSQL in memory')
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const lock = await lockFolder(folder)
+  const lock = await lockFolder(folder, {
+    what: 'the embedded database',
+    fix: 'use a PostgreSQL server (database.url) to run several processes',
+  })
   try {
     return new PgliteDatabase(await start(join(folder, 'pgdata')), `embedded PostgreSQL in ${folder}`, lock)
   } catch (error) {

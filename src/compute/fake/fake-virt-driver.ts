@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EncryptionSlotsExhausted, GuestNotFound, SpawnFailed } from '../../errors.ts'
+import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import type { DomainSpec } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
-import { PidLock } from '../pid-lock.ts'
 import type { Guest, HostResources, VirtDriver } from '../virt-driver.ts'
 import { capabilitiesDocument, kernelParametersOf } from './capabilities-document.ts'
 import { type Definition, readDefinition } from './definition.ts'
@@ -14,11 +14,14 @@ import { GuestStore } from './guest-store.ts'
 
 /** Opens a simulated SEV host whose guests live in `folder`. @throws AlreadyInUse, InvalidFile */
 export async function openFakeHost(options: FakeHostOptions & { readonly folder: string }): Promise<FakeVirtDriver> {
-  const lock = await PidLock.take(options.folder, 'the simulated host')
+  const lock = await lockFolder(options.folder, {
+    what: 'the simulated host',
+    fix: 'give this one a state folder of its own',
+  })
   try {
     return new FakeVirtDriver(await GuestStore.open(options.folder), lock, withDefaults(options))
   } catch (error) {
-    await lock.release()
+    lock.release()
     throw error
   }
 }
@@ -31,14 +34,14 @@ export class FakeVirtDriver implements VirtDriver {
   readonly description = 'simulated host'
   readonly hypervisorType = 'fake'
   readonly #store: GuestStore
-  readonly #lock: PidLock
+  readonly #lock: FolderLock
   #facts: FakeHostFacts
   #capabilities: HostCapabilities
   /** Guests whose QEMU starts now: their key is taken already. */
   readonly #starting = new Map<string, MemEncryptionModel | undefined>()
   #spawnsToFail: number
 
-  constructor(store: GuestStore, lock: PidLock, facts: FakeHostFacts) {
+  constructor(store: GuestStore, lock: FolderLock, facts: FakeHostFacts) {
     this.#store = store
     this.#lock = lock
     this.#facts = facts
@@ -169,7 +172,7 @@ export class FakeVirtDriver implements VirtDriver {
 
   async close(): Promise<void> {
     await this.#store.save()
-    await this.#lock.release()
+    this.#lock.release()
   }
 }
 

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { AlreadyInUse, InvalidFile } from '../../errors.ts'
+import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { DurableMessage, MessageStore, StoredMessage } from '../../rpc/durable-message.ts'
-import { PidLock } from '../pid-lock.ts'
 import { LineFile } from './line-file.ts'
 import { JournalHeader, JournalRecord } from './records.ts'
 import { type Build, JournalState, type KnownTry, type Termination } from './state.ts'
@@ -31,12 +31,12 @@ export interface JournalOptions {
 export class Journal implements MessageStore {
   readonly #state: JournalState
   readonly #header: JournalHeader
-  readonly #lock: PidLock
+  readonly #lock: FolderLock
   readonly #taken = new Set<string>()
   readonly #notBefore = new Map<string, number>()
   #file!: LineFile
 
-  private constructor(header: JournalHeader, state: JournalState, lock: PidLock) {
+  private constructor(header: JournalHeader, state: JournalState, lock: FolderLock) {
     this.#header = header
     this.#state = state
     this.#lock = lock
@@ -44,7 +44,10 @@ export class Journal implements MessageStore {
 
   /** Reads the file, drops a last line that was torn by a crash, and writes it anew without what is over. */
   static async open({ folder, host, onBroken = () => {} }: JournalOptions): Promise<Journal> {
-    const lock = await PidLock.take(folder, `the journal of host ${host}`)
+    const lock = await lockFolder(folder, {
+      what: `the journal of host ${host}`,
+      fix: 'give this worker a state folder of its own',
+    })
     try {
       const path = join(folder, 'journal.jsonl')
       const journal = new Journal({ sevbus_journal: 1, host }, await readState(path, host), lock)
@@ -59,7 +62,7 @@ export class Journal implements MessageStore {
       journal.#file = await LineFile.create(path, content, { shrink, onBroken })
       return journal
     } catch (error) {
-      await lock.release()
+      lock.release()
       throw error
     }
   }
@@ -127,7 +130,7 @@ export class Journal implements MessageStore {
   /** Waits for what was appended. */
   async close(): Promise<void> {
     await this.#file.close()
-    await this.#lock.release()
+    this.#lock.release()
   }
 
   #release(id: string): void {

@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { openFakeHost } from '../../../src/compute/fake/fake-virt-driver.ts'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
@@ -100,18 +98,6 @@ describe('the simulated host', () => {
       await expect(openFakeHost({ folder })).rejects.toThrow(withCode('ALREADY_IN_USE'))
     })
     await withHost(await openFakeHost({ folder }), async () => {})
-  })
-
-  it('belongs to one process at a time, and is taken over from a dead one', async () => {
-    const folder = await aFolder()
-    await promisify(execFile)(process.execPath, [
-      '-e',
-      `require('fs').writeFileSync(${JSON.stringify(join(folder, 'lock'))}, process.pid + ' 1')`,
-    ])
-    await withHost(await openFakeHost({ folder }), async () => {})
-
-    await writeFile(join(folder, 'lock'), `${process.ppid} `)
-    await expect(openFakeHost({ folder })).rejects.toThrow(withCode('ALREADY_IN_USE'))
   })
 
   it('refuses a state file that is none, and leaves it as it is', async () => {

@@ -1,9 +1,20 @@
 import { randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimes, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AlreadyInUse } from '../errors.ts'
+import { AlreadyInUse } from './errors.ts'
+
+/** How often an owner touches its lock file, in milliseconds. */
+const TOUCH_MS = 5_000
+/** Another machine's owner (a container's, before it was made anew) that has not touched it for so long is gone. */
+const GONE_AFTER_MS = 30_000
+
+/** What the folder holds, for the error: `the journal of host node1`; and what to do instead of sharing it. */
+export interface LockedContent {
+  readonly what: string
+  readonly fix: string
+}
 
 /** Who has the folder, as written in its lock file. */
 interface Owner {
@@ -22,37 +33,56 @@ export interface FolderLock {
 const LOCK_FILE = /^owner\.(\d+)\.[\w-]+$/
 const TRIES = 20
 
+/** Lock files of this process: any other that bears its pid was copied, or left by one that had the pid before. */
+const heldHere = new Set<string>()
+
 /**
  * Makes this process the only one of ours that uses the folder, until it releases it or dies.
  *
  * Each process writes a lock file of its own name, then looks for those of others: of two that come at once, at least
  * one sees the other. So a dead process's file can be removed by anybody without a race: its name is never used again.
  *
- * @throws AlreadyInUse naming the folder and the process that has it
+ * @throws AlreadyInUse naming the content, the folder and the process that has it
  */
-export async function lockFolder(folder: string): Promise<FolderLock> {
+export async function lockFolder(folder: string, content: LockedContent): Promise<FolderLock> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
   for (let tries = 1; ; tries++) {
     const mine = `owner.${process.pid}.${randomUUID()}`
-    const release = () => rmSync(join(folder, mine), { force: true })
-    writeFileSync(join(folder, mine), JSON.stringify(thisProcess()), { flag: 'wx', mode: 0o600 })
+    const path = join(folder, mine)
+    heldHere.add(path)
+    writeFileSync(path, JSON.stringify(thisProcess()), { flag: 'wx', mode: 0o600 })
     const other = livingOwner(folder, mine)
-    if (other === undefined) return { release }
-    release()
+    if (other === undefined) return held(path)
+    drop(path)
     // It may be one that came at the same moment and steps back as well.
-    if (tries === TRIES) throw alreadyInUse(folder, other)
+    if (tries === TRIES) throw alreadyInUse(folder, other, content)
     await sleep(10 + Math.random() * 40)
   }
 }
 
-interface OtherOwner extends Owner {
-  readonly file: string
+function held(path: string): FolderLock {
+  const touching = setInterval(() => {
+    const now = new Date()
+    utimes(path, now, now, () => {})
+  }, TOUCH_MS).unref()
+  return {
+    release() {
+      clearInterval(touching)
+      drop(path)
+    },
+  }
 }
 
-function livingOwner(folder: string, mine: string): OtherOwner | undefined {
+function drop(path: string): void {
+  rmSync(path, { force: true })
+  heldHere.delete(path)
+}
+
+function livingOwner(folder: string, mine: string): Owner | undefined {
   for (const file of readdirSync(folder)) {
     if (!LOCK_FILE.test(file) || file === mine) continue
     const owner = readOwner(join(folder, file))
-    if (owner !== undefined && isAlive(owner)) return { ...owner, file }
+    if (owner !== undefined && isAlive(owner, join(folder, file))) return owner
     if (owner !== undefined) rmSync(join(folder, file), { force: true })
   }
   return undefined
@@ -85,8 +115,9 @@ function thisProcess(): Owner {
   return { pid: process.pid, started: startOf(process.pid), machine: hostname() }
 }
 
-function isAlive({ pid, started, machine }: Owner): boolean {
-  if (machine !== hostname()) return true
+function isAlive({ pid, started, machine }: Owner, file: string): boolean {
+  if (machine !== hostname()) return wasTouchedLately(file)
+  if (pid === process.pid) return heldHere.has(file)
   try {
     process.kill(pid, 0)
   } catch (error) {
@@ -94,6 +125,12 @@ function isAlive({ pid, started, machine }: Owner): boolean {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
   }
   return started === '' || startOf(pid) === started
+}
+
+/** Its processes cannot be seen from here, but the file can. */
+function wasTouchedLately(file: string): boolean {
+  const stat = statSync(file, { throwIfNoEntry: false })
+  return stat !== undefined && Date.now() - stat.mtimeMs < GONE_AFTER_MS
 }
 
 /** Field 22 of /proc/<pid>/stat, counted after the command's closing parenthesis; empty where there is no /proc. */
@@ -106,17 +143,12 @@ function startOf(pid: number): string {
   }
 }
 
-function alreadyInUse(folder: string, { pid, machine, file }: OtherOwner): AlreadyInUse {
-  const elsewhere = machine !== hostname()
-  return new AlreadyInUse(
-    `${folder} is in use by process ${pid}${elsewhere ? ` on ${machine}` : ''}; the embedded database has one process at a time`,
-    {
-      folder,
-      pid,
-      machine,
-      fix: elsewhere
-        ? `stop that process; if it is gone, remove ${join(folder, file)}`
-        : `stop process ${pid}, or use a PostgreSQL server (database.url) to run several processes`,
-    },
-  )
+function alreadyInUse(folder: string, { pid, machine }: Owner, { what, fix }: LockedContent): AlreadyInUse {
+  const elsewhere = machine === hostname() ? '' : ` on ${machine}`
+  return new AlreadyInUse(`${what} (${folder}) is in use by process ${pid}${elsewhere}; stop it, or ${fix}`, {
+    folder,
+    pid,
+    machine,
+    fix: `stop process ${pid}${elsewhere}, or ${fix}`,
+  })
 }
