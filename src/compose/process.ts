@@ -25,14 +25,15 @@ export function onTermination(say: (text: string) => void): AbortSignal {
  * @throws what broke the worker, after the drain: whoever started it starts it again
  */
 export async function serveUntil(signal: AbortSignal, worker: Worker, graceMs: number, logger: Logger): Promise<void> {
-  const broken = await Promise.race([aborted(signal), ...(worker.broken ? [worker.broken] : [])]).then(
+  const { broken = new Promise<never>(() => {}) } = worker
+  const failure = await Promise.race([aborted(signal), broken]).then(
     () => undefined,
     (error: unknown) => ({ error }),
   )
   logger.info({ grace_ms: graceMs }, `${worker.name} is draining`)
   await worker.drain(graceMs)
   logger.info(`${worker.name} has stopped`)
-  if (broken !== undefined) throw broken.error
+  if (failure !== undefined) throw failure.error
 }
 
 /** Resolves at the abort; keeps the process alive until then. */
