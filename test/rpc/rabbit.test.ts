@@ -290,8 +290,10 @@ describe('RabbitTransport', () => {
   })
 
   it('closes in bounded time although the broker says nothing any more', async () => {
-    const { proxy, transport, listen } = await openProxied()
-    await listen()
+    const { topic, proxy, transport, made } = await openProxied()
+    const replies = { kind: 'reply', queue: `${topic}_reply` } as const
+    made.listened(replies)
+    await transport.listen(replies, () => {}, { prefetch: 0 })
     proxy.silence()
 
     await transport.close()
