@@ -8,7 +8,7 @@ import { fromCatalogue } from './catalogue.ts'
 import { EXIT } from './exit-codes.ts'
 import { instanceTable } from './instance-view.ts'
 import { note, print, printJson } from './output.ts'
-import { type GlobalOptions, type Session, withSession } from './session.ts'
+import { type GlobalOptions, loadCliConfig, type Session, withSession } from './session.ts'
 
 /** How often the states are asked for while waiting, in milliseconds. */
 const POLL_MS = 250
@@ -22,11 +22,13 @@ export interface BootOptions extends GlobalOptions {
 
 /** @returns the exit code: refused when an instance ended in ERROR */
 export async function boot(name: string, options: BootOptions): Promise<number> {
+  // What the words name is looked up before anybody is bothered.
+  const { flavors, images } = loadCliConfig(options)
+  const count = positive('--count', options.count)
+  const flavor = fromCatalogue('flavor', Flavor, options.flavor, flavors)
+  const image = fromCatalogue('image', ImageMeta, options.image, images)
   return withSession(options, async (session) => {
-    const { config, conductor, context } = session
-    const count = positive('--count', options.count)
-    const flavor = fromCatalogue('flavor', Flavor, options.flavor, config.flavors)
-    const image = fromCatalogue('image', ImageMeta, options.image, config.images)
+    const { conductor, context } = session
     // Uuids of our own: were the answer lost, asking again would make nothing twice.
     const instance_uuids = Array.from({ length: count }, () => randomUUID())
     const accepted = await conductor.buildInstances(context, { name, flavor, image, count, instance_uuids })

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
-import { SevbusError, toSevbusError } from '../errors.ts'
+import { type SevbusError, toSevbusError } from '../errors.ts'
 import { parkDeadLetter } from '../rpc/dead-letters.ts'
-import { DEFAULT_BUS_NAMES } from '../rpc/names.ts'
+import { type BusNames, DEFAULT_BUS_NAMES } from '../rpc/names.ts'
 import { RecentIds } from '../rpc/recent-ids.ts'
 import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
 import {
@@ -26,6 +26,8 @@ export interface NotificationConsumerOptions {
   readonly pool?: string
   /** Look on with a private copy that is gone with the consumer. Takes nothing from others. */
   readonly tap?: boolean
+  /** Where dead letters are kept. */
+  readonly busNames?: BusNames
   /** After so many failed tries a notification is parked as a dead letter. */
   readonly maxTries?: number
   /** Pause before the next try, in milliseconds, times the number of tries. */
@@ -46,6 +48,7 @@ export class NotificationConsumer {
       priorities: ['info', 'error'],
       pool: undefined,
       tap: false,
+      busNames: DEFAULT_BUS_NAMES,
       maxTries: 5,
       retryDelayMs: 500,
       ...options,
@@ -105,7 +108,7 @@ export class NotificationConsumer {
       } catch (thrown) {
         const error = toSevbusError(thrown)
         const facts = { event_type: notification.event_type, message_id: notification.message_id, tries }
-        logger.warn({ ...facts, err: error instanceof SevbusError ? error.message : error }, 'notification not handled')
+        logger.warn({ ...facts, code: error.code }, `notification not handled: ${error.message}`)
         if (this.#closing) return delivery.requeue()
         if (tries >= maxTries) return this.#park(delivery, error)
         await new Promise((resolve) => setTimeout(resolve, retryDelayMs * tries))
@@ -114,9 +117,10 @@ export class NotificationConsumer {
   }
 
   async #park(delivery: Delivery, error: SevbusError): Promise<void> {
-    const { transport, names, logger } = this.#options
-    await parkDeadLetter({ transport, names: DEFAULT_BUS_NAMES }, names.topic, delivery, error)
-    logger.error({ code: error.code, reason: error.message }, 'notification parked as a dead letter')
+    const { transport, names, busNames, logger, tap } = this.#options
+    // A tap looks at a copy: the notification itself is in the hands of others.
+    if (!tap) await parkDeadLetter({ transport, names: busNames }, names.topic, delivery, error)
+    logger.error({ code: error.code, reason: error.message }, 'notification could not be handled and was put aside')
     delivery.ack()
   }
 }

@@ -1,0 +1,158 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import { ProcessCloud, SevbusProcess } from '../support/worker-processes.ts'
+
+const SETTLE = { timeout: 30_000, interval: 200 }
+
+async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const process = new SevbusProcess(args, env)
+  const code = await process.exited()
+  return { code, out: process.output }
+}
+
+async function json(args: readonly string[], env: Readonly<Record<string, string>>) {
+  const { code, out } = await run([...args, '--json'], env)
+  return { code, document: JSON.parse(out) }
+}
+
+const CATALOGUE = `
+[flavors."m1.sev"]
+flavorid = "1"
+name = "m1.sev"
+vcpus = 1
+memory_mb = 1024
+root_gb = 1
+extra_specs = { "hw:mem_encryption" = "true" }
+[images.linux]
+name = "linux"
+properties = { hw_firmware_type = "uefi" }
+[images.clear]
+name = "clear"
+properties = { hw_firmware_type = "uefi", hw_mem_encryption = false }
+`
+
+describe('the command line', () => {
+  it('boots, lists, shows, explains and deletes', async () => {
+    await using cloud = await ProcessCloud.open()
+    await Promise.all([
+      cloud.worker('conductor', 'c1'),
+      cloud.worker('scheduler', 's1'),
+      cloud.compute('h1', { SEVBUS_FAKE_SEV_SLOTS: '2' }),
+    ])
+    const file = join(cloud.folder, 'sevbus.toml')
+    writeFileSync(file, CATALOGUE)
+    const env = { ...cloud.env, SEVBUS_CONFIG: file }
+    await vi.waitFor(async () => expect((await json(['hosts'], env)).document.hosts).toHaveLength(1), SETTLE)
+    const events = cloud.start(['events', '--config', file])
+    await events.said('following')
+
+    const booted = await json(['boot', 'web', '--flavor', 'm1.sev', '--image', 'linux', '--count', '3'], env)
+
+    expect(booted.code).toBe(5)
+    const states = booted.document.instances.map((i: { name: string; vm_state: string }) => `${i.name} ${i.vm_state}`)
+    expect(
+      states
+        .toSorted()
+        .map((s: string) => s.split(' ')[1])
+        .toSorted(),
+    ).toEqual(['active', 'active', 'error'])
+    const failed = booted.document.instances.find((i: { vm_state: string }) => i.vm_state === 'error')
+    const active = booted.document.instances.find((i: { vm_state: string }) => i.vm_state === 'active')
+
+    const explained = await run(['explain', failed.name], env)
+    expect(explained.code).toBe(0)
+    expect(explained.out).toContain('2 of 2 SEV slots used, 0 reserved')
+    const shown = await run(['show', active.uuid, '--xml'], env)
+    expect(shown.out).toContain('<launchSecurity type="sev">')
+    expect(shown.out).toContain('<policy>0x0033</policy>')
+    expect((await run(['show', failed.name, '--xml'], env)).code).toBe(4)
+    expect((await run(['delete', active.name], env)).code).toBe(0)
+    await vi.waitFor(async () => {
+      const { document } = await json(['hosts'], env)
+      expect(document.hosts[0].instances).toBe(1)
+    }, SETTLE)
+    expect((await json(['list'], env)).document.instances).toHaveLength(2)
+    await vi.waitFor(() => expect(events.output).toContain('instance.delete.end'), SETTLE)
+    expect(events.output).toMatch(/instance\.create\.end +web-\d on h1: amd-sev, hw:mem_encryption=true/)
+    expect(events.output).toContain('compute_task.build_instances.error')
+    events.kill('SIGINT')
+    expect(await events.exited()).toBe(0)
+
+    const refused = await run(['boot', 'odd', '--flavor', 'm1.sev', '--image', 'clear'], env)
+    expect(refused.code).toBe(5)
+    expect(refused.out).toContain(
+      'error FLAVOR_IMAGE_CONFLICT: flavor m1.sev has hw:mem_encryption=true but image clear',
+    )
+    expect(refused.out).toContain('fix: ')
+    expect(refused.out).not.toContain('    at ')
+    expect((await json(['show', 'nobody'], env)).document.error.code).toBe('INSTANCE_NOT_FOUND')
+  })
+
+  it('says what happened, to what, and what to do, with an exit code that scripts can use', async () => {
+    const nowhere = { SEVBUS_TRANSPORT_URL: 'amqp://guest:secret@127.0.0.1:1/' }
+
+    const unreachable = await run(['list', '--timeout', '1'], nowhere)
+    expect(unreachable.code).toBe(3)
+    expect(unreachable.out).toContain('does not answer within 1 s')
+    expect(unreachable.out).not.toContain('secret')
+    expect((await run(['list', '--bogus'])).code).toBe(2)
+    expect((await run(['boot', 'x', '--flavor', 'none', '--image', 'none'], nowhere)).code).toBe(2)
+    const noDatabase = await run(['db', 'migrate'])
+    expect(noDatabase.code).toBe(2)
+    expect(noDatabase.out).toContain('database.url is missing')
+    const wrong = await run(['hosts'], { SEVBUS_TRANSPORT_TOPOLOGY: 'star', SEVBUS_NONSENSE: '1' })
+    expect(wrong.code).toBe(2)
+    expect(wrong.out).toContain('SEVBUS_NONSENSE')
+    expect(wrong.out).toContain('transport.topology')
+  })
+
+  it('teaches by --help', async () => {
+    const { code, out } = await run(['--help'])
+
+    expect(code).toBe(0)
+    for (const word of ['demo', 'dev', 'conductor', 'explain', 'Exit codes', 'sevbus boot web'])
+      expect(out).toContain(word)
+    expect((await run(['boot', '--help'])).out).toContain('linux-stateless')
+    expect((await run(['--version'])).out).toMatch(/^\d+\.\d+\.\d+/)
+  })
+})
+
+describe('the demo', () => {
+  it('boots everything it promises, and its facts agree with each other', async () => {
+    const { code, document } = await json(['demo'], {})
+
+    expect(code).toBe(0)
+    const { hosts, instances, refusals, notifications, totals } = document
+    expect(totals).toMatchObject({
+      requested: 51,
+      active: 46,
+      encrypted_active: 41,
+      error: 3,
+      deleted: 1,
+      refused_by_conductor: 1,
+      slots_used: 41,
+      slots_usable: 43,
+      notifications: 99,
+    })
+    expect(hosts).toHaveLength(5)
+    expect(instances).toHaveLength(50)
+    expect(refusals.map(({ code }: { code: string }) => code).toSorted()).toEqual([
+      'FLAVOR_IMAGE_CONFLICT',
+      'NO_VALID_HOST',
+      'NO_VALID_HOST',
+      'NO_VALID_HOST',
+    ])
+    expect(notifications.map(({ message_id }: { message_id: string }) => message_id)).toHaveLength(99)
+    expect(refusals[0].report.rejections).toHaveLength(5)
+  })
+
+  it('prints plain lines without a terminal', async () => {
+    const { code, out } = await run(['demo'])
+
+    expect(code).toBe(0)
+    expect(out).toContain('15/15')
+    expect(out).toContain('FLAVOR_IMAGE_CONFLICT')
+    expect(out).not.toContain('\u001b[')
+  })
+})

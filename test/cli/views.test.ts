@@ -1,0 +1,132 @@
+import { stripVTControlCharacters } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { EXIT, exitCodeFor } from '../../src/cli/exit-codes.ts'
+import { EXAMPLES, EXIT_CODES_HELP } from '../../src/cli/help.ts'
+import { hostTable } from '../../src/cli/host-view.ts'
+import { attemptLines, instanceTable } from '../../src/cli/instance-view.ts'
+import { facts, table } from '../../src/cli/table.ts'
+import * as errors from '../../src/errors.ts'
+import type { HostSummary } from '../../src/objects/host-report.ts'
+
+const plain = stripVTControlCharacters
+
+describe('tables', () => {
+  it('have columns as wide as what stands in them, colours not counted', () => {
+    expect(
+      plain(
+        table(
+          ['A', 'LONG'],
+          [
+            ['\u001b[32mgreen\u001b[39m', 'x'],
+            ['b', 'y'],
+          ],
+        ),
+      ),
+    ).toBe(['A      LONG', 'green  x', 'b      y'].join('\n'))
+  })
+
+  it('say so when there is nothing to show', () => {
+    expect(instanceTable([])).toBe('no instances')
+    expect(hostTable([])).toBe('no host has reported yet')
+  })
+
+  it('align the facts of one thing', () => {
+    expect(
+      plain(
+        facts([
+          ['uuid', '1'],
+          ['display name', 'x'],
+        ]),
+      ),
+    ).toBe('uuid          1\ndisplay name  x')
+  })
+
+  it('show the slots of each model, and a dash where a host has none', () => {
+    const slots = { total: 15, reserved: 3, capacity: 12, used: 12 }
+    const host: HostSummary = {
+      host: 'node1',
+      state: 'up',
+      disabled: false,
+      disabled_reason: null,
+      last_seen_up: '2026-01-01T00:00:00Z',
+      default_machine_type: 'q35',
+      instances: 12,
+      providers: [
+        { name: 'node1', model: null, inventories: { VCPU: { total: 8, reserved: 0, capacity: 32, used: 12 } } },
+        { name: 'node1_amd_sev', model: 'amd-sev', inventories: { MEM_ENCRYPTION_CONTEXT: slots } },
+      ],
+    }
+
+    expect(plain(hostTable([host]))).toBe(
+      [
+        'HOST   STATE  INSTANCES  SEV    SEV-ES  SEV-SNP  VCPU   MEMORY_MB  MACHINE',
+        'node1  up     12         12/12  -       -        12/32  -          q35',
+      ].join('\n'),
+    )
+  })
+
+  it('tell of a try who said no and why', () => {
+    const attempt = {
+      attempt: 1,
+      host: null,
+      outcome: 'no valid host' as const,
+      reason: 'no valid host: 1 host considered',
+      allocations: [],
+      report: {
+        hosts_considered: 1,
+        rejected: [{ filter: 'MemEncryptionSlots', hosts: 1 }],
+        rejections: [{ host: 'node1', filter: 'MemEncryptionSlots', reason: '15 of 15 SEV slots used, 0 reserved' }],
+        ranking: [],
+      },
+      started_at: '2026-01-01T00:00:00.000Z',
+      ended_at: null,
+    }
+
+    expect(plain(attemptLines([attempt]))).toBe(
+      [
+        'try 1: no valid host',
+        '  no valid host: 1 host considered',
+        '  1 host(s) considered',
+        '  rejected: MemEncryptionSlots 1',
+        '    HOST   FILTER              REASON',
+        '    node1  MemEncryptionSlots  15 of 15 SEV slots used, 0 reserved',
+      ].join('\n'),
+    )
+  })
+})
+
+describe('exit codes', () => {
+  it.each([
+    [new errors.InvalidConfiguration('x'), EXIT.USAGE],
+    [new errors.NoSuchServer('x'), EXIT.UNREACHABLE],
+    [new errors.InstanceNotFound('x'), EXIT.NOT_FOUND],
+    [new errors.FlavorImageConflict('x'), EXIT.REFUSED],
+    [new errors.InternalError('x'), EXIT.FAILED],
+  ])('%s gives %i', (error, code) => {
+    expect(exitCodeFor(error)).toBe(code)
+  })
+
+  it('are all told in the help', () => {
+    for (const code of Object.values(EXIT)) expect(EXIT_CODES_HELP).toContain(`\n  ${code}  `)
+  })
+
+  it('and every command teaches by an example', () => {
+    const commands = [
+      'demo',
+      'dev',
+      'conductor',
+      'scheduler',
+      'compute',
+      'boot',
+      'list',
+      'show',
+      'delete',
+      'hosts',
+      'explain',
+      'events',
+      'db',
+    ]
+
+    expect(Object.keys(EXAMPLES).toSorted()).toEqual(['sevbus', ...commands].toSorted())
+  })
+})

@@ -1,0 +1,126 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { NoValidHost, SpawnFailed } from '../../src/errors.ts'
+import { InstanceEvents } from '../../src/notifications/instance-events.ts'
+import { DEFAULT_NOTIFICATION_NAMES, decodeNotification } from '../../src/notifications/notification.ts'
+import type { Instance } from '../../src/objects/instance.ts'
+import { RequestSpec } from '../../src/objects/request-spec.ts'
+import { launchFlavor } from '../../src/objects/resource-request.ts'
+import type { DurableMessage } from '../../src/rpc/durable-message.ts'
+import { anImage, sevFlavor } from '../support/requests.ts'
+
+const context = {
+  request_id: 'req-5b6c791d-5709-4f36-8fbe-c3e02869e35d',
+  user_id: 'fake-user',
+  project_id: 'fake-project',
+  auth_token: 'secret',
+}
+const AT = new Date('2026-11-24T03:13:11.563Z')
+
+const building: Instance = {
+  uuid: '178b0921-8f85-4257-88b6-2e743b5a975c',
+  name: 'some-server',
+  project_id: 'fake-project',
+  user_id: 'fake-user',
+  vm_state: 'building',
+  task_state: null,
+  host: 'node1',
+  attempt: 1,
+  flavor: sevFlavor,
+  image: anImage(),
+  mem_encryption: { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' },
+  ip_addresses: [{ address: '192.0.2.3', version: 4, mac: 'fa:16:3e:4c:2c:30', label: 'private' }],
+  fault: null,
+  created_at: '2026-11-24T03:13:10.000Z',
+  updated_at: '2026-11-24T03:13:10.500Z',
+  launched_at: null,
+  terminated_at: null,
+}
+const active: Instance = { ...building, vm_state: 'active', launched_at: '2026-11-24T03:13:11.500Z' }
+const deleted: Instance = { ...active, vm_state: 'deleted', terminated_at: '2026-11-24T04:00:00.000Z' }
+const spec = RequestSpec.parse({
+  instance_uuid: building.uuid,
+  attempt: 1,
+  project_id: 'fake-project',
+  user_id: 'fake-user',
+  flavor: launchFlavor(building.flavor, building.mem_encryption),
+  image: building.image,
+  mem_encryption: building.mem_encryption,
+})
+
+const compute = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-compute:node1', () => AT)
+const conductor = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:node1', () => AT)
+const spawnFailed = new SpawnFailed('QEMU exited', {}, { cause: new Error('ENOSPC') })
+const noHost = new NoValidHost('no valid host: 5 hosts considered; MemEncryptionSlots rejected 5')
+
+const SAMPLES: Readonly<Record<string, DurableMessage>> = {
+  'instance-create-start': compute.message('instance.create.start', context, building),
+  'instance-create-end': compute.message('instance.create.end', context, active),
+  'instance-create-error': compute.message(
+    'instance.create.error',
+    context,
+    { ...building, vm_state: 'error' },
+    spawnFailed,
+  ),
+  'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),
+  'instance-delete-end': compute.message('instance.delete.end', context, deleted),
+  'compute_task-build_instances-error': conductor.buildFailed(
+    context,
+    { ...building, vm_state: 'error', host: null },
+    spec,
+    noHost,
+  ),
+}
+
+/** As it is read from the wire; ids are made anew for each message, so the samples do not hold them. */
+function read(message: DurableMessage): object {
+  const notification = decodeNotification(Buffer.from(message.body), 'application/json')
+  const { message_id: _id, _unique_id: _unique, ...rest } = notification
+  return rest
+}
+
+describe('notification samples', () => {
+  it.each(Object.entries(SAMPLES))('docs/notifications/%s.json is what the code sends', (name, message) => {
+    const file = `docs/notifications/${name}.json`
+    const text = `${JSON.stringify(read(message), null, 2)}\n`
+    if (process.env.UPDATE_SAMPLES || !existsSync(file)) writeFileSync(file, text)
+
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(JSON.parse(text))
+  })
+
+  it.each(Object.entries(SAMPLES))(
+    '%s goes where consumers of Nova look, with the priority in the key',
+    (name, { to, mandatory }) => {
+      const priority = name.endsWith('error') ? 'error' : 'info'
+
+      expect({ to, mandatory }).toEqual({
+        to: { kind: 'notification', exchange: 'nova', topic: 'versioned_notifications', priority },
+        mandatory: false,
+      })
+    },
+  )
+
+  it('carry no part of the request context that is not on the list: tokens stay in the house', () => {
+    for (const { body } of Object.values(SAMPLES)) expect(body).not.toContain('secret')
+  })
+
+  it('say what the guest really runs with beside what Nova has, for image requests as for flavor requests', () => {
+    const byImage: Instance = {
+      ...active,
+      mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
+    }
+    const notification = decodeNotification(
+      Buffer.from(compute.message('instance.create.end', context, byImage).body),
+      'application/json',
+    )
+
+    expect(notification.payload.sevbus).toEqual({
+      mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
+      launch_extra_specs: {
+        'hw:mem_encryption': 'true',
+        'resources:MEM_ENCRYPTION_CONTEXT': '1',
+        'trait:HW_CPU_X86_AMD_SEV_ES': 'required',
+      },
+    })
+  })
+})
