@@ -1,0 +1,151 @@
+import { z } from 'zod'
+import { Flavor } from './objects/flavor.ts'
+import { HostName } from './objects/host-report.ts'
+import { ImageMeta } from './objects/image-meta.ts'
+
+/** Where RabbitMQ listens when nobody changed it. */
+export const DEFAULT_TRANSPORT_URL = 'amqp://guest:guest@127.0.0.1:5672/'
+
+const Seconds = z.number().positive().max(86_400)
+const Count = z.int().min(0).max(1_000_000)
+
+/** Where flavors and images of the catalogue come from when the command line names them. */
+const Catalogue = <T extends z.ZodType>(entry: T) => z.record(z.string().min(1), entry).default({})
+
+/**
+ * The whole configuration: one TOML file, each key also an environment variable `SEVBUS_<SECTION>_<KEY>` that wins over
+ * the file; secrets also as `…_FILE`, whose content is the value. `docs/configuration.md` lists all of it, held by a
+ * test.
+ */
+export const ConfigSchema = z.strictObject({
+  transport: z
+    .strictObject({
+      /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://` with several hosts. */
+      url: z.string().min(1).default(DEFAULT_TRANSPORT_URL),
+      /** What is declared on the broker: must be the same for all that share it. */
+      topology: z.enum(['quorum', 'classic-durable', 'oslo-default']).default('quorum'),
+      /** Topic exchange of our queues. */
+      exchange: z.string().min(1).max(120).default('sevbus'),
+      /** Before the names of our topics, so that a vhost shared with Nova does not collide. */
+      topic_prefix: z.string().min(1).max(60).default('sevbus-'),
+      /** AMQP heartbeat; two missed ones and the connection counts as lost. */
+      heartbeat_seconds: Seconds.default(60),
+      /** oslo.messaging's rpc_response_timeout. */
+      rpc_timeout_seconds: Seconds.default(60),
+      /** Requests that a worker handles at a time. */
+      concurrency: z.int().min(1).max(1024).default(32),
+    })
+    .prefault({}),
+  database: z
+    .strictObject({
+      /** `postgresql://user:password@host:5432/database`; without it the workers refuse to start. */
+      url: z.string().min(1).optional(),
+      /** Connections of one worker at most. */
+      pool_size: z.int().min(1).max(200).default(8),
+    })
+    .prefault({}),
+  notifications: z
+    .strictObject({
+      /** Where Nova's consumers look. */
+      exchange: z.string().min(1).max(120).default('nova'),
+      /** Queues are `<topic>.info` and `<topic>.error`. */
+      topic: z.string().min(1).max(120).default('versioned_notifications'),
+    })
+    .prefault({}),
+  worker: z
+    .strictObject({
+      /** Seconds that running work may take to end after SIGTERM. */
+      shutdown_grace_seconds: Seconds.default(60),
+      /** JSON lines on standard error, from this level up. */
+      log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    })
+    .prefault({}),
+  conductor: z
+    .strictObject({
+      /** Tries to build an instance, each on another host: Nova's [scheduler]max_attempts. */
+      max_attempts: z.int().min(1).max(100).default(3),
+      /** A build that its host has not reported after so long is tried elsewhere: Nova's instance_build_timeout. */
+      build_timeout_seconds: Seconds.default(600),
+    })
+    .prefault({}),
+  scheduler: z
+    .strictObject({
+      /** A host is down after so many report intervals without a report: Nova's 60 s of 10 s each. */
+      down_after_intervals: z.int().min(2).max(1000).default(6),
+      /** Prefers hosts with more free memory; higher counts more, negative turns it round. */
+      ram_weight_multiplier: z.number().default(1),
+      /** The same for free VCPUs. */
+      cpu_weight_multiplier: z.number().default(1),
+      /** Keeps plain guests off hosts with free slots, and packs encrypted ones. */
+      mem_encryption_context_weight_multiplier: z.number().default(3),
+      /** Modules with filters of your own; see examples/03-filter.js. */
+      extra_filters: z.array(z.string().min(1)).default([]),
+      /** Modules with weighers of your own. */
+      extra_weighers: z.array(z.string().min(1)).default([]),
+    })
+    .prefault({}),
+  compute: z
+    .strictObject({
+      /** This host's name: the name of its queue and of its resource provider. */
+      host: HostName.optional(),
+      driver: z.enum(['fake']).default('fake'),
+      /** Journal and, for the simulated host, its guests. One worker per folder. */
+      state_folder: z.string().min(1).optional(),
+      /** Guests that start at a time on this host: Nova's option of this name. */
+      max_concurrent_builds: z.int().min(1).max(1000).default(10),
+      /** How often the host tells that it lives, and what it offers. */
+      report_interval_seconds: Seconds.default(10),
+      /** MiB kept for the host itself; pinned guests cannot be swapped out. */
+      reserved_host_memory_mb: Count.default(512),
+      /** VCPUs offered per CPU. */
+      cpu_allocation_ratio: z.number().positive().max(64).default(4),
+      /** Memory offered per memory: 1 where encrypted guests pin theirs. */
+      ram_allocation_ratio: z.number().positive().max(64).default(1),
+      /** Disk offered per disk. */
+      disk_allocation_ratio: z.number().positive().max(64).default(1),
+    })
+    .prefault({}),
+  /** The simulated host (`compute.driver = "fake"`). */
+  fake: z
+    .strictObject({
+      /** CPUs of the simulated machine. */
+      vcpus: z.int().min(1).max(100_000).default(64),
+      /** Its memory in MiB. */
+      memory_mb: z
+        .int()
+        .min(1024)
+        .max(1 << 30)
+        .default(262_144),
+      /** Its disk in GiB. */
+      disk_gb: z
+        .int()
+        .min(1)
+        .max(1 << 20)
+        .default(2000),
+      /** Encryption keys for SEV guests; 0: the host has no SEV. */
+      sev_slots: Count.default(0),
+      /** Keys that the BIOS sets aside for SEV-ES. */
+      sev_es_slots: Count.default(0),
+      /** The same keys with the kernel in SNP mode, which switches SEV-ES off. */
+      sev_snp_slots: Count.default(0),
+      /** Machine type of images that leave it open. */
+      default_machine_type: z.enum(['q35', 'pc']).default('q35'),
+      /** How long a guest takes to start, in milliseconds. */
+      spawn_delay_ms: Count.default(0),
+    })
+    .prefault({}),
+  /** Named in `sevbus boot --flavor NAME`. */
+  flavors: Catalogue(Flavor),
+  /** Named in `sevbus boot --image NAME`. */
+  images: Catalogue(ImageMeta),
+})
+
+export type ParsedConfig = z.infer<typeof ConfigSchema>
+
+/** What the workers get: every value filled in. */
+export type Config = Omit<ParsedConfig, 'compute'> & {
+  readonly compute: ParsedConfig['compute'] & { readonly host: string; readonly state_folder: string }
+}
+
+/** Keys whose value must not be seen: they may also come from a file. */
+export const SECRET_KEYS: readonly string[] = ['transport.url', 'database.url']
