@@ -19,7 +19,7 @@ export function hostTable(hosts: readonly HostSummary[]): string {
 }
 
 /** `12/15`: slots in use of those that may be used; `-` where the host has none of this model. */
-export function slots(host: HostSummary, model: MemEncryptionModel): string {
+function slots(host: HostSummary, model: MemEncryptionModel): string {
   const pool = poolOf(host, model)
   return pool ? `${pool.used}/${pool.capacity}` : '-'
 }

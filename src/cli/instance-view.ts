@@ -50,7 +50,7 @@ export function encryptionLabel({ mem_encryption: encryption }: Pick<Instance, '
   return encryption === null ? '-' : MEM_ENCRYPTION_MODELS[encryption.model].label
 }
 
-export function colouredState({ vm_state: state }: Pick<Instance, 'vm_state'>): string {
+function colouredState({ vm_state: state }: Pick<Instance, 'vm_state'>): string {
   const word = state.toUpperCase()
   if (state === 'active') return pc.green(word)
   if (state === 'error') return pc.red(word)

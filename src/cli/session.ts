@@ -79,7 +79,7 @@ async function connect(transport: Transport, timeoutMs: number): Promise<void> {
   }
 }
 
-export function timeoutOf({ timeout = '10' }: Pick<GlobalOptions, 'timeout'>): number {
+function timeoutOf({ timeout = '10' }: Pick<GlobalOptions, 'timeout'>): number {
   const seconds = Number(timeout)
   if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000
   throw new InvalidArguments(`--timeout is ${JSON.stringify(timeout)}; write seconds, more than 0`, {

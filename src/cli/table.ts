@@ -14,7 +14,7 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [pc.bold(line(header)), ...rows.map(line)].join('\n')
 }
 
-export function visibleLength(text: string): number {
+function visibleLength(text: string): number {
   return stripVTControlCharacters(text).length
 }
 

@@ -18,7 +18,7 @@ function moment(iso: string | null): string | null {
   return iso === null ? null : `${iso.slice(0, 19)}Z`
 }
 
-export function flavorPayload(flavor: Flavor) {
+function flavorPayload(flavor: Flavor) {
   return FlavorPayload.wrap({ ...flavor })
 }
 

@@ -11,8 +11,7 @@ export const VmState = z.enum(['building', 'active', 'error', 'deleted'])
 export type VmState = z.infer<typeof VmState>
 
 /** Nova's task_state: what is being done to it; null when nothing is. */
-export const TaskState = z.enum(['scheduling', 'spawning', 'deleting'])
-export type TaskState = z.infer<typeof TaskState>
+const TaskState = z.enum(['scheduling', 'spawning', 'deleting'])
 
 /** Every change of state that may happen; anything else is a defect, and is refused. */
 const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {

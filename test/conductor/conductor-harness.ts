@@ -14,7 +14,7 @@ import type { DatabaseEngine } from '../support/databases.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
 import { silent } from '../support/transports.ts'
 
-export const CONTEXT = { request_id: 'req-1', user_id: 'user-1', project_id: 'project-1' }
+const CONTEXT = { request_id: 'req-1', user_id: 'user-1', project_id: 'project-1' }
 
 export type Scheduler = (spec: RequestSpec) => Promise<Selection>
 
