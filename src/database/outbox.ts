@@ -44,7 +44,7 @@ export class DatabaseOutbox implements MessageStore {
   readonly #owner: string
   readonly #leaseMs: number
 
-  constructor(database: Database, { owner, leaseMs = 30_000 }: OutboxOptions) {
+  constructor(database: Database, { owner, leaseMs = 15_000 }: OutboxOptions) {
     this.#database = database
     this.#owner = owner
     this.#leaseMs = leaseMs

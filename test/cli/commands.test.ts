@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { ProcessCloud, SevbusProcess } from '../support/worker-processes.ts'
 
+vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {

@@ -7,7 +7,7 @@ const tables: readonly Migration[] = [
   { id: '1', sql: 'create table accounts (name text primary key, balance bigint not null, facts jsonb)' },
 ]
 
-describe.each(databaseEngines)('a database on $name', ({ open, concurrent }) => {
+describe.each(databaseEngines)('a database on $name', ({ open }) => {
   it('gives rows back in the types of JavaScript', async () => {
     await using test = await open(tables)
 
@@ -93,8 +93,13 @@ describe.each(databaseEngines)('a database on $name', ({ open, concurrent }) => 
 
     expect(sqlState(error)).toBe('42P01')
   })
+})
 
-  it.runIf(concurrent)('lets two that wait for each other both end well', async () => {
+const withSessions = databaseEngines.filter(({ concurrent }) => concurrent)
+
+// The embedded engine has one session, which the tests share; pglite.test.ts closes one.
+describe.each(withSessions)('transactions at the same time on $name', ({ open }) => {
+  it('lets two that wait for each other both end well', async () => {
     await using test = await open(tables)
     const { database } = test
     await database.query(`insert into accounts values ('a', 0), ('b', 0)`)
@@ -110,8 +115,7 @@ describe.each(databaseEngines)('a database on $name', ({ open, concurrent }) => 
     expect(await database.query('select balance from accounts')).toEqual([{ balance: 2 }, { balance: 2 }])
   })
 
-  // For the embedded engine see pglite.test.ts: here its one session is shared.
-  it.runIf(concurrent)('is unavailable, by name, once it is closed', async () => {
+  it('is unavailable, by name, once it is closed', async () => {
     await using test = await open(tables)
     const other = await test.connect()
     await other.close()
