@@ -11,6 +11,8 @@ export abstract class SevbusError extends Error {
   abstract readonly code: string
   /** Could another host, or a later moment, succeed? */
   abstract readonly retryable: boolean
+  /** Nothing of this kind works now, whatever is asked: wait, and do not blame the message. */
+  abstract readonly isOutage: boolean
   /** Python module named on the wire: Nova's where Nova has the class, so that oslo.messaging peers rebuild it. */
   abstract readonly wireModule: string
   /** JSON-safe facts, never secrets. */
@@ -26,10 +28,11 @@ export abstract class SevbusError extends Error {
 const NOVA = 'nova.exception'
 const OURS = 'sevbus.errors'
 
-function published(code: string, { retryable = false, wireModule = OURS } = {}) {
+function published(code: string, { retryable = false, isOutage = false, wireModule = OURS } = {}) {
   return class extends SevbusError {
     readonly code = code
     readonly retryable = retryable
+    readonly isOutage = isOutage
     readonly wireModule = wireModule
     static readonly code = code
   }
@@ -103,7 +106,7 @@ export class MessageUndeliverable extends published('MESSAGE_UNDELIVERABLE', {
   wireModule: 'oslo_messaging.exceptions',
 }) {}
 /** There is no connection to the broker now, or it broke before the broker confirmed. */
-export class TransportUnavailable extends published('TRANSPORT_UNAVAILABLE', { retryable: true }) {}
+export class TransportUnavailable extends published('TRANSPORT_UNAVAILABLE', { retryable: true, isOutage: true }) {}
 /** What is declared on the broker differs from what we declare (AMQP 406), or we may not use it (403). */
 export class TopologyMismatch extends published('TOPOLOGY_MISMATCH') {}
 /** A message that is not oslo.messaging's envelope. */
@@ -119,14 +122,14 @@ export class RemoteError extends published('REMOTE_ERROR') {}
 /** A result, argument or payload that JSON cannot carry (NaN, an integer beyond 2^53). */
 export class UnserializableValue extends published('UNSERIALIZABLE_VALUE') {}
 /** The worker is shutting down and takes no more work. */
-export class ServiceStopping extends published('SERVICE_STOPPING', { retryable: true }) {}
+export class ServiceStopping extends published('SERVICE_STOPPING', { retryable: true, isOutage: true }) {}
 
 // -- around the workers -----------------------------------------------------------------------------------------
 
 /** The configuration is wrong; `details.problems` names every wrong key. */
 export class InvalidConfiguration extends published('INVALID_CONFIGURATION', { wireModule: NOVA }) {}
 /** The database does not answer, or a statement failed for a reason that passes. */
-export class DatabaseUnavailable extends published('DATABASE_UNAVAILABLE', { retryable: true }) {}
+export class DatabaseUnavailable extends published('DATABASE_UNAVAILABLE', { retryable: true, isOutage: true }) {}
 /** The tables are not those of this release. */
 export class DatabaseSchemaMismatch extends published('DATABASE_SCHEMA_MISMATCH') {}
 /** Another process has the embedded database, or a host's state, open. */

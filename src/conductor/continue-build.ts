@@ -1,4 +1,4 @@
-import { NoValidHost, type SevbusError, StaleAttempt, toSevbusError } from '../errors.ts'
+import { NoValidHost, SevbusError, StaleAttempt, toSevbusError } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
 import { RequestSpec, type Selection } from '../objects/request-spec.ts'
 import { launchFlavor } from '../objects/resource-request.ts'
@@ -26,16 +26,14 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   const { instance, context } = await findInstance(ports.database, step.instance_uuid)
   if (!isWaitingForHost(instance, step)) return
   const spec = await requestSpec(ports, instance)
-  try {
-    const selection = await askScheduler(ports, context, spec, signal)
-    await handOver(ports, step, selection)
-  } catch (thrown) {
+  const answer = await askScheduler(ports, context, spec, signal).catch((thrown: unknown) => {
     if (signal.aborted) throw thrown
-    const error = toSevbusError(thrown)
-    // Somebody was faster: a later try, or the deletion of the instance.
-    if (error instanceof StaleAttempt) return
-    await refuse(ports, step, spec, error)
-  }
+    return toSevbusError(thrown)
+  })
+  // Somebody was faster: a later try, or the deletion of the instance.
+  if (answer instanceof StaleAttempt) return
+  if (answer instanceof SevbusError) await refuse(ports, step, spec, answer)
+  else await handOver(ports, step, answer)
   ports.outbox.announce()
 }
 

@@ -16,6 +16,8 @@ import type { Delivery, Listener, Transport } from './transport.ts'
 
 /** RabbitMQ 4 drops a message of a quorum queue on its 20th return; what crashes its workers is parked before. */
 const MAX_UNFINISHED_DELIVERIES = 15
+/** How many times the pause between two tries is waited in an outage. */
+const OUTAGE_PAUSES = 5
 /** Time to heed the signal at the end of the grace, and then for the last replies. */
 const LAST_WORDS_MS = 2_000
 
@@ -177,23 +179,23 @@ export class RpcServer {
       await this.#park(delivery, new InternalError(text), request.method)
       return false
     }
-    for (let tries = delivery.deliveryCount; !delivery.lost; tries++) {
-      try {
-        await this.#run(found)
+    let tries = delivery.deliveryCount
+    while (!delivery.lost) {
+      const failure = await this.#run(found).then(() => undefined, failureOf)
+      if (failure === undefined) {
         delivery.ack()
         return true
-      } catch (thrown) {
-        const error = toSevbusError(thrown)
-        this.#logFailure(request, thrown)
-        if (this.#abort.signal.aborted) break
-        // A foreign error is a defect or an accident, and an accident may pass.
-        const hopeless = thrown instanceof SevbusError && !error.retryable
-        if (hopeless || tries >= maxDeliveries || delivery.fanout) {
-          await this.#settleFailed(delivery, error, request.method)
-          return false
-        }
-        await pause(retryDelayMs * tries, this.#abort.signal)
       }
+      this.#logFailure(request, failure.thrown)
+      if (this.#abort.signal.aborted) break
+      const { error, isHopeless } = failure
+      if (delivery.fanout || isHopeless || (!error.isOutage && tries >= maxDeliveries)) {
+        await this.#settleFailed(delivery, error, request.method)
+        return false
+      }
+      // While the database is away it is not the message that fails: it waits, and no try is counted.
+      if (!error.isOutage) tries++
+      await pause(retryDelayMs * (error.isOutage ? OUTAGE_PAUSES : tries), this.#abort.signal)
     }
     delivery.requeue()
     return false
@@ -222,4 +224,16 @@ export class RpcServer {
     if (thrown instanceof SevbusError) logger.info({ ...facts, code: thrown.code, reason: thrown.message }, 'refused')
     else logger.error({ ...facts, err: thrown }, 'endpoint failed')
   }
+}
+
+interface Failure {
+  readonly thrown: unknown
+  readonly error: SevbusError
+  /** It will fail like this always. A foreign error is a defect or an accident, and an accident may pass. */
+  readonly isHopeless: boolean
+}
+
+function failureOf(thrown: unknown): Failure {
+  const error = toSevbusError(thrown)
+  return { thrown, error, isHopeless: thrown instanceof SevbusError && !error.retryable }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
 import {
+  DatabaseUnavailable,
   InternalError,
   InvalidArguments,
   InvalidMessage,
@@ -362,6 +363,25 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       await client.note(context, { text: 'build' })
 
       await vi.waitFor(() => expect(tries).toEqual(['build', 'build', 'build']))
+      expect(parked()).toEqual([])
+    })
+
+    it('keeps a cast as long as an outage lasts, and counts no try of it', async () => {
+      const { serve, client, parked } = await openEcho()
+      const tries: string[] = []
+      await serve(
+        {
+          note: async ({ text }) => {
+            tries.push(text)
+            if (tries.length < 5) throw new DatabaseUnavailable('the database is away')
+          },
+        },
+        { maxDeliveries: 2 },
+      )
+
+      await client.note(context, { text: 'report' })
+
+      await vi.waitFor(() => expect(tries).toHaveLength(5))
       expect(parked()).toEqual([])
     })
 
