@@ -39,7 +39,7 @@ describe('workers in processes of their own, on RabbitMQ and PostgreSQL', () => 
       cloud.compute('h2', SEV_HOST),
       cloud.compute('h3', { SEVBUS_FAKE_SPAWN_DELAY_MS: '50' }),
     ])
-    const client = await cloud.client()
+    const client = await cloud.client({ hosts: 3 })
 
     const accepted = Promise.all([boot(client, 'sev', 12), boot(client, 'plain', 10, plainFlavor)])
     doomed.kill('SIGKILL')
@@ -59,13 +59,13 @@ describe('workers in processes of their own, on RabbitMQ and PostgreSQL', () => 
 
   it('finish or undo what a killed host had begun, and leave it with no more guests than instances', async () => {
     await using cloud = await ProcessCloud.open()
-    const slow = { ...SEV_HOST, SEVBUS_FAKE_SPAWN_DELAY_MS: '700' }
+    const slow = { ...SEV_HOST, SEVBUS_FAKE_SPAWN_DELAY_MS: '3000' }
     const [, , host] = await Promise.all([
       cloud.worker('conductor', 'c1'),
       cloud.worker('scheduler', 's1'),
       cloud.compute('h1', slow),
     ])
-    const client = await cloud.client()
+    const client = await cloud.client({ hosts: 1 })
 
     await boot(client, 'sev', 4)
     await vi.waitFor(async () => {
@@ -87,10 +87,7 @@ describe('workers in processes of their own, on RabbitMQ and PostgreSQL', () => 
     await using cloud = await ProcessCloud.open()
     const scheduler = await cloud.worker('scheduler', 's1')
     const [doomed] = await Promise.all([cloud.worker('conductor', 'c1'), cloud.compute('h1', SEV_HOST)])
-    const client = await cloud.client()
-    await vi.waitFor(async () => {
-      expect((await client.scheduler.listHosts(context, {})).hosts).toHaveLength(1)
-    }, SETTLE)
+    const client = await cloud.client({ hosts: 1 })
     scheduler.kill('SIGTERM')
     await scheduler.exited()
 
@@ -108,9 +105,9 @@ describe('workers in processes of their own, on RabbitMQ and PostgreSQL', () => 
     const workers = await Promise.all([
       cloud.worker('scheduler', 's1'),
       cloud.worker('conductor', 'c1'),
-      cloud.compute('h1', { ...SEV_HOST, SEVBUS_FAKE_SPAWN_DELAY_MS: '500' }),
+      cloud.compute('h1', { ...SEV_HOST, SEVBUS_FAKE_SPAWN_DELAY_MS: '3000' }),
     ])
-    const client = await cloud.client()
+    const client = await cloud.client({ hosts: 1 })
     const [instance] = await boot(client, 'sev', 1)
     await vi.waitFor(async () => {
       const { instances } = await client.conductor.listInstances(context, {})

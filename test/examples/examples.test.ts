@@ -28,10 +28,7 @@ describe('examples', () => {
       cloud.worker('scheduler', 's1'),
       cloud.compute('h1', { SEVBUS_FAKE_SEV_SLOTS: '2' }),
     ])
-    const client = await cloud.client()
-    await vi.waitFor(async () => {
-      expect((await client.scheduler.listHosts(context, {})).hosts).toHaveLength(1)
-    }, SETTLE)
+    await cloud.client({ hosts: 1 })
 
     const billing = run('02-billing.ts', cloud.env)
     await vi.waitFor(() => expect(billing.output.text).toContain('reading notifications'), SETTLE)
@@ -59,10 +56,7 @@ describe('examples', () => {
       cloud.worker('scheduler', 's1', { SEVBUS_SCHEDULER_EXTRA_FILTERS: resolve('examples/03-filter.js') }),
       cloud.compute('scratch-1', { SEVBUS_FAKE_SEV_SLOTS: '2' }),
     ])
-    const client = await cloud.client()
-    await vi.waitFor(async () => {
-      expect((await client.scheduler.listHosts(context, {})).hosts).toHaveLength(1)
-    }, SETTLE)
+    const client = await cloud.client({ hosts: 1 })
 
     const request = { name: 'one', flavor: sevFlavor, image: anImage() }
     const { instances } = await client.conductor.buildInstances(context, request)

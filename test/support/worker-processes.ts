@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectAmqp } from 'amqplib'
 import { inject, vi } from 'vitest'
-import { connect, type SevbusClient } from '../../src/client.ts'
+import { connect, newRequestContext, type SevbusClient } from '../../src/client.ts'
 import { allMigrations } from '../../src/compose/migrations.ts'
 import type { Database } from '../../src/database/database.ts'
 import { databaseEngines } from './databases.ts'
@@ -119,9 +119,18 @@ export class ProcessCloud implements AsyncDisposable {
     return worker
   }
 
-  async client(): Promise<SevbusClient> {
+  /** A client, once the scheduler knows so many hosts. */
+  async client({ hosts }: { readonly hosts: number }): Promise<SevbusClient> {
     const exchange = this.#prefix
     this.#client ??= await connect({ url: inject('amqpUrl'), exchange, topicPrefix: `${exchange}-` })
+    const { scheduler } = this.#client
+    await vi.waitFor(
+      async () => {
+        const { hosts: known } = await scheduler.listHosts(newRequestContext(), {})
+        if (known.length < hosts) throw new Error(`${known.length} of ${hosts} hosts have reported`)
+      },
+      { timeout: 20_000, interval: 100 },
+    )
     return this.#client
   }
 
