@@ -59,9 +59,10 @@ function tryParse(text: string): unknown {
   }
 }
 
+/** Can it be written, and read again by our own rules? */
 function isSerializable(value: unknown): boolean {
   try {
-    stringifyJson(value)
+    parseJson(stringifyJson(value))
     return true
   } catch {
     return false

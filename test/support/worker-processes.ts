@@ -8,6 +8,7 @@ import { inject, vi } from 'vitest'
 import { connect, newRequestContext, type SevbusClient } from '../../src/client.ts'
 import { allMigrations } from '../../src/compose/migrations.ts'
 import type { Database } from '../../src/database/database.ts'
+import { startWatchdog } from '../../src/servers/watchdog.ts'
 import { databaseEngines } from './databases.ts'
 
 /** Longer than any worker may take to end, in milliseconds. */
@@ -20,7 +21,14 @@ export class SevbusProcess {
   readonly #exited: Promise<number | string>
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
-    this.#child = spawn(process.execPath, ['bin/sevbus.js', ...args], { env: { PATH: process.env.PATH, ...env } })
+    this.#child = spawn(process.execPath, ['bin/sevbus.js', ...args], {
+      env: { PATH: process.env.PATH, ...env },
+      // A group of its own, which a watchdog ends when the test run is killed.
+      detached: true,
+    })
+    const watchdog = startWatchdog()
+    if (this.#child.pid !== undefined) watchdog.watchGroup(this.#child.pid, 'SIGKILL')
+    this.#child.on('close', () => void watchdog.dismiss())
     const collect = (chunk: Buffer) => {
       this.#output += chunk.toString()
     }
