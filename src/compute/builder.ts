@@ -14,6 +14,9 @@ import { untilDone } from './patience.ts'
 /** A build that kills its worker is given up after so many times. */
 const MAX_INTERRUPTIONS = 3
 
+/** After so long on its way a build is asked about before it begins. */
+const LATE_MS = 60_000
+
 /** Takes builds that the journal has from begun to ended. */
 export class Builder {
   readonly #ports: ComputePorts
@@ -34,9 +37,13 @@ export class Builder {
    */
   async build(uuid: string, attempt: number, isFirst: boolean, signal: AbortSignal): Promise<void> {
     const { draining, stopping } = this.#signals
+    const { journal } = this.#ports
     const build = this.#current(uuid, attempt)
     if (build === undefined) return
     const begun = inTurn(this.#limiter, AbortSignal.any([signal, draining]), async () => {
+      if (this.#isLate(build) && !(await this.#isWanted(build, AbortSignal.any([signal, draining])))) {
+        return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
+      }
       if (!isFirst) await removeLeftovers(uuid, this.#ports, stopping)
       await this.#boot(build, AbortSignal.any([signal, stopping]))
     })
@@ -45,7 +52,7 @@ export class Builder {
     } catch (error) {
       if (signal.aborted) return
       if (!draining.aborted) throw error
-      await this.#ports.journal.append([{ type: 'build_handed_back', uuid, attempt }])
+      await journal.append([{ type: 'build_handed_back', uuid, attempt }])
     }
   }
 
@@ -70,6 +77,11 @@ export class Builder {
       fix: "look into the host's log for what ends the worker",
     })
     await this.#failed(resumed, error)
+  }
+
+  /** It waited long in a queue while this host was away: by now the instance may live elsewhere, or not at all. */
+  #isLate({ instance }: Build): boolean {
+    return this.#ports.now().getTime() - Date.parse(instance.updated_at) > LATE_MS
   }
 
   #isWanted({ instance, context }: Build, signal: AbortSignal): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
+import type { InstanceEvents } from '../notifications/instance-events.ts'
 import type { RpcClient } from '../rpc/client.ts'
-import type { InstanceEvents } from './instance-events.ts'
 import type { Journal } from './journal/journal.ts'
 import type { HostPlaces } from './libvirt/guest-spec.ts'
 import type { VirtDriver } from './virt-driver.ts'
@@ -13,7 +13,8 @@ export interface ComputePorts {
   /** Hears that the journal has something to send: the relay. */
   readonly outbox: { announce(): void }
   readonly client: Pick<RpcClient, 'of' | 'message'>
-  readonly events: InstanceEvents
+  /** Makes notifications, which the journal keeps and the relay sends. */
+  readonly events: Pick<InstanceEvents, 'message'>
   readonly logger: Logger
   readonly places: HostPlaces
   readonly retryDelaysMs: readonly number[]

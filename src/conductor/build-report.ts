@@ -1,13 +1,12 @@
 import type { Queryable } from '../database/database.ts'
 import { ERRORS_BY_CODE, InternalError, MaxRetriesExceeded, type SevbusError } from '../errors.ts'
 import type { Fault, Instance } from '../objects/instance.ts'
-import { RequestSpec } from '../objects/request-spec.ts'
-import { launchFlavor } from '../objects/resource-request.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { endAttempt, startAttempt } from './attempt-store.ts'
 import { changeInstance, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
+import { requestSpec } from './request-spec.ts'
 import type { BuildReport } from './rpc-api.ts'
 
 /** Takes note of how a try ended on its host. Told twice, it changes nothing twice. */
@@ -82,7 +81,7 @@ export async function tryFailed(
   )
   const FaultError = ERRORS_BY_CODE.get(final.code) ?? InternalError
   await ports.outbox.enqueue(tx, [
-    ports.events.buildFailed(context, failed, lastSpec(instance), new FaultError(final.message)),
+    ports.events.buildFailed(context, failed, requestSpec(instance, []), new FaultError(final.message)),
     releaseMessage(ports, context, failed),
   ])
 }
@@ -98,16 +97,4 @@ function retriesExceeded(instance: Instance, last: Fault, limit: number, at: Dat
     details: { ...error.details },
     created_at: at.toISOString(),
   }
-}
-
-function lastSpec(instance: Instance): RequestSpec {
-  return RequestSpec.parse({
-    instance_uuid: instance.uuid,
-    attempt: instance.attempt,
-    project_id: instance.project_id,
-    user_id: instance.user_id,
-    flavor: launchFlavor(instance.flavor, instance.mem_encryption),
-    image: instance.image,
-    mem_encryption: instance.mem_encryption,
-  })
 }

@@ -1,7 +1,6 @@
 import { NoValidHost, SevbusError, StaleAttempt, toSevbusError } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
-import { RequestSpec, type Selection } from '../objects/request-spec.ts'
-import { launchFlavor } from '../objects/resource-request.ts'
+import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { endAttempt, failedHosts, placeAttempt } from './attempt-store.ts'
@@ -9,6 +8,7 @@ import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
 import { buildMessage, releaseMessage } from './messages.ts'
 import { pause } from './pause.ts'
 import type { ConductorPorts } from './ports.ts'
+import { requestSpec } from './request-spec.ts'
 
 /** A scheduler that is away is asked again after so long, doubling up to the last. */
 const ASK_AGAIN_MS = [200, 500, 1000, 2000, 5000]
@@ -25,7 +25,7 @@ export interface BuildStep {
 export async function continueBuild(ports: ConductorPorts, step: BuildStep, signal: AbortSignal): Promise<void> {
   const { instance, context } = await findInstance(ports.database, step.instance_uuid)
   if (!isWaitingForHost(instance, step)) return
-  const spec = await requestSpec(ports, instance)
+  const spec = requestSpec(instance, await failedHosts(ports.database, instance.uuid))
   const answer = await askScheduler(ports, context, spec, signal).catch((thrown: unknown) => {
     if (signal.aborted) throw thrown
     return toSevbusError(thrown)
@@ -39,19 +39,6 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
 
 function isWaitingForHost(instance: Instance, { attempt }: BuildStep): boolean {
   return instance.vm_state === 'building' && instance.task_state === 'scheduling' && instance.attempt === attempt
-}
-
-async function requestSpec(ports: ConductorPorts, instance: Instance): Promise<RequestSpec> {
-  return RequestSpec.parse({
-    instance_uuid: instance.uuid,
-    attempt: instance.attempt,
-    project_id: instance.project_id,
-    user_id: instance.user_id,
-    flavor: launchFlavor(instance.flavor, instance.mem_encryption),
-    image: instance.image,
-    mem_encryption: instance.mem_encryption,
-    ignore_hosts: await failedHosts(ports.database, instance.uuid),
-  })
 }
 
 /** Asks until there is an answer: a scheduler that died, or is not there yet, is no reason to give up the instance. */

@@ -2,11 +2,11 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import type { FakeHostOptions } from '../../../src/compute/fake/fake-host-options.ts'
 import { type FakeVirtDriver, openFakeHost } from '../../../src/compute/fake/fake-virt-driver.ts'
-import type { InstanceEvents } from '../../../src/compute/instance-events.ts'
 import { Journal } from '../../../src/compute/journal/journal.ts'
 import { ComputeManager } from '../../../src/compute/manager.ts'
 import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
 import { ConductorApi } from '../../../src/conductor/rpc-api.ts'
+import type { InstanceEvents } from '../../../src/notifications/instance-events.ts'
 import { RpcClient } from '../../../src/rpc/client.ts'
 import type { RequestInfo } from '../../../src/rpc/contract.ts'
 import { MemoryBus } from '../../../src/rpc/drivers/memory.ts'
@@ -83,7 +83,7 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
   }
 }
 
-const readableEvents: InstanceEvents = {
+const readableEvents: Pick<InstanceEvents, 'message'> = {
   message: (event, _context, instance, error) => ({
     to: { kind: 'notification', exchange: 'nova', topic: 'versioned_notifications', priority: 'info' },
     body: JSON.stringify({
