@@ -6,6 +6,7 @@ import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { poolLabel, poolOf } from '../host-view.ts'
 import { type BillingFacts, notificationLine } from '../notification-view.ts'
 import { print } from '../output.ts'
+import { alikeRefusals } from './alike.ts'
 import type { DemoObserver, Refusal } from './facts.ts'
 import { summary } from './summary.ts'
 
@@ -19,18 +20,22 @@ export function liveScreen(out: NodeJS.WriteStream): DemoObserver {
   let drawn = 0
   const erase = () => (drawn > 0 ? `\x1b[${drawn}F\x1b[0J` : '')
   const draw = () => {
-    const lines = frame(view).slice(0, Math.max(10, (out.rows ?? 40) - 1))
+    const lines = frame(view, Math.max(10, (out.rows ?? 40) - 1))
     out.write(`${erase()}${lines.map((line) => clip(line, out.columns ?? 100)).join('\n')}\n`)
     drawn = lines.length
   }
   const timer = setInterval(draw, FRAME_MS)
   return {
-    step: (title) => void view.steps.push({ title, names: [] }),
+    step: (title) => void view.steps.push({ title, names: [], refused: 0 }),
     instance(instance, before) {
       if (before === undefined) view.steps.at(-1)?.names.push(instance.uuid)
       view.instances.set(instance.uuid, instance)
     },
-    refusal: (refusal) => void view.refusals.push(refusal),
+    refusal(refusal) {
+      view.refusals.push(refusal)
+      const step = view.steps.at(-1)
+      if (refusal.instance_uuid === null && step) step.refused += 1
+    },
     notification: (facts) => void view.notifications.push(facts),
     hosts(hosts) {
       view.hosts = hosts
@@ -46,27 +51,28 @@ export function liveScreen(out: NodeJS.WriteStream): DemoObserver {
 }
 
 interface View {
-  readonly steps: { readonly title: string; readonly names: string[] }[]
+  readonly steps: { readonly title: string; readonly names: string[]; refused: number }[]
   hosts: readonly HostSummary[]
   readonly instances: Map<string, Instance>
   readonly refusals: Refusal[]
   readonly notifications: BillingFacts[]
 }
 
-function frame(view: View): string[] {
+/** The hosts and the instances always; the rest as far as the terminal has rows for it, the latest first. */
+function frame(view: View, rows: number): string[] {
   if (view.hosts.length === 0) return [pc.dim('starting a conductor, a scheduler and five hosts …')]
+  const top = [pc.bold('hosts'), ...view.hosts.map(hostLine), '', ...progressLines(view), '']
+  const left = Math.max(0, rows - top.length - 3)
+  const billing = view.notifications.slice(-Math.max(1, Math.min(NOTIFICATIONS_SHOWN, Math.floor(left / 2))))
+  const refused = alikeRefusals(view.refusals).flatMap(({ names, refusal }) => refusalLines(names, refusal))
   return [
-    pc.bold('hosts'),
-    ...view.hosts.map(hostLine),
-    '',
-    ...progressLines(view),
-    '',
-    pc.bold('refused'),
-    ...view.refusals.slice(-3).flatMap(refusalLines),
-    '',
+    ...top,
     pc.bold(`billing (${view.notifications.length} notifications)`),
-    ...view.notifications.slice(-NOTIFICATIONS_SHOWN).map((facts) => `  ${notificationLine(facts)}`),
-  ]
+    ...billing.map((facts) => `  ${notificationLine(facts)}`),
+    '',
+    pc.bold(`refused (${view.refusals.length})`),
+    ...refused.slice(-Math.max(0, left - billing.length)),
+  ].slice(0, rows)
 }
 
 function hostLine(host: HostSummary): string {
@@ -84,9 +90,9 @@ function hostLine(host: HostSummary): string {
 /** A dot for each instance: waiting for a host, starting on one, ACTIVE, ERROR, deleted. */
 function progressLines({ steps, instances }: View): string[] {
   return [
-    pc.bold('instances') + pc.dim('   · no host yet   ◐ starting   ● active   ✖ error   ○ deleted'),
-    ...steps.map(({ title, names }) => {
-      const dots = names.map((uuid) => dot(instances.get(uuid) as Instance)).join('')
+    pc.bold('instances') + pc.dim('   · no host yet   ◐ starting   ● active   ✖ refused   ○ deleted'),
+    ...steps.map(({ title, names, refused }) => {
+      const dots = names.map((uuid) => dot(instances.get(uuid) as Instance)).join('') + pc.red('✖'.repeat(refused))
       return `  ${title.padEnd(48)} ${dots}`
     }),
   ]
@@ -99,10 +105,10 @@ function dot({ vm_state, task_state }: Instance): string {
   return task_state === 'spawning' ? pc.yellow('◐') : pc.dim('·')
 }
 
-function refusalLines({ name, code, message, report }: Refusal): string[] {
-  if (report === null) return [`  ${name} ${pc.red(code)}: ${message}`]
+function refusalLines(names: string, { code, message, report }: Refusal): string[] {
+  if (report === null) return [`  ${names} ${pc.red(code)}: ${message}`]
   const reasons = report.rejections.map(({ host, reason }) => `    ${host.padEnd(9)} ${pc.dim(reason)}`)
-  return [`  ${name} ${pc.red(code)}`, ...reasons]
+  return [`  ${names} ${pc.red(code)}`, ...reasons]
 }
 
 /** No wider than the terminal: a line that wraps would spoil the drawing. Colours are dropped where it is cut. */

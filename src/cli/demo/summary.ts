@@ -3,6 +3,7 @@ import { hostTable } from '../host-view.ts'
 import { reportLines } from '../instance-view.ts'
 import type { BillingFacts } from '../notification-view.ts'
 import { facts, table } from '../table.ts'
+import { alikeRefusals, groupBy } from './alike.ts'
 import type { DemoFacts, Refusal, Totals } from './facts.ts'
 
 /** What stays on the screen when the demo has ended. */
@@ -23,41 +24,33 @@ function heading(text: string): string {
   return `\n${pc.bold(pc.underline(text))}`
 }
 
-/** Instances refused by the same hosts for the same reasons are told of together. */
 function refusalTexts(refusals: readonly Refusal[]): string[] {
-  const groups = groupBy(refusals, ({ code, message, report }) => JSON.stringify([code, report ?? message]))
-  return groups.map((alike) => {
-    const { code, message, report } = alike[0] as Refusal
+  return alikeRefusals(refusals).map(({ names, refusal: { code, message, report } }) => {
     const who = report === null ? 'before any host was asked' : 'no host could take it'
-    const lines = [`${pc.bold(alike.map(({ name }) => name).join(', '))} (${who})`]
+    const lines = [`${pc.bold(names)} (${who})`]
     if (report === null) return [...lines, `  ${pc.red(code)}: ${message}`].join('\n')
     return [...lines, `  ${pc.red(code)}`, ...reportLines(report)].join('\n')
   })
 }
 
-/** What may be charged, by what it is charged for: alike instances in one line. */
+/** What may be charged, by what it is charged for: alike instances in one line, their extra specs below it. */
 function billingTable(notifications: readonly BillingFacts[]): string {
   const groups = groupBy(notifications, ({ flavor, mem_encryption, extra_specs }) =>
     JSON.stringify([flavor, mem_encryption, extra_specs]),
   )
   const rows = groups.map((alike) => {
-    const { flavor, extra_specs, mem_encryption } = alike[0] as BillingFacts
+    const [{ flavor, mem_encryption: encryption }] = alike
     const count = (event: string) => String(alike.filter(({ event_type }) => event_type === event).length)
-    const hosts = [...new Set(alike.flatMap(({ host }) => host ?? []))].toSorted()
-    const encryption = mem_encryption
-      ? `${mem_encryption.model} ${mem_encryption.policy} by ${mem_encryption.requested_by}`
-      : 'none'
-    const specs = Object.entries(extra_specs).map(([key, value]) => `${key}=${value}`)
     const counts = ['instance.create.end', 'instance.delete.end', 'compute_task.build_instances.error'].map(count)
-    return [flavor ?? '-', encryption, ...counts, hosts.join(' ') || '-', specs.join(' ') || '-']
+    const hosts = [...new Set(alike.flatMap(({ host }) => host ?? []))].toSorted()
+    const got = encryption ? `${encryption.model} by ${encryption.requested_by}` : 'none'
+    return [flavor ?? '-', got, ...counts, hosts.join(' ') || '-']
   })
-  return table(['FLAVOR', 'ENCRYPTION IT GOT', 'CREATED', 'DELETED', 'FAILED', 'HOSTS', 'FLAVOR EXTRA SPECS'], rows)
-}
-
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-  const groups = new Map<string, T[]>()
-  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item])
-  return [...groups.values()]
+  const header = ['FLAVOR', 'ENCRYPTION IT GOT', 'CREATED', 'DELETED', 'FAILED', 'HOSTS']
+  const [titles = '', ...lines] = table(header, rows).split('\n')
+  const specs = groups.map(([{ extra_specs }]) => Object.entries(extra_specs).map(([key, value]) => `${key}=${value}`))
+  const withSpecs = lines.flatMap((line, row) => [line, ...(specs[row] ?? []).map((spec) => pc.dim(`    ${spec}`))])
+  return [titles, ...withSpecs].join('\n')
 }
 
 function totalsText(totals: Totals): string {
