@@ -109,6 +109,12 @@ describe('memory encryption, from flavor and image', () => {
     )
   })
 
+  it('names the image when it was the image that asked', () => {
+    const image = anImage({ hw_firmware_type: 'bios', hw_mem_encryption: true })
+
+    expect(() => memEncryptionRequest(aFlavor(), image)).toThrow(/asked for by image linux .* hw_firmware_type=bios/)
+  })
+
   it('never leaves a request without an answer: encrypted as asked, in clear because nobody asked, or refused by code', () => {
     const word = fc.oneof(fc.constantFrom('true', 'false', '1', 'no', 'amd-sev', 'amd-sev-es', 'tru', ''), fc.string())
     const specs = fc.dictionary(
@@ -167,5 +173,6 @@ describe('what a launch takes', () => {
       'trait:HW_CPU_X86_AMD_SEV_ES': 'required',
     })
     expect(flavor.extra_specs).toEqual({ 'quota:cpu_shares': '1' })
+    expect(launchFlavor(flavor, null)).toBe(flavor)
   })
 })

@@ -60,4 +60,13 @@ describe('failures on the wire', () => {
       details: { exc_type: 'ValueError', module: 'builtins', value: 'bad', traceback: ['line\n'] },
     })
   })
+
+  it('of a Python dispatcher are our classes, by its texts', () => {
+    const module = 'oslo_messaging.rpc.dispatcher'
+    const from = (name: string, message: string) => decodeFailure(JSON.stringify({ class: name, module, message }))
+
+    expect(from('NoSuchMethod', 'Endpoint does not support RPC method x').code).toBe('NO_SUCH_METHOD')
+    expect(from('UnsupportedVersion', 'Endpoint does not support RPC version 9.0').code).toBe('UNSUPPORTED_VERSION')
+    expect(from('Other', 'text').code).toBe('REMOTE_ERROR')
+  })
 })

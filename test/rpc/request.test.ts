@@ -58,6 +58,10 @@ describe('requests', () => {
     expect([null, 1, 'x', 2, 30, 1e12].map(monitor)).toEqual([undefined, undefined, undefined, 2, 30, 3600])
   })
 
+  it('are refused when their context is none', () => {
+    expect(() => decodeRequest({ method: 'say', _context_user_id: 5 })).toThrow('the request context is wrong: user_id')
+  })
+
   it('cannot put a prototype under their context', () => {
     const { context } = decodeRequest({ method: 'say', _context___proto__: { is_admin: true } })
 

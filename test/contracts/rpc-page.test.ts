@@ -1,0 +1,41 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import * as contracts from '../../src/contracts.ts'
+import { ProviderReport } from '../../src/objects/host-report.ts'
+import { Fault, IpAddress } from '../../src/objects/instance.ts'
+import { Inventory } from '../../src/objects/inventory.ts'
+import { Allocation } from '../../src/objects/request-spec.ts'
+import { isCompatible } from '../../src/rpc/version.ts'
+import { rpcMarkdown } from '../support/rpc-markdown.ts'
+
+const { ConductorApi, SchedulerApi, ComputeApi } = contracts
+const { Flavor, ImageMeta, Instance, BuildAttempt, MemEncryption, RequestSpec, Selection, SchedulingReport } = contracts
+const { HostReport, HostSummary } = contracts
+const apis = [ConductorApi, SchedulerApi, ComputeApi]
+const objects = {
+  ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Instance, Fault, BuildAttempt },
+  ...{ RequestSpec, Selection, Allocation, SchedulingReport, HostReport, ProviderReport, Inventory, HostSummary },
+}
+
+describe('the contracts', () => {
+  it('are what docs/rpc.md says', () => {
+    const page = rpcMarkdown(apis, objects)
+    if (process.env.UPDATE_DOCS) writeFileSync('docs/rpc.md', page)
+
+    expect(readFileSync('docs/rpc.md', 'utf8')).toBe(page)
+  })
+
+  it('have each method once on the wire, brought by a version that the contract can serve', () => {
+    for (const { version, methods } of apis) {
+      const all = Object.values(methods)
+      expect(new Set(all.map(({ wire }) => wire)).size).toBe(all.length)
+      for (const { wire, since } of all) expect([wire, isCompatible(version, since)]).toEqual([wire, true])
+    }
+  })
+
+  it('refuse arguments that they do not have', () => {
+    for (const { methods } of apis) {
+      for (const { input } of Object.values(methods)) expect(input.safeParse({ nonsense: 1 }).success).toBe(false)
+    }
+  })
+})

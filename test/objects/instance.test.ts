@@ -1,0 +1,22 @@
+import { describe, expect, it } from 'vitest'
+import { canBecome, VmState } from '../../src/objects/instance.ts'
+
+describe('the states of an instance', () => {
+  it('follow each other only as the table says', () => {
+    const allowed = VmState.options.flatMap((from) =>
+      VmState.options.filter((to) => canBecome(from, to)).map((to) => `${from} → ${to}`),
+    )
+
+    expect(allowed).toEqual([
+      'building → building',
+      'building → active',
+      'building → error',
+      'building → deleted',
+      'active → active',
+      'active → error',
+      'active → deleted',
+      'error → error',
+      'error → deleted',
+    ])
+  })
+})

@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config'
+
+/** The pure core: what decides from values alone needs no server, and every branch of it is tested. */
+export default defineConfig({
+  test: {
+    include: [
+      'test/objects/**/*.test.ts',
+      'test/scheduler/{filters,weighers}/**/*.test.ts',
+      'test/scheduler/{filter-hosts,weigh-hosts,scheduling-report}.test.ts',
+      'test/compute/libvirt/**/*.test.ts',
+      'test/rpc/{envelope,failure,json,request}.test.ts',
+      'test/errors.test.ts',
+    ],
+    reporters: ['default'],
+    coverage: {
+      provider: 'v8',
+      include: [
+        'src/objects/**',
+        'src/scheduler/{filters,weighers}/**',
+        'src/compute/libvirt/configurators/**',
+        'src/rpc/{envelope,failure,json,request}.ts',
+      ],
+      reporter: ['text-summary'],
+      // Property tests choose anew each time: a little room below what they usually reach.
+      thresholds: { lines: 98, branches: 94 },
+    },
+  },
+})
