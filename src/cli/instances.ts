@@ -1,4 +1,4 @@
-import { VmState } from '../objects/instance.ts'
+import { type Instance, VmState } from '../objects/instance.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
 import { EXIT } from './exit-codes.ts'
 import { findInstance } from './find-instance.ts'
@@ -15,7 +15,13 @@ export async function list(options: ListOptions): Promise<number> {
   return withSession(options, async ({ conductor, context }) => {
     const state = spelledChoice('the command line', '--state', options.state?.toLowerCase(), VmState.options)
     const query = { ...(options.host && { host: options.host }), ...(state && { vm_state: state }) }
-    const { instances } = await conductor.listInstances(context, query)
+    const instances: Instance[] = []
+    for (;;) {
+      const marker = instances.at(-1)?.uuid
+      const page = await conductor.listInstances(context, { ...query, ...(marker && { marker }) })
+      if (page.instances.length === 0) break
+      instances.push(...page.instances)
+    }
     if (options.json) printJson({ instances })
     else print(instanceTable(instances))
     return EXIT.OK

@@ -7,7 +7,7 @@ import type { Instance, IpAddress } from '../objects/instance.ts'
 import { memEncryptionRequest } from '../objects/mem-encryption-request.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { startAttempt } from './attempt-store.ts'
-import { findInstances, type InstanceRecord, insertInstance } from './instance-store.ts'
+import { findInstances, type InstanceRecord, insertInstance, MAX_PAGE_BYTES } from './instance-store.ts'
 import { continueBuildMessage } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
 
@@ -32,6 +32,7 @@ export async function acceptInstances(
   request: BuildRequest,
 ): Promise<Instance[]> {
   const drafts = draftInstances(request, context, ports.now())
+  refuseTooLarge(drafts)
   const uuids = drafts.map(({ uuid }) => uuid)
   const stored = await ports.database.transaction(async (tx) => {
     const known = await findInstances(tx, uuids)
@@ -48,6 +49,21 @@ export async function acceptInstances(
   })
   ports.outbox.announce()
   return stored
+}
+
+/** The reply carries them all: what would not fit into one message is refused before anything is stored. */
+function refuseTooLarge(drafts: readonly Instance[]): void {
+  const bytes = Buffer.byteLength(JSON.stringify(drafts[0]))
+  const fits = Math.floor(MAX_PAGE_BYTES / bytes)
+  if (drafts.length <= fits) return
+  throw new InvalidArguments(
+    `count is ${drafts.length}; with ${bytes} bytes each, ${fits} instances fit into one answer`,
+    {
+      field: 'count',
+      value: drafts.length,
+      fix: `ask for at most ${fits} at a time`,
+    },
+  )
 }
 
 function draftInstances(request: BuildRequest, context: RequestContext, now: Date): Instance[] {

@@ -66,13 +66,14 @@ export const ConductorApi = defineApi({
     listInstances: call({
       wire: 'list_instances',
       since: '1.0',
-      summary: 'Instances, oldest first; deleted ones only when asked for. `marker`: the last uuid of the page before.',
+      summary:
+        'Instances, oldest first; deleted ones only when asked for. A page may be shorter than its limit; give its last uuid as `marker` until a page is empty.',
       input: z.strictObject({
         name: z.string().max(255).optional(),
         host: HostName.optional(),
         vm_state: VmState.optional(),
         marker: z.guid().optional(),
-        limit: z.int().min(1).max(1000).default(1000),
+        limit: z.int().min(1).max(1000).default(500),
       }),
       output: z.strictObject({ instances: z.array(Instance) }),
     }),

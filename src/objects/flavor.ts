@@ -1,7 +1,9 @@
 import { z } from 'zod'
 
-/** Extra specs and image properties: names of any scope, values as written by their owner. */
-const ExtraSpecs = z.record(z.string().min(1).max(255), z.string().max(255))
+/** Names of any scope, values as written by their owner; as long as Nova stores them. */
+const ExtraSpecs = z
+  .record(z.string().min(1).max(255), z.string().max(255))
+  .refine((specs) => Object.keys(specs).length <= 128, 'at most 128 extra specs')
 
 /**
  * What size of guest to build. Field names are Nova's; `memory_mb` counts MiB and `root_gb` GiB, the field's

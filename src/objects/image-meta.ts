@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 /** Property values as an image service stores them: mostly strings, sometimes already converted. */
-const ImageProperty = z.union([z.string().max(65_535), z.boolean(), z.number(), z.null()])
+const ImageProperty = z.union([z.string().max(4096), z.boolean(), z.number(), z.null()])
 
 /**
  * The image a guest boots from. `id` and `name` are absent when it boots from a volume, so nothing may rely on them
@@ -17,7 +17,10 @@ export const ImageMeta = z
     size: z.int().min(0).nullish(),
     min_ram: z.int().min(0).default(0),
     min_disk: z.int().min(0).default(0),
-    properties: z.record(z.string().min(1).max(255), ImageProperty).default({}),
+    properties: z
+      .record(z.string().min(1).max(255), ImageProperty)
+      .refine((properties) => Object.keys(properties).length <= 256, 'at most 256 properties')
+      .default({}),
   })
   .readonly()
 export type ImageMeta = z.infer<typeof ImageMeta>

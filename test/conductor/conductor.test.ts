@@ -310,6 +310,22 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect((await conductor.sent()).map(({ what, args }) => [what, args.attempt])).toEqual([['continue_build', 2]])
   })
 
+  it('answers no more instances at once than fit into a message', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const extra_specs = Object.fromEntries(Array.from({ length: 128 }, (_, n) => [`quota:${n}`, 'x'.repeat(250)]))
+    const args = { name: 'big', flavor: { ...plainFlavor, extra_specs }, image: anImage({}), ip_addresses: [] }
+
+    const tooMany = conductor.endpoint.buildInstances({ ...args, count: 1000 }, conductor.request)
+    await expect(tooMany).rejects.toMatchObject({ code: 'INVALID_ARGUMENTS', details: { field: 'count' } })
+    for (const _ of [1, 2]) await conductor.endpoint.buildInstances({ ...args, count: 50 }, conductor.request)
+    const first = await conductor.endpoint.listInstances({ limit: 1000 }, conductor.request)
+    const marker = first.instances.at(-1)?.uuid as string
+    const second = await conductor.endpoint.listInstances({ limit: 1000, marker }, conductor.request)
+
+    expect(first.instances.length).toBeLessThan(100)
+    expect(first.instances.length + second.instances.length).toBe(100)
+  })
+
   it('cuts lists into pages and shows deleted instances only when asked for', async () => {
     await using conductor = await aConductor(engine, neverAsked)
     const args = { name: 'web', flavor: plainFlavor, image: anImage({}), count: 3, ip_addresses: [] }
