@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InvalidArguments } from '../errors.ts'
-import { Flavor } from '../objects/flavor.ts'
-import { ImageMeta } from '../objects/image-meta.ts'
+import { NewFlavor } from '../objects/flavor.ts'
+import { NewImageMeta } from '../objects/image-meta.ts'
 import type { Instance } from '../objects/instance.ts'
 import { fromCatalogue } from './catalogue.ts'
 import { EXIT } from './exit-codes.ts'
@@ -25,8 +25,8 @@ export async function boot(name: string, options: BootOptions): Promise<number> 
   // What the words name is looked up before anybody is bothered.
   const { flavors, images } = loadCliConfig(options)
   const count = positive('--count', options.count)
-  const flavor = fromCatalogue('flavor', Flavor, options.flavor, flavors)
-  const image = fromCatalogue('image', ImageMeta, options.image, images)
+  const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, flavors)
+  const image = fromCatalogue('image', NewImageMeta, options.image, images)
   return withSession(options, async (session) => {
     const { conductor, context } = session
     // Uuids of our own: were the answer lost, asking again would make nothing twice.

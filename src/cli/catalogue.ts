@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
 import { InvalidFile } from '../errors.ts'
-import { Flavor } from '../objects/flavor.ts'
-import { ImageMeta } from '../objects/image-meta.ts'
+import { type Flavor, NewFlavor } from '../objects/flavor.ts'
+import { type ImageMeta, NewImageMeta } from '../objects/image-meta.ts'
 import { describeIssues } from '../rpc/dispatcher.ts'
 
 /** Flavors and images to try the system with: what `demo` boots, and what `dev` offers by name. */
@@ -20,7 +20,7 @@ const SAMPLE_FLAVOR_ROWS = [
 export const SAMPLE_FLAVORS: Readonly<Record<string, Flavor>> = Object.fromEntries(
   SAMPLE_FLAVOR_ROWS.map((row) => [
     row.name,
-    Flavor.parse({ ...row, flavorid: row.name, vcpus: 1, memory_mb: 2048, root_gb: 10 }),
+    NewFlavor.parse({ ...row, flavorid: row.name, vcpus: 1, memory_mb: 2048, root_gb: 10 }),
   ]),
 )
 
@@ -42,7 +42,7 @@ const SAMPLE_IMAGE_ROWS = [
 export const SAMPLE_IMAGES: Readonly<Record<string, ImageMeta>> = Object.fromEntries(
   SAMPLE_IMAGE_ROWS.map((row) => [
     row.name,
-    ImageMeta.parse({ ...row, disk_format: 'qcow2', container_format: 'bare' }),
+    NewImageMeta.parse({ ...row, disk_format: 'qcow2', container_format: 'bare' }),
   ]),
 )
 

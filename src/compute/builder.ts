@@ -1,11 +1,11 @@
 import { ConductorApi } from '../conductor/rpc-api.ts'
 import { BuildInterrupted, type SevbusError, toSevbusError } from '../errors.ts'
-import type { Fault } from '../objects/instance.ts'
+import { faultOf } from '../objects/fault.ts'
 import { Limiter } from '../rpc/limiter.ts'
 import { bootGuest } from './boot-guest.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
 import { inTurn } from './in-turn.ts'
-import { active, notBuilt } from './instance-states.ts'
+import { notBuilt } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
 import type { Build } from './journal/state.ts'
 import { removeLeftovers } from './leftovers.ts'
@@ -116,15 +116,13 @@ export class Builder {
   }
 
   async #succeeded({ instance, context }: Build): Promise<void> {
-    const { host, journal, outbox, client, events, logger } = this.#ports
+    const { host, journal, outbox, client, logger } = this.#ports
     const { uuid, attempt } = instance
     const now = timestamp(this.#ports)
     const outcome = { result: 'active', launched_at: now } as const
     const args = { instance_uuid: uuid, attempt, host, outcome }
-    const messages = [
-      client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid }),
-      events.message('instance.create.end', context, active(instance, host, now)),
-    ]
+    // `instance.create.end` is the conductor's: billing must not charge for a try that turns out to be void.
+    const messages = [client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid })]
     await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'active' }, queued(messages)])
     outbox.announce()
     const model = instance.mem_encryption?.model ?? 'none'
@@ -146,8 +144,4 @@ export class Builder {
     const facts = { instance_uuid: uuid, attempt, code: error.code, request_id: context.request_id }
     logger.warn(facts, `build failed: ${error.message}`)
   }
-}
-
-function faultOf(error: SevbusError, now: string): Fault {
-  return { code: error.code, message: error.message.slice(0, 4000), details: { ...error.details }, created_at: now }
 }

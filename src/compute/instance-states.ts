@@ -1,12 +1,9 @@
-import type { Fault, Instance } from '../objects/instance.ts'
+import type { Fault } from '../objects/fault.ts'
+import type { Instance } from '../objects/instance.ts'
 
 /** An instance as this host knows it to be: what its events tell. Times are ISO 8601 in UTC. */
 export function spawning(instance: Instance, host: string, now: string): Instance {
   return { ...instance, host, vm_state: 'building', task_state: 'spawning', updated_at: now }
-}
-
-export function active(instance: Instance, host: string, now: string): Instance {
-  return { ...instance, host, vm_state: 'active', task_state: null, fault: null, launched_at: now, updated_at: now }
 }
 
 /** Still building: another host may succeed. */

@@ -33,7 +33,7 @@ export const ComputeApi = defineApi({
       since: '1.0',
       summary: 'The libvirt domain document of a guest, as the hypervisor has it. Errors: GUEST_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
-      output: z.strictObject({ xml: z.string() }),
+      output: z.object({ xml: z.string() }),
       timeoutMs: 10_000,
     }),
     listGuests: call({
@@ -41,7 +41,7 @@ export const ComputeApi = defineApi({
       since: '1.0',
       summary: 'What the hypervisor runs, whether known to us or not.',
       input: z.strictObject({}),
-      output: z.strictObject({ guests: z.array(z.strictObject({ uuid: z.string(), state: z.string() })) }),
+      output: z.object({ guests: z.array(z.strictObject({ uuid: z.string(), state: z.string() })) }),
       timeoutMs: 10_000,
     }),
   },

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
+import type { Queryable } from '../database/database.ts'
 import { InstanceExists, InvalidArguments } from '../errors.ts'
 import type { Flavor } from '../objects/flavor.ts'
 import type { ImageMeta } from '../objects/image-meta.ts'
@@ -33,27 +34,47 @@ export async function acceptInstances(
 ): Promise<Instance[]> {
   const drafts = draftInstances(request, context, ports.now())
   refuseTooLarge(drafts)
-  const uuids = drafts.map(({ uuid }) => uuid)
-  const stored = await ports.database.transaction(async (tx) => {
-    const known = await findInstances(tx, uuids)
-    if (known.length > 0) return repeated(known, drafts)
-    for (const instance of drafts) {
-      await insertInstance(tx, { instance, context })
-      await startAttempt(tx, { uuid: instance.uuid, attempt: 1 }, ports.now())
-    }
-    await ports.outbox.enqueue(
-      tx,
-      drafts.map((instance) => continueBuildMessage(ports, context, instance)),
-    )
-    return drafts
-  })
+  const isNew = await ports.database
+    .transaction((tx) => store(ports, tx, context, drafts))
+    .catch((error: unknown) => {
+      if (error === ALREADY_STORED) return false
+      throw error
+    })
   ports.outbox.announce()
-  return stored
+  if (isNew) return drafts
+  const uuids = drafts.map(({ uuid }) => uuid)
+  return repeated(await findInstances(ports.database, uuids), drafts)
 }
+
+/** Rolls the transaction back: one of the uuids is there, maybe since a moment ago. */
+const ALREADY_STORED = new Error('already stored')
+
+async function store(ports: ConductorPorts, tx: Queryable, context: RequestContext, drafts: readonly Instance[]) {
+  for (const instance of drafts) {
+    if (!(await insertInstance(tx, { instance, context }))) throw ALREADY_STORED
+    await startAttempt(tx, { uuid: instance.uuid, attempt: 1 }, ports.now())
+  }
+  const messages = drafts.map((instance) => continueBuildMessage(ports, context, instance))
+  await ports.outbox.enqueue(tx, messages)
+  return true
+}
+
+/** Notifications carry an instance several times over, and must fit into a message. */
+const MAX_INSTANCE_BYTES = 256 * 1024
 
 /** The reply carries them all: what would not fit into one message is refused before anything is stored. */
 function refuseTooLarge(drafts: readonly Instance[]): void {
   const bytes = Buffer.byteLength(JSON.stringify(drafts[0]))
+  if (bytes > MAX_INSTANCE_BYTES) {
+    throw new InvalidArguments(
+      `flavor and image have ${bytes} bytes together; at most ${MAX_INSTANCE_BYTES} are taken`,
+      {
+        field: 'flavor, image',
+        value: bytes,
+        fix: 'leave out extra specs or image properties that nobody needs',
+      },
+    )
+  }
   const fits = Math.floor(MAX_PAGE_BYTES / bytes)
   if (drafts.length <= fits) return
   throw new InvalidArguments(
@@ -68,7 +89,8 @@ function refuseTooLarge(drafts: readonly Instance[]): void {
 
 function draftInstances(request: BuildRequest, context: RequestContext, now: Date): Instance[] {
   const encryption = memEncryptionRequest(request.flavor, request.image) ?? null
-  const uuids = request.instance_uuids ?? Array.from({ length: request.count }, () => randomUUID())
+  const given = request.instance_uuids?.map((uuid) => uuid.toLowerCase())
+  const uuids = given ?? Array.from({ length: request.count }, () => randomUUID())
   if (uuids.length !== request.count || new Set(uuids).size !== uuids.length) {
     throw new InvalidArguments(
       `instance_uuids has ${uuids.length} entries for count ${request.count}, each must be another`,
@@ -81,7 +103,7 @@ function draftInstances(request: BuildRequest, context: RequestContext, now: Dat
   }
   const at = now.toISOString()
   return uuids.map((uuid, index) => ({
-    uuid: uuid.toLowerCase(),
+    uuid,
     // Nova's default names of a batch: name-1, name-2, …
     name: request.count === 1 ? request.name : `${request.name}-${index + 1}`,
     project_id: context.project_id ?? null,

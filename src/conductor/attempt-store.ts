@@ -39,6 +39,14 @@ export async function endAttempt(tx: Queryable, key: AttemptKey, end: AttemptEnd
   )
 }
 
+export async function attemptStartedAt(db: Queryable, { uuid, attempt }: AttemptKey): Promise<Date> {
+  const [row] = await db.query<{ started_at: Date }>(
+    'SELECT started_at FROM build_attempts WHERE instance_uuid = $1 AND attempt = $2',
+    [uuid, attempt],
+  )
+  return row?.started_at ?? new Date(0)
+}
+
 /** Hosts where this instance has failed: the next try leaves them out. */
 export async function failedHosts(db: Queryable, uuid: string): Promise<readonly string[]> {
   const rows = await db.query<{ host: string }>(

@@ -1,6 +1,8 @@
 import type { Queryable } from '../database/database.ts'
-import { ERRORS_BY_CODE, InternalError, MaxRetriesExceeded, type SevbusError } from '../errors.ts'
-import type { Fault, Instance } from '../objects/instance.ts'
+import { ERRORS_BY_CODE, InternalError, MaxRetriesExceeded } from '../errors.ts'
+import { type Fault, faultOf } from '../objects/fault.ts'
+import type { Instance } from '../objects/instance.ts'
+import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { endAttempt, startAttempt } from './attempt-store.ts'
 import { changeInstance, lockInstance } from './instance-store.ts'
@@ -15,7 +17,7 @@ export async function recordBuildReport(ports: ConductorPorts, report: BuildRepo
     const { instance, context } = await lockInstance(tx, report.instance_uuid)
     if (!isCurrent(instance, report)) return rejectVoid(ports, tx, context, instance, report)
     if (instance.vm_state !== 'building' || instance.task_state === 'deleting') return
-    if (report.outcome.result === 'active') await becomeActive(ports, tx, instance, report.outcome.launched_at)
+    if (report.outcome.result === 'active') await becomeActive(ports, tx, context, instance, report.outcome.launched_at)
     else await tryFailed(ports, tx, context, instance, report.outcome)
   })
   ports.outbox.announce()
@@ -38,15 +40,20 @@ async function rejectVoid(
   await ports.outbox.enqueue(tx, [terminateMessage(ports, context, report.host, old, true)])
 }
 
+/** From here on it is charged for: the notification is stored with the state, and a void try never has one. */
 async function becomeActive(
   ports: ConductorPorts,
   tx: Queryable,
+  context: RequestContext,
   instance: Instance,
   launchedAt: string,
 ): Promise<void> {
   const at = ports.now()
-  await changeInstance(tx, instance, { vm_state: 'active', task_state: null, launched_at: launchedAt }, at)
+  const changes = { vm_state: 'active', task_state: null, launched_at: launchedAt } as const
+  const active = await changeInstance(tx, instance, changes, at)
   await endAttempt(tx, { uuid: instance.uuid, attempt: instance.attempt }, { outcome: 'active', reason: null }, at)
+  const events = ports.events.onBehalfOf(instance.host as string)
+  await ports.outbox.enqueue(tx, [events.message('instance.create.end', context, active)])
 }
 
 export interface FailedTry {
@@ -64,7 +71,7 @@ export async function tryFailed(
 ): Promise<void> {
   const at = ports.now()
   const key = { uuid: instance.uuid, attempt: instance.attempt }
-  await endAttempt(tx, key, { outcome: 'failed', reason: `${fault.code}: ${fault.message}`.slice(0, 4000) }, at)
+  await endAttempt(tx, key, { outcome: 'failed', reason: cleanText(`${fault.code}: ${fault.message}`, 4000) }, at)
   if (retryable && instance.attempt < ports.maxAttempts) {
     const attempt = instance.attempt + 1
     const next = await changeInstance(tx, instance, { task_state: 'scheduling', host: null, attempt }, at)
@@ -87,14 +94,9 @@ export async function tryFailed(
 }
 
 function retriesExceeded(instance: Instance, last: Fault, limit: number, at: Date): Fault {
-  const error: SevbusError = new MaxRetriesExceeded(
+  const error = new MaxRetriesExceeded(
     `instance ${instance.uuid} failed on ${instance.attempt} host(s), the limit is ${limit}; the last failure: ${last.message}`,
     { last_code: last.code, attempts: instance.attempt, fix: 'see why each try failed with: sevbus explain' },
   )
-  return {
-    code: error.code,
-    message: error.message.slice(0, 4000),
-    details: { ...error.details },
-    created_at: at.toISOString(),
-  }
+  return faultOf(error, at.toISOString())
 }

@@ -1,17 +1,21 @@
 import { NoValidHost, SevbusError, StaleAttempt, toSevbusError } from '../errors.ts'
+import { faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
+import { pause } from '../rpc/abortable.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
-import { endAttempt, failedHosts, placeAttempt } from './attempt-store.ts'
+import { attemptStartedAt, endAttempt, failedHosts, placeAttempt } from './attempt-store.ts'
 import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
-import { buildMessage, releaseMessage } from './messages.ts'
-import { pause } from './pause.ts'
+import { buildMessage, continueBuildMessage, releaseMessage } from './messages.ts'
+
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
 
-/** A scheduler that is away is asked again after so long, doubling up to the last. */
-const ASK_AGAIN_MS = [200, 500, 1000, 2000, 5000]
+/** A scheduler that does not answer is asked again after so long, in milliseconds, … */
+const ASK_AGAIN_MS = [200, 500]
+/** … and then by another message, so that builds that wait leave room for what does not. */
+const LOOK_AGAIN_MS = 2000
 
 export interface BuildStep {
   readonly instance_uuid: string
@@ -26,14 +30,12 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   const { instance, context } = await findInstance(ports.database, step.instance_uuid)
   if (!isWaitingForHost(instance, step)) return
   const spec = requestSpec(instance, await failedHosts(ports.database, instance.uuid))
-  const answer = await askScheduler(ports, context, spec, signal).catch((thrown: unknown) => {
-    if (signal.aborted) throw thrown
-    return toSevbusError(thrown)
-  })
+  const answer = await askScheduler(ports, context, spec, signal)
   // Somebody was faster: a later try, or the deletion of the instance.
   if (answer instanceof StaleAttempt) return
-  if (answer instanceof SevbusError) await refuse(ports, step, spec, answer)
-  else await handOver(ports, step, answer)
+  if (!(answer instanceof SevbusError)) await handOver(ports, step, answer)
+  else if (answer.retryable && !(await isOverdue(ports, step))) await lookAgain(ports, step)
+  else await refuse(ports, step, spec, answer)
   ports.outbox.announce()
 }
 
@@ -41,27 +43,43 @@ function isWaitingForHost(instance: Instance, { attempt }: BuildStep): boolean {
   return instance.vm_state === 'building' && instance.task_state === 'scheduling' && instance.attempt === attempt
 }
 
-/** Asks until there is an answer: a scheduler that died, or is not there yet, is no reason to give up the instance. */
+/**
+ * One that died is noticed by its silence and asked again: a try is always answered alike.
+ * @throws only when the worker is stopping
+ */
 async function askScheduler(
   ports: ConductorPorts,
   context: RequestContext,
   spec: RequestSpec,
   signal: AbortSignal,
-): Promise<Selection> {
-  const giveUpAt = ports.now().getTime() + ports.buildTimeoutMs
+): Promise<Selection | SevbusError> {
   for (let tries = 0; ; tries++) {
     try {
       return (await ports.scheduler.selectDestinations(context, { request_spec: spec }, { signal })).selection
     } catch (thrown) {
+      signal.throwIfAborted()
       const error = toSevbusError(thrown)
-      if (!error.retryable || signal.aborted || ports.now().getTime() >= giveUpAt) throw error
-      ports.logger.warn(
-        { instance_uuid: spec.instance_uuid, code: error.code, tries },
-        `asking again: ${error.message}`,
-      )
-      await pause(ASK_AGAIN_MS[Math.min(tries, ASK_AGAIN_MS.length - 1)] as number, signal)
+      const delayMs = ASK_AGAIN_MS[tries]
+      if (!error.retryable || delayMs === undefined) return error
+      const facts = { instance_uuid: spec.instance_uuid, code: error.code, tries }
+      ports.logger.warn(facts, `asking again: ${error.message}`)
+      await pause(delayMs, signal)
     }
   }
+}
+
+/** A scheduler that is not there yet is no reason to give up an instance; that there is none for too long is. */
+async function isOverdue(ports: ConductorPorts, { instance_uuid: uuid, attempt }: BuildStep): Promise<boolean> {
+  const startedAt = await attemptStartedAt(ports.database, { uuid, attempt })
+  return ports.now().getTime() - startedAt.getTime() >= ports.buildTimeoutMs
+}
+
+async function lookAgain(ports: ConductorPorts, step: BuildStep): Promise<void> {
+  await ports.database.transaction(async (tx) => {
+    const { instance, context } = await lockInstance(tx, step.instance_uuid)
+    if (!isWaitingForHost(instance, step)) return
+    await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, instance)], { delayMs: LOOK_AGAIN_MS })
+  })
 }
 
 async function handOver(ports: ConductorPorts, step: BuildStep, selection: Selection): Promise<void> {
@@ -85,12 +103,7 @@ async function refuse(ports: ConductorPorts, step: BuildStep, spec: RequestSpec,
     const { instance, context } = await lockInstance(tx, step.instance_uuid)
     if (!isWaitingForHost(instance, step)) return
     const at = ports.now()
-    const fault = {
-      code: error.code,
-      message: error.message.slice(0, 4000),
-      details: { ...error.details },
-      created_at: at.toISOString(),
-    }
+    const fault = faultOf(error, at.toISOString())
     const failed = await changeInstance(tx, instance, { vm_state: 'error', task_state: null, host: null, fault }, at)
     const report = SchedulingReport.safeParse(error.details.report).data
     const outcome = error instanceof NoValidHost ? 'no valid host' : 'failed'

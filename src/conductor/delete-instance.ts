@@ -6,11 +6,11 @@ import { changeInstance, type InstanceRecord, lockInstance } from './instance-st
 import { releaseMessage, terminateMessage } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
 
-/** Starts the deletion; where a host has the guest, its report ends it. Asked twice, it starts once. */
+/** Starts the deletion; where a host has the guest, its report ends it. Asked again, the host is told again. */
 export async function deleteInstance(ports: ConductorPorts, context: RequestContext, uuid: string): Promise<Instance> {
   const instance = await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, uuid)
-    if (record.instance.vm_state === 'deleted' || record.instance.task_state === 'deleting') return record.instance
+    if (record.instance.vm_state === 'deleted') return record.instance
     return record.instance.host === null
       ? deleteWithoutHost(ports, tx, context, record)
       : deleteOnHost(ports, tx, context, record.instance, record.instance.host)

@@ -17,11 +17,13 @@ export type InstanceChanges = Partial<
   Pick<Instance, 'vm_state' | 'task_state' | 'host' | 'attempt' | 'fault' | 'launched_at' | 'terminated_at'>
 >
 
-export async function insertInstance(tx: Queryable, { instance, context }: InstanceRecord): Promise<void> {
-  await tx.query(
+/** @returns false when its uuid is there already */
+export async function insertInstance(tx: Queryable, { instance, context }: InstanceRecord): Promise<boolean> {
+  const rows = await tx.query(
     `INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image,
        mem_encryption, ip_addresses, context, created_at, updated_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)`,
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
+     ON CONFLICT (uuid) DO NOTHING RETURNING uuid`,
     [
       instance.uuid,
       instance.name,
@@ -38,6 +40,7 @@ export async function insertInstance(tx: Queryable, { instance, context }: Insta
       instance.created_at,
     ],
   )
+  return rows.length > 0
 }
 
 /** Nobody else changes it until the transaction ends. @throws InstanceNotFound */

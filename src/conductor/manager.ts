@@ -7,6 +7,7 @@ import { deleteInstance, recordTerminated } from './delete-instance.ts'
 import { findInstance, listInstances } from './instance-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import type { ConductorApi } from './rpc-api.ts'
+import { storedContext } from './stored-context.ts'
 
 /**
  * The hall of the conductor: looks after instances, from the request to the last report. Every effect is a change of
@@ -15,10 +16,10 @@ import type { ConductorApi } from './rpc-api.ts'
 export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof ConductorApi> {
   return {
     async buildInstances(request, { context }) {
-      return { instances: await acceptInstances(ports, context, request) }
+      return { instances: await acceptInstances(ports, storedContext(context), request) }
     },
     async deleteInstance({ instance_uuid }, { context }) {
-      return { instance: await deleteInstance(ports, context, instance_uuid) }
+      return { instance: await deleteInstance(ports, storedContext(context), instance_uuid) }
     },
     async getInstance({ instance_uuid }) {
       return { instance: (await findInstance(ports.database, instance_uuid)).instance }

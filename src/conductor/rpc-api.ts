@@ -1,18 +1,20 @@
 import { z } from 'zod'
-import { Flavor } from '../objects/flavor.ts'
+import { Fault } from '../objects/fault.ts'
+import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
-import { ImageMeta } from '../objects/image-meta.ts'
-import { BuildAttempt, Fault, Instance, IpAddress, VmState } from '../objects/instance.ts'
+import { NewImageMeta } from '../objects/image-meta.ts'
+import { BuildAttempt, Instance, IpAddress, VmState } from '../objects/instance.ts'
+import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
 /** What a compute worker reports about one try: the outcome is a fact, written on the host before it is told. */
-const BuildReport = z.strictObject({
+const BuildReport = z.object({
   instance_uuid: z.guid(),
   attempt: z.int().min(1),
   host: HostName,
   outcome: z.discriminatedUnion('result', [
-    z.strictObject({ result: z.literal('active'), launched_at: z.iso.datetime() }),
-    z.strictObject({
+    z.object({ result: z.literal('active'), launched_at: z.iso.datetime() }),
+    z.object({
       result: z.literal('failed'),
       fault: Fault,
       /** Could another host succeed? */
@@ -39,29 +41,29 @@ export const ConductorApi = defineApi({
       summary:
         'Accepts instances of one flavor and image. When it answers they are stored, and will be ACTIVE or ERROR with a reason, whatever dies. With `instance_uuids` given, asking again is safe. Errors: FLAVOR_IMAGE_CONFLICT, INVALID_MACHINE_TYPE, STATELESS_FIRMWARE_REQUIRED, INVALID_PROPERTY, INSTANCE_EXISTS.',
       input: z.strictObject({
-        name: z.string().min(1).max(240),
-        flavor: Flavor,
-        image: ImageMeta,
+        name: text(240).min(1),
+        flavor: NewFlavor,
+        image: NewImageMeta,
         count: z.int().min(1).max(1000).default(1),
         /** Chosen by the caller, as many as `count`: then a repeated call makes nothing twice. */
         instance_uuids: z.array(z.guid()).min(1).max(1000).optional(),
         ip_addresses: z.array(IpAddress).max(64).default([]),
       }),
-      output: z.strictObject({ instances: z.array(Instance) }),
+      output: z.object({ instances: z.array(Instance) }),
     }),
     deleteInstance: call({
       wire: 'delete_instance',
       since: '1.0',
       summary: 'Starts to delete an instance in any state; asking twice is nothing. Errors: INSTANCE_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
-      output: z.strictObject({ instance: Instance }),
+      output: z.object({ instance: Instance }),
     }),
     getInstance: call({
       wire: 'get_instance',
       since: '1.0',
       summary: 'One instance, deleted ones too. Errors: INSTANCE_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
-      output: z.strictObject({ instance: Instance }),
+      output: z.object({ instance: Instance }),
     }),
     listInstances: call({
       wire: 'list_instances',
@@ -75,7 +77,7 @@ export const ConductorApi = defineApi({
         marker: z.guid().optional(),
         limit: z.int().min(1).max(1000).default(500),
       }),
-      output: z.strictObject({ instances: z.array(Instance) }),
+      output: z.object({ instances: z.array(Instance) }),
     }),
     explainInstance: call({
       wire: 'explain_instance',
@@ -83,7 +85,7 @@ export const ConductorApi = defineApi({
       summary:
         'Why an instance is where it is, or why it found no host: every try with its reasons. Errors: INSTANCE_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
-      output: z.strictObject({ instance: Instance, attempts: z.array(BuildAttempt) }),
+      output: z.object({ instance: Instance, attempts: z.array(BuildAttempt) }),
     }),
     continueBuild: cast({
       wire: 'continue_build',
@@ -116,7 +118,7 @@ export const ConductorApi = defineApi({
       since: '1.0',
       summary: 'From a compute worker that was interrupted: is this try still wanted here?',
       input: z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1), host: HostName }),
-      output: z.strictObject({ wanted: z.boolean() }),
+      output: z.object({ wanted: z.boolean() }),
       timeoutMs: 10_000,
     }),
   },

@@ -8,7 +8,7 @@ import { type NotificationNames, notificationMessage, type SevbusExtension } fro
 import { exceptionPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
 import { ComputeTaskPayload, InstanceActionPayload, InstanceCreatePayload } from './payloads.ts'
 
-export type InstanceEvent =
+type InstanceEvent =
   | 'instance.create.start'
   | 'instance.create.end'
   | 'instance.create.error'
@@ -26,6 +26,11 @@ export class InstanceEvents {
     this.#names = names
     this.#publisher = publisher
     this.#now = now
+  }
+
+  /** The same in the name of a host's compute service: for what is only true once the conductor has accepted it. */
+  onBehalfOf(host: string): InstanceEvents {
+    return new InstanceEvents(this.#names, `nova-compute:${host}`, this.#now)
   }
 
   message(event: InstanceEvent, context: RequestContext, instance: Instance, error?: SevbusError): DurableMessage {
@@ -64,7 +69,8 @@ export class InstanceEvents {
       publisher_id: this.#publisher,
       context,
       payload,
-      orderingKey: instance.uuid,
+      // Of their own key: trouble with notifications must not hold back what workers say to each other.
+      orderingKey: `${instance.uuid}/events`,
       at: this.#now(),
     })
   }

@@ -3,6 +3,7 @@ import type { Flavor } from '../objects/flavor.ts'
 import type { ImageMeta } from '../objects/image-meta.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
+import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import {
   ExceptionPayload,
@@ -12,6 +13,9 @@ import {
   IpPayload,
   RequestSpecPayload,
 } from './payloads.ts'
+
+/** Longer texts are cut: a notification must fit into a message, whatever failed. */
+const MAX_TEXT = 16_000
 
 /** Nova's notification timestamps have seconds and `Z`: `2012-10-29T13:42:11Z`. */
 function moment(iso: string | null): string | null {
@@ -28,9 +32,9 @@ export function exceptionPayload(error: SevbusError, where: { module: string; fu
     module_name: where.module,
     function_name: where.function,
     exception: error.name,
-    exception_message: error.message,
+    exception_message: cleanText(error.message, MAX_TEXT),
     // Paths of a host are nobody's business; the chain of causes is what helps.
-    traceback: causes(error).join(','),
+    traceback: cleanText(causes(error).join(','), MAX_TEXT),
   })
 }
 

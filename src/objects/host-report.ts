@@ -49,7 +49,7 @@ export const HostReport = z.strictObject({
 export type HostReport = z.infer<typeof HostReport>
 
 /** A host as operators see it. */
-export const HostSummary = z.strictObject({
+export const HostSummary = z.object({
   host: HostName,
   state: z.enum(['up', 'down']),
   disabled: z.boolean(),
@@ -58,13 +58,13 @@ export const HostSummary = z.strictObject({
   default_machine_type: z.string(),
   instances: z.int(),
   providers: z.array(
-    z.strictObject({
+    z.object({
       name: z.string(),
       /** Model whose slots this pool has; null for the host itself. */
       model: z.string().nullable(),
       inventories: z.record(
         z.string(),
-        z.strictObject({ total: z.int(), reserved: z.int(), capacity: z.int(), used: z.int() }),
+        z.object({ total: z.int(), reserved: z.int(), capacity: z.int(), used: z.int() }),
       ),
     }),
   ),

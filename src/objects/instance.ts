@@ -1,10 +1,12 @@
 import { z } from 'zod'
+import { Fault } from './fault.ts'
 import { Flavor } from './flavor.ts'
 import { HostName } from './host-report.ts'
 import { ImageMeta } from './image-meta.ts'
 import { MemEncryption } from './mem-encryption.ts'
 import { Allocation } from './request-spec.ts'
 import { SchedulingReport } from './scheduling-report.ts'
+import { text } from './text.ts'
 
 /** Nova's vm_state: where the instance rests. */
 export const VmState = z.enum(['building', 'active', 'error', 'deleted'])
@@ -25,29 +27,20 @@ export function canBecome(from: VmState, to: VmState): boolean {
   return TRANSITIONS[from].includes(to)
 }
 
-/** ISO 8601 in UTC with `Z`. */
+/** ISO 8601 in UTC with `Z`. Objects that workers pass on are read leniently: a newer one may have more fields. */
 const Timestamp = z.iso.datetime()
 
-export const IpAddress = z.strictObject({
-  address: z.string().max(64),
+export const IpAddress = z.object({
+  address: text(64),
   version: z.union([z.literal(4), z.literal(6)]),
-  mac: z.string().max(64),
-  label: z.string().max(255).default(''),
+  mac: text(64),
+  label: text(255).default(''),
 })
 export type IpAddress = z.infer<typeof IpAddress>
 
-/** Why an instance is in ERROR, or was refused: kept where a user can read it. */
-export const Fault = z.strictObject({
-  code: z.string().max(64),
-  message: z.string().max(4000),
-  details: z.record(z.string(), z.unknown()).default({}),
-  created_at: Timestamp,
-})
-export type Fault = z.infer<typeof Fault>
-
-export const Instance = z.strictObject({
+export const Instance = z.object({
   uuid: z.guid(),
-  name: z.string().min(1).max(255),
+  name: text(255).min(1),
   project_id: z.string().max(255).nullable(),
   user_id: z.string().max(255).nullable(),
   vm_state: VmState,
@@ -70,7 +63,7 @@ export const Instance = z.strictObject({
 export type Instance = z.infer<typeof Instance>
 
 /** One try to build an instance, as `explain` shows it. */
-export const BuildAttempt = z.strictObject({
+export const BuildAttempt = z.object({
   attempt: z.int().min(1),
   host: HostName.nullable(),
   outcome: z.enum(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted']),

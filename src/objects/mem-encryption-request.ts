@@ -24,12 +24,14 @@ const CONTEXT_SPEC = `resources:${MEM_ENCRYPTION_CONTEXT}`
  *   the property, its value and the fix
  */
 export function memEncryptionRequest(flavor: Flavor, image: ImageMeta): MemEncryption | undefined {
+  refuseMisspelledRequests(flavor, image)
   const byFlavor = flavorAsks(flavor)
   const byImage = spelledBoolean(imageLabel(image), 'hw_mem_encryption', image.properties.hw_mem_encryption)
   refuseContradiction(flavor, image, byFlavor, byImage)
   const model = requestedModel(flavor, image)
   if (byFlavor !== true && byImage !== true) {
     refuseModelWithoutRequest(flavor, image, model)
+    refuseTraitWithoutRequest(flavor, image)
     return undefined
   }
   const rules = MEM_ENCRYPTION_MODELS[model ?? 'amd-sev']
@@ -39,6 +41,40 @@ export function memEncryptionRequest(flavor: Flavor, image: ImageMeta): MemEncry
   requireBootBusOffVirtioBlk(image)
   if (rules.needsStatelessFirmware) requireStatelessFirmware(image, rules.model)
   return { model: rules.model, policy: policyHex(rules), requested_by: asker }
+}
+
+/** Keys that mean a slot or encryption to their author, and nothing to us: ignored, they would boot a guest in clear. */
+const GROUPED_CONTEXT = new RegExp(`^resources[^:]+:${MEM_ENCRYPTION_CONTEXT}$`)
+const IMAGE_KEYS = ['hw_mem_encryption', 'hw_mem_encryption_model']
+const FLAVOR_KEYS = ['hw:mem_encryption', 'hw:mem_encryption_model', CONTEXT_SPEC]
+
+function refuseMisspelledRequests(flavor: Flavor, image: ImageMeta): void {
+  for (const [key, value] of Object.entries(flavor.extra_specs)) {
+    if (!GROUPED_CONTEXT.test(key) && !IMAGE_KEYS.includes(key)) continue
+    throw misplaced(flavorLabel(flavor), key, value, 'write hw:mem_encryption=true')
+  }
+  for (const [key, value] of Object.entries(image.properties)) {
+    if (!FLAVOR_KEYS.includes(key)) continue
+    throw misplaced(imageLabel(image), key, value, 'write hw_mem_encryption=true')
+  }
+}
+
+/** The spec: the trait is not how encryption is asked for. With a request it may stand beside it. */
+function refuseTraitWithoutRequest(flavor: Flavor, image: ImageMeta): void {
+  for (const { trait } of Object.values(MEM_ENCRYPTION_MODELS)) {
+    const key = `trait:${trait}`
+    if (flavor.extra_specs[key] === 'required') {
+      throw misplaced(flavorLabel(flavor), key, 'required', 'write hw:mem_encryption=true')
+    }
+    if (image.properties[key] === 'required') {
+      throw misplaced(imageLabel(image), key, 'required', 'write hw_mem_encryption=true')
+    }
+  }
+}
+
+function misplaced(owner: string, property: string, value: unknown, fix: string): InvalidProperty {
+  const message = `${owner} has ${property}=${String(value)}, which asks for no encryption here; ${fix}, or remove it`
+  return new InvalidProperty(message, { owner, property, value, fix })
 }
 
 /** `hw:mem_encryption`, or the spec's own low-level form `resources:MEM_ENCRYPTION_CONTEXT=1`. */

@@ -76,7 +76,7 @@ export function policyHex({ policy, policyDigits }: MemEncryptionRules): string 
 
 /** What an instance runs with: decided once at the request, fixed for this launch. */
 export const MemEncryption = z
-  .strictObject({
+  .object({
     model: MemEncryptionModel,
     policy: z.string().regex(/^0x[0-9a-f]+$/),
     requested_by: z.enum(['flavor', 'image', 'flavor and image']),

@@ -6,7 +6,7 @@ import { MemEncryption } from './mem-encryption.ts'
 import { SchedulingReport } from './scheduling-report.ts'
 
 /** The question to the scheduler: where can this instance run? */
-export const RequestSpec = z.strictObject({
+export const RequestSpec = z.object({
   instance_uuid: z.guid(),
   /** Number of this try, from 1. A claim belongs to one try; a later one replaces it. */
   attempt: z.int().min(1),
@@ -23,7 +23,7 @@ export const RequestSpec = z.strictObject({
 })
 export type RequestSpec = z.infer<typeof RequestSpec>
 
-export const Allocation = z.strictObject({
+export const Allocation = z.object({
   provider: z.string(),
   resource_class: z.string(),
   amount: z.int().min(1),
@@ -31,7 +31,7 @@ export const Allocation = z.strictObject({
 export type Allocation = z.infer<typeof Allocation>
 
 /** The answer: a host with the resources claimed on it, and why it was this one. */
-export const Selection = z.strictObject({
+export const Selection = z.object({
   host: HostName,
   attempt: z.int().min(1),
   allocations: z.array(Allocation),

@@ -19,7 +19,7 @@ export const SchedulerApi = defineApi({
       summary:
         'Finds a host for one try of an instance and claims its resources there. The same try asked again gets the same answer; a later try replaces the claim in one step. Errors: NO_VALID_HOST, STALE_ATTEMPT.',
       input: z.strictObject({ request_spec: RequestSpec }),
-      output: z.strictObject({ selection: Selection }),
+      output: z.object({ selection: Selection }),
       timeoutMs: 60_000,
       monitorTimeoutMs: 4000,
     }),
@@ -42,7 +42,7 @@ export const SchedulerApi = defineApi({
       since: '1.0',
       summary: 'Every host that has reported, with the use of its resources and encryption slots.',
       input: z.strictObject({ hosts: z.array(HostName).max(1000).optional() }),
-      output: z.strictObject({ hosts: z.array(HostSummary) }),
+      output: z.object({ hosts: z.array(HostSummary) }),
       timeoutMs: 10_000,
     }),
   },

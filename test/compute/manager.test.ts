@@ -13,7 +13,6 @@ const NOW = '2026-01-01T00:02:00.000Z'
 const withCode = (code: string) => expect.objectContaining({ code })
 
 const createStart = { event: 'instance.create.start', vm_state: 'building', task_state: 'spawning', host: HOST }
-const createEnd = { event: 'instance.create.end', vm_state: 'active', task_state: null, host: HOST, launched_at: NOW }
 const createError = (error: string) => ({
   event: 'instance.create.error',
   vm_state: 'building',
@@ -78,7 +77,7 @@ describe('a build', () => {
         await worker.manager.idle()
 
         expect(await worker.leftovers()).toEqual(running(instance.uuid))
-        expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid), createEnd])
+        expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid)])
       })
     },
   )
@@ -134,7 +133,7 @@ describe('a build', () => {
       await worker.manager.buildAndRunInstance({ instance }, request)
       await worker.manager.idle()
 
-      expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid), createEnd])
+      expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid)])
     })
   })
 
@@ -146,7 +145,7 @@ describe('a build', () => {
       await worker.manager.buildAndRunInstance({ instance: anInstance({ uuid, attempt: 1 }) }, request)
       await worker.manager.idle()
 
-      expect(await worker.sent()).toEqual([createStart, reportActive(uuid, 2), createEnd])
+      expect(await worker.sent()).toEqual([createStart, reportActive(uuid, 2)])
     })
   })
 
@@ -161,7 +160,7 @@ describe('a build', () => {
       await worker.manager.idle()
 
       expect(await worker.leftovers()).toEqual(running(uuid))
-      expect(await worker.sent()).toEqual([createStart, createStart, reportActive(uuid, 2), createEnd])
+      expect(await worker.sent()).toEqual([createStart, createStart, reportActive(uuid, 2)])
     })
   })
 
@@ -432,7 +431,7 @@ describe('a worker that was killed', () => {
         await worker.manager.idle()
 
         expect([step, await worker.leftovers()]).toEqual([step, running(instance.uuid)])
-        expect([step, await worker.sent()]).toEqual([step, [createStart, reportActive(instance.uuid), createEnd]])
+        expect([step, await worker.sent()]).toEqual([step, [createStart, reportActive(instance.uuid)]])
       })
     }
   })
@@ -587,7 +586,7 @@ describe('draining', () => {
     await drained
 
     expect(await worker.leftovers()).toEqual(running(instance.uuid))
-    expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid), createEnd])
+    expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid)])
     await worker.close()
   })
 

@@ -25,7 +25,7 @@ export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, c
   const store = new DatabaseOutbox(database, { owner: 'conductor' })
   const ports: ConductorPorts = {
     database,
-    outbox: { enqueue: (tx, messages) => store.enqueue(tx, messages), announce() {} },
+    outbox: { enqueue: (tx, messages, options) => store.enqueue(tx, messages, options), announce() {} },
     client: new RpcClient({ transport: new MemoryBus().connect(), logger: silent }),
     scheduler: {
       selectDestinations: async (_context, args) => ({ selection: await scheduler(args.request_spec as RequestSpec) }),

@@ -1,13 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { reviveOverdueBuilds } from '../../src/conductor/watchdog.ts'
+import { reviveOverdue } from '../../src/conductor/watchdog.ts'
 import {
   FlavorImageConflict,
   InstanceExists,
   InstanceNotFound,
   NoSuchServer,
   NoValidHost,
+  SpawnFailed,
   StaleAttempt,
 } from '../../src/errors.ts'
+import { faultOf } from '../../src/objects/fault.ts'
 import type { RequestSpec } from '../../src/objects/request-spec.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
@@ -169,6 +171,8 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
       launched_at: '2026-01-01T00:00:00.000Z',
     })
     expect(await conductor.attempts(uuid)).toEqual([{ attempt: 1, host: 'h1', outcome: 'active' }])
+    const charged = (await conductor.sent()).filter(({ what }) => what === 'instance.create.end')
+    expect(charged.map(({ to }) => to)).toEqual(['versioned_notifications.info'])
   })
 
   it('tries again on another host after a failure that another host may not have', async () => {
@@ -239,7 +243,8 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     await conductor.sent()
 
     for (const _ of [1, 2]) await conductor.endpoint.deleteInstance({ instance_uuid: uuid }, conductor.request)
-    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['terminate_instance'])
+    // Told again when asked again: the first word may have been lost with a broker.
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['terminate_instance', 'terminate_instance'])
     const terminated = { instance_uuid: uuid, attempt: 1, host: 'h1', terminated_at: '2026-01-02T00:00:00.000Z' }
     for (const _ of [1, 2]) await conductor.endpoint.reportTerminated(terminated, conductor.request)
 
@@ -302,12 +307,17 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
     await conductor.sent()
 
-    expect(await reviveOverdueBuilds(conductor.ports)).toBe(0)
+    expect(await reviveOverdue(conductor.ports)).toBe(0)
     clock.now = new Date(clock.now.getTime() + 61_000)
-    expect(await reviveOverdueBuilds(conductor.ports)).toBe(1)
+    expect(await reviveOverdue(conductor.ports)).toBe(1)
 
     expect(await conductor.instance(uuid)).toMatchObject({ task_state: 'scheduling', host: null, attempt: 2 })
-    expect((await conductor.sent()).map(({ what, args }) => [what, args.attempt])).toEqual([['continue_build', 2]])
+    const sent = await conductor.sent()
+    expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual([
+      'sevbus-conductor continue_build',
+      'sevbus-compute.h1 terminate_instance',
+    ])
+    expect(sent.map(({ args }) => args.attempt ?? args.void)).toEqual([2, true])
   })
 
   it('answers no more instances at once than fit into a message', async () => {
@@ -324,6 +334,98 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
 
     expect(first.instances.length).toBeLessThan(100)
     expect(first.instances.length + second.instances.length).toBe(100)
+  })
+
+  it('tells a host again of a deletion that nothing was heard of for too long', async () => {
+    const clock = { now: new Date() }
+    await using conductor = await aConductor(engine, onHost('h1'), { now: () => clock.now })
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.endpoint.deleteInstance({ instance_uuid: uuid }, conductor.request)
+    await conductor.sent()
+
+    clock.now = new Date(clock.now.getTime() + 61_000)
+    expect(await reviveOverdue(conductor.ports)).toBe(1)
+    expect(await reviveOverdue(conductor.ports)).toBe(0)
+
+    expect((await conductor.sent()).map(({ what, args }) => [what, args.void])).toEqual([['terminate_instance', false]])
+    expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'building', task_state: 'deleting', host: 'h1' })
+  })
+
+  it('revives the others when one cannot be revived', async () => {
+    const clock = { now: new Date() }
+    await using conductor = await aConductor(engine, onHost('h1'), { now: () => clock.now })
+    const first = await conductor.accept()
+    const second = await conductor.accept()
+    await conductor.ports.database.query(`UPDATE instances SET flavor = '{}' WHERE uuid = $1`, [first.uuid])
+    await conductor.sent()
+
+    clock.now = new Date(clock.now.getTime() + 61_000)
+    await reviveOverdue(conductor.ports)
+
+    expect((await conductor.sent()).map(({ args }) => args.instance_uuid)).toEqual([second.uuid])
+  })
+
+  it('leaves room for others while no scheduler answers: it looks again by a later message', async () => {
+    const clock = { now: new Date() }
+    const away = new NoSuchServer('nobody serves sevbus-scheduler')
+    await using conductor = await aConductor(engine, () => Promise.reject(away), { now: () => clock.now })
+    const { uuid } = await conductor.accept()
+    await conductor.sent()
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'building', task_state: 'scheduling' })
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['continue_build'])
+    clock.now = new Date(clock.now.getTime() + 61_000)
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+    expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'error', fault: { code: 'NO_SUCH_SERVER' } })
+  })
+
+  it('answers requests that come at the same time with the same uuids alike', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const instance_uuids = ['AAAAAAAA-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000002']
+    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 2, ip_addresses: [], instance_uuids }
+
+    const answers = await Promise.all(
+      [1, 2, 3, 4].map(() => conductor.endpoint.buildInstances(args, conductor.request)),
+    )
+
+    for (const answer of answers) expect(answer).toEqual(answers[0])
+    expect(await conductor.sent()).toHaveLength(2)
+    const twice = {
+      ...args,
+      instance_uuids: [instance_uuids[0] as string, (instance_uuids[0] as string).toLowerCase()],
+    }
+    await expect(conductor.endpoint.buildInstances(twice, conductor.request)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENTS',
+    })
+  })
+
+  it('keeps no token of its callers', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const context = { ...conductor.request.context, auth_token: 'TOPSECRET', service_catalog: ['TOPSECRET'] }
+    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [] }
+
+    await conductor.endpoint.buildInstances(args, { ...conductor.request, context })
+
+    const rows = await conductor.ports.database.query(
+      'SELECT context::text AS text FROM instances UNION ALL SELECT body FROM outbox',
+    )
+    expect(rows).toHaveLength(2)
+    for (const row of rows) expect(JSON.stringify(row)).not.toContain('TOPSECRET')
+  })
+
+  it('stores a fault whatever characters a failing program left in it', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'), { maxAttempts: 1 })
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    const report = failedReport(uuid, 'h1', 1)
+    const fault = faultOf(new SpawnFailed('QEMU said \u0000 and \ud800'), report.outcome.fault.created_at)
+
+    await conductor.endpoint.reportBuild({ ...report, outcome: { ...report.outcome, fault } }, conductor.request)
+
+    expect((await conductor.instance(uuid)).fault?.message).toContain('QEMU said \ufffd and \ufffd')
   })
 
   it('cuts lists into pages and shows deleted instances only when asked for', async () => {

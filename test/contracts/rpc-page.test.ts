@@ -1,8 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import * as contracts from '../../src/contracts.ts'
+import { Fault } from '../../src/objects/fault.ts'
+import { NewFlavor } from '../../src/objects/flavor.ts'
 import { ProviderReport } from '../../src/objects/host-report.ts'
-import { Fault, IpAddress } from '../../src/objects/instance.ts'
+import { NewImageMeta } from '../../src/objects/image-meta.ts'
+import { IpAddress } from '../../src/objects/instance.ts'
 import { Inventory } from '../../src/objects/inventory.ts'
 import { Allocation } from '../../src/objects/request-spec.ts'
 import { isCompatible } from '../../src/rpc/version.ts'
@@ -19,7 +22,7 @@ const objects = {
 
 describe('the contracts', () => {
   it('are what docs/rpc.md says', () => {
-    const page = rpcMarkdown(apis, objects)
+    const page = rpcMarkdown(apis, objects, { Flavor: NewFlavor, ImageMeta: NewImageMeta })
     if (process.env.UPDATE_DOCS) writeFileSync('docs/rpc.md', page)
 
     expect(readFileSync('docs/rpc.md', 'utf8')).toBe(page)

@@ -89,6 +89,27 @@ describe('memory encryption, from flavor and image', () => {
   })
 
   it.each([
+    [{ 'resources1:MEM_ENCRYPTION_CONTEXT': '1' }, {}],
+    [{ 'resources_sev:MEM_ENCRYPTION_CONTEXT': '1', 'hw:mem_encryption': 'true' }, {}],
+    [{ hw_mem_encryption: 'true' }, {}],
+    [{}, { 'hw:mem_encryption': 'true' }],
+    [{ 'trait:HW_CPU_X86_AMD_SEV': 'required' }, {}],
+    [{}, { 'trait:HW_CPU_X86_AMD_SEV_SNP': 'required' }],
+  ] as [Record<string, string>, ImageMeta['properties']][])(
+    'refuses the misspelled request %j, %j',
+    (specs, properties) => {
+      expect(outcome(specs, { ...UEFI, ...properties })).toBe('INVALID_PROPERTY')
+    },
+  )
+
+  it('lets a trait stand beside a request, and a forbidden one anywhere', () => {
+    expect(outcome({ 'hw:mem_encryption': 'true', 'trait:HW_CPU_X86_AMD_SEV': 'required' })).toBe(
+      'amd-sev 0x0033 by flavor',
+    )
+    expect(outcome({ 'trait:HW_CPU_X86_AMD_SEV': 'forbidden' })).toBe('in clear')
+  })
+
+  it.each([
     ['BIOS firmware', { hw_firmware_type: 'bios' }, 'FLAVOR_IMAGE_CONFLICT'],
     ['firmware left open', {}, 'FLAVOR_IMAGE_CONFLICT'],
     ['machine type pc', { ...UEFI, hw_machine_type: 'pc' }, 'INVALID_MACHINE_TYPE'],

@@ -4,9 +4,13 @@ import type { Api, Method } from '../../src/rpc/contract.ts'
 /** Objects that the page describes once, by the name they have in the code. */
 export type NamedObjects = Readonly<Record<string, z.ZodType>>
 
-/** The page of the RPC interfaces, out of the contract objects themselves. */
-export function rpcMarkdown(apis: readonly Api[], objects: NamedObjects): string {
-  const names = new Map(Object.entries(objects).map(([name, schema]) => [schema, name]))
+/**
+ * The page of the RPC interfaces, out of the contract objects themselves.
+ * @param aliases stricter forms of objects, as somebody writes them; not described again
+ */
+export function rpcMarkdown(apis: readonly Api[], objects: NamedObjects, aliases: NamedObjects = {}): string {
+  const named = [...Object.entries(objects), ...Object.entries(aliases)]
+  const names = new Map(named.map(([name, schema]) => [schema, name]))
   const services = apis.flatMap((api) => [
     `## ${api.service} ${api.version}`,
     '',
