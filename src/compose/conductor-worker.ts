@@ -1,7 +1,7 @@
 import { conductorEndpoint } from '../conductor/manager.ts'
 import type { ConductorPorts } from '../conductor/ports.ts'
 import { ConductorApi } from '../conductor/rpc-api.ts'
-import { reviveOverdueBuilds } from '../conductor/watchdog.ts'
+import { reviveOverdue } from '../conductor/watchdog.ts'
 import type { Config } from '../config.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseOutbox } from '../database/outbox.ts'
@@ -48,9 +48,7 @@ export async function startConductor(
   relay.start()
   await server.start()
   const watchdog = setInterval(() => {
-    reviveOverdueBuilds(conductorPorts).catch((err: unknown) =>
-      logger.warn({ err }, 'overdue builds cannot be read now'),
-    )
+    reviveOverdue(conductorPorts).catch((err: unknown) => logger.warn({ err }, 'overdue builds cannot be read now'))
   }, conductorPorts.buildTimeoutMs / WATCHDOG_PARTS)
   logger.info({ host, transport: transport.description, database: database.description }, 'conductor is ready')
   return {
