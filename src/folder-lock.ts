@@ -16,6 +16,8 @@ export interface LockedContent {
   readonly fix: string
 }
 
+const ZOMBIE = 'zombie'
+
 /** Who has the folder, as written in its lock file. */
 interface Owner {
   readonly pid: number
@@ -124,7 +126,8 @@ function isAlive({ pid, started, machine }: Owner, file: string): boolean {
     // EPERM: it lives, under another user.
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
   }
-  return started === '' || startOf(pid) === started
+  const startedNow = startOf(pid)
+  return startedNow !== ZOMBIE && (started === '' || startedNow === started)
 }
 
 /** Its processes cannot be seen from here, but the file can. */
@@ -133,11 +136,15 @@ function wasTouchedLately(file: string): boolean {
   return stat !== undefined && Date.now() - stat.mtimeMs < GONE_AFTER_MS
 }
 
-/** Field 22 of /proc/<pid>/stat, counted after the command's closing parenthesis; empty where there is no /proc. */
+/**
+ * Field 22 of /proc/<pid>/stat, counted after the command's closing parenthesis; empty where there is no /proc. A zombie
+ * (state Z, field 3) is dead and only not buried yet: it has none.
+ */
 function startOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' ? ZOMBIE : (fields[19] ?? '')
   } catch {
     return ''
   }

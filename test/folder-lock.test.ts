@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { lockFolder } from '../src/folder-lock.ts'
 
 const content = { what: 'the data', fix: 'choose another folder' }
@@ -46,6 +46,20 @@ describe('the lock of a folder', () => {
     const lock = await lockFolder(folder, content)
 
     lock.release()
+  })
+
+  it.runIf(process.platform === 'linux')('passes from a process that is dead and not buried yet', async () => {
+    // The shell becomes a sleep, which never asks after its child: that stays a zombie.
+    const parent = spawn('sh', ['-c', 'sh -c : & echo $!; exec sleep 60'])
+    const [line] = (await once(parent.stdout, 'data')) as [Buffer]
+    const pid = Number(line.toString())
+    await vi.waitFor(async () => expect(await readFile(`/proc/${pid}/stat`, 'utf8')).toContain(') Z '))
+    await lockAs(pid, { started: '' })
+
+    const lock = await lockFolder(folder, content)
+
+    lock.release()
+    parent.kill('SIGKILL')
   })
 
   it('is believed when it comes from another machine, as long as it is touched', async () => {

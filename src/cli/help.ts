@@ -16,7 +16,7 @@ Run it:
 Examples:
   sevbus demo                 live, on a terminal
   sevbus demo | cat           plain lines
-  sevbus demo --json          one JSON document with the same facts`,
+  sevbus demo --json          one JSON document with the same facts (npm run --silent demo -- --json)`,
   dev: `
 Examples:
   sevbus dev
@@ -73,4 +73,5 @@ Exit codes:
   2  wrong words, file or configuration: nothing was tried
   3  no broker, database or worker answered
   4  no such instance, host or guest
-  5  the cloud said no: a contradiction in the request, or no host for it`
+  5  the cloud said no: a contradiction in the request, or no host for it
+  130  interrupted before it was done`

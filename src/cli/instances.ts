@@ -1,9 +1,10 @@
+import { GuestNotFound } from '../errors.ts'
 import { type Instance, VmState } from '../objects/instance.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
 import { EXIT } from './exit-codes.ts'
 import { findInstance } from './find-instance.ts'
 import { attemptLines, instanceFacts, instanceTable } from './instance-view.ts'
-import { note, print, printJson } from './output.ts'
+import { print, printJson } from './output.ts'
 import { type GlobalOptions, withSession } from './session.ts'
 
 export interface ListOptions extends GlobalOptions {
@@ -41,8 +42,10 @@ export async function show(word: string, options: ShowOptions): Promise<number> 
       return EXIT.OK
     }
     if (instance.host === null) {
-      note(`${instance.name} is ${instance.vm_state} and on no host: there is no domain to show`)
-      return EXIT.NOT_FOUND
+      throw new GuestNotFound(`${instance.name} is ${instance.vm_state} and on no host: it has no domain`, {
+        instance_uuid: instance.uuid,
+        fix: `see what became of it with: sevbus explain ${instance.uuid}`,
+      })
     }
     const to = { server: instance.host }
     const { xml } = await session.compute.getDomainXml(session.context, { instance_uuid: instance.uuid }, to)

@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type SimulatedHost, startLocalCloud } from '../../compose/local-cloud.ts'
@@ -30,6 +31,9 @@ export async function openDemoCloud(
   const config = loadConfig({ env: {} })
   const logger = createLogger('demo', logLevel)
   const folder = await mkdtemp(join(tmpdir(), 'sevbus-demo-'))
+  // However the demo ends: also when it is interrupted, or nobody reads it any more.
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', remove)
   const bus = new MemoryBus()
   const database = await openPglite()
   const cloud = await startLocalCloud({ config, database, connect: async () => bus.connect(), hosts, folder, logger })
@@ -47,7 +51,8 @@ export async function openDemoCloud(
       await client.close()
       await transport.close()
       await database.close()
-      await rm(folder, { recursive: true, force: true })
+      process.off('exit', remove)
+      remove()
     },
   }
 }

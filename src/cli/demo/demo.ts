@@ -8,6 +8,8 @@ import { runDemo } from './run.ts'
 
 /** The main job on embedded defaults: in-process bus, embedded database, simulated hosts. */
 export async function demo(options: GlobalOptions): Promise<number> {
+  // It keeps nothing, so there is nothing to drain.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT.INTERRUPTED))
   const facts = await runDemo(screenFor(options), options.debug ? 'debug' : 'error')
   if (options.json) printJson(facts)
   return EXIT.OK

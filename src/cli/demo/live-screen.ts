@@ -20,7 +20,7 @@ export function liveScreen(out: NodeJS.WriteStream): DemoObserver {
   let drawn = 0
   const erase = () => (drawn > 0 ? `\x1b[${drawn}F\x1b[0J` : '')
   const draw = () => {
-    const lines = frame(view, Math.max(10, (out.rows ?? 40) - 1))
+    const lines = frame(view, Math.max(10, (out.rows ?? 40) - 2))
     out.write(`${erase()}${lines.map((line) => clip(line, out.columns ?? 100)).join('\n')}\n`)
     drawn = lines.length
   }

@@ -35,22 +35,26 @@ function refusalTexts(refusals: readonly Refusal[]): string[] {
 
 /** What may be charged, by what it is charged for: alike instances in one line, their extra specs below it. */
 function billingTable(notifications: readonly BillingFacts[]): string {
-  const groups = groupBy(notifications, ({ flavor, mem_encryption, extra_specs }) =>
+  // What failed is charged to nobody.
+  const charged = notifications.filter(({ event_type }) => event_type.startsWith('instance.'))
+  const groups = groupBy(charged, ({ flavor, mem_encryption, extra_specs }) =>
     JSON.stringify([flavor, mem_encryption, extra_specs]),
   )
   const rows = groups.map((alike) => {
     const [{ flavor, mem_encryption: encryption }] = alike
     const count = (event: string) => String(alike.filter(({ event_type }) => event_type === event).length)
-    const counts = ['instance.create.end', 'instance.delete.end', 'compute_task.build_instances.error'].map(count)
+    const counts = ['instance.create.end', 'instance.delete.end'].map(count)
     const hosts = [...new Set(alike.flatMap(({ host }) => host ?? []))].toSorted()
     const got = encryption ? `${encryption.model} by ${encryption.requested_by}` : 'none'
     return [flavor ?? '-', got, ...counts, hosts.join(' ') || '-']
   })
-  const header = ['FLAVOR', 'ENCRYPTION IT GOT', 'CREATED', 'DELETED', 'FAILED', 'HOSTS']
+  const header = ['FLAVOR', 'ENCRYPTION IT GOT', 'CREATED', 'DELETED', 'HOSTS']
   const [titles = '', ...lines] = table(header, rows).split('\n')
   const specs = groups.map(([{ extra_specs }]) => Object.entries(extra_specs).map(([key, value]) => `${key}=${value}`))
   const withSpecs = lines.flatMap((line, row) => [line, ...(specs[row] ?? []).map((spec) => pc.dim(`    ${spec}`))])
-  return [titles, ...withSpecs].join('\n')
+  const failed = notifications.length - charged.length
+  const note = `${failed} of ${notifications.length} notifications tell of builds without a host (compute_task.build_instances.error)`
+  return [titles, ...withSpecs, note].join('\n')
 }
 
 function totalsText(totals: Totals): string {
