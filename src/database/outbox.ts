@@ -50,41 +50,50 @@ export class DatabaseOutbox implements MessageStore {
     this.#leaseMs = leaseMs
   }
 
-  /** Stores messages as part of `tx`: they exist when it commits. Announce them to the relay after that. */
-  async enqueue(tx: Queryable, messages: readonly DurableMessage[]): Promise<void> {
+  /**
+   * Stores messages as part of `tx`: they exist when it commits. Announce them to the relay after that.
+   *
+   * @param options.delayMs not sent sooner; younger messages of its key wait behind it
+   */
+  async enqueue(
+    tx: Queryable,
+    messages: readonly DurableMessage[],
+    { delayMs = 0 }: { readonly delayMs?: number } = {},
+  ): Promise<void> {
     if (messages.length === 0) return
     await tx.query(
-      `insert into outbox (owner, ordering_key, destination, body, mandatory)
-       select $1, m.ordering_key, m.destination, m.body, m.mandatory
+      `insert into outbox (owner, ordering_key, destination, body, mandatory, not_before)
+       select $1, m.ordering_key, m.destination, m.body, m.mandatory, now() + $3 * interval '1 millisecond'
          from rows from (jsonb_to_recordset($2::jsonb)
                 as (ordering_key text, destination jsonb, body text, mandatory boolean))
               with ordinality as m (ordering_key, destination, body, mandatory, position)
         order by m.position`,
-      [this.#owner, JSON.stringify(messages.map(toRow))],
+      [this.#owner, JSON.stringify(messages.map(toRow)), delayMs],
     )
   }
 
   async take(limit: number): Promise<readonly StoredMessage[]> {
     // A row that another relay is taking is skipped; one that it has taken meanwhile fails the check of not_before,
     // which PostgreSQL repeats on the row's newest version.
-    const rows = await this.#database.query<Row & { id: string }>(
+    const rows = await this.#database.query<Row & { id: string; failures: number }>(
       `with due as (
          select candidate.id from outbox candidate
           where candidate.owner = $1 and candidate.not_before <= now()
             and not exists (select from outbox older
                              where older.owner = candidate.owner and older.ordering_key = candidate.ordering_key
                                and older.id < candidate.id)
-          order by candidate.id limit $2 for update skip locked
+          order by candidate.not_before, candidate.id limit $2 for update skip locked
        ), taken as (
          update outbox set not_before = now() + $3 * interval '1 millisecond'
            from due where outbox.id = due.id
-         returning outbox.id, outbox.ordering_key, outbox.destination, outbox.body, outbox.mandatory
+         returning outbox.id, outbox.ordering_key, outbox.destination, outbox.body, outbox.mandatory, outbox.failures
        )
-       select id::text, ordering_key, destination, body, mandatory from taken order by taken.id`,
+       select id::text, ordering_key, destination, body, mandatory, failures from taken order by taken.id`,
       [this.#owner, limit, this.#leaseMs],
     )
-    return rows.map(({ id, ordering_key, destination, body, mandatory }) => ({
+    return rows.map(({ id, ordering_key, destination, body, mandatory, failures }) => ({
       id,
+      failures,
       to: destination,
       body,
       mandatory,

@@ -15,6 +15,8 @@ export interface DurableMessage {
 /** What was stored and waits, with the id it is settled by. */
 export interface StoredMessage extends DurableMessage {
   readonly id: string
+  /** How often it could not be sent; none when absent. */
+  readonly failures?: number
 }
 
 /** Where durable messages wait: a table, or a journal on disk. */

@@ -1,12 +1,14 @@
+import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
 import { toSevbusError } from '../errors.ts'
 import { Deadline } from './deadline.ts'
 import type { MessageStore, StoredMessage } from './durable-message.ts'
 import { destinationName, type Transport } from './transport.ts'
 
-const BATCH = 64
+/** Messages on their way at a time: one that is not confirmed holds up no other. */
+const WINDOW = 64
 /** Shorter than stores keep a message for one sender: else another would send it meanwhile, too. */
-const BATCH_TIMEOUT_MS = 10_000
+const SEND_TIMEOUT_MS = 10_000
 /** A message that cannot be delivered now is tried again after this many milliseconds, doubling up to the last. */
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 5000, 10_000]
 
@@ -26,10 +28,11 @@ export interface RelayOptions {
 export class Relay {
   readonly #options: RelayOptions
   readonly #stop = new AbortController()
-  readonly #tries = new Map<string, number>()
+  readonly #onTheWay = new Map<string, Promise<void>>()
   #wake: () => void = () => {}
   #announced = false
   #closing = false
+  #hasSent = false
   #running: Promise<void> | undefined
 
   constructor(options: RelayOptions) {
@@ -52,7 +55,10 @@ export class Relay {
    */
   async close(graceMs = 0): Promise<void> {
     this.#closing = true
-    const timer = setTimeout(() => this.#stop.abort(), graceMs)
+    const timer = setTimeout(() => {
+      this.#stop.abort()
+      this.#wake()
+    }, graceMs)
     this.#wake()
     await this.#running
     clearTimeout(timer)
@@ -60,18 +66,37 @@ export class Relay {
   }
 
   async #run(): Promise<void> {
+    // All that are on their way listen to it.
+    setMaxListeners(0, this.#stop.signal)
     while (!this.#stop.signal.aborted) {
       this.#announced = false
-      const found = await this.#sendBatch().catch((error: unknown) => {
-        this.#options.logger.warn({ err: error }, 'stored messages cannot be read now; trying again')
-        return 0
-      })
-      if (found > 0) continue
-      if (this.#closing) return
+      const room = WINDOW - this.#onTheWay.size
+      const messages = room > 0 ? await this.#take(room) : []
+      for (const message of messages) this.#launch(message)
+      if (messages.length > 0 && messages.length === room) continue
+      if (this.#closing) {
+        await Promise.all(this.#onTheWay.values())
+        // What was sent may have let its successor go; what cannot be sent waits for the next start.
+        if (!this.#hasSent) return
+        this.#hasSent = false
+        continue
+      }
       await this.#idle()
+    }
+    await Promise.all(this.#onTheWay.values())
+  }
+
+  async #take(limit: number): Promise<readonly StoredMessage[]> {
+    try {
+      const taken = await this.#options.store.take(limit)
+      return taken.filter(({ id }) => !this.#onTheWay.has(id))
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, 'stored messages cannot be read now; trying again')
+      return []
     }
   }
 
+  /** Until the next poll, or the next message that was announced or has arrived: its successor may leave now. */
   async #idle(): Promise<void> {
     if (this.#announced || this.#closing) return
     await new Promise<void>((resolve) => {
@@ -83,28 +108,29 @@ export class Relay {
     })
   }
 
-  async #sendBatch(): Promise<number> {
-    const messages = await this.#options.store.take(BATCH)
-    if (messages.length === 0) return 0
-    using deadline = new Deadline('sending stored messages', BATCH_TIMEOUT_MS, this.#stop.signal)
-    const confirmed = await Promise.all(messages.map((message) => this.#send(message, deadline.signal)))
-    const sent = messages.filter((_, index) => confirmed[index]).map(({ id }) => id)
-    if (sent.length > 0) await this.#options.store.sent(sent)
-    return sent.length
+  #launch(message: StoredMessage): void {
+    const sending = this.#send(message).then((isSent) => {
+      this.#onTheWay.delete(message.id)
+      if (!isSent) return
+      this.#hasSent = true
+      this.announce()
+    })
+    this.#onTheWay.set(message.id, sending)
   }
 
-  async #send(message: StoredMessage, signal: AbortSignal): Promise<boolean> {
+  /** @returns whether it was sent and is forgotten; never throws */
+  async #send(message: StoredMessage): Promise<boolean> {
+    const { store, transport, logger } = this.#options
     try {
-      await this.#options.transport.publish(message.to, message, signal)
-      this.#tries.delete(message.id)
+      using deadline = new Deadline('sending a stored message', SEND_TIMEOUT_MS, this.#stop.signal)
+      await transport.publish(message.to, message, deadline.signal)
+      await store.sent([message.id])
       return true
     } catch (thrown) {
       const error = toSevbusError(thrown)
-      const tries = this.#tries.get(message.id) ?? 0
-      this.#tries.set(message.id, tries + 1)
-      const delayMs = RETRY_DELAYS_MS[Math.min(tries, RETRY_DELAYS_MS.length - 1)] as number
+      const delayMs = RETRY_DELAYS_MS[Math.min(message.failures ?? 0, RETRY_DELAYS_MS.length - 1)] as number
       const facts = { destination: destinationName(message.to), message_id: message.id, code: error.code, delayMs }
-      if (!this.#stop.signal.aborted) this.#options.logger.warn(facts, `message kept, not sent: ${error.message}`)
+      if (!this.#stop.signal.aborted) logger.warn(facts, `message kept, not sent: ${error.message}`)
       await this.#postpone(message, delayMs, error.message)
       return false
     }

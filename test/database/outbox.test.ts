@@ -18,8 +18,8 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
     await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1), message('b', 2)]))
 
     expect(await outbox.take(10)).toEqual([
-      { id: '1', ...message('a', 1) },
-      { id: '2', ...message('b', 2) },
+      { id: '1', failures: 0, ...message('a', 1) },
+      { id: '2', failures: 0, ...message('b', 2) },
     ])
   })
 
@@ -60,7 +60,7 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
 
     await dying.take(10)
 
-    expect(await outbox.take(10)).toEqual([{ id: '1', ...message('a', 1) }])
+    expect(await outbox.take(10)).toEqual([{ id: '1', failures: 0, ...message('a', 1) }])
   })
 
   it('keeps a postponed message, and those of its key behind it, until its time', async () => {

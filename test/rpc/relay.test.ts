@@ -90,6 +90,23 @@ describe('the relay of stored messages', () => {
     await vi.waitFor(() => expect(store.messages).toEqual([]))
   })
 
+  it('sends the others while one is not confirmed, and others behind many that cannot be delivered', async () => {
+    const { store, relay, received, listen, transport } = await openRelay(5)
+    await listen()
+    const publish = transport.publish.bind(transport)
+    transport.publish = (destination, message, signal) =>
+      message.body === 'stuck' ? unconfirmed(signal) : publish(destination, message, signal)
+    const nowhere = { kind: 'topic', exchange: 'x', topic: 'nobody' } as const
+    store.put('stuck')
+    for (let n = 0; n < 63; n++)
+      store.messages.push({ id: `u${n}`, to: nowhere, body: 'u', mandatory: true, orderingKey: 'u' })
+    relay.start()
+    store.put('late')
+    store.messages.unshift(...store.messages.splice(-1))
+
+    await vi.waitFor(() => expect(received).toEqual(['late']))
+  })
+
   it('leaves what is not sent when it is closed', async () => {
     const { store, relay } = await openRelay(5)
     relay.start()
@@ -102,3 +119,7 @@ describe('the relay of stored messages', () => {
     expect(store.messages).toHaveLength(1)
   })
 })
+
+function unconfirmed(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+}

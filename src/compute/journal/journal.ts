@@ -34,6 +34,7 @@ export class Journal implements MessageStore {
   readonly #lock: FolderLock
   readonly #taken = new Set<string>()
   readonly #notBefore = new Map<string, number>()
+  readonly #failures = new Map<string, number>()
   #file!: LineFile
 
   private constructor(header: JournalHeader, state: JournalState, lock: FolderLock) {
@@ -110,7 +111,7 @@ export class Journal implements MessageStore {
       keys.add(message.orderingKey)
       if (!isFirst || this.#taken.has(message.id) || (this.#notBefore.get(message.id) ?? 0) > now) continue
       this.#taken.add(message.id)
-      taken.push(message)
+      taken.push({ ...message, failures: this.#failures.get(message.id) ?? 0 })
     }
     // A message leaves only when what it tells is on disk.
     await this.flushed()
@@ -119,12 +120,16 @@ export class Journal implements MessageStore {
 
   async sent(ids: readonly string[]): Promise<void> {
     await this.append([{ type: 'sent', ids: [...ids] }])
-    for (const id of ids) this.#release(id)
+    for (const id of ids) {
+      this.#release(id)
+      this.#failures.delete(id)
+    }
   }
 
   async postpone(id: string, delayMs: number): Promise<void> {
     this.#release(id)
     this.#notBefore.set(id, Date.now() + delayMs)
+    this.#failures.set(id, (this.#failures.get(id) ?? 0) + 1)
   }
 
   /** Waits for what was appended. */
