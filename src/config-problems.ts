@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { SECRET_KEYS } from './config-schema.ts'
 
 /** One line per wrong key: where, what is wrong, what to write instead. Values of secrets are not repeated. */
 export function configurationProblems(schema: z.ZodObject, error: z.ZodError, values: unknown): string[] {
@@ -10,8 +11,10 @@ export function configurationProblems(schema: z.ZodObject, error: z.ZodError, va
   })
 }
 
+/** Never of what is a secret, or holds one: a URL written in place of its section is as secret as in its place. */
 function given(path: readonly PropertyKey[], values: unknown): string {
-  if (path.at(-1) === 'url') return ''
+  const name = path.map(String).join('.')
+  if (SECRET_KEYS.some((key) => key === name || key.startsWith(`${name}.`))) return ''
   const value = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], values)
   return value === undefined ? '' : ` (it is ${JSON.stringify(value)})`
 }

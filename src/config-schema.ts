@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { Flavor } from './objects/flavor.ts'
+import { NewFlavor } from './objects/flavor.ts'
 import { HostName } from './objects/host-report.ts'
-import { ImageMeta } from './objects/image-meta.ts'
+import { NewImageMeta } from './objects/image-meta.ts'
 
 /** Where RabbitMQ listens when nobody changed it. */
 export const DEFAULT_TRANSPORT_URL = 'amqp://guest:guest@127.0.0.1:5672/'
@@ -94,7 +94,7 @@ export const ConfigSchema = z.strictObject({
       /** Guests that start at a time on this host: Nova's option of this name. */
       max_concurrent_builds: z.int().min(1).max(1000).default(10),
       /** How often the host tells that it lives, and what it offers. */
-      report_interval_seconds: Seconds.default(10),
+      report_interval_seconds: Seconds.max(3600).default(10),
       /** MiB kept for the host itself; pinned guests cannot be swapped out. */
       reserved_host_memory_mb: Count.default(512),
       /** VCPUs offered per CPU. */
@@ -135,9 +135,9 @@ export const ConfigSchema = z.strictObject({
     })
     .prefault({}),
   /** Named in `sevbus boot --flavor NAME`. */
-  flavors: Catalogue(Flavor),
+  flavors: Catalogue(NewFlavor),
   /** Named in `sevbus boot --image NAME`. */
-  images: Catalogue(ImageMeta),
+  images: Catalogue(NewImageMeta),
 })
 
 export type ParsedConfig = z.infer<typeof ConfigSchema>

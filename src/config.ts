@@ -17,6 +17,8 @@ export interface ConfigSources {
   readonly file?: string | undefined
   /** The first of these that exists is taken when no file is named. */
   readonly fallbacks?: readonly string[]
+  /** Over all others: the name of the host, as the command line gives it. */
+  readonly host?: string | undefined
   readonly env?: NodeJS.ProcessEnv
 }
 
@@ -25,11 +27,12 @@ export interface ConfigSources {
  *
  * @throws InvalidConfiguration naming every wrong key at once, where it stands, and the fix
  */
-export function loadConfig({ file: named, fallbacks = [], env = process.env }: ConfigSources = {}): Config {
+export function loadConfig({ file: named, fallbacks = [], host, env = process.env }: ConfigSources = {}): Config {
   const file = named ?? env.SEVBUS_CONFIG ?? fallbacks.find((path) => existsSync(path))
   const values = file === undefined ? {} : readToml(file)
   const problems: string[] = []
   overlayEnvironment(values, env, problems)
+  if (host !== undefined) values.compute = { ...values.compute, host }
   const parsed = ConfigSchema.safeParse(values)
   if (!parsed.success) problems.push(...configurationProblems(ConfigSchema, parsed.error, values))
   if (parsed.success && problems.length === 0) return withDefaults(parsed.data)
@@ -55,7 +58,11 @@ function readToml(file: string): Values {
   try {
     return parseToml(readFileSync(file, 'utf8')) as Values
   } catch (error) {
-    throw new InvalidConfiguration(`${file} cannot be read: ${(error as Error).message}`, {
+    // The parser quotes the lines around its place: they may hold a password.
+    const [reason] = (error as Error).message.split('\n')
+    const { line, column } = error as { readonly line?: number; readonly column?: number }
+    const place = line === undefined ? '' : `, line ${line}, column ${column}`
+    throw new InvalidConfiguration(`${file}${place} cannot be read: ${reason}`, {
       file,
       fix: 'give an existing TOML file with --config or SEVBUS_CONFIG',
     })

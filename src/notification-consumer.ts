@@ -22,7 +22,7 @@ export interface ConsumeOptions {
   /** Consumers of one pool share one copy of everything. Without it: the default queues, shared with all who use them. */
   readonly pool?: string
   /**
-   * One at a time, in order. Acknowledged when it resolves, offered again when it rejects: store first, then return.
+   * One at a time. Acknowledged when it resolves, offered again until it does: store first, then return.
    * After a crash the last ones come again with the same message_id.
    */
   readonly onNotification: (notification: Notification) => Promise<void>

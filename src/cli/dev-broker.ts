@@ -15,20 +15,23 @@ const USUAL_BROKER = 'amqp://guest:guest@127.0.0.1:5672/'
 /** A broker that we find belongs to somebody: we stay in a vhost of our own. */
 const OWN_VHOST = 'sevbus-dev'
 
+/** With `isNew` it knows nothing of what an earlier one was told. */
+export type DevBroker = PrivateServer & { readonly isNew?: boolean }
+
 /**
  * A RabbitMQ for `sevbus dev`: the one given, one found running (in a vhost of our own), or a private one from a Docker
  * engine or the installed program.
  *
  * @throws InvalidConfiguration saying how to get one
  */
-export async function devBroker(given: string | undefined, signal: AbortSignal): Promise<PrivateServer> {
+export async function devBroker(given: string | undefined, signal: AbortSignal): Promise<DevBroker> {
   const tell = (line: string) => note(`  ${line}`)
   if (given !== undefined) return { url: given, description: 'the RabbitMQ given', close: async () => {} }
   const found = await foundBroker(tell, signal)
   if (found !== undefined) return found
   note('no usable RabbitMQ is running here; starting a private one …')
   const started = (await startDockerRabbitMq({ tell, signal })) ?? (await startInstalledRabbitMq({ tell, signal }))
-  if (started !== undefined) return started
+  if (started !== undefined) return { ...started, isNew: true }
   throw new InvalidConfiguration('sevbus dev needs a RabbitMQ, and there is none to use or to start', {
     fix: 'install it (Debian, Ubuntu: apt-get install rabbitmq-server), start a Docker engine, or give one with --amqp-url; to see everything without any: sevbus demo',
   })

@@ -35,16 +35,27 @@ export async function dev(options: DevOptions): Promise<number> {
     const logger = createLogger('dev', options.debug ? 'debug' : 'warn')
     const connect = async (who: string) => {
       const transport = openTransport(config, logger, `sevbus dev ${who}`)
-      await transport.connect(stop)
-      return transport
+      try {
+        await transport.connect(stop)
+        return transport
+      } catch (error) {
+        await transport.close()
+        throw error
+      }
     }
     const folder = join(options.folder, 'hosts')
-    const cloud = await startLocalCloud({ config, database, connect, hosts: DEMO_HOSTS, folder, logger })
+    const isBrokerNew = broker.isNew ?? false
+    const cloud = await startLocalCloud({ config, database, connect, hosts: DEMO_HOSTS, folder, logger, isBrokerNew })
+    opened.unshift(() => cloud.drain(0))
     const file = await writeJoinFile(options.folder, config)
     opened.unshift(() => rm(file, { force: true }))
     note(welcome(broker.description, file, options.folder, broker.url))
     await serveUntil(stop, cloud, config.worker.shutdown_grace_seconds * 1000, logger)
     return EXIT.OK
+  } catch (error) {
+    // Told to stop while it still waited: that is an orderly end.
+    if (stop.aborted) return EXIT.OK
+    throw error
   } finally {
     for (const close of opened) await close()
   }

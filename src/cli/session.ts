@@ -25,8 +25,8 @@ export interface GlobalOptions extends Output {
 export const DEV_CONFIG = join('.sevbus', 'dev', 'sevbus.toml')
 
 /** `--config`, SEVBUS_CONFIG, ./sevbus.toml, the running `sevbus dev`; else the environment alone. */
-export function loadCliConfig({ config }: Pick<GlobalOptions, 'config'>): Config {
-  return loadConfig({ file: config, fallbacks: ['sevbus.toml', DEV_CONFIG] })
+export function loadCliConfig({ config, host }: Pick<GlobalOptions, 'config'> & { readonly host?: string }): Config {
+  return loadConfig({ file: config, fallbacks: ['sevbus.toml', DEV_CONFIG], host })
 }
 
 /** The cloud as an API tier sees it. */

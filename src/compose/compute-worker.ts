@@ -13,13 +13,10 @@ import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { busNames, notificationNames } from './names.ts'
-import { closeInOrder, once, type Worker, type WorkerPorts } from './worker.ts'
+import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
 const JOURNAL_POLL_MS = 250
-
-/** So long the last messages of a worker that stops may take to be sent; what is left is sent by the next. */
-const LAST_MESSAGES_MS = 5000
 
 /** Puts a compute worker together and starts it: what an earlier one had begun is taken up first. */
 export async function startCompute(config: Config, { host, transport, logger }: WorkerPorts): Promise<Worker> {
@@ -61,27 +58,26 @@ export async function startCompute(config: Config, { host, transport, logger }: 
   const { concurrency } = config.transport
   const bindings = [bind(ComputeApi, manager)] as const
   const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
-  relay.start()
-  manager.recover()
-  await server.start()
-  await reporter.start()
+  const drain = once(async (graceMs: number) => {
+    await closeInOrder([
+      () => reporter.close(),
+      () => server.drain(graceMs),
+      () => manager.drain(graceMs),
+      () => relay.close(LAST_MESSAGES_MS),
+      () => client.close(),
+      () => transport.close(),
+      () => driver.close(),
+      () => journal.close(),
+    ])
+  })
+  await startOrClose(drain, async () => {
+    relay.start()
+    manager.recover()
+    await server.start()
+    await reporter.start()
+  })
   logger.info({ host, transport: transport.description, driver: driver.description }, 'compute worker is ready')
-  return {
-    name: `compute ${host}`,
-    broken,
-    drain: once(async (graceMs: number) => {
-      await closeInOrder([
-        () => reporter.close(),
-        () => server.drain(graceMs),
-        () => manager.drain(graceMs),
-        () => relay.close(LAST_MESSAGES_MS),
-        () => client.close(),
-        () => transport.close(),
-        () => driver.close(),
-        () => journal.close(),
-      ])
-    }),
-  }
+  return { name: `compute ${host}`, broken, drain }
 }
 
 function openDriver({ compute, fake }: Config): Promise<VirtDriver> {

@@ -1,5 +1,6 @@
 import { conductorEndpoint } from '../conductor/manager.ts'
 import type { ConductorPorts } from '../conductor/ports.ts'
+import { resendUnfinished } from '../conductor/resend.ts'
 import { ConductorApi } from '../conductor/rpc-api.ts'
 import { reviveOverdue } from '../conductor/watchdog.ts'
 import type { Config } from '../config.ts'
@@ -12,20 +13,23 @@ import { Relay } from '../rpc/relay.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import { busNames, notificationNames } from './names.ts'
-import { closeInOrder, once, type Worker, type WorkerPorts } from './worker.ts'
+import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** How often stored messages are looked for that another conductor left behind, in milliseconds. */
 const OUTBOX_POLL_MS = 1000
 /** How often overdue builds are looked for, as a part of the build timeout. */
 const WATCHDOG_PARTS = 10
 
-/** So long the last messages of a worker that stops may take to be sent; what is left is sent by the next. */
-const LAST_MESSAGES_MS = 5000
+export interface ConductorWorkerPorts extends WorkerPorts {
+  readonly database: Database
+  /** The broker has nothing of an earlier time: what instances wait for is said again. */
+  readonly isBrokerNew?: boolean
+}
 
 /** Puts a conductor together and starts it. The database stays the caller's. */
 export async function startConductor(
   config: Config,
-  { host, transport, logger, database }: WorkerPorts & { readonly database: Database },
+  { host, transport, logger, database, isBrokerNew = false }: ConductorWorkerPorts,
 ): Promise<Worker> {
   const names = busNames(config)
   const client = new RpcClient({ transport, logger, names, timeoutMs: config.transport.rpc_timeout_seconds * 1000 })
@@ -33,7 +37,10 @@ export async function startConductor(
   const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
   const conductorPorts: ConductorPorts = {
     database,
-    outbox: { enqueue: (tx, messages) => store.enqueue(tx, messages), announce: () => relay.announce() },
+    outbox: {
+      enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
+      announce: () => relay.announce(),
+    },
     client,
     scheduler: client.of(SchedulerApi),
     events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`),
@@ -45,22 +52,23 @@ export async function startConductor(
   const bindings = [bind(ConductorApi, conductorEndpoint(conductorPorts))] as const
   const { concurrency } = config.transport
   const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
-  relay.start()
-  await server.start()
   const watchdog = setInterval(() => {
     reviveOverdue(conductorPorts).catch((err: unknown) => logger.warn({ err }, 'overdue builds cannot be read now'))
   }, conductorPorts.buildTimeoutMs / WATCHDOG_PARTS)
+  const drain = once(async (graceMs: number) => {
+    clearInterval(watchdog)
+    await closeInOrder([
+      () => server.drain(graceMs),
+      () => relay.close(LAST_MESSAGES_MS),
+      () => client.close(),
+      () => transport.close(),
+    ])
+  })
+  await startOrClose(drain, async () => {
+    relay.start()
+    await server.start()
+    if (isBrokerNew) await resendUnfinished(conductorPorts)
+  })
   logger.info({ host, transport: transport.description, database: database.description }, 'conductor is ready')
-  return {
-    name: `conductor ${host}`,
-    drain: once(async (graceMs: number) => {
-      clearInterval(watchdog)
-      await closeInOrder([
-        () => server.drain(graceMs),
-        () => relay.close(LAST_MESSAGES_MS),
-        () => client.close(),
-        () => transport.close(),
-      ])
-    }),
-  }
+  return { name: `conductor ${host}`, drain }
 }

@@ -25,11 +25,13 @@ export interface LocalCloudOptions {
   /** Journals and guests, a folder per host. */
   readonly folder: string
   readonly logger: Logger
+  /** The broker has nothing of an earlier time, though the folder may. */
+  readonly isBrokerNew?: boolean
 }
 
 /** All workers in one process: a conductor, a scheduler, and a compute worker per simulated host. */
 export async function startLocalCloud(options: LocalCloudOptions): Promise<Worker> {
-  const { config, database, connect, hosts, folder, logger } = options
+  const { config, database, connect, hosts, folder, logger, isBrokerNew = false } = options
   await migrate(database, allMigrations)
   const local = (service: string) => ({ host: 'local', logger: logger.child({ worker: service }) })
   const started: Worker[] = []
@@ -45,7 +47,9 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Worke
   })
   try {
     await start('scheduler', (transport) => startScheduler(config, { ...local('scheduler'), transport, database }))
-    await start('conductor', (transport) => startConductor(config, { ...local('conductor'), transport, database }))
+    await start('conductor', (transport) =>
+      startConductor(config, { ...local('conductor'), transport, database, isBrokerNew }),
+    )
     for (const { host, fake } of hosts) {
       const compute = { ...config.compute, host, state_folder: join(folder, host) }
       const own = { ...config, compute, fake: { ...config.fake, ...fake } }

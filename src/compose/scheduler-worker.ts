@@ -9,7 +9,7 @@ import { DatabasePlacement } from '../scheduler/placement/placement.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import { defaultWeighers } from '../scheduler/weighers/default-weighers.ts'
 import { busNames } from './names.ts'
-import { closeInOrder, once, type Worker, type WorkerPorts } from './worker.ts'
+import { closeInOrder, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** Puts a scheduler together and starts it. The database stays the caller's. */
 export async function startScheduler(
@@ -34,12 +34,10 @@ export async function startScheduler(
   const { concurrency } = config.transport
   const names = busNames(config)
   const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
-  await server.start()
+  const drain = once(async (graceMs: number) => {
+    await closeInOrder([() => server.drain(graceMs), () => transport.close()])
+  })
+  await startOrClose(drain, () => server.start())
   logger.info({ host, transport: transport.description, database: database.description }, 'scheduler is ready')
-  return {
-    name: `scheduler ${host}`,
-    drain: once(async (graceMs: number) => {
-      await closeInOrder([() => server.drain(graceMs), () => transport.close()])
-    }),
-  }
+  return { name: `scheduler ${host}`, drain }
 }

@@ -29,6 +29,22 @@ export async function closeInOrder(steps: readonly (() => Promise<void>)[]): Pro
   if (failures.length > 0) throw failures[0]
 }
 
+/** So long the last messages of a worker that stops may take to be sent; what is left is sent by the next. */
+export const LAST_MESSAGES_MS = 5000
+
+/** A worker that cannot start closes what it had opened, so that its process ends and its locks are free. */
+export async function startOrClose(
+  drain: (graceMs: number) => Promise<void>,
+  start: () => Promise<void>,
+): Promise<void> {
+  try {
+    await start()
+  } catch (error) {
+    await drain(0).catch(() => {})
+    throw error
+  }
+}
+
 /** Runs `work` once, however many ask. */
 export function once<T, A extends unknown[]>(work: (...args: A) => Promise<T>): (...args: A) => Promise<T> {
   let running: Promise<T> | undefined

@@ -75,8 +75,10 @@ export class HostReporter {
       this.#noteChange(capabilities)
       const { hypervisorType } = driver
       const report = hostReport({ host, hypervisorType, capabilities, resources, options, reportIntervalSeconds })
+      // A report that waits longer is stale: it must not make a dead host look alive.
+      const expirationMs = reportIntervalSeconds * 2000
       const timeoutMs = Math.max(1000, reportIntervalSeconds * 1000)
-      await client.of(SchedulerApi).reportHost(newRequestContext(), { report }, { timeoutMs, signal })
+      await client.of(SchedulerApi).reportHost(newRequestContext(), { report }, { timeoutMs, signal, expirationMs })
       this.#noteSuccess()
     } catch (thrown) {
       if (!signal.aborted) this.#noteFailure(thrown)

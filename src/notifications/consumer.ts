@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { type SevbusError, toSevbusError } from '../errors.ts'
+import { pause } from '../rpc/abortable.ts'
 import { parkDeadLetter } from '../rpc/dead-letters.ts'
 import { type BusNames, DEFAULT_BUS_NAMES } from '../rpc/names.ts'
 import { RecentIds } from '../rpc/recent-ids.ts'
@@ -11,11 +12,14 @@ import {
   type NotificationNames,
 } from './notification.ts'
 
+/** Longest pause before a notification is offered again. */
+const MAX_RETRY_DELAY_MS = 30_000
+
 export interface NotificationConsumerOptions {
   readonly transport: Transport
   readonly logger: Logger
   /**
-   * Called for one notification at a time, in the order of the queue. It is acknowledged when this resolves and given
+   * Called for one notification at a time, in the order of each queue (priority). It is acknowledged when this resolves and given
    * again when it rejects, so store what you make of it before you return. After a crash the last ones come again with
    * the same message_id.
    */
@@ -28,7 +32,7 @@ export interface NotificationConsumerOptions {
   readonly tap?: boolean
   /** Where dead letters are kept. */
   readonly busNames?: BusNames
-  /** After so many failed tries a notification is parked as a dead letter. */
+  /** After so many failed tries a notification is parked as a dead letter; without it, it is offered until it is handled. */
   readonly maxTries?: number
   /** Pause before the next try, in milliseconds, times the number of tries. */
   readonly retryDelayMs?: number
@@ -40,7 +44,7 @@ export class NotificationConsumer {
   readonly #handled = new RecentIds()
   #queue: Promise<void> = Promise.resolve()
   #listener: Listener | undefined
-  #closing = false
+  readonly #closing = new AbortController()
 
   constructor(options: NotificationConsumerOptions) {
     this.#options = {
@@ -49,7 +53,7 @@ export class NotificationConsumer {
       pool: undefined,
       tap: false,
       busNames: DEFAULT_BUS_NAMES,
-      maxTries: 5,
+      maxTries: Number.POSITIVE_INFINITY,
       retryDelayMs: 500,
       ...options,
     }
@@ -64,7 +68,7 @@ export class NotificationConsumer {
 
   /** Finishes the one being handled; the others go back. Idempotent. */
   async close(): Promise<void> {
-    this.#closing = true
+    this.#closing.abort()
     await this.#listener?.stop()
     await this.#queue
     await this.#listener?.close()
@@ -87,7 +91,7 @@ export class NotificationConsumer {
   }
 
   async #handle(delivery: Delivery): Promise<void> {
-    if (this.#closing) return delivery.requeue()
+    if (this.#closing.signal.aborted) return delivery.requeue()
     let notification: Notification
     try {
       notification = decodeNotification(delivery.body, delivery.contentType)
@@ -109,9 +113,10 @@ export class NotificationConsumer {
         const error = toSevbusError(thrown)
         const facts = { event_type: notification.event_type, message_id: notification.message_id, tries }
         logger.warn({ ...facts, code: error.code }, `notification not handled: ${error.message}`)
-        if (this.#closing) return delivery.requeue()
+        if (this.#closing.signal.aborted) return delivery.requeue()
         if (tries >= maxTries) return this.#park(delivery, error)
-        await new Promise((resolve) => setTimeout(resolve, retryDelayMs * tries))
+        await pause(Math.min(retryDelayMs * tries, MAX_RETRY_DELAY_MS), this.#closing.signal)
+        if (this.#closing.signal.aborted) return delivery.requeue()
       }
     }
   }

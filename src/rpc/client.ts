@@ -81,7 +81,9 @@ export class RpcClient {
     const what = `${destinationName(to)}.${method.wire}`
     const body = encodeRequest({ ...header(api, method), context, args: checked(method, args) })
     using deadline = new Deadline(what, this.#timeoutOf(method, options), options.signal)
-    await this.#publish(to, { body, mandatory: !options.fanout }, what, deadline.signal)
+    const { expirationMs } = options
+    const message = { body, mandatory: !options.fanout, ...(expirationMs !== undefined && { expirationMs }) }
+    await this.#publish(to, message, what, deadline.signal)
   }
 
   async #call(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions) {
@@ -101,7 +103,9 @@ export class RpcClient {
     const { signal } = deadline
     const monitorTimeoutMs = monitorSeconds && monitorSeconds * 1000
     const result = this.#waiters.wait({ msgId, what, signal, monitorTimeoutMs })
-    const published = this.#publish(to, { body, mandatory: true, expirationMs: timeoutMs }, what, signal)
+    // Nobody waits longer than the monitor: a request that is asked again must not be worked on twice.
+    const expirationMs = Math.min(timeoutMs, monitorTimeoutMs ?? timeoutMs)
+    const published = this.#publish(to, { body, mandatory: true, expirationMs }, what, signal)
     // The reply ends the call, even before the confirm; the confirm only lets it fail early.
     const value = await Promise.race([result, published.then(() => result)])
     const output = method.output.safeParse(value)

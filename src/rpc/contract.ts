@@ -19,6 +19,8 @@ export interface Method<I extends z.ZodType = z.ZodType, O extends z.ZodType = z
   readonly output: O
   /** The whole call, in milliseconds; the client's default when absent. */
   readonly timeoutMs?: number
+  /** Casts only: the next one says it again, so one that fails is logged and dropped instead of parked. */
+  readonly isTransient?: boolean
   /** The server must show signs of life this often (oslo.messaging's call monitor; at least 2000). */
   readonly monitorTimeoutMs?: number
 }
@@ -79,6 +81,8 @@ export interface CallOptions {
   readonly fanout?: boolean
   /** Covers connecting, publishing and waiting. */
   readonly timeoutMs?: number
+  /** Casts only: the broker drops it when it waited longer. */
+  readonly expirationMs?: number
   /** Stops the wait; the server may still do the work. */
   readonly signal?: AbortSignal
 }

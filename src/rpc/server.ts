@@ -190,7 +190,7 @@ export class RpcServer {
       if (this.#abort.signal.aborted) break
       const { error, isHopeless } = failure
       if (delivery.fanout || isHopeless || (!error.isOutage && tries >= maxDeliveries)) {
-        await this.#settleFailed(delivery, error, request.method)
+        await this.#settleFailed(delivery, error, request.method, found.method.isTransient)
         return false
       }
       // While the database is away it is not the message that fails: it waits, and no try is counted.
@@ -206,8 +206,8 @@ export class RpcServer {
   }
 
   /** A fanout that failed is over: others have copies of their own, and the next report corrects it. */
-  async #settleFailed(delivery: Delivery, error: SevbusError, what: string): Promise<void> {
-    if (delivery.fanout) delivery.ack()
+  async #settleFailed(delivery: Delivery, error: SevbusError, what: string, isTransient = false): Promise<void> {
+    if (delivery.fanout || isTransient) delivery.ack()
     else await this.#park(delivery, error, what)
   }
 

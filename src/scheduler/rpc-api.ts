@@ -33,6 +33,7 @@ export const SchedulerApi = defineApi({
     reportHost: cast({
       wire: 'report_host',
       since: '1.0',
+      isTransient: true,
       summary: 'A compute worker tells that it lives and what its host offers.',
       input: z.strictObject({ report: HostReport }),
       output: z.null(),

@@ -93,6 +93,29 @@ describe('configuration', () => {
     expect(problems('[database]\nurl = 5')).toEqual(['database.url: Invalid input: expected string, received number'])
   })
 
+  it.each([
+    '[transport]\nurl = amqp://u:s3cret@broker/',
+    '[transport]\nurl = "amqp://u:s3cret@broker/"\ntopology = \n',
+    'transport = "amqp://u:s3cret@broker/"',
+    'database = "postgresql://u:s3cret@db/x"',
+    '[database]\nurl = ["postgresql://u:s3cret@db/x"]',
+  ])('tells no secret of a file with a mistake: %j', (text) => {
+    try {
+      loadConfig({ file: file(text), env: {} })
+      expect.unreachable()
+    } catch (error) {
+      const { message, details } = error as InvalidConfiguration
+      expect(message + JSON.stringify(details)).not.toContain('s3cret')
+    }
+  })
+
+  it("takes the host's name from the command line, and its state folder with it", () => {
+    const { compute } = loadConfig({ env: {}, host: 'node7' })
+
+    expect([compute.host, compute.state_folder]).toEqual(['node7', join('.sevbus', 'compute', 'node7')])
+    expect(() => loadConfig({ env: {}, host: 'no spaces' })).toThrow('compute.host')
+  })
+
   it('says which file cannot be read, and what it is not', () => {
     expect(() => loadConfig({ file: '/nowhere/sevbus.toml', env: {} })).toThrow('/nowhere/sevbus.toml cannot be read')
     expect(() => loadConfig({ file: file('[transport\n'), env: {} })).toThrow('cannot be read')

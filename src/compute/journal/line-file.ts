@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
+import { ServiceStopping } from '../../errors.ts'
 import { replaceFile } from '../atomic-file.ts'
 
 interface Waiting {
@@ -45,7 +46,7 @@ export class LineFile {
   }
 
   append(line: string): Promise<void> {
-    if (this.#broken !== undefined) return Promise.reject(this.#broken)
+    if (this.#broken !== undefined) return Promise.reject(this.#outage())
     if (this.#closed) return Promise.reject(new Error(`${this.#path} is closed`))
     this.#latest = new Promise<void>((resolve, reject) => this.#waiting.push({ line, resolve, reject }))
     this.#flushing ??= this.#flush()
@@ -77,10 +78,15 @@ export class LineFile {
         for (const { resolve } of batch) resolve()
       } catch (error) {
         this.#break(error)
-        for (const { reject } of batch) reject(error)
+        for (const { reject } of batch) reject(this.#outage())
       }
     }
     this.#flushing = undefined
+  }
+
+  /** Not the fault of who appends: what is not written goes back to where it came from. */
+  #outage(): ServiceStopping {
+    return new ServiceStopping(`${this.#path} takes no more; this worker ends`, {}, { cause: this.#broken })
   }
 
   #break(error: unknown): void {

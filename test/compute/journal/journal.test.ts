@@ -329,9 +329,21 @@ describe('a file of lines', () => {
     }
     const lines = await LineFile.create(path, '', { shrink, onBroken: (error) => heard.push(error) })
 
-    await expect(lines.append('one')).rejects.toBe(failure)
-    await expect(lines.append('two')).rejects.toBe(failure)
-    await expect(lines.append('three')).rejects.toBe(failure)
+    await expect(lines.append('one')).rejects.toMatchObject({
+      code: 'SERVICE_STOPPING',
+      isOutage: true,
+      cause: failure,
+    })
+    await expect(lines.append('two')).rejects.toMatchObject({
+      code: 'SERVICE_STOPPING',
+      isOutage: true,
+      cause: failure,
+    })
+    await expect(lines.append('three')).rejects.toMatchObject({
+      code: 'SERVICE_STOPPING',
+      isOutage: true,
+      cause: failure,
+    })
     expect(heard).toEqual([failure])
     await lines.close()
   })
