@@ -69,8 +69,6 @@ export class ClaimRefused extends published('CLAIM_REFUSED', { retryable: true }
 export class StaleAttempt extends published('STALE_ATTEMPT') {}
 /** A report of a host's inventory that cannot be true. */
 export class InvalidInventory extends published('INVALID_INVENTORY', { wireModule: NOVA }) {}
-/** No compute host of this name has reported. */
-export class ComputeHostNotFound extends published('COMPUTE_HOST_NOT_FOUND', { wireModule: NOVA }) {}
 
 // -- on the host ------------------------------------------------------------------------------------------------
 
@@ -156,7 +154,6 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       ClaimRefused,
       StaleAttempt,
       InvalidInventory,
-      ComputeHostNotFound,
       SpawnFailed,
       EncryptionSlotsExhausted,
       EncryptionNotEffective,

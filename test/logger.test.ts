@@ -16,18 +16,31 @@ function logged(facts: object): string {
 }
 
 describe('logs', () => {
-  it.each(['password', 'secret', 'token', 'auth_token', 'session', 'dhCert', 'launchSecret', 'url', 'amqpUrl'])(
-    'never have the value of %s, wherever it stands',
-    (key) => {
-      const facts = {
-        [key]: 'TOPSECRET',
-        context: { [key]: 'TOPSECRET' },
-        config: { transport: { [key]: 'TOPSECRET' } },
-      }
+  it.each([
+    ...['password', 'secret', 'token', 'auth_token', 'session', 'dhCert', 'launchSecret', 'url', 'amqpUrl'],
+    ...['databaseUrl', 'connectionString', 'user_password', '_context_auth_token'],
+  ])('never have the value of %s, wherever it stands', (key) => {
+    const facts = {
+      [key]: 'TOPSECRET',
+      context: { [key]: 'TOPSECRET' },
+      config: { transport: { [key]: 'TOPSECRET' } },
+    }
 
-      expect(logged(facts)).not.toContain('TOPSECRET')
-    },
-  )
+    const line = logged(facts)
+
+    expect(line).not.toContain('SECRET')
+    expect(JSON.parse(line)).toMatchObject({ [key]: '[secret]', context: { [key]: '[secret]' } })
+  })
+
+  it('have no credentials of a URL, in a message, a stack or a cause', () => {
+    const cause = new Error('cannot reach postgresql://user:TOPSECRET@db/x')
+    const err = new Error('amqp://guest:TOP/SECRET@broker/ refused', { cause })
+
+    const line = logged({ err, note: 'see amqp://u:TOPSECRET@h/v' })
+
+    expect(line).not.toContain('SECRET')
+    expect(line).toContain('amqp://[secret]@broker/ refused')
+  })
 
   it('have everything else, one JSON line for each fact', () => {
     expect(JSON.parse(logged({ instance_uuid: 'u', host: 'node1' }))).toMatchObject({

@@ -16,7 +16,7 @@ const USUAL_BROKER = 'amqp://guest:guest@127.0.0.1:5672/'
 const OWN_VHOST = 'sevbus-dev'
 
 /** With `isNew` it knows nothing of what an earlier one was told. */
-export type DevBroker = PrivateServer & { readonly isNew?: boolean }
+export type DevBroker = PrivateServer & { readonly isNew?: boolean; readonly isGiven?: boolean }
 
 /**
  * A RabbitMQ for `sevbus dev`: the one given, one found running (in a vhost of our own), or a private one from a Docker
@@ -26,7 +26,8 @@ export type DevBroker = PrivateServer & { readonly isNew?: boolean }
  */
 export async function devBroker(given: string | undefined, signal: AbortSignal): Promise<DevBroker> {
   const tell = (line: string) => note(`  ${line}`)
-  if (given !== undefined) return { url: given, description: 'the RabbitMQ given', close: async () => {} }
+  if (given !== undefined)
+    return { url: given, description: 'the RabbitMQ given', close: async () => {}, isGiven: true }
   const found = await foundBroker(tell, signal)
   if (found !== undefined) return found
   note('no usable RabbitMQ is running here; starting a private one …')

@@ -2,12 +2,18 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stringify } from 'smol-toml'
 import { startLocalCloud } from '../compose/local-cloud.ts'
+import { busNames } from '../compose/names.ts'
 import { openTransport } from '../compose/open.ts'
 import { onTermination, serveUntil } from '../compose/process.ts'
 import { type Config, loadConfig } from '../config.ts'
 import { DEFAULT_TRANSPORT_URL } from '../config-schema.ts'
 import { openPglite } from '../database/pglite.ts'
+import { InvalidConfiguration } from '../errors.ts'
 import { createLogger } from '../logger.ts'
+import { RpcClient } from '../rpc/client.ts'
+import { newRequestContext } from '../rpc/request-context.ts'
+import type { Transport } from '../rpc/transport.ts'
+import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import { SAMPLE_FLAVORS, SAMPLE_IMAGES } from './catalogue.ts'
 import { DEMO_HOSTS } from './demo/scenario.ts'
 import { devBroker } from './dev-broker.ts'
@@ -43,6 +49,7 @@ export async function dev(options: DevOptions): Promise<number> {
         throw error
       }
     }
+    if (broker.isGiven) await refuseForeignWorkers(config, connect)
     const folder = join(options.folder, 'hosts')
     const isBrokerNew = broker.isNew ?? false
     const cloud = await startLocalCloud({ config, database, connect, hosts: DEMO_HOSTS, folder, logger, isBrokerNew })
@@ -59,6 +66,27 @@ export async function dev(options: DevOptions): Promise<number> {
   } finally {
     for (const close of opened) await close()
   }
+}
+
+/** A broker that is given may be the one of a real cloud: our workers must not take its work. */
+async function refuseForeignWorkers(config: Config, connect: (who: string) => Promise<Transport>): Promise<void> {
+  const transport = await connect('look')
+  const logger = createLogger('dev', 'silent')
+  const client = new RpcClient({ transport, logger, names: busNames(config), timeoutMs: 2000 })
+  try {
+    await client.of(SchedulerApi).listHosts(newRequestContext(), {})
+  } catch {
+    return
+  } finally {
+    await client.close()
+    await transport.close()
+  }
+  throw new InvalidConfiguration(
+    'other workers are served on this broker and vhost; sevbus dev would take their work',
+    {
+      fix: 'give it a vhost of its own: rabbitmqctl add_vhost dev, and --amqp-url amqp://…/dev',
+    },
+  )
 }
 
 /** What the other commands read: the bus, and names for flavors and images. It may hold a password: for its owner only. */

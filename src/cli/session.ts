@@ -21,6 +21,8 @@ export interface GlobalOptions extends Output {
   readonly timeout?: string
 }
 
+const MAX_TIMEOUT_SECONDS = 86_400
+
 /** What `sevbus dev` writes beside its data, so that other commands in the same folder find it. */
 export const DEV_CONFIG = join('.sevbus', 'dev', 'sevbus.toml')
 
@@ -45,10 +47,13 @@ export async function withSession<T>(options: GlobalOptions, work: (session: Ses
   const config = loadCliConfig(options)
   const timeoutMs = timeoutOf(options)
   const logger = createLogger('cli', options.debug ? 'debug' : 'silent')
-  const transport = openTransport(config, logger, 'sevbus cli')
+  let reason: string | undefined
+  const transport = openTransport(config, logger, 'sevbus cli', (why) => {
+    reason = why
+  })
   const client = new RpcClient({ transport, logger, names: busNames(config), timeoutMs })
   try {
-    await connect(transport, timeoutMs)
+    await connect(transport, timeoutMs, () => reason)
     return await work({
       config,
       context: newRequestContext(),
@@ -64,14 +69,15 @@ export async function withSession<T>(options: GlobalOptions, work: (session: Ses
   }
 }
 
-async function connect(transport: Transport, timeoutMs: number): Promise<void> {
+async function connect(transport: Transport, timeoutMs: number, reason: () => string | undefined): Promise<void> {
   const deadline = new AbortController()
   const timer = setTimeout(() => deadline.abort(), timeoutMs)
   try {
     await transport.connect(deadline.signal)
   } catch (error) {
     if (!deadline.signal.aborted) throw error
-    throw new TransportUnavailable(`${transport.description} does not answer within ${timeoutMs / 1000} s`, {
+    const why = reason() ?? `${transport.description} does not answer`
+    throw new TransportUnavailable(`${why} (waited ${timeoutMs / 1000} s)`, {
       fix: 'check transport.url (SEVBUS_TRANSPORT_URL), or start everything here with: sevbus dev',
     })
   } finally {
@@ -81,10 +87,13 @@ async function connect(transport: Transport, timeoutMs: number): Promise<void> {
 
 function timeoutOf({ timeout = '10' }: Pick<GlobalOptions, 'timeout'>): number {
   const seconds = Number(timeout)
-  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000
-  throw new InvalidArguments(`--timeout is ${JSON.stringify(timeout)}; write seconds, more than 0`, {
-    field: '--timeout',
-    value: timeout,
-    fix: 'write e.g. --timeout 10',
-  })
+  if (seconds > 0 && seconds <= MAX_TIMEOUT_SECONDS) return seconds * 1000
+  throw new InvalidArguments(
+    `--timeout is ${JSON.stringify(timeout)}; write seconds, from above 0 to ${MAX_TIMEOUT_SECONDS}`,
+    {
+      field: '--timeout',
+      value: timeout,
+      fix: 'write e.g. --timeout 10',
+    },
+  )
 }

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { openTransport, waitForDatabase } from '../compose/open.ts'
+import { databaseUrl, openTransport, waitForDatabase } from '../compose/open.ts'
 import { onTermination, serveUntil } from '../compose/process.ts'
 import { createLogger } from '../logger.ts'
 import { EXIT } from './exit-codes.ts'
@@ -21,6 +21,8 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
   const who = `sevbus ${service} ${host}`
   const transport = openTransport(config, logger, who)
   const graceMs = config.worker.shutdown_grace_seconds * 1000
+  // Known at once, not only when the broker is there.
+  if (service !== 'compute') databaseUrl(config)
   const opened: (() => Promise<void>)[] = []
   try {
     await transport.connect(stop)

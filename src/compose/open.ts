@@ -11,25 +11,37 @@ import { allMigrations } from './migrations.ts'
 const RETRY_MS = 1000
 
 /** A connection of its own to the configured broker, not connected yet. @param who its name in the broker's lists */
-export function openTransport({ transport }: Pick<Config, 'transport'>, logger: Logger, who: string): RabbitTransport {
+export function openTransport(
+  { transport }: Pick<Config, 'transport'>,
+  logger: Logger,
+  who: string,
+  onWaiting?: (reason: string) => void,
+): RabbitTransport {
   return new RabbitTransport({
     url: transport.url,
     topology: transport.topology,
     heartbeatSeconds: transport.heartbeat_seconds,
     connectionName: who,
     logger,
+    ...(onWaiting && { onWaiting }),
   })
 }
 
-/** @throws InvalidConfiguration without a URL, DatabaseUnavailable when it does not answer now */
-export async function openDatabase({ database }: Pick<Config, 'database'>, who: string): Promise<Database> {
+/** @throws InvalidConfiguration when none is configured */
+export function databaseUrl({ database }: Pick<Config, 'database'>): string {
   if (database.url === undefined) {
     throw new InvalidConfiguration('database.url is missing; conductor and scheduler need a PostgreSQL database', {
       field: 'database.url',
       fix: 'set database.url in the configuration file, SEVBUS_DATABASE_URL or SEVBUS_DATABASE_URL_FILE; or try everything without one: sevbus dev',
     })
   }
-  return openPostgres({ url: database.url, poolSize: database.pool_size, applicationName: who })
+  return database.url
+}
+
+/** @throws InvalidConfiguration without a URL, DatabaseUnavailable when it does not answer now */
+export async function openDatabase({ database }: Pick<Config, 'database'>, who: string): Promise<Database> {
+  const url = databaseUrl({ database })
+  return openPostgres({ url, poolSize: database.pool_size, applicationName: who })
 }
 
 /**

@@ -95,7 +95,7 @@ describe('the command line', () => {
 
     const unreachable = await run(['list', '--timeout', '1'], nowhere)
     expect(unreachable.code).toBe(3)
-    expect(unreachable.out).toContain('does not answer within 1 s')
+    expect(unreachable.out).toContain('connect ECONNREFUSED 127.0.0.1:1 (waited 1 s)')
     expect(unreachable.out).not.toContain('secret')
     expect((await run(['list', '--bogus'])).code).toBe(2)
     expect((await run(['boot', 'x', '--flavor', 'none', '--image', 'none'], nowhere)).code).toBe(2)
