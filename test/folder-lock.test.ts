@@ -50,10 +50,10 @@ describe('the lock of a folder', () => {
 
   it.runIf(process.platform === 'linux')('passes from a process that is dead and not buried yet', async () => {
     // The shell becomes a sleep, which never asks after its child: that stays a zombie.
-    const parent = spawn('sh', ['-c', 'sh -c : & echo $!; exec sleep 60'])
+    const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'])
     const [line] = (await once(parent.stdout, 'data')) as [Buffer]
     const pid = Number(line.toString())
-    await vi.waitFor(async () => expect(await readFile(`/proc/${pid}/stat`, 'utf8')).toContain(') Z '))
+    await vi.waitFor(async () => expect(await readFile(`/proc/${pid}/stat`, 'utf8')).toContain(') Z '), 10_000)
     await lockAs(pid, { started: '' })
 
     const lock = await lockFolder(folder, content)
