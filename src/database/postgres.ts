@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { DatabaseUnavailable, SevbusError } from '../errors.ts'
+import { DatabaseUnavailable, InvalidConfiguration, SevbusError } from '../errors.ts'
 import type { Database, Queryable } from './database.ts'
 import { INT8_OID, parseInt8 } from './int8.ts'
 import { sqlState } from './sql-state.ts'
@@ -21,9 +21,11 @@ export interface PostgresOptions {
 /**
  * Opens a pool of connections to a PostgreSQL server (15 or later), and asks it for its version.
  *
+ * @throws InvalidConfiguration when the URL is none of PostgreSQL's
  * @throws DatabaseUnavailable naming host, port and database, never the password
  */
 export async function openPostgres(options: PostgresOptions): Promise<Database> {
+  const server = serverName(options.url)
   const statementTimeoutMs = options.statementTimeoutMs ?? 30_000
   const pool = new pg.Pool({
     connectionString: options.url,
@@ -38,7 +40,6 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
   })
   // An idle connection that breaks is replaced at the next use; without a listener it would end the process.
   pool.on('error', () => {})
-  const server = serverName(options.url)
   const database = new PostgresDatabase(pool, server)
   try {
     const [row] = await database.query<{ server_version: string }>('show server_version')
@@ -135,9 +136,26 @@ function getTypeParser(oid: number, format?: 'text' | 'binary') {
   return pg.types.getTypeParser(oid, format ?? 'text')
 }
 
-/** `host:port/database`, and nothing of the credentials. */
-function serverName(url: string): string {
-  if (!URL.canParse(url)) return 'the server of database.url'
-  const { hostname, port, pathname, searchParams } = new URL(url)
-  return `${searchParams.get('host') ?? (hostname || 'localhost')}:${port || 5432}${pathname}`
+/**
+ * `host:port/database`, and nothing of the credentials: where a `/`, `?` or `#` of the password was left as it is, the
+ * URL parses with the rest of the password in its path, so an `@` behind the host leaves all of it unsaid.
+ */
+function serverName(text: string): string {
+  // Without a host between them libpq's URLs are right and WHATWG's are not: user:password@/database?host=/folder.
+  const whole = text.replace('@/', '@localhost/')
+  if (!URL.canParse(whole)) throw invalidUrl('is not a URL')
+  const url = new URL(whole)
+  if (!/^postgres(ql)?:$/.test(url.protocol) || !text.slice(url.protocol.length).startsWith('//'))
+    throw invalidUrl('is not the URL of a PostgreSQL server')
+  if (`${url.pathname}${url.hash}`.includes('@')) throw invalidUrl('has an @ behind its host')
+  if (url.search.includes('@')) return 'the server of database.url'
+  return `${url.searchParams.get('host') ?? (url.hostname || 'localhost')}:${url.port || 5432}${url.pathname}`
+}
+
+/** Tells no part of it: any may be of the password. */
+function invalidUrl(problem: string): InvalidConfiguration {
+  return new InvalidConfiguration(`database.url: it ${problem}`, {
+    field: 'database.url',
+    fix: 'write postgresql://user:password@host:5432/database; in user and password, / @ : ? # and % as %2F %40 %3A %3F %23 and %25',
+  })
 }

@@ -25,6 +25,34 @@ describe('a PostgreSQL server', () => {
     expect(JSON.stringify(error)).not.toContain('s3cret')
   })
 
+  it.each([
+    'not a url',
+    's3cret',
+    'mysql://nova:s3cret@db/sevbus',
+    'postgresql:s3cret',
+    'postgresql://nova:pa/s3cret@db/sevbus',
+    'postgresql://nova:12/s3cret@db/sevbus',
+    'postgresql://nova:12#s3cret@db/sevbus',
+    'postgresql://nova:12/s3cret@db@127.0.0.1/sevbus',
+  ])('is not waited for when its URL cannot be right: %s', async (url) => {
+    const error = await openPostgres({ url }).catch((thrown: unknown) => thrown)
+
+    expect(error).toMatchObject({ code: 'INVALID_CONFIGURATION', details: { field: 'database.url' } })
+    expect((error as Error).message).toContain('database.url')
+    expect((error as Error).message + JSON.stringify(error)).not.toContain('s3cret')
+  })
+
+  it.each([
+    ['postgresql://127.0.0.1:1?user=s3cret@db', 'the server of database.url: '],
+    ['postgres://nova:s3cret@127.0.0.1:1/sevbus', '127.0.0.1:1/sevbus: '],
+    ['postgresql://nova:s3cret@/sevbus?host=/nowhere', '/nowhere:5432/sevbus: '],
+  ])('is named as far as its URL surely has no secret there: %s', async (url, name) => {
+    const error = await openPostgres({ url }).catch((thrown: unknown) => thrown)
+
+    expect(error).toMatchObject({ code: 'DATABASE_UNAVAILABLE', message: expect.stringContaining(name) })
+    expect((error as Error).message + JSON.stringify(error)).not.toContain('s3cret')
+  })
+
   it('cancels a statement that takes too long, and is usable after it', async () => {
     const database = await openPostgres({ url: inject('databaseUrl'), poolSize: 1, statementTimeoutMs: 50 })
 
