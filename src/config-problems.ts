@@ -13,10 +13,20 @@ export function configurationProblems(schema: z.ZodObject, error: z.ZodError, va
 
 /** Never of what is a secret, or holds one: a URL written in place of its section is as secret as in its place. */
 function given(path: readonly PropertyKey[], values: unknown): string {
-  const name = path.map(String).join('.')
-  if (SECRET_KEYS.some((key) => key === name || key.startsWith(`${name}.`))) return ''
+  const isSecret = SECRET_KEYS.some((key) => isPrefix(path, key.split('.')) || isPrefix(key.split('.'), path))
+  if (isSecret) return ''
   const value = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], values)
-  return value === undefined ? '' : ` (it is ${JSON.stringify(value)})`
+  return shown(value)
+}
+
+/** What was given, for the end of a problem; a URL with credentials is not shown under whatever key it was put. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value)
+  return text === undefined || /:\/\/.*@/.test(text) ? '' : ` (it is ${text})`
+}
+
+function isPrefix(prefix: readonly PropertyKey[], path: readonly PropertyKey[]): boolean {
+  return prefix.every((part, index) => part === path[index])
 }
 
 function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {

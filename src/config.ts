@@ -3,9 +3,10 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
 import { z } from 'zod'
-import { configurationProblems, unwrapped } from './config-problems.ts'
+import { configurationProblems, shown, unwrapped } from './config-problems.ts'
 import { type Config, ConfigSchema, type ParsedConfig, SECRET_KEYS } from './config-schema.ts'
 import { InvalidConfiguration } from './errors.ts'
+import { HostName } from './objects/host-report.ts'
 
 export type { Config } from './config-schema.ts'
 
@@ -32,7 +33,11 @@ export function loadConfig({ file: named, fallbacks = [], host, env = process.en
   const values = file === undefined ? {} : readToml(file)
   const problems: string[] = []
   overlayEnvironment(values, env, problems)
-  if (host !== undefined) values.compute = { ...values.compute, host }
+  if (host !== undefined) {
+    const problem = problemOfHostName(host)
+    if (problem === undefined) setValue(values, { section: 'compute', name: 'host', convert: (text) => text }, host)
+    else problems.push(`--host: ${problem}${shown(host)}`)
+  }
   const parsed = ConfigSchema.safeParse(values)
   if (!parsed.success) problems.push(...configurationProblems(ConfigSchema, parsed.error, values))
   if (parsed.success && problems.length === 0) return withDefaults(parsed.data)
@@ -50,6 +55,25 @@ function withDefaults(config: ParsedConfig): Config {
   const host = config.compute.host ?? hostname()
   const folder = config.compute.state_folder ?? join('.sevbus', 'compute', host)
   return { ...config, compute: { ...config.compute, host, state_folder: folder } }
+}
+
+function problemOfHostName(name: string): string | undefined {
+  return HostName.safeParse(name)
+    .error?.issues.map(({ message }) => message)
+    .join('; ')
+}
+
+/**
+ * A worker's name on the bus: the one given, or one made from the machine's, which need not be fit for it.
+ * @throws InvalidConfiguration
+ */
+export function workerName(name: string): string {
+  const problem = problemOfHostName(name)
+  if (problem === undefined) return name
+  throw new InvalidConfiguration(`${JSON.stringify(name)} cannot be a worker's name: ${problem}`, {
+    field: 'compute.host',
+    fix: 'give the worker a name with --host, or a compute worker with compute.host (SEVBUS_COMPUTE_HOST)',
+  })
 }
 
 type Values = Record<string, Record<string, unknown>>
@@ -77,7 +101,7 @@ function overlayEnvironment(values: Values, env: NodeJS.ProcessEnv, problems: st
     const secretFrom = known.get(variable.replace(/_FILE$/, ''))
     try {
       if (key !== undefined) setValue(values, key, text)
-      else if (secretFrom?.secret) setValue(values, secretFrom, readFileSync(text, 'utf8').trim())
+      else if (secretFrom?.secret) setValue(values, secretFrom, readSecret(text))
       else problems.push(`${variable}: there is no such setting; unset it, or see docs/configuration.md`)
     } catch (error) {
       problems.push(`${variable}: ${(error as Error).message}`)
@@ -89,8 +113,24 @@ function isSetting(variable: string): boolean {
   return variable.startsWith('SEVBUS_') && !variable.startsWith('SEVBUS_TEST_') && !OTHER_VARIABLES.has(variable)
 }
 
-function setValue(values: Values, { section, name, convert }: EnvironmentKey, text: string): void {
-  values[section] = { ...values[section], [name]: convert(text) }
+/** Without the name it was given: that may be the secret itself, put where its file's name belongs. */
+function readSecret(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    const { code = 'unreadable' } = error as NodeJS.ErrnoException
+    throw new Error(`the file it names cannot be read (${code}); write the name of a file that holds the value`)
+  }
+}
+
+/** What stands in a section's place and is none stays, for the check of the whole to refuse. */
+function setValue(
+  values: Values,
+  { section, name, convert }: Pick<EnvironmentKey, 'section' | 'name' | 'convert'>,
+  text: string,
+): void {
+  const { [section]: given = {} } = values
+  if (typeof given === 'object' && !Array.isArray(given)) values[section] = { ...given, [name]: convert(text) }
 }
 
 interface EnvironmentKey {

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { environmentKeys, loadConfig } from '../../src/config.ts'
+import { environmentKeys, loadConfig, workerName } from '../../src/config.ts'
 import { InvalidConfiguration } from '../../src/errors.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sevbus-config-'))
@@ -85,7 +85,7 @@ describe('configuration', () => {
       'SEVBUS_COMPUTE_HOST_FILE: there is no such setting; unset it, or see docs/configuration.md',
     ])
     expect(problems('', { SEVBUS_DATABASE_URL_FILE: '/nowhere' })).toEqual([
-      "SEVBUS_DATABASE_URL_FILE: ENOENT: no such file or directory, open '/nowhere'",
+      'SEVBUS_DATABASE_URL_FILE: the file it names cannot be read (ENOENT); write the name of a file that holds the value',
     ])
   })
 
@@ -94,26 +94,53 @@ describe('configuration', () => {
   })
 
   it.each([
-    '[transport]\nurl = amqp://u:s3cret@broker/',
-    '[transport]\nurl = "amqp://u:s3cret@broker/"\ntopology = \n',
-    'transport = "amqp://u:s3cret@broker/"',
-    'database = "postgresql://u:s3cret@db/x"',
-    '[database]\nurl = ["postgresql://u:s3cret@db/x"]',
-  ])('tells no secret of a file with a mistake: %j', (text) => {
+    { text: '[transport]\nurl = amqp://u:s3cret@broker/' },
+    { text: '[transport]\nurl = "amqp://u:s3cret@broker/' },
+    { text: '[transport]\nurl = "amqp://u:s3cret@broker/"\ntopology = \n' },
+    { text: 'transport = "amqp://u:s3cret@broker/"' },
+    { text: 'transport = ["amqp://u:s3cret@broker/"]' },
+    { text: 'transport = "amqp://u:s3cret@broker/"', env: { SEVBUS_TRANSPORT_TOPOLOGY: 'quorum' } },
+    { text: 'database = "postgresql://u:s3cret@db/x"' },
+    { text: '[database]\nurl = ["postgresql://u:s3cret@db/x"]' },
+    { text: '[database.url]\nurl = "postgresql://u:s3cret@db/x"' },
+    { text: '[database]\nurls = "postgresql://u:s3cret@db/x"' },
+    { text: 'compute = "amqp://u:s3cret@broker/"' },
+    { text: '[compute]\nhost = "amqp://u:s3cret@broker/"' },
+    { text: '', env: { SEVBUS_COMPUTE_DRIVER: 'amqp://u:s3cret@broker/' } },
+    { text: '', env: { SEVBUS_DATABASE_URL_FILE: 'postgresql://u:s3cret@db/x' } },
+    { text: '', env: { SEVBUS_DATABASE_URL_FILE: 's3cret' } },
+    { text: '', env: { SEVBUS_TRANSPORT: 'amqp://u:s3cret@broker/' } },
+    { text: '', host: 'amqp://u:s3cret@broker/' },
+  ])('tells no secret of a mistake: %j', ({ text, env = {}, host }) => {
     try {
-      loadConfig({ file: file(text), env: {} })
-      expect.unreachable()
+      loadConfig({ file: file(text), env: env as NodeJS.ProcessEnv, host })
     } catch (error) {
+      expect(error).toBeInstanceOf(InvalidConfiguration)
       const { message, details } = error as InvalidConfiguration
       expect(message + JSON.stringify(details)).not.toContain('s3cret')
+      return
     }
+    expect.unreachable()
+  })
+
+  it('says where a file stops being TOML', () => {
+    const path = file('[compute]\nhost = node1\n')
+
+    expect(() => loadConfig({ file: path, env: {} })).toThrow(`${path}, line 2, column `)
   })
 
   it("takes the host's name from the command line, and its state folder with it", () => {
     const { compute } = loadConfig({ env: {}, host: 'node7' })
 
     expect([compute.host, compute.state_folder]).toEqual(['node7', join('.sevbus', 'compute', 'node7')])
-    expect(() => loadConfig({ env: {}, host: 'no spaces' })).toThrow('compute.host')
+    const problem = '--host: letters, digits, dot, dash and underscore only (it is "no spaces")'
+    expect(() => loadConfig({ env: {}, host: 'no spaces' })).toThrow(problem)
+  })
+
+  it('refuses a name of the machine that cannot be a queue, and says how to give another', () => {
+    expect(workerName('node1.example-4711')).toBe('node1.example-4711')
+    expect(() => workerName('Dave’s laptop')).toThrow('letters, digits')
+    expect(() => workerName('n'.repeat(201))).toThrow(InvalidConfiguration)
   })
 
   it('says which file cannot be read, and what it is not', () => {
