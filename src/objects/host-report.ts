@@ -1,11 +1,14 @@
 import { z } from 'zod'
 import { Inventory } from './inventory.ts'
 
-/** A host's name: also the name of its queue, so no more characters than both allow. */
+/**
+ * A host's name. What is named after it must fit AMQP's 255 bytes, and placement's 255 characters: its queue
+ * `<topic_prefix>compute.<host>`, of at most 40 + 8 + 200, and its provider `<host>_amd_sev_snp`, of 200 + 12.
+ */
 export const HostName = z
   .string()
   .min(1)
-  .max(255)
+  .max(200)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dot, dash and underscore only')
 
 /** One resource provider of the host's tree: the host itself (no parent), or a pool of encryption slots under it. */
