@@ -37,7 +37,7 @@ export const ConfigSchema = z.strictObject({
       /** Topic exchange of our queues. */
       exchange: z.string().min(1).max(120).default('sevbus'),
       /** Before the names of our topics, so that a vhost shared with Nova does not collide. */
-      topic_prefix: z.string().min(1).max(60).default('sevbus-'),
+      topic_prefix: z.string().min(1).max(40).default('sevbus-'),
       /** AMQP heartbeat; two missed ones and the connection counts as lost. */
       heartbeat_seconds: Seconds.default(60),
       /** oslo.messaging's rpc_response_timeout. */

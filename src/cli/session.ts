@@ -27,7 +27,7 @@ const MAX_TIMEOUT_SECONDS = 86_400
 export const DEV_CONFIG = join('.sevbus', 'dev', 'sevbus.toml')
 
 /** `--config`, SEVBUS_CONFIG, ./sevbus.toml, the running `sevbus dev`; else the environment alone. */
-export function loadCliConfig({ config, host }: Pick<GlobalOptions, 'config'> & { readonly host?: string }): Config {
+export function loadCliConfig({ config }: Pick<GlobalOptions, 'config'>, host?: string): Config {
   return loadConfig({ file: config, fallbacks: ['sevbus.toml', DEV_CONFIG], host })
 }
 

@@ -1,6 +1,8 @@
 import { hostname } from 'node:os'
 import { databaseUrl, openTransport, waitForDatabase } from '../compose/open.ts'
 import { onTermination, serveUntil } from '../compose/process.ts'
+import { closeInOrder } from '../compose/worker.ts'
+import { workerName } from '../config.ts'
 import { createLogger } from '../logger.ts'
 import { EXIT } from './exit-codes.ts'
 import { note } from './output.ts'
@@ -13,11 +15,12 @@ export interface WorkOptions extends GlobalOptions {
 
 /** Runs one worker in this process until SIGTERM. Waits for broker and database, and says so. */
 export async function work(service: 'conductor' | 'scheduler' | 'compute', options: WorkOptions): Promise<number> {
-  const config = loadCliConfig(options)
+  const config = loadCliConfig(options, options.host)
   const logger = createLogger(service, options.debug ? 'debug' : config.worker.log_level)
   const stop = onTermination(note)
   // Two workers of one service on one machine need names of their own: the process number makes them.
-  const host = options.host ?? (service === 'compute' ? config.compute.host : `${hostname()}-${process.pid}`)
+  const fallback = service === 'compute' ? config.compute.host : `${hostname()}-${process.pid}`
+  const host = workerName(options.host ?? fallback)
   const who = `sevbus ${service} ${host}`
   const transport = openTransport(config, logger, who)
   const graceMs = config.worker.shutdown_grace_seconds * 1000
@@ -44,7 +47,6 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
     if (stop.aborted) return EXIT.OK
     throw error
   } finally {
-    await transport.close()
-    for (const close of opened) await close()
+    await closeInOrder([() => transport.close(), ...opened])
   }
 }
