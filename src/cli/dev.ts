@@ -5,6 +5,7 @@ import { startLocalCloud } from '../compose/local-cloud.ts'
 import { busNames } from '../compose/names.ts'
 import { openTransport } from '../compose/open.ts'
 import { onTermination, serveUntil } from '../compose/process.ts'
+import { closeInOrder } from '../compose/worker.ts'
 import { type Config, loadConfig } from '../config.ts'
 import { DEFAULT_TRANSPORT_URL } from '../config-schema.ts'
 import { openPglite } from '../database/pglite.ts'
@@ -64,7 +65,7 @@ export async function dev(options: DevOptions): Promise<number> {
     if (stop.aborted) return EXIT.OK
     throw error
   } finally {
-    for (const close of opened) await close()
+    await closeInOrder(opened)
   }
 }
 

@@ -8,7 +8,7 @@ import { startCompute } from './compute-worker.ts'
 import { startConductor } from './conductor-worker.ts'
 import { allMigrations } from './migrations.ts'
 import { startScheduler } from './scheduler-worker.ts'
-import { closeInOrder, once, type Worker } from './worker.ts'
+import { closeInOrder, once, startOrClose, type Worker } from './worker.ts'
 
 export interface SimulatedHost {
   readonly host: string
@@ -45,7 +45,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Worke
     await Promise.allSettled(computes.map((worker) => worker.drain(graceMs)))
     await closeInOrder([conductor, scheduler].flatMap((worker) => (worker ? [() => worker.drain(graceMs)] : [])))
   })
-  try {
+  await startOrClose(drain, async () => {
     await start('scheduler', (transport) => startScheduler(config, { ...local('scheduler'), transport, database }))
     await start('conductor', (transport) =>
       startConductor(config, { ...local('conductor'), transport, database, isBrokerNew }),
@@ -55,9 +55,6 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Worke
       const own = { ...config, compute, fake: { ...config.fake, ...fake } }
       await start(host, (transport) => startCompute(own, { host, transport, logger: logger.child({ worker: host }) }))
     }
-  } catch (error) {
-    await drain(0)
-    throw error
-  }
+  })
   return { name: 'local cloud', drain }
 }

@@ -1,0 +1,102 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import { startCompute } from '../../src/compose/compute-worker.ts'
+import { startConductor } from '../../src/compose/conductor-worker.ts'
+import { startLocalCloud } from '../../src/compose/local-cloud.ts'
+import { allMigrations } from '../../src/compose/migrations.ts'
+import { startScheduler } from '../../src/compose/scheduler-worker.ts'
+import { loadConfig } from '../../src/config.ts'
+import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
+import type { Source, Transport } from '../../src/rpc/transport.ts'
+import { type DatabaseEngine, databaseEngines } from '../support/databases.ts'
+import { silent } from '../support/transports.ts'
+
+const logger = silent
+const [pglite] = databaseEngines as [DatabaseEngine]
+
+/** A connection on which nobody may serve: an account without the right to, say. */
+function refusing(bus: MemoryBus, refuses: (source: Source) => boolean = () => true): Transport & { closed: boolean } {
+  const transport = bus.connect()
+  return {
+    description: transport.description,
+    closed: false,
+    get state() {
+      return transport.state
+    },
+    connect: (signal) => transport.connect(signal),
+    publish: (to, message, signal) => transport.publish(to, message, signal),
+    listen: async (source, handler, options) => {
+      if (refuses(source)) throw new Error('ACCESS_REFUSED')
+      return transport.listen(source, handler, options)
+    },
+    close() {
+      this.closed = true
+      return transport.close()
+    },
+  }
+}
+
+/** What keeps a process alive that has nothing else to do. */
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+}
+
+function aConfig() {
+  const config = loadConfig({ env: {}, host: 'node1' })
+  const state_folder = join(mkdtempSync(join(tmpdir(), 'sevbus-start-')), 'node1')
+  return { ...config, compute: { ...config.compute, state_folder } }
+}
+
+describe('a worker that cannot start', () => {
+  it('leaves nothing that keeps its process alive: conductor and scheduler', async () => {
+    await using opened = await pglite.open(allMigrations)
+    const { database } = opened
+    const bus = new MemoryBus()
+    const before = timers()
+
+    for (const start of [startConductor, startScheduler]) {
+      const transport = refusing(bus)
+      const starting = start(aConfig(), { host: 'node1', transport, logger, database })
+      await expect(starting).rejects.toThrow('ACCESS_REFUSED')
+      expect(transport.closed).toBe(true)
+    }
+
+    await vi.waitFor(() => expect(timers()).toBeLessThanOrEqual(before))
+  })
+
+  it('leaves its journal to the next: compute', async () => {
+    const config = aConfig()
+    const bus = new MemoryBus()
+    const before = timers()
+
+    const transport = refusing(bus)
+    await expect(startCompute(config, { host: 'node1', transport, logger })).rejects.toThrow('ACCESS_REFUSED')
+
+    expect(transport.closed).toBe(true)
+    await vi.waitFor(() => expect(timers()).toBeLessThanOrEqual(before))
+    const next = await startCompute(config, { host: 'node1', transport: bus.connect(), logger })
+    await next.drain(0)
+  })
+
+  it('takes those with it that were started before, in one process', async () => {
+    await using opened = await pglite.open(allMigrations)
+    const folder = mkdtempSync(join(tmpdir(), 'sevbus-start-'))
+    const bus = new MemoryBus()
+    const before = timers()
+    const connections: ReturnType<typeof refusing>[] = []
+    const connect = async () => {
+      const transport = refusing(bus, (source) => source.kind === 'server' && source.server === 'h2')
+      connections.push(transport)
+      return transport
+    }
+    const hosts = ['h1', 'h2'].map((host) => ({ host, fake: {} }))
+
+    const starting = startLocalCloud({ config: aConfig(), database: opened.database, connect, hosts, folder, logger })
+
+    await expect(starting).rejects.toThrow('ACCESS_REFUSED')
+    expect(connections.map(({ closed }) => closed)).toEqual([true, true, true, true])
+    await vi.waitFor(() => expect(timers()).toBeLessThanOrEqual(before))
+  })
+})
