@@ -28,7 +28,13 @@ export abstract class SevbusError extends Error {
 const NOVA = 'nova.exception'
 const OURS = 'sevbus.errors'
 
-function published(code: string, { retryable = false, isOutage = false, wireModule = OURS } = {}) {
+/** Written out, for declarations that need no types of Node's: an inferred class would bring Error's static side. */
+interface PublishedError {
+  new (message: string, details?: ErrorDetails, options?: ErrorOptions): Pick<SevbusError, keyof SevbusError>
+  readonly code: string
+}
+
+function published(code: string, { retryable = false, isOutage = false, wireModule = OURS } = {}): PublishedError {
   return class extends SevbusError {
     readonly code = code
     readonly retryable = retryable
