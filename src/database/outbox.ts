@@ -53,7 +53,8 @@ export class DatabaseOutbox implements MessageStore {
   /**
    * Stores messages as part of `tx`: they exist when it commits. Announce them to the relay after that.
    *
-   * @param options.delayMs not sent sooner; younger messages of its key wait behind it
+   * @param options.delayMs not sent sooner. Order is per key, so it holds back its key: younger messages of the same key
+   *   wait behind it, those of other keys do not
    */
   async enqueue(
     tx: Queryable,

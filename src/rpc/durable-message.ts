@@ -15,13 +15,13 @@ export interface DurableMessage {
 /** What was stored and waits, with the id it is settled by. */
 export interface StoredMessage extends DurableMessage {
   readonly id: string
-  /** How often it could not be sent; none when absent. */
-  readonly failures?: number
+  /** How often it could not be sent so far; the store counts. */
+  readonly failures: number
 }
 
 /** Where durable messages wait: a table, or a journal on disk. */
 export interface MessageStore {
-  /** Takes up to `limit` messages for this sender for a while; none that has an older one of its key before it. */
+  /** Takes up to `limit` messages that are due for this sender for a while; none that has an older one of its key before it. */
   take(limit: number): Promise<readonly StoredMessage[]>
   /** The broker has confirmed them: forget them. */
   sent(ids: readonly string[]): Promise<void>

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { toSevbusError } from '../errors.ts'
 import { Deadline } from './deadline.ts'
 import type { MessageStore, StoredMessage } from './durable-message.ts'
+import { gathered } from './gathered.ts'
 import { destinationName, type Transport } from './transport.ts'
 
 /** Messages on their way at a time: one that is not confirmed holds up no other. */
@@ -21,22 +22,25 @@ export interface RelayOptions {
 }
 
 /**
- * Carries stored messages to the broker: at least once, in order per key, forgotten only after the confirm.
+ * Carries stored messages to the broker: at least once, in order per key, forgotten only after the confirm. Each is
+ * settled by itself, and leaves its place to the next that waits.
  *
  * A kill between confirm and forgetting sends a message twice with the same ids.
  */
 export class Relay {
   readonly #options: RelayOptions
+  readonly #forget: (id: string) => Promise<void>
   readonly #stop = new AbortController()
   readonly #onTheWay = new Map<string, Promise<void>>()
   #wake: () => void = () => {}
-  #announced = false
+  /** Since the store was last asked, something may have become due, or a place free. */
+  #changed = false
   #closing = false
-  #hasSent = false
   #running: Promise<void> | undefined
 
   constructor(options: RelayOptions) {
     this.#options = options
+    this.#forget = gathered((ids) => options.store.sent(ids))
   }
 
   start(): void {
@@ -45,7 +49,7 @@ export class Relay {
 
   /** There is something new: do not wait for the next poll. */
   announce(): void {
-    this.#announced = true
+    this.#changed = true
     this.#wake()
   }
 
@@ -59,7 +63,7 @@ export class Relay {
       this.#stop.abort()
       this.#wake()
     }, graceMs)
-    this.#wake()
+    this.announce()
     await this.#running
     clearTimeout(timer)
     this.#stop.abort()
@@ -69,18 +73,11 @@ export class Relay {
     // All that are on their way listen to it.
     setMaxListeners(0, this.#stop.signal)
     while (!this.#stop.signal.aborted) {
-      this.#announced = false
+      this.#changed = false
       const room = WINDOW - this.#onTheWay.size
       const messages = room > 0 ? await this.#take(room) : []
       for (const message of messages) this.#launch(message)
-      if (messages.length > 0 && messages.length === room) continue
-      if (this.#closing) {
-        await Promise.all(this.#onTheWay.values())
-        // What was sent may have let its successor go; what cannot be sent waits for the next start.
-        if (!this.#hasSent) return
-        this.#hasSent = false
-        continue
-      }
+      if (this.#closing && this.#onTheWay.size === 0 && !this.#changed) return
       await this.#idle()
     }
     await Promise.all(this.#onTheWay.values())
@@ -96,9 +93,9 @@ export class Relay {
     }
   }
 
-  /** Until the next poll, or the next message that was announced or has arrived: its successor may leave now. */
+  /** Until the next poll, or until there may be something to take. */
   async #idle(): Promise<void> {
-    if (this.#announced || this.#closing) return
+    if (this.#changed || this.#stop.signal.aborted) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, this.#options.pollIntervalMs)
       this.#wake = () => {
@@ -108,31 +105,28 @@ export class Relay {
     })
   }
 
+  /** Sent or not, its place is free afterwards, and its successor may be due. */
   #launch(message: StoredMessage): void {
-    const sending = this.#send(message).then((isSent) => {
+    const sending = this.#send(message).then(() => {
       this.#onTheWay.delete(message.id)
-      if (!isSent) return
-      this.#hasSent = true
       this.announce()
     })
     this.#onTheWay.set(message.id, sending)
   }
 
-  /** @returns whether it was sent and is forgotten; never throws */
-  async #send(message: StoredMessage): Promise<boolean> {
-    const { store, transport, logger } = this.#options
+  /** Until it is sent and forgotten, or postponed; never throws. */
+  async #send(message: StoredMessage): Promise<void> {
+    const { transport, logger } = this.#options
     try {
       using deadline = new Deadline('sending a stored message', SEND_TIMEOUT_MS, this.#stop.signal)
       await transport.publish(message.to, message, deadline.signal)
-      await store.sent([message.id])
-      return true
+      await this.#forget(message.id)
     } catch (thrown) {
       const error = toSevbusError(thrown)
-      const delayMs = RETRY_DELAYS_MS[Math.min(message.failures ?? 0, RETRY_DELAYS_MS.length - 1)] as number
+      const delayMs = RETRY_DELAYS_MS[Math.min(message.failures, RETRY_DELAYS_MS.length - 1)] as number
       const facts = { destination: destinationName(message.to), message_id: message.id, code: error.code, delayMs }
       if (!this.#stop.signal.aborted) logger.warn(facts, `message kept, not sent: ${error.message}`)
       await this.#postpone(message, delayMs, error.message)
-      return false
     }
   }
 

@@ -81,6 +81,37 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
     ])
   })
 
+  it("gives first what has waited longest, so that what cannot be sent stands in nobody's way", async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1), message('b', 2), message('c', 3)]))
+    const [failing] = await outbox.take(1)
+    await outbox.postpone(failing?.id ?? '', 0, 'nobody serves the queue')
+
+    const taken = [await outbox.take(1), await outbox.take(1), await outbox.take(1)].flat()
+
+    expect(taken.map(({ body, failures }) => [body, failures])).toEqual([
+      ['{"n":2}', 0],
+      ['{"n":3}', 0],
+      ['{"n":1}', 1],
+    ])
+  })
+
+  it('sends a delayed message no sooner; it holds back its key and no other', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    await test.database.transaction(async (tx) => {
+      await outbox.enqueue(tx, [message('a', 1)], { delayMs: A_MINUTE })
+      await outbox.enqueue(tx, [message('a', 2), message('b', 3)])
+    })
+
+    const before = await outbox.take(10)
+    await test.database.query(`update outbox set not_before = not_before - interval '1 minute' where id = 1`)
+    const after = await outbox.take(10)
+
+    expect([before, after].map((taken) => taken.map(({ body }) => body))).toEqual([['{"n":3}'], ['{"n":1}']])
+  })
+
   it('is shared by owners that never see the messages of each other', async () => {
     await using test = await open(outboxMigrations)
     const conductor = new DatabaseOutbox(test.database, { owner: 'conductor' })

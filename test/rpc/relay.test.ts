@@ -7,31 +7,47 @@ import { silent } from '../support/transports.ts'
 const to = { kind: 'topic', exchange: 'x', topic: 'facts' } as const
 const source = { kind: 'server', exchange: 'x', topic: 'facts', server: 's' } as const
 
-/** Messages in memory; a postponed one comes back at the next look. */
+const nowhere = { kind: 'topic', exchange: 'x', topic: 'nobody' } as const
+
+/** Messages in memory, with the rules of a store: one of each key at a time, none that is taken or postponed. */
 class Shelf implements MessageStore {
-  readonly messages: StoredMessage[] = []
-  readonly postponed: string[] = []
+  messages: StoredMessage[] = []
+  readonly postponed: { readonly id: string; readonly delayMs: number }[] = []
+  /** What was forgotten together. */
+  readonly groups: (readonly string[])[] = []
+  readonly #dueAt = new Map<string, number>()
   failures = 0
 
   put(...bodies: string[]): void {
-    for (const body of bodies) this.messages.push({ id: body, to, body, mandatory: true, orderingKey: body })
+    for (const body of bodies) this.add({ id: body })
+  }
+
+  add(message: Partial<StoredMessage> & { readonly id: string }): void {
+    this.messages.push({ to, body: message.id, mandatory: true, orderingKey: message.id, failures: 0, ...message })
   }
 
   async take(limit: number): Promise<readonly StoredMessage[]> {
     if (this.failures-- > 0) throw new Error('the database is away')
-    return this.messages.slice(0, limit)
+    const keys = new Set<string>()
+    const isDue = ({ id, orderingKey }: StoredMessage) => {
+      const isFirst = !keys.has(orderingKey)
+      keys.add(orderingKey)
+      return isFirst && (this.#dueAt.get(id) ?? 0) <= performance.now()
+    }
+    const taken = this.messages.filter(isDue).slice(0, limit)
+    for (const { id } of taken) this.#dueAt.set(id, Number.POSITIVE_INFINITY)
+    return taken
   }
 
   async sent(ids: readonly string[]): Promise<void> {
-    for (const id of ids)
-      this.messages.splice(
-        this.messages.findIndex((message) => message.id === id),
-        1,
-      )
+    this.groups.push(ids)
+    this.messages = this.messages.filter(({ id }) => !ids.includes(id))
   }
 
-  async postpone(id: string): Promise<void> {
-    this.postponed.push(id)
+  async postpone(id: string, delayMs: number): Promise<void> {
+    this.postponed.push({ id, delayMs })
+    this.messages = this.messages.map((each) => (each.id === id ? { ...each, failures: each.failures + 1 } : each))
+    this.#dueAt.set(id, performance.now() + delayMs)
   }
 }
 
@@ -51,7 +67,12 @@ describe('the relay of stored messages', () => {
         },
         { prefetch: 10 },
       )
-    return { transport, store, relay, received, listen }
+    const publish = transport.publish.bind(transport)
+    const leaveUnconfirmed = (...bodies: string[]) => {
+      transport.publish = (destination, message, signal) =>
+        bodies.includes(message.body) ? unconfirmed(signal) : publish(destination, message, signal)
+    }
+    return { store, relay, received, listen, leaveUnconfirmed }
   }
 
   it('sends what is announced, and forgets it', async () => {
@@ -81,30 +102,100 @@ describe('the relay of stored messages', () => {
     const { store, relay, received, listen } = await openRelay(5)
     store.put('1')
     relay.start()
-    await vi.waitFor(() => expect(store.postponed).toContain('1'))
+    await vi.waitFor(() => expect(store.postponed).toContainEqual({ id: '1', delayMs: 250 }))
     expect(store.messages).toHaveLength(1)
 
     await listen()
 
-    await vi.waitFor(() => expect(received).toEqual(['1']))
+    await vi.waitFor(() => expect(received).toEqual(['1']), { timeout: 5_000 })
     await vi.waitFor(() => expect(store.messages).toEqual([]))
   })
 
-  it('sends the others while one is not confirmed, and others behind many that cannot be delivered', async () => {
-    const { store, relay, received, listen, transport } = await openRelay(5)
-    await listen()
-    const publish = transport.publish.bind(transport)
-    transport.publish = (destination, message, signal) =>
-      message.body === 'stuck' ? unconfirmed(signal) : publish(destination, message, signal)
-    const nowhere = { kind: 'topic', exchange: 'x', topic: 'nobody' } as const
-    store.put('stuck')
-    for (let n = 0; n < 63; n++)
-      store.messages.push({ id: `u${n}`, to: nowhere, body: 'u', mandatory: true, orderingKey: 'u' })
-    relay.start()
-    store.put('late')
-    store.messages.unshift(...store.messages.splice(-1))
+  it('tries later and later, by the failures that the store has counted', async () => {
+    const { store, relay } = await openRelay(60_000)
+    for (const failures of [0, 1, 5, 1000]) store.add({ id: `failed ${failures}`, to: nowhere, failures })
 
-    await vi.waitFor(() => expect(received).toEqual(['late']))
+    relay.start()
+
+    await vi.waitFor(() =>
+      expect(store.postponed).toEqual([
+        { id: 'failed 0', delayMs: 250 },
+        { id: 'failed 1', delayMs: 500 },
+        { id: 'failed 5', delayMs: 10_000 },
+        { id: 'failed 1000', delayMs: 10_000 },
+      ]),
+    )
+  })
+
+  it('sends the others while one is not confirmed, and the next of a key as soon as the one before is', async () => {
+    const { store, relay, received, listen, leaveUnconfirmed } = await openRelay(60_000)
+    await listen()
+    leaveUnconfirmed('stuck')
+    store.put('stuck')
+    for (const id of ['a1', 'a2', 'a3']) store.add({ id, orderingKey: 'a' })
+    relay.start()
+    await vi.waitFor(() => expect(received).toEqual(['a1', 'a2', 'a3']))
+
+    store.put('late')
+    relay.announce()
+
+    await vi.waitFor(() => expect(received).toEqual(['a1', 'a2', 'a3', 'late']))
+    expect(store.messages.map(({ id }) => id)).toEqual(['stuck'])
+  })
+
+  it('comes at once to what stands behind any number that cannot be delivered', async () => {
+    const { store, relay, received, listen } = await openRelay(60_000)
+    await listen()
+    for (let n = 0; n < 200; n++) store.add({ id: `undeliverable ${n}`, to: nowhere })
+    store.put('deliverable')
+
+    relay.start()
+
+    await vi.waitFor(() => expect(received).toEqual(['deliverable']))
+  })
+
+  it('forgets together what is confirmed together', async () => {
+    const { store, relay, listen } = await openRelay(60_000)
+    await listen()
+    store.put(...Array.from({ length: 128 }, (_, n) => String(n)))
+
+    relay.start()
+
+    await vi.waitFor(() => expect(store.messages).toEqual([]))
+    expect(store.groups.length).toBeLessThanOrEqual(8)
+  })
+
+  it('takes its time with each message by itself, and less than a store keeps it for one sender', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { store, relay, leaveUnconfirmed } = await openRelay(60_000)
+    leaveUnconfirmed('1', '2')
+    store.put('1')
+    relay.start()
+    await vi.advanceTimersByTimeAsync(4_000)
+    store.put('2')
+    relay.announce()
+
+    await vi.advanceTimersByTimeAsync(6_000)
+    expect(store.postponed).toEqual([{ id: '1', delayMs: 250 }])
+
+    await vi.advanceTimersByTimeAsync(4_000)
+    expect(store.postponed).toContainEqual({ id: '2', delayMs: 250 })
+  })
+
+  it('sends what can be sent when it is closed: what others wait behind, and what stands behind others', async () => {
+    const { store, relay, received, listen, leaveUnconfirmed } = await openRelay(60_000)
+    await listen()
+    leaveUnconfirmed('stuck')
+    store.put('stuck')
+    for (let n = 0; n < 100; n++) store.add({ id: `undeliverable ${n}`, to: nowhere })
+    for (const id of ['a1', 'a2', 'a3']) store.add({ id, orderingKey: 'a' })
+    relay.start()
+
+    await relay.close(500)
+
+    expect(received).toEqual(['a1', 'a2', 'a3'])
+    expect(store.messages.map(({ id }) => id)).toContain('stuck')
   })
 
   it('leaves what is not sent when it is closed', async () => {

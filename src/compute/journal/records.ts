@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Instance } from '../../objects/instance.ts'
-import type { StoredMessage } from '../../rpc/durable-message.ts'
+import type { DurableMessage } from '../../rpc/durable-message.ts'
 import { RequestContext } from '../../rpc/request-context.ts'
 
 const Try = { uuid: z.guid(), attempt: z.int().min(1) }
@@ -9,8 +9,13 @@ const Timestamp = z.iso.datetime()
 /** How a termination ended, kept to answer a repeated one with the same words. */
 const Terminated = z.strictObject({ at: Timestamp, void: z.boolean() })
 
-const Message = z.custom<StoredMessage>((value) => {
-  const message = value as Partial<StoredMessage> | null
+/** A message with the id it is settled by. How often it failed is not written: a restart tries at once. */
+export interface QueuedMessage extends DurableMessage {
+  readonly id: string
+}
+
+const Message = z.custom<QueuedMessage>((value) => {
+  const message = value as Partial<QueuedMessage> | null
   return typeof message?.id === 'string' && typeof message.body === 'string' && typeof message.to?.kind === 'string'
 }, 'not a stored message')
 

@@ -1,7 +1,6 @@
 import type { Instance } from '../../objects/instance.ts'
-import type { StoredMessage } from '../../rpc/durable-message.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
-import type { JournalRecord } from './records.ts'
+import type { JournalRecord, QueuedMessage } from './records.ts'
 
 /** Tries that left nothing on the host are remembered for repeated messages, but not for ever. */
 const MAX_FINISHED_TRIES = 10_000
@@ -37,7 +36,7 @@ export class JournalState {
   readonly terminations = new Map<string, Termination>()
   readonly tries = new Map<string, KnownTry>()
   /** Not sent yet, oldest first. */
-  readonly messages = new Map<string, StoredMessage>()
+  readonly messages = new Map<string, QueuedMessage>()
 
   apply(record: JournalRecord): void {
     switch (record.type) {

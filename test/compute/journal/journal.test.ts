@@ -101,6 +101,21 @@ describe('the journal', () => {
     await journal.close()
   })
 
+  it('counts how often a message could not be sent', async () => {
+    const journal = await reopened(await aFolder())
+    await journal.append([queued([aMessage('a', 'a1'), aMessage('b', 'b1')])])
+    const [first] = await journal.take(1)
+
+    await journal.postpone(first?.id ?? '', 0)
+
+    const taken = await journal.take(10)
+    expect(taken.map(({ body, failures }) => [body, failures])).toEqual([
+      ['a1', 1],
+      ['b1', 0],
+    ])
+    await journal.close()
+  })
+
   it('keeps messages that were not sent, with their ids, over a restart', async () => {
     const folder = await aFolder()
     const journal = await reopened(folder)
