@@ -344,21 +344,11 @@ describe('a file of lines', () => {
     }
     const lines = await LineFile.create(path, '', { shrink, onBroken: (error) => heard.push(error) })
 
-    await expect(lines.append('one')).rejects.toMatchObject({
-      code: 'SERVICE_STOPPING',
-      isOutage: true,
-      cause: failure,
-    })
-    await expect(lines.append('two')).rejects.toMatchObject({
-      code: 'SERVICE_STOPPING',
-      isOutage: true,
-      cause: failure,
-    })
-    await expect(lines.append('three')).rejects.toMatchObject({
-      code: 'SERVICE_STOPPING',
-      isOutage: true,
-      cause: failure,
-    })
+    const outage = { code: 'SERVICE_STOPPING', isOutage: true, cause: failure }
+    await expect(lines.append('one')).rejects.toMatchObject(outage)
+    await expect(lines.append('two')).rejects.toMatchObject(outage)
+    // Who was here before and comes again is not told that it is on disk.
+    await expect(lines.flushed()).rejects.toMatchObject(outage)
     expect(heard).toEqual([failure])
     await lines.close()
   })
