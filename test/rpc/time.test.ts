@@ -83,6 +83,19 @@ describe('time in RPC', () => {
     })
   })
 
+  it('leaves no request in a queue for longer than the caller waits for a sign of life', async () => {
+    const { client, transport } = openThink()
+    await (await transport.listen(source, () => {}, { prefetch: 1 })).close()
+    const publish = vi.spyOn(transport, 'publish')
+
+    const calls = [outcome(client.think(newRequestContext(), {}))]
+    calls.push(outcome(client.think(newRequestContext(), {}, { timeoutMs: 1500 })))
+    await secondsPass(5)
+
+    expect(publish.mock.calls.map(([, { expirationMs }]) => expirationMs)).toEqual([4000, 1500])
+    expect(calls.map(({ value }) => value)).toEqual([expect.any(MessagingTimeout), expect.any(MessagingTimeout)])
+  })
+
   it('sends no sign of life after the reply', async () => {
     const { client, serve, transport } = openThink()
     let finish: () => void = () => {}
