@@ -19,7 +19,10 @@ export interface Method<I extends z.ZodType = z.ZodType, O extends z.ZodType = z
   readonly output: O
   /** The whole call, in milliseconds; the client's default when absent. */
   readonly timeoutMs?: number
-  /** Casts only: the next one says it again, so one that fails is logged and dropped instead of parked. */
+  /**
+   * Casts only: only the latest counts. One that fails is logged and dropped: neither tried again, be it an outage, nor
+   * parked; tried later it would tell of the past. Say with `expirationMs` how long it may wait for a server.
+   */
   readonly isTransient?: boolean
   /** The server must show signs of life this often (oslo.messaging's call monitor; at least 2000). */
   readonly monitorTimeoutMs?: number
@@ -81,7 +84,7 @@ export interface CallOptions {
   readonly fanout?: boolean
   /** Covers connecting, publishing and waiting. */
   readonly timeoutMs?: number
-  /** Casts only: the broker drops it when it waited longer. */
+  /** Casts only, in milliseconds: the broker drops it when it waited longer in a queue. */
   readonly expirationMs?: number
   /** Stops the wait; the server may still do the work. */
   readonly signal?: AbortSignal

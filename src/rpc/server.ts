@@ -14,7 +14,10 @@ import { decodeRequest, type Request } from './request.ts'
 import { salvageReplyAddress } from './salvage.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
 
-/** RabbitMQ 4 drops a message of a quorum queue on its 20th return; what crashes its workers is parked before. */
+/**
+ * RabbitMQ 4 drops a message of a quorum queue on its 20th return; what crashes its workers is parked before. On classic
+ * queues the broker does not count beyond 2 (it only tells that a message was delivered before): there it never applies.
+ */
 const MAX_UNFINISHED_DELIVERIES = 15
 /** How many times the pause between two tries is waited in an outage. */
 const OUTAGE_PAUSES = 5
@@ -174,9 +177,10 @@ export class RpcServer {
 
   async #serveCast(delivery: Delivery, request: Request, found: Dispatch): Promise<boolean> {
     const { maxDeliveries, retryDelayMs } = this.#options
+    const { isTransient = false } = found.method
     if (delivery.deliveryCount > Math.max(MAX_UNFINISHED_DELIVERIES, maxDeliveries)) {
       const text = `delivered ${delivery.deliveryCount} times and never finished: it may be what ends its workers`
-      await this.#park(delivery, new InternalError(text), request.method)
+      await this.#settleFailed(delivery, new InternalError(text), request.method, isTransient)
       return false
     }
     let tries = delivery.deliveryCount
@@ -189,8 +193,9 @@ export class RpcServer {
       this.#logFailure(request, failure.thrown)
       if (this.#abort.signal.aborted) break
       const { error, isHopeless } = failure
-      if (delivery.fanout || isHopeless || (!error.isOutage && tries >= maxDeliveries)) {
-        await this.#settleFailed(delivery, error, request.method, found.method.isTransient)
+      const isOver = delivery.fanout || isTransient || isHopeless || (!error.isOutage && tries >= maxDeliveries)
+      if (isOver) {
+        await this.#settleFailed(delivery, error, request.method, isTransient)
         return false
       }
       // While the database is away it is not the message that fails: it waits, and no try is counted.
@@ -205,7 +210,7 @@ export class RpcServer {
     return await abortable(found.run({ signal: this.#abort.signal }), this.#abandon.signal)
   }
 
-  /** A fanout that failed is over: others have copies of their own, and the next report corrects it. */
+  /** A fanout that failed is over: others have copies of their own. What is transient is said again by the next one. */
   async #settleFailed(delivery: Delivery, error: SevbusError, what: string, isTransient = false): Promise<void> {
     if (delivery.fanout || isTransient) delivery.ack()
     else await this.#park(delivery, error, what)

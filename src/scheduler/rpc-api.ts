@@ -34,7 +34,8 @@ export const SchedulerApi = defineApi({
       wire: 'report_host',
       since: '1.0',
       isTransient: true,
-      summary: 'A compute worker tells that it lives and what its host offers.',
+      summary:
+        'A compute worker tells that it lives and what its host offers. Only the latest counts: one that cannot be handled is dropped.',
       input: z.strictObject({ report: HostReport }),
       output: z.null(),
     }),

@@ -6,15 +6,17 @@ import { DEFAULT_RESOURCE_OPTIONS } from '../../src/compute/resource-tracker.ts'
 import { NoSuchServer } from '../../src/errors.ts'
 import type { HostReport } from '../../src/objects/host-report.ts'
 import type { RpcClient } from '../../src/rpc/client.ts'
+import type { CallOptions } from '../../src/rpc/contract.ts'
 import { aFolder } from './support/folders.ts'
 
 /** A reporter on a simulated host, whose scheduler is a function, and whose log is a list. */
-async function aReporter(reportHost: (report: HostReport) => void, reportIntervalSeconds = 3600) {
+async function aReporter(reportHost: (report: HostReport, options: CallOptions) => void, reportIntervalSeconds = 3600) {
   const driver = await openFakeHost({ folder: await aFolder(), sev_slots: 15 })
   const logged: string[] = []
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line).msg) })
   const scheduler = {
-    reportHost: async (_: unknown, { report }: { report: HostReport }) => reportHost(report),
+    reportHost: async (_: unknown, { report }: { report: HostReport }, options: CallOptions) =>
+      reportHost(report, options),
   }
   const client = { of: () => scheduler } as unknown as Pick<RpcClient, 'of'>
   const options = { host: 'node1', driver, client, logger, resources: DEFAULT_RESOURCE_OPTIONS, reportIntervalSeconds }
@@ -41,6 +43,16 @@ describe('a host reporter', () => {
 
     expect(reports.map(names)).toEqual([['node1', 'node1_amd_sev']])
     await vi.waitFor(() => expect(reports.length).toBeGreaterThan(2))
+    await close()
+  })
+
+  it('sends reports that expire, so that old ones do not make a dead host look alive', async () => {
+    const sent: CallOptions[] = []
+    const { reporter, close } = await aReporter((_, options) => sent.push(options), 10)
+
+    await reporter.start()
+
+    expect(sent).toEqual([expect.objectContaining({ expirationMs: 20_000 })])
     await close()
   })
 

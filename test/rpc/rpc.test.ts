@@ -40,6 +40,14 @@ const EchoApi = defineApi({
       output: z.object({ n: z.number() }),
     }),
     note: cast({ wire: 'note', since: '1.0', summary: 'Keeps the text.', input: Text, output: z.void() }),
+    beat: cast({
+      wire: 'beat',
+      since: '1.2',
+      isTransient: true,
+      summary: 'Tells that somebody lives, until the next one does.',
+      input: Text,
+      output: z.void(),
+    }),
   },
 })
 
@@ -385,6 +393,42 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       expect(parked()).toEqual([])
     })
 
+    it('drops a transient cast that fails, whatever the reason: tried later it would tell of the past', async () => {
+      const { serve, client, anyServer, transport, parked } = await openEcho()
+      const tries: string[] = []
+      const failures = [new DatabaseUnavailable('away'), new SpawnFailed('not now'), new TypeError('an accident')]
+      await serve({
+        beat: async ({ text }) => {
+          tries.push(text)
+          const failure = failures.shift()
+          if (failure) throw failure
+        },
+      })
+
+      for (const text of ['1', '2', '3']) await client.beat(context, { text })
+      const malformed = { method: 'beat', version: '1.2', args: { nonsense: 1 }, _unique_id: 'u-malformed' }
+      await transport.publish(anyServer, { body: encodeEnvelope(malformed), mandatory: true })
+      await client.beat(context, { text: '4' })
+
+      await vi.waitFor(() => expect(tries).toEqual(['1', '2', '3', '4']))
+      expect(parked()).toEqual([])
+    })
+
+    it('drops a cast that waited for a server longer than it is of use', async () => {
+      const { serve, client } = await openEcho()
+      const notes: string[] = []
+      const note = async ({ text }: { text: string }) => void notes.push(text)
+      const { server } = await serve({ note })
+      await server.drain(0)
+
+      await client.note(context, { text: 'stale' }, { expirationMs: 1 })
+      await client.note(context, { text: 'fresh' }, { expirationMs: 60_000 })
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      await serve({ note })
+
+      await vi.waitFor(() => expect(notes).toEqual(['fresh']))
+    })
+
     it('parks a cast that fails for good, at once or after the last try, with where it came from and why', async () => {
       const { serve, client, parked, letters, topic } = await openEcho()
       const tries: string[] = []
@@ -658,6 +702,7 @@ const echo: Endpoint<typeof EchoApi> = {
   say: async ({ text }) => ({ text }),
   count: async () => ({ n: 1 }),
   note: async () => {},
+  beat: async () => {},
 }
 
 interface Failure {
