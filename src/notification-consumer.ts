@@ -22,10 +22,14 @@ export interface ConsumeOptions {
   /** Consumers of one pool share one copy of everything. Without it: the default queues, shared with all who use them. */
   readonly pool?: string
   /**
-   * One at a time. Acknowledged when it resolves, offered again until it does: store first, then return.
-   * After a crash the last ones come again with the same message_id.
+   * One at a time. Acknowledged when it resolves, offered again until it does, after pauses that grow to 30 seconds:
+   * store first, then return. After a crash the last ones come again with the same message_id.
+   *
+   * Order holds per queue, that is per priority: not between `.info` and `.error`.
    */
   readonly onNotification: (notification: Notification) => Promise<void>
+  /** After so many failed tries a notification is parked as a dead letter; without it, never. */
+  readonly maxTries?: number
   /** Stops waiting for the broker. */
   readonly signal?: AbortSignal
 }
@@ -56,6 +60,7 @@ export async function consumeNotifications(options: ConsumeOptions): Promise<Con
     onNotification,
     ...(options.pool !== undefined && { pool: options.pool }),
     ...(options.priorities && { priorities: options.priorities }),
+    ...(options.maxTries !== undefined && { maxTries: options.maxTries }),
   })
   const close = async () => {
     await consumer.close()

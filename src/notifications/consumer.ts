@@ -19,9 +19,10 @@ export interface NotificationConsumerOptions {
   readonly transport: Transport
   readonly logger: Logger
   /**
-   * Called for one notification at a time, in the order of each queue (priority). It is acknowledged when this resolves and given
-   * again when it rejects, so store what you make of it before you return. After a crash the last ones come again with
-   * the same message_id.
+   * Called for one notification at a time. It is acknowledged when this resolves, and offered again when it rejects, so
+   * store what you make of it before you return. After a crash the last ones come again with the same message_id.
+   *
+   * Order holds per queue, that is per priority: not between `.info` and `.error`.
    */
   readonly onNotification: (notification: Notification) => Promise<void>
   readonly names?: NotificationNames
@@ -32,9 +33,12 @@ export interface NotificationConsumerOptions {
   readonly tap?: boolean
   /** Where dead letters are kept. */
   readonly busNames?: BusNames
-  /** After so many failed tries a notification is parked as a dead letter; without it, it is offered until it is handled. */
+  /**
+   * After so many failed tries a notification is parked as a dead letter. Without it, it is offered until it is handled:
+   * while a database is away nothing is lost, and those behind it wait. What cannot be decoded is parked always.
+   */
   readonly maxTries?: number
-  /** Pause before the next try, in milliseconds, times the number of tries. */
+  /** Pause before the next try, in milliseconds, times the number of tries; at most 30 seconds. */
   readonly retryDelayMs?: number
 }
 

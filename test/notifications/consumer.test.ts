@@ -1,7 +1,13 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotificationConsumer } from '../../src/notifications/consumer.ts'
-import { type Notification, notificationMessage } from '../../src/notifications/notification.ts'
-import type { Transport } from '../../src/rpc/transport.ts'
+import {
+  DEFAULT_NOTIFICATION_NAMES,
+  type Notification,
+  notificationMessage,
+} from '../../src/notifications/notification.ts'
+import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
+import { deadLetterQueue } from '../../src/rpc/names.ts'
+import type { Delivery, Transport } from '../../src/rpc/transport.ts'
 import { silent, type TestBus, transports } from '../support/transports.ts'
 
 const payload = {
@@ -11,22 +17,34 @@ const payload = {
   'nova_object.data': { uuid: 'u' },
 }
 
+function anEvent(event_type: string) {
+  return {
+    event_type,
+    priority: 'INFO' as const,
+    publisher_id: 'nova-compute:node1',
+    context: { request_id: 'req-1' },
+    payload,
+    orderingKey: 'u',
+    at: new Date(),
+  }
+}
+
 describe.each(transports)('notification consumer on $name', ({ open }) => {
   function namesOf({ names }: TestBus) {
     return { exchange: `${names.exchange}-nova`, topic: `${names.topicPrefix}notifications` }
   }
 
   async function notify(transport: Transport, bus: TestBus, event_type: string): Promise<void> {
-    const message = notificationMessage(namesOf(bus), {
-      event_type,
-      priority: 'INFO',
-      publisher_id: 'nova-compute:node1',
-      context: { request_id: 'req-1' },
-      payload,
-      orderingKey: 'u',
-      at: new Date(),
-    })
+    const message = notificationMessage(namesOf(bus), anEvent(event_type))
     await transport.publish(message.to, message)
+  }
+
+  /** The reasons of what is put aside, as it is. */
+  async function deadLetters({ names }: TestBus, transport: Transport): Promise<readonly unknown[]> {
+    const reasons: unknown[] = []
+    const keep = ({ headers }: Delivery) => void reasons.push(headers['x-sevbus-error'])
+    await transport.listen({ kind: 'queue', queue: deadLetterQueue(names) }, keep, { prefetch: 0 })
+    return reasons
   }
 
   async function consumer(
@@ -60,24 +78,50 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
     await billing.close()
   })
 
-  it('offers a notification again until it is handled', async () => {
+  it('offers a notification again until it is handled, and those behind it afterwards', async () => {
     await using bus = await open()
+    const transport = await bus.connect()
+    const letters = await deadLetters(bus, transport)
     let tries = 0
-    const billing = await consumer(bus, async () => {
+    const seen: string[] = []
+    const billing = await consumer(bus, async ({ event_type }) => {
       tries += 1
-      if (tries < 3) throw new Error('the ledger is locked')
+      if (tries < 30) throw new Error('the ledger is locked')
+      seen.push(event_type)
     })
 
-    await notify(await bus.connect(), bus, 'instance.create.end')
+    for (const event of ['instance.create.end', 'instance.delete.end']) await notify(transport, bus, event)
 
-    await vi.waitFor(() => expect(tries).toBe(3))
+    await vi.waitFor(() => expect(seen).toEqual(['instance.create.end', 'instance.delete.end']), { timeout: 10_000 })
+    expect([tries, letters]).toEqual([31, []])
+    await billing.close()
+  })
+
+  it('puts a notification aside after as many tries as its user has set', async () => {
+    await using bus = await open()
+    const transport = await bus.connect()
+    const letters = await deadLetters(bus, transport)
+    const tries: string[] = []
+    const billing = await consumer(
+      bus,
+      async ({ event_type }) => {
+        tries.push(event_type)
+        if (event_type === 'instance.create.end') throw new Error('never heard of it')
+      },
+      { maxTries: 3 },
+    )
+
+    for (const event of ['instance.create.end', 'instance.delete.end']) await notify(transport, bus, event)
+
+    await vi.waitFor(() => expect(letters).toEqual(['Error: never heard of it']))
+    await vi.waitFor(() => expect(tries).toEqual([...Array(3).fill('instance.create.end'), 'instance.delete.end']))
     await billing.close()
   })
 
   it('leaves to the next consumer what it did not finish', async () => {
     await using bus = await open()
     const transport = await bus.connect()
-    const first = await consumer(bus, () => Promise.reject(new Error('the disk is full')), { maxTries: 1000 })
+    const first = await consumer(bus, () => Promise.reject(new Error('the disk is full')))
     await notify(transport, bus, 'instance.create.end')
     await first.close()
 
@@ -100,9 +144,10 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
     await Promise.all([billing.close(), tap.close()])
   })
 
-  it('goes on with the next after one that is no notification', async () => {
+  it('puts aside what is no notification, and goes on with the next', async () => {
     await using bus = await open()
     const transport = await bus.connect()
+    const letters = await deadLetters(bus, transport)
     const seen: string[] = []
     const billing = await consumer(bus, async ({ event_type }) => void seen.push(event_type))
     const to = { kind: 'notification', ...namesOf(bus), priority: 'info' } as const
@@ -112,6 +157,28 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
     await notify(transport, bus, 'instance.create.end')
 
     await vi.waitFor(() => expect(seen).toEqual(['instance.create.end']))
+    await vi.waitFor(() => expect(letters).toHaveLength(2))
     await billing.close()
   })
+})
+
+it('a notification consumer pauses longer and longer between two tries, up to 30 seconds, and not at its end', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const transport = new MemoryBus().connect()
+  const tries: number[] = []
+  const onNotification = async () => {
+    tries.push(Math.round(performance.now() / 1000))
+    throw new Error('the ledger is locked')
+  }
+  const billing = new NotificationConsumer({ transport, logger: silent, onNotification, retryDelayMs: 12_000 })
+  await billing.start()
+  const started = Math.round(performance.now() / 1000)
+
+  const { to, ...message } = notificationMessage(DEFAULT_NOTIFICATION_NAMES, anEvent('instance.create.end'))
+  await transport.publish(to, message)
+  for (let second = 0; second < 100; second++) await vi.advanceTimersByTimeAsync(1000)
+  await billing.close()
+
+  expect(tries.map((at) => at - started)).toEqual([0, 12, 36, 66, 96])
 })
