@@ -92,15 +92,16 @@ describe('RabbitTransport', () => {
   })
 
   it('says of an unconfirmed message when the connection breaks that it may have arrived', async () => {
-    const { proxy, transport, anyServer, listen, received } = await openProxied()
+    const { url, topic, exchange, proxy, transport, anyServer, listen, received } = await openProxied()
     await listen()
     await transport.publish(anyServer, { body: 'confirmed', mandatory: true })
     await received('confirmed')
+    const copies = await copiesOf(url, exchange, topic)
     proxy.silence()
 
     const published = transport.publish(anyServer, { body: 'unknown', mandatory: true })
     published.catch(() => {})
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await vi.waitFor(async () => expect(await copies()).toBe(1), { timeout: 10_000 })
     proxy.goDown()
 
     await expect(published).rejects.toThrow(TransportUnavailable)
@@ -311,6 +312,16 @@ async function onChannel<T>(url: string, work: (channel: Channel) => Promise<T>)
   } finally {
     await connection.close()
   }
+}
+
+/** Counts what the broker takes from now on for a routing key. */
+async function copiesOf(url: string, exchange: string, routingKey: string): Promise<() => Promise<number>> {
+  const connection = await connect(url)
+  onTestFinished(() => connection.close())
+  const channel = await connection.createChannel()
+  const { queue } = await channel.assertQueue('', { exclusive: true })
+  await channel.bindQueue(queue, exchange, routingKey)
+  return async () => (await channel.checkQueue(queue)).messageCount
 }
 
 function abortedSoon(reason: Error): AbortSignal {
