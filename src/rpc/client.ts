@@ -9,7 +9,14 @@ import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
 import { ReplyWaiters } from './reply-waiters.ts'
 import { encodeRequest, newMessageId } from './request.ts'
 import type { RequestContext } from './request-context.ts'
-import { type Destination, destinationName, type Listener, type OutboundMessage, type Transport } from './transport.ts'
+import {
+  type Delivery,
+  type Destination,
+  destinationName,
+  type Listener,
+  type OutboundMessage,
+  type Transport,
+} from './transport.ts'
 
 /** oslo.messaging's `rpc_response_timeout`. */
 const DEFAULT_TIMEOUT_MS = 60_000
@@ -31,7 +38,8 @@ export class RpcClient {
   readonly #timeoutMs: number
   readonly #waiters: ReplyWaiters
   readonly #replyQueue = `reply_${newMessageId()}`
-  #replies: Promise<Listener> | undefined
+  #replies: Listener | undefined
+  #opening: Promise<void> | undefined
 
   constructor({ transport, logger, names = DEFAULT_BUS_NAMES, timeoutMs = DEFAULT_TIMEOUT_MS }: RpcClientOptions) {
     this.#transport = transport
@@ -72,8 +80,8 @@ export class RpcClient {
   /** Calls that still wait fail: their replies have nowhere to go. */
   async close(): Promise<void> {
     this.#waiters.rejectAll(new ServiceStopping('the client was closed while it waited for a reply'))
-    const replies = await this.#replies?.catch(() => undefined)
-    await replies?.close()
+    await this.#opening?.catch(() => {})
+    await this.#replies?.close()
   }
 
   async #cast(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions): Promise<void> {
@@ -83,7 +91,7 @@ export class RpcClient {
     using deadline = new Deadline(what, this.#timeoutOf(method, options), options.signal)
     const { expirationMs } = options
     const message = { body, mandatory: !options.fanout, ...(expirationMs !== undefined && { expirationMs }) }
-    await this.#publish(to, message, what, deadline.signal)
+    await deadline.race(this.#publish(to, message, what, deadline))
   }
 
   async #call(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions) {
@@ -99,16 +107,16 @@ export class RpcClient {
     const body = encodeRequest({ ...header(api, method), context, args: checked(method, args), reply })
 
     using deadline = new Deadline(what, timeoutMs, options.signal)
-    await deadline.race(this.#openReplies())
-    const { signal } = deadline
+    if (this.#replies === undefined) await deadline.race(this.#openReplies())
     const monitorTimeoutMs = monitorSeconds && monitorSeconds * 1000
-    const result = this.#waiters.wait({ msgId, what, signal, monitorTimeoutMs })
+    const result = this.#waiters.wait({ msgId, what, deadline, monitorTimeoutMs })
     // Nobody waits longer than the monitor: a request that is asked again must not be worked on twice.
     const expirationMs = Math.min(timeoutMs, monitorTimeoutMs ?? timeoutMs)
-    const published = this.#publish(to, { body, mandatory: true, expirationMs }, what, signal)
     // The reply ends the call, even before the confirm; the confirm only lets it fail early.
-    const value = await Promise.race([result, published.then(() => result)])
-    const output = method.output.safeParse(value)
+    this.#publish(to, { body, mandatory: true, expirationMs }, what, deadline).catch((error: unknown) =>
+      this.#waiters.fail(msgId, error),
+    )
+    const output = method.output.safeParse(await result)
     if (output.success) return output.data
     throw new RemoteError(`${what} gave a result that its contract does not have: ${describeIssues(output.error)}`)
   }
@@ -117,9 +125,10 @@ export class RpcClient {
     return options.timeoutMs ?? method.timeoutMs ?? this.#timeoutMs
   }
 
-  async #publish(to: Destination, message: OutboundMessage, what: string, signal: AbortSignal): Promise<void> {
+  async #publish(to: Destination, message: OutboundMessage, what: string, deadline: Deadline): Promise<void> {
+    deadline.throwIfOver()
     try {
-      await this.#transport.publish(to, message, signal)
+      await this.#transport.publish(to, message, deadline)
     } catch (error) {
       if (!(error instanceof MessageUndeliverable)) throw error
       const fix = 'start a worker that serves it, or check the prefix of the topics'
@@ -127,15 +136,20 @@ export class RpcClient {
     }
   }
 
-  #openReplies(): Promise<Listener> {
+  /** Once for all calls; those that come meanwhile wait for the same. */
+  #openReplies(): Promise<void> {
     const source = { kind: 'reply', queue: this.#replyQueue } as const
-    this.#replies ??= this.#transport
-      .listen(source, (delivery) => this.#waiters.receive(delivery), { prefetch: 0 })
-      .catch((error: unknown) => {
-        this.#replies = undefined
+    const receive = (delivery: Delivery) => this.#waiters.receive(delivery)
+    this.#opening ??= this.#transport.listen(source, receive, { prefetch: 0 }).then(
+      (listener) => {
+        this.#replies = listener
+      },
+      (error: unknown) => {
+        this.#opening = undefined
         throw error
-      })
-    return this.#replies
+      },
+    )
+    return this.#opening
   }
 }
 

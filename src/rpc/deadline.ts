@@ -1,41 +1,77 @@
-import { setMaxListeners } from 'node:events'
 import { MessagingTimeout } from '../errors.ts'
-import { abortable } from './abortable.ts'
 
 /**
- * One limit over connecting, publishing and waiting. Its signal aborts with MessagingTimeout when the time is over,
- * with the caller's reason when the caller gave up, and at the end of the scope, so that nothing waits on.
+ * One limit over connecting, publishing and waiting. Ends with MessagingTimeout when the time is over, with the caller's
+ * reason when the caller gave up, and at the end of the scope, so that nothing waits on.
+ *
+ * An AbortSignal costs more than the rest of a call that goes well, so there is one only when somebody asks for it.
  */
 export class Deadline implements Disposable {
-  readonly signal: AbortSignal
-  readonly #controller = new AbortController()
+  readonly #what: string
+  readonly #timeoutMs: number
   readonly #timer: NodeJS.Timeout
   readonly #caller: AbortSignal | undefined
-  readonly #onCallerAbort = () => this.#controller.abort(this.#caller?.reason)
+  readonly #onEnd = new Set<(reason: unknown) => void>()
+  #controller: AbortController | undefined
+  #ended: { readonly reason: unknown } | undefined
 
   /** @param what names the call in the error */
   constructor(what: string, timeoutMs: number, caller?: AbortSignal) {
-    this.signal = this.#controller.signal
-    // A batch of messages may share one; Node takes more than ten listeners for a leak.
-    setMaxListeners(0, this.signal)
+    this.#what = what
+    this.#timeoutMs = timeoutMs
     this.#caller = caller
-    this.#timer = setTimeout(() => {
-      const fix = 'the work may still be done: look before you ask again'
-      const facts = { what, timeout_ms: timeoutMs, fix }
-      this.#controller.abort(new MessagingTimeout(`${what}: no reply within ${timeoutMs} ms`, facts))
-    }, timeoutMs)
-    if (caller?.aborted) this.#onCallerAbort()
-    caller?.addEventListener('abort', this.#onCallerAbort)
+    this.#timer = setTimeout(this.#onTimeout, timeoutMs)
+    if (caller?.aborted) this.#end(caller.reason)
+    else caller?.addEventListener('abort', this.#onCallerAbort)
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = new AbortController()
+      this.#controller = controller
+      this.onEnd((reason) => controller.abort(reason))
+    }
+    return this.#controller.signal
+  }
+
+  /** @throws the reason, when the time is over or the caller gave up */
+  throwIfOver(): void {
+    if (this.#ended !== undefined) throw this.#ended.reason
+  }
+
+  /** Called with the reason when the time is over or the caller gave up; at once when that was before. */
+  onEnd(callback: (reason: unknown) => void): void {
+    if (this.#ended === undefined) this.#onEnd.add(callback)
+    else callback(this.#ended.reason)
   }
 
   /** The work's result, or the reason of the end. The work itself goes on. */
   race<T>(work: Promise<T>): Promise<T> {
-    return abortable(work, this.signal)
+    return new Promise((resolve, reject) => {
+      this.onEnd(reject)
+      work.then(resolve, reject).finally(() => this.#onEnd.delete(reject))
+    })
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer)
     this.#caller?.removeEventListener('abort', this.#onCallerAbort)
-    this.#controller.abort()
+    this.#onEnd.clear()
+    this.#controller?.abort()
+  }
+
+  readonly #onTimeout = () => {
+    const fix = 'the work may still be done: look before you ask again'
+    const facts = { what: this.#what, timeout_ms: this.#timeoutMs, fix }
+    this.#end(new MessagingTimeout(`${this.#what}: no reply within ${this.#timeoutMs} ms`, facts))
+  }
+
+  readonly #onCallerAbort = () => this.#end(this.#caller?.reason)
+
+  #end(reason: unknown): void {
+    if (this.#ended !== undefined) return
+    this.#ended = { reason }
+    for (const callback of this.#onEnd) callback(reason)
+    this.#onEnd.clear()
   }
 }

@@ -119,7 +119,7 @@ export class Relay {
     const { transport, logger } = this.#options
     try {
       using deadline = new Deadline('sending a stored message', SEND_TIMEOUT_MS, this.#stop.signal)
-      await transport.publish(message.to, message, deadline.signal)
+      await deadline.race(transport.publish(message.to, message, deadline))
       await this.#forget(message.id)
     } catch (thrown) {
       const error = toSevbusError(thrown)

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino'
 import { MessageUndeliverable, toSevbusError } from '../errors.ts'
 import { pause } from './abortable.ts'
-import { encodeEnvelope, type JsonObject } from './envelope.ts'
+import { encodeEnvelope } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { newMessageId } from './request.ts'
-import type { Transport } from './transport.ts'
+import type { Patience, Transport } from './transport.ts'
 
 export interface ReplyAddress {
   readonly msgId: string
@@ -22,27 +22,29 @@ export class Replier {
   readonly #transport: Transport
   readonly #logger: Logger
   readonly #end: AbortSignal
+  readonly #patience: Patience
 
   /** @param end no reply is offered any longer */
   constructor(transport: Transport, logger: Logger, end: AbortSignal) {
     this.#transport = transport
     this.#logger = logger
     this.#end = end
+    this.#patience = { signal: end }
   }
 
   async result(address: ReplyAddress, result: unknown): Promise<void> {
-    let reply: JsonObject = { result: result ?? null, failure: null, ending: true }
+    let body: string
     try {
-      encodeEnvelope(reply)
+      body = encodeReply(address, result ?? null, null)
     } catch (error) {
       // What JSON cannot carry is an error that the caller hears of, and not a timeout.
-      reply = { result: null, failure: encodeFailure(error), ending: true }
+      body = encodeReply(address, null, encodeFailure(error))
     }
-    await this.#send(address, reply)
+    await this.#send(address, body)
   }
 
   async failure(address: ReplyAddress, failure: string): Promise<void> {
-    await this.#send(address, { result: null, failure, ending: true })
+    await this.#send(address, encodeReply(address, null, failure))
   }
 
   /** Call `stop` before the final reply: Python clients fail on a sign of life after it. */
@@ -56,7 +58,7 @@ export class Replier {
     const show = () => {
       const alive = { result: null, failure: null, ending: false, _msg_id: msgId, _unique_id: newMessageId() }
       const message = { body: encodeEnvelope(alive), mandatory: true }
-      this.#transport.publish({ kind: 'queue', queue }, message, ended.signal).catch((error: unknown) => {
+      this.#transport.publish({ kind: 'queue', queue }, message, ended).catch((error: unknown) => {
         // Nobody listens; of any other trouble the next one may know nothing.
         if (error instanceof MessageUndeliverable) stop()
       })
@@ -65,11 +67,10 @@ export class Replier {
     return { stop }
   }
 
-  async #send({ msgId, queue }: ReplyAddress, reply: JsonObject): Promise<void> {
+  async #send({ queue }: ReplyAddress, body: string): Promise<void> {
     for (let tries = 1; ; tries++) {
-      const body = encodeEnvelope({ ...reply, _msg_id: msgId, _unique_id: newMessageId() })
       try {
-        return await this.#transport.publish({ kind: 'queue', queue }, { body, mandatory: true }, this.#end)
+        return await this.#transport.publish({ kind: 'queue', queue }, { body, mandatory: true }, this.#patience)
       } catch (thrown) {
         const error = toSevbusError(thrown)
         const missing = error instanceof MessageUndeliverable || error.retryable
@@ -81,4 +82,8 @@ export class Replier {
       }
     }
   }
+}
+
+function encodeReply({ msgId }: ReplyAddress, result: unknown, failure: string | null): string {
+  return encodeEnvelope({ result, failure, ending: true, _msg_id: msgId, _unique_id: newMessageId() })
 }

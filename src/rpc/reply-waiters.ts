@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { MessagingTimeout, toSevbusError } from '../errors.ts'
+import type { Deadline } from './deadline.ts'
 import { decodeEnvelope, type JsonObject } from './envelope.ts'
 import { decodeFailure } from './failure.ts'
 import { salvageMsgId } from './salvage.ts'
@@ -18,7 +19,7 @@ export interface Wait {
   readonly msgId: string
   /** Names the call in errors: `compute.node1.build_and_run_instance`. */
   readonly what: string
-  readonly signal: AbortSignal
+  readonly deadline: Deadline
   readonly monitorTimeoutMs: number | undefined
 }
 
@@ -33,18 +34,16 @@ export class ReplyWaiters {
 
   /**
    * Waits for the reply to `msgId`. Call it before publishing: the reply can overtake the broker's confirm.
-   * @throws what the server failed with, MessagingTimeout when the monitor hears nothing, or the signal's reason
+   * @throws what the server failed with, MessagingTimeout when the monitor hears nothing, or the deadline's reason
    */
-  wait({ msgId, what, signal, monitorTimeoutMs }: Wait): Promise<unknown> {
+  wait({ msgId, what, deadline, monitorTimeoutMs }: Wait): Promise<unknown> {
     return new Promise<unknown>((resolve, reject) => {
       let monitor: NodeJS.Timeout | undefined
       const settle = (finish: () => void) => {
         clearTimeout(monitor)
-        signal.removeEventListener('abort', onAbort)
         this.#waiters.delete(msgId)
         finish()
       }
-      const onAbort = () => settle(() => reject(signal.reason))
       const alive = () => {
         if (monitorTimeoutMs === undefined) return
         clearTimeout(monitor)
@@ -53,8 +52,6 @@ export class ReplyWaiters {
           settle(() => reject(new MessagingTimeout(message, { what, monitor_timeout_ms: monitorTimeoutMs })))
         }, monitorTimeoutMs)
       }
-      if (signal.aborted) return reject(signal.reason)
-      signal.addEventListener('abort', onAbort)
       this.#waiters.set(msgId, {
         resolve: (result) => settle(() => resolve(result)),
         reject: (error) => settle(() => reject(error)),
@@ -62,7 +59,13 @@ export class ReplyWaiters {
         partial: undefined,
       })
       alive()
+      deadline.onEnd((reason) => settle(() => reject(reason)))
     })
+  }
+
+  /** The call cannot be answered: it was not sent. */
+  fail(msgId: string, error: unknown): void {
+    this.#waiters.get(msgId)?.reject(error)
   }
 
   /** Handles one message of the reply queue. */

@@ -1,13 +1,15 @@
 import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
 import { InternalError, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
-import { abortable, pause } from './abortable.ts'
+import { Abandonment } from './abandonment.ts'
+import { endedWithin, pause } from './abortable.ts'
 import { parkDeadLetter } from './dead-letters.ts'
 import { type Binding, type Dispatch, dispatch } from './dispatcher.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
+import { NextTurn } from './next-turn.ts'
 import { Once } from './once.ts'
 import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
@@ -51,9 +53,11 @@ export class RpcServer {
   readonly #once = new Once()
   readonly #running = new Set<Promise<void>>()
   readonly #limiter: Limiter
+  /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
+  readonly #turn = new NextTurn()
   /** The three ends of a drain that takes too long: work is told to stop, is left alone, and nobody is answered. */
   readonly #abort = new AbortController()
-  readonly #abandon = new AbortController()
+  readonly #abandonment = new Abandonment()
   readonly #silence = new AbortController()
   #listener: Listener | undefined
   #stopped: Promise<void> | undefined
@@ -63,7 +67,7 @@ export class RpcServer {
     this.#options = { names: DEFAULT_BUS_NAMES, concurrency: 32, maxDeliveries: 5, retryDelayMs: 200, ...options }
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
     // Every request that runs listens to them; Node takes more than ten for a leak.
-    setMaxListeners(0, this.#abort.signal, this.#abandon.signal, this.#silence.signal)
+    setMaxListeners(0, this.#abort.signal, this.#silence.signal)
     this.#limiter = new Limiter(this.#options.concurrency)
     this.#replier = new Replier(options.transport, options.logger, this.#silence.signal)
   }
@@ -88,14 +92,21 @@ export class RpcServer {
 
   async #drain(graceMs: number): Promise<void> {
     const reason = new ServiceStopping('the worker is stopping')
-    const timers = [this.#abort, this.#abandon, this.#silence].map((end, index) =>
-      setTimeout(() => end.abort(reason), graceMs + index * LAST_WORDS_MS),
-    )
+    const ends = [
+      () => this.#abort.abort(reason),
+      () => this.#abandonment.abandon(reason),
+      () => this.#silence.abort(reason),
+    ]
+    const timers = ends.map((end, index) => setTimeout(end, graceMs + index * LAST_WORDS_MS))
     this.#stopped = this.#listener?.stop() ?? Promise.resolve()
     await this.#stopped
-    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+    await endedWithin(graceMs + ends.length * LAST_WORDS_MS, this.#finish())
     for (const timer of timers) clearTimeout(timer)
     await this.#listener?.close()
+  }
+
+  async #finish(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
   }
 
   /** Waits unacknowledged while all hands are busy: the prefetch then leaves the next request to another server. */
@@ -144,6 +155,7 @@ export class RpcServer {
   async #serve(delivery: Delivery, request: Request): Promise<boolean> {
     if (request.reply) {
       delivery.ack()
+      await this.#turn.next()
       await this.#answer(request, request.reply)
       return true
     }
@@ -158,6 +170,7 @@ export class RpcServer {
     if (found.method.kind === 'cast') return await this.#serveCast(delivery, request, found)
     // Sent without asking for the result; it may still not be done twice.
     delivery.ack()
+    await this.#turn.next()
     await this.#run(found).catch((error: unknown) => this.#logFailure(request, error))
     return true
   }
@@ -207,7 +220,7 @@ export class RpcServer {
   }
 
   async #run(found: Dispatch): Promise<unknown> {
-    return await abortable(found.run({ signal: this.#abort.signal }), this.#abandon.signal)
+    return await this.#abandonment.race(found.run({ signal: this.#abort.signal }))
   }
 
   /** A fanout that failed is over: others have copies of their own. What is transient is said again by the next one. */

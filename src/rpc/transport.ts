@@ -95,10 +95,12 @@ export interface Transport {
   connect(signal: AbortSignal): Promise<void>
   /**
    * Resolves when the broker has taken responsibility (publisher confirm).
+   * @param patience its signal ends the wait for a connection: what is not written by then never will be. Read only
+   *   when there is something to wait for. A message once written waits for the confirm or the loss of the connection.
    * @throws MessageUndeliverable (mandatory, and no queue), TransportUnavailable (not confirmed: it may have arrived),
    *   or the signal's reason
    */
-  publish(to: Destination, message: OutboundMessage, signal?: AbortSignal): Promise<void>
+  publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void>
   /**
    * Declares, consumes, and resolves once messages can arrive; waits for the connection as long as it takes.
    * @throws TopologyMismatch, or TransportUnavailable when the transport is closed meanwhile
@@ -106,6 +108,11 @@ export interface Transport {
   listen(source: Source, handler: DeliveryHandler, options: ListenOptions): Promise<Listener>
   /** Closes listeners and the connection. Idempotent. */
   close(): Promise<void>
+}
+
+/** Anything with a signal: a Deadline makes one only when asked. */
+export interface Patience {
+  readonly signal: AbortSignal
 }
 
 /** One word for logs and tables: the routing key, or what comes nearest. */

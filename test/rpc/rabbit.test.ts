@@ -59,10 +59,14 @@ describe('RabbitTransport', () => {
     await received('1', '2', '3')
 
     const toMe = { kind: 'server', exchange: anyServer.exchange, topic, server: 'node1' } as const
-    await transport.publish(toMe, { body: 'directed', mandatory: true }, AbortSignal.timeout(10_000))
+    await transport.publish(toMe, { body: 'directed', mandatory: true }, { signal: AbortSignal.timeout(10_000) })
     await received('1', '2', '3', 'directed')
     await vi.waitFor(async () => {
-      await transport.publish({ kind: 'fanout', topic }, { body: 'all', mandatory: true }, AbortSignal.timeout(5_000))
+      await transport.publish(
+        { kind: 'fanout', topic },
+        { body: 'all', mandatory: true },
+        { signal: AbortSignal.timeout(5_000) },
+      )
     })
     await received('1', '2', '3', 'directed', 'all')
   })
@@ -88,7 +92,8 @@ describe('RabbitTransport', () => {
     const reason = new Error('no patience')
 
     await expect(transport.connect(abortedSoon(reason))).rejects.toBe(reason)
-    await expect(transport.publish(anyServer, { body: '1', mandatory: true }, abortedSoon(reason))).rejects.toBe(reason)
+    const patience = { signal: abortedSoon(reason) }
+    await expect(transport.publish(anyServer, { body: '1', mandatory: true }, patience)).rejects.toBe(reason)
   })
 
   it('says of an unconfirmed message when the connection breaks that it may have arrived', async () => {

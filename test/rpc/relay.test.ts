@@ -69,8 +69,8 @@ describe('the relay of stored messages', () => {
       )
     const publish = transport.publish.bind(transport)
     const leaveUnconfirmed = (...bodies: string[]) => {
-      transport.publish = (destination, message, signal) =>
-        bodies.includes(message.body) ? unconfirmed(signal) : publish(destination, message, signal)
+      transport.publish = (destination, message, patience) =>
+        bodies.includes(message.body) ? unconfirmed(patience?.signal) : publish(destination, message, patience)
     }
     return { store, relay, received, listen, leaveUnconfirmed }
   }

@@ -77,8 +77,7 @@ class MemoryTransport implements Transport {
     this.#throwIfClosed()
   }
 
-  async publish(to: Destination, message: OutboundMessage, signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted()
+  async publish(to: Destination, message: OutboundMessage): Promise<void> {
     this.#throwIfClosed()
     const queues = this.#route(to)
     if (queues.length === 0 && message.mandatory) {

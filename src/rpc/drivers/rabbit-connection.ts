@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
 import { type ChannelModel, connect } from 'amqplib'
 import type { Logger } from 'pino'
 import { TransportUnavailable } from '../../errors.ts'
@@ -39,6 +40,11 @@ export class RabbitConnection {
 
   get isOpen(): boolean {
     return this.#model !== undefined
+  }
+
+  /** The connection, where there is one. */
+  get current(): ChannelModel | undefined {
+    return this.#model
   }
 
   /** Why there is no connection now, if that is known. */
@@ -86,6 +92,7 @@ export class RabbitConnection {
     const where = describeAddress(this.#options.address, host)
     try {
       const model = await this.#connect(host)
+      writeOncePerTurn(model)
       const lost = this.#watch(model, where)
       if (this.#stop.signal.aborted) return void (await endedWithin(CLOSE_TIMEOUT_MS, model.close()))
       this.#model = model
@@ -147,6 +154,28 @@ export class RabbitConnection {
 function destroySocket(model: ChannelModel): void {
   const { stream } = model.connection as unknown as { stream?: { destroy(): void } }
   setTimeout(() => stream?.destroy(), 100).unref()
+}
+
+/**
+ * What is written in one turn of the event loop leaves in one system call: amqplib writes each message by itself, which
+ * is a third of what a call costs.
+ */
+function writeOncePerTurn(model: ChannelModel): void {
+  const { stream } = model.connection as unknown as { readonly stream: Duplex }
+  const write = stream.write
+  let isCorked = false
+  const uncork = () => {
+    isCorked = false
+    stream.uncork()
+  }
+  stream.write = (...args: unknown[]) => {
+    if (!isCorked) {
+      isCorked = true
+      stream.cork()
+      process.nextTick(uncork)
+    }
+    return Reflect.apply(write, stream, args)
+  }
 }
 
 /** With several addresses behind one name Node gives an AggregateError whose own message is empty. */

@@ -5,6 +5,7 @@ import { TopologyMismatch, TransportUnavailable } from '../../errors.ts'
 import { endedWithin, pause } from '../abortable.ts'
 import type { Delivery, DeliveryHandler, Listener, Source } from '../transport.ts'
 import { Backoff } from './backoff.ts'
+import { RabbitAcks } from './rabbit-acks.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import { declareOn } from './rabbit-declare.ts'
 import { type Subscription, subscriptionOf, type Topology } from './rabbit-topology.ts'
@@ -105,6 +106,7 @@ class Consuming {
   readonly lost: Promise<string>
   readonly #channel: Channel
   readonly #subscription: Subscription
+  readonly #acks: RabbitAcks
   readonly #tags: string[] = []
   #reason = 'the connection was lost'
   #open = true
@@ -113,6 +115,7 @@ class Consuming {
   private constructor(channel: Channel, subscription: Subscription) {
     this.#channel = channel
     this.#subscription = subscription
+    this.#acks = new RabbitAcks(channel)
     this.lost = new Promise((resolve) => {
       this.#ended = () => {
         this.#open = false
@@ -144,12 +147,14 @@ class Consuming {
     const channel = this.#channel
     await declareOn(channel, this.#subscription.declarations)
     await channel.prefetch(prefetch)
-    for (const { name, fanout } of this.#subscription.queues) {
-      const { consumerTag } = await channel.consume(name, (message) => {
+    const { queues, noAck } = this.#subscription
+    for (const { name, fanout } of queues) {
+      const onMessage = (message: ConsumeMessage | null) => {
         if (message) return handler(this.#deliveryOf(message, fanout))
         this.#reason = `the broker cancelled the consumer of ${name}: its queue is gone`
         void this.#closeChannel()
-      })
+      }
+      const { consumerTag } = await channel.consume(name, onMessage, { noAck })
       this.#tags.push(consumerTag)
     }
   }
@@ -169,6 +174,7 @@ class Consuming {
 
   async #closeChannel(): Promise<void> {
     if (!this.#open) return
+    this.#acks.flush()
     this.#open = false
     await endedWithin(CLOSE_TIMEOUT_MS, this.#channel.close())
     this.#ended()
@@ -176,11 +182,13 @@ class Consuming {
 
   #deliveryOf(message: ConsumeMessage, fanout: boolean): Delivery {
     const { properties } = message
-    let settled = false
-    const settle = (how: () => void) => {
-      if (settled || !this.#open) return
+    // Without acknowledgements the broker has settled it by sending it.
+    let settled = this.#subscription.noAck
+    if (!settled) this.#acks.delivered(message)
+    const settle = () => {
+      if (settled || !this.#open) return false
       settled = true
-      how()
+      return true
     }
     const isLost = () => !settled && !this.#open
     return {
@@ -192,8 +200,12 @@ class Consuming {
       get lost() {
         return isLost()
       },
-      ack: () => settle(() => this.#channel.ack(message)),
-      requeue: () => settle(() => this.#channel.nack(message, false, true)),
+      ack: () => {
+        if (settle()) this.#acks.ack(message)
+      },
+      requeue: () => {
+        if (settle()) this.#acks.requeue(message)
+      },
     }
   }
 }

@@ -2,8 +2,8 @@ import type { ChannelModel } from 'amqplib'
 import type { Logger } from 'pino'
 import { MessageUndeliverable, SevbusError, TransportUnavailable } from '../../errors.ts'
 import { abortable } from '../abortable.ts'
-import { type Destination, destinationName, type OutboundMessage } from '../transport.ts'
-import { ConfirmedChannel } from './rabbit-confirmed-channel.ts'
+import { type Destination, destinationName, type OutboundMessage, type Patience } from '../transport.ts'
+import { ConfirmedChannel, type PublishOutcome } from './rabbit-confirmed-channel.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import { declareAside } from './rabbit-declare.ts'
 import { type Route, routeOf, type Topology } from './rabbit-topology.ts'
@@ -24,19 +24,24 @@ export class RabbitPublisher {
     this.#logger = logger
   }
 
-  async publish(to: Destination, message: OutboundMessage, signal: AbortSignal): Promise<void> {
+  async publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void> {
     const route = routeOf(to, this.#topology)
     const keeps = route.declarations.some(({ kind }) => kind === 'queue')
     // Returned although it is not mandatory for the caller: its queue was deleted behind our back, and is made again.
-    const offered = { ...message, mandatory: message.mandatory || keeps }
+    const offered = keeps ? { ...message, mandatory: true } : message
     for (let offers = 1; ; offers++) {
-      const session = this.#sessionOn(await this.#connection.ready(signal))
-      const outcome = await abortable(session.offer(to, route, offered), signal)
+      const outcome = await this.#offer(to, route, offered, patience)
       if (outcome === 'confirmed') return
-      if (outcome === 'returned') session.forget(route)
+      if (outcome === 'returned') this.#session?.forget(route)
       const again = outcome === 'not sent' || (outcome === 'returned' ? keeps : outcome === 'lost' && isRepeatable(to))
       if (!again || offers >= MAX_OFFERS) throw asError(outcome, destinationName(to))
     }
+  }
+
+  async #offer(to: Destination, route: Route, message: OutboundMessage, patience?: Patience): Promise<PublishOutcome> {
+    const session = this.#sessionOn(this.#connection.current ?? (await this.#connection.ready(patience?.signal)))
+    const channel = session.readyFor(to, route) ?? (await abortable(session.prepare(to, route), patience?.signal))
+    return channel === undefined ? 'not sent' : await channel.publish(route, message)
   }
 
   #sessionOn(model: ChannelModel): Session {
@@ -53,9 +58,7 @@ function isRepeatable(to: Destination): boolean {
   return to.kind === 'fanout'
 }
 
-type Outcome = Awaited<ReturnType<Session['offer']>>
-
-function asError(outcome: Exclude<Outcome, 'confirmed'>, destination: string): SevbusError {
+function asError(outcome: Exclude<PublishOutcome, 'confirmed'>, destination: string): SevbusError {
   switch (outcome) {
     case 'returned':
       return new MessageUndeliverable(`no queue takes a message to ${destination}`, { destination })
@@ -79,25 +82,32 @@ function asError(outcome: Exclude<Outcome, 'confirmed'>, destination: string): S
 class Session {
   readonly model: ChannelModel
   readonly #logger: Logger
-  readonly #declared = new Map<string, Promise<void>>()
+  readonly #declared = new Set<string>()
+  readonly #declaring = new Map<string, Promise<void>>()
   /** Fanouts apart: what closes their channel must not take the confirms of others with it. */
-  readonly #channels = new Map<'fanouts' | 'others', Promise<ConfirmedChannel>>()
+  readonly #channels: { -readonly [K in ChannelUse]?: ConfirmedChannel } = {}
+  readonly #opening = new Map<ChannelUse, Promise<ConfirmedChannel>>()
 
   constructor(model: ChannelModel, logger: Logger) {
     this.model = model
     this.#logger = logger
   }
 
-  async offer(to: Destination, route: Route, message: OutboundMessage) {
-    let channel: ConfirmedChannel
+  /** The channel for a message, when nothing has to be opened or declared first. */
+  readyFor(to: Destination, route: Route): ConfirmedChannel | undefined {
+    if (route.declarations.length > 0 && !this.#declared.has(keyOf(route))) return undefined
+    return this.#channels[useOf(to)]
+  }
+
+  /** Declares and opens what is missing. Undefined: the connection or a channel was lost meanwhile. */
+  async prepare(to: Destination, route: Route): Promise<ConfirmedChannel | undefined> {
     try {
       await this.#declare(route)
-      channel = await this.#channel(to.kind === 'fanout' ? 'fanouts' : 'others')
+      return await this.#open(useOf(to))
     } catch (error) {
       if (error instanceof SevbusError) throw error
-      return 'not sent'
+      return undefined
     }
-    return await channel.publish(route, message)
   }
 
   forget(route: Route): void {
@@ -105,38 +115,49 @@ class Session {
   }
 
   async #declare(route: Route): Promise<void> {
-    if (route.declarations.length === 0) return
     const key = keyOf(route)
-    const declared = this.#declared.get(key) ?? declareAside(this.model, route.declarations)
-    this.#declared.set(key, declared)
-    try {
-      await declared
-    } catch (error) {
-      this.#declared.delete(key)
-      throw error
-    }
+    if (route.declarations.length === 0 || this.#declared.has(key)) return
+    await once(this.#declaring, key, async () => {
+      await declareAside(this.model, route.declarations)
+      this.#declared.add(key)
+    })
   }
 
-  async #channel(kind: 'fanouts' | 'others'): Promise<ConfirmedChannel> {
-    const opening = this.#channels.get(kind) ?? ConfirmedChannel.open(this.model, (reason) => this.#drop(kind, reason))
-    this.#channels.set(kind, opening)
-    try {
-      return await opening
-    } catch (error) {
-      this.#channels.delete(kind)
-      throw error
-    }
+  async #open(use: ChannelUse): Promise<ConfirmedChannel> {
+    return (
+      this.#channels[use] ??
+      (await once(this.#opening, use, async () => {
+        const channel = await ConfirmedChannel.open(this.model, (reason) => this.#drop(use, reason))
+        this.#channels[use] = channel
+        return channel
+      }))
+    )
   }
 
   /** What was declared may be what is missing now. */
-  #drop(kind: 'fanouts' | 'others', reason: string | undefined): void {
+  #drop(use: ChannelUse, reason: string | undefined): void {
     this.#declared.clear()
-    this.#channels.delete(kind)
+    delete this.#channels[use]
     if (reason !== undefined) this.#logger.debug({ reason }, 'the broker closed a channel; the next message opens one')
   }
 }
 
+type ChannelUse = 'fanouts' | 'others'
+
+function useOf(to: Destination): ChannelUse {
+  return to.kind === 'fanout' ? 'fanouts' : 'others'
+}
+
 /** What is declared for a route is the same for every message of the exchange, except where there is a queue in it. */
 function keyOf({ exchange, routingKey, declarations }: Route): string {
-  return JSON.stringify(declarations.length > 1 || exchange === '' ? [exchange, routingKey] : [exchange])
+  return declarations.length > 1 || exchange === '' ? `${exchange}\n${routingKey}` : exchange
+}
+
+/** The same work for all who ask while it runs. */
+function once<K, T>(running: Map<K, Promise<T>>, key: K, work: () => Promise<T>): Promise<T> {
+  const same = running.get(key)
+  if (same !== undefined) return same
+  const started = work().finally(() => running.delete(key))
+  running.set(key, started)
+  return started
 }

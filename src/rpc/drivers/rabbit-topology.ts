@@ -46,6 +46,8 @@ export interface Subscription {
   readonly queues: readonly { readonly name: string; readonly fanout: boolean }[]
   /** Only this listener's: deleted when it is closed. */
   readonly own: string | undefined
+  /** The broker forgets a message when it has sent it: who reads it would acknowledge it unread. */
+  readonly noAck: boolean
 }
 
 /** oslo.messaging's `rabbit_transient_queues_ttl`: after half an hour unused, a queue of one process is left over. */
@@ -90,10 +92,11 @@ export function subscriptionOf(source: Source, topology: Topology, id: string): 
           { name: fanout, fanout: true },
         ],
         own: fanout,
+        noAck: false,
       }
     }
     case 'reply':
-      return consuming([ownQueue(source.queue, topology)], source.queue)
+      return { ...consuming([ownQueue(source.queue, topology)], source.queue), noAck: true }
     case 'queue':
       return { ...consuming([sharedQueue(source.queue, durably(topology))], source.queue), own: undefined }
     case 'notifications': {
@@ -101,7 +104,7 @@ export function subscriptionOf(source: Source, topology: Topology, id: string): 
       const keys = notificationKeys(source)
       if (pool === undefined) {
         const declarations = keys.flatMap((key) => boundQueue(key, exchange, topology))
-        return { declarations, queues: keys.map((name) => ({ name, fanout: false })), own: undefined }
+        return { declarations, queues: keys.map((name) => ({ name, fanout: false })), own: undefined, noAck: false }
       }
       const bindings = keys.map((routingKey) => ({ kind: 'binding', queue: pool, exchange, routingKey }) as const)
       const declarations = [topicExchange(exchange, topology), sharedQueue(pool, topology), ...bindings]
@@ -129,7 +132,7 @@ export function subscriptionOf(source: Source, topology: Topology, id: string): 
 }
 
 function consuming(declarations: readonly Declaration[], name: string): Subscription {
-  return { declarations, queues: [{ name, fanout: false }], own: name }
+  return { declarations, queues: [{ name, fanout: false }], own: name, noAck: false }
 }
 
 function notificationKeys(source: { readonly topics: readonly string[]; readonly priorities: readonly string[] }) {

@@ -6,6 +6,7 @@ import type {
   Listener,
   ListenOptions,
   OutboundMessage,
+  Patience,
   Source,
   Transport,
   TransportState,
@@ -16,7 +17,7 @@ import { RabbitPublisher } from './rabbit-publisher.ts'
 import type { Topology } from './rabbit-topology.ts'
 import { type BrokerAddress, describeAddress, parseTransportUrl } from './transport-url.ts'
 
-/** A publish without a signal gives up after this. */
+/** A publish without a patience of its caller's gives up after so long without a connection. */
 const PUBLISH_TIMEOUT_MS = 30_000
 const DEFAULT_HEARTBEAT_SECONDS = 30
 
@@ -86,21 +87,9 @@ export class RabbitTransport implements Transport {
     await Promise.all([this.#publishing.ready(signal), this.#consuming.ready(signal)])
   }
 
-  async publish(to: Destination, message: OutboundMessage, signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted()
+  async publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void> {
     this.#throwIfClosed()
-    if (signal) return await this.#publisher.publish(to, message, signal)
-    const patience = new AbortController()
-    const timer = setTimeout(() => {
-      const reason = this.#publishing.isOpen ? 'it has not confirmed' : this.#publishing.waitingFor
-      const text = `the broker took no message for ${PUBLISH_TIMEOUT_MS} ms: ${reason}`
-      patience.abort(new TransportUnavailable(text))
-    }, PUBLISH_TIMEOUT_MS)
-    try {
-      await this.#publisher.publish(to, message, patience.signal)
-    } finally {
-      clearTimeout(timer)
-    }
+    await this.#publisher.publish(to, message, patience ?? new PublishTimeout(this.#publishing))
   }
 
   async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
@@ -150,5 +139,30 @@ export class RabbitTransport implements Transport {
 
   #throwIfClosed(): void {
     if (this.#closed !== undefined) throw new TransportUnavailable('the transport is closed')
+  }
+}
+
+/** Counts from when it is first asked: there is no connection. */
+class PublishTimeout implements Patience {
+  readonly #connection: RabbitConnection
+  #signal: AbortSignal | undefined
+
+  constructor(connection: RabbitConnection) {
+    this.#connection = connection
+  }
+
+  get signal(): AbortSignal {
+    this.#signal ??= this.#begin()
+    return this.#signal
+  }
+
+  #begin(): AbortSignal {
+    const controller = new AbortController()
+    const giveUp = () => {
+      const text = `the broker took no message for ${PUBLISH_TIMEOUT_MS} ms: ${this.#connection.waitingFor}`
+      controller.abort(new TransportUnavailable(text))
+    }
+    setTimeout(giveUp, PUBLISH_TIMEOUT_MS).unref()
+    return controller.signal
   }
 }

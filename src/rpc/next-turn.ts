@@ -1,0 +1,17 @@
+/**
+ * A moment when what is written now is in the hands of the operating system; one for all who wait for it. amqplib writes
+ * to its socket in the next turn of the event loop, so it is the one after that.
+ */
+export class NextTurn {
+  #next: Promise<void> | undefined
+
+  next(): Promise<void> {
+    this.#next ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#next = undefined
+        setImmediate(resolve)
+      })
+    })
+    return this.#next
+  }
+}
