@@ -3,6 +3,7 @@ import { ComputeApi } from './compute/rpc-api.ts'
 import { ConductorApi } from './conductor/rpc-api.ts'
 import { RpcClient } from './rpc/client.ts'
 import type { ClientOf } from './rpc/contract.ts'
+import type { BrokerOptions } from './rpc/drivers/broker-settings.ts'
 import { RabbitTransport } from './rpc/drivers/rabbit.ts'
 import { DEFAULT_BUS_NAMES } from './rpc/names.ts'
 import { SchedulerApi } from './scheduler/rpc-api.ts'
@@ -11,11 +12,8 @@ export { SevbusError } from './errors.ts'
 export type { CallOptions, ClientOf } from './rpc/contract.ts'
 export { newRequestContext, type RequestContext } from './rpc/request-context.ts'
 
-export interface ConnectOptions {
-  /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://` with several hosts. */
-  readonly url: string
-  /** As the workers are configured: transport.topology. */
-  readonly topology?: 'quorum' | 'classic-durable' | 'oslo-default'
+/** Where the broker is, TLS, and what is declared there: as the workers are configured in [transport]. */
+export interface ConnectOptions extends BrokerOptions {
   /** As the workers are configured: transport.exchange and transport.topic_prefix. */
   readonly exchange?: string
   readonly topicPrefix?: string
@@ -37,16 +35,16 @@ export interface SevbusClient extends AsyncDisposable {
 /**
  * Connects to the broker that the workers share; reconnects by itself until closed.
  *
- * @throws the signal's reason when the broker did not answer before, TopologyMismatch
+ * @throws the signal's reason when the broker did not answer before, TopologyMismatch, InvalidConfiguration
  * @example
  * await using sevbus = await connect({ url: 'amqp://guest:guest@localhost:5672/' })
  * const { instances } = await sevbus.conductor.buildInstances(newRequestContext({ project_id }), { name, flavor, image })
  */
 export async function connect(options: ConnectOptions): Promise<SevbusClient> {
-  const { url, topology = 'quorum', timeoutMs = 60_000, signal = AbortSignal.timeout(30_000) } = options
-  const { exchange, topicPrefix } = { ...DEFAULT_BUS_NAMES, ...options }
+  const { timeoutMs = 60_000, signal = AbortSignal.timeout(30_000), ...rest } = options
+  const { exchange, topicPrefix, ...broker } = { ...DEFAULT_BUS_NAMES, ...rest }
   const logger = pino({ level: 'silent' })
-  const transport = new RabbitTransport({ url, topology, logger, connectionName: 'sevbus client' })
+  const transport = new RabbitTransport({ ...broker, logger, connectionName: 'sevbus client' })
   const client = new RpcClient({ transport, logger, names: { exchange, topicPrefix }, timeoutMs })
   const close = async () => {
     await client.close()

@@ -1,23 +1,11 @@
 import { z } from 'zod'
+import { TransportSection } from './config-transport.ts'
 import { NewFlavor } from './objects/flavor.ts'
 import { HostName } from './objects/host-report.ts'
 import { NewImageMeta } from './objects/image-meta.ts'
-import { parseTransportUrl } from './rpc/drivers/transport-url.ts'
-
-/** Where RabbitMQ listens when nobody changed it. */
-export const DEFAULT_TRANSPORT_URL = 'amqp://guest:guest@127.0.0.1:5672/'
 
 const Seconds = z.number().positive().max(86_400)
 const Count = z.int().min(0).max(1_000_000)
-
-/** Says what is wrong with a broker's URL, without a word of it: any part may be a misplaced password. */
-function isTransportUrl(url: string, context: z.RefinementCtx): void {
-  try {
-    parseTransportUrl(url)
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message })
-  }
-}
 
 /** Where flavors and images of the catalogue come from when the command line names them. */
 const Catalogue = <T extends z.ZodType>(entry: T) => z.record(z.string().min(1), entry).default({})
@@ -28,24 +16,7 @@ const Catalogue = <T extends z.ZodType>(entry: T) => z.record(z.string().min(1),
  * test.
  */
 export const ConfigSchema = z.strictObject({
-  transport: z
-    .strictObject({
-      /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://` with several hosts. */
-      url: z.string().min(1).superRefine(isTransportUrl).default(DEFAULT_TRANSPORT_URL),
-      /** What is declared on the broker: must be the same for all that share it. */
-      topology: z.enum(['quorum', 'classic-durable', 'oslo-default']).default('quorum'),
-      /** Topic exchange of our queues. */
-      exchange: z.string().min(1).max(120).default('sevbus'),
-      /** Before the names of our topics, so that a vhost shared with Nova does not collide. */
-      topic_prefix: z.string().min(1).max(40).default('sevbus-'),
-      /** AMQP heartbeat; two missed ones and the connection counts as lost. */
-      heartbeat_seconds: Seconds.default(60),
-      /** oslo.messaging's rpc_response_timeout. */
-      rpc_timeout_seconds: Seconds.default(60),
-      /** Requests that a worker handles at a time. */
-      concurrency: z.int().min(1).max(1024).default(32),
-    })
-    .prefault({}),
+  transport: TransportSection.prefault({}),
   database: z
     .strictObject({
       /** `postgresql://user:password@host:5432/database`; without it the workers refuse to start. */

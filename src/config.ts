@@ -156,11 +156,18 @@ export function environmentKeys(): readonly EnvironmentKey[] {
   })
 }
 
-/** The environment has only text: numbers and lists are recognised by what the key takes. */
+/** As oslo.config reads them. */
+const TRUTH: Readonly<Record<string, boolean>> = {
+  ...{ true: true, yes: true, on: true, 1: true },
+  ...{ false: false, no: false, off: false, 0: false },
+}
+
+/** The environment has only text: numbers, lists and truth values are recognised by what the key takes. */
 function converterFor(schema: z.ZodType): (text: string) => unknown {
   const kind = unwrapped(schema)
   if (kind instanceof z.ZodNumber)
     return (text) => (text.trim() !== '' && !Number.isNaN(Number(text)) ? Number(text) : text)
+  if (kind instanceof z.ZodBoolean) return (text) => TRUTH[text.trim().toLowerCase()] ?? text
   if (kind instanceof z.ZodArray)
     return (text) =>
       text

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { NotificationConsumer } from './notifications/consumer.ts'
 import { DEFAULT_NOTIFICATION_NAMES, type Notification } from './notifications/notification.ts'
+import type { BrokerOptions } from './rpc/drivers/broker-settings.ts'
 import { RabbitTransport } from './rpc/drivers/rabbit.ts'
 
 export { Notification, type SevbusExtension } from './notifications/notification.ts'
@@ -11,10 +12,8 @@ export {
   InstanceCreatePayload,
 } from './notifications/payloads.ts'
 
-export interface ConsumeOptions {
-  /** `amqp(s)://user:password@host:5672/vhost`, or oslo.messaging's `rabbit://`. */
-  readonly url: string
-  readonly topology?: 'quorum' | 'classic-durable' | 'oslo-default'
+/** Where the broker is, TLS, and what is declared there: as the workers are configured in [transport]. */
+export interface ConsumeOptions extends BrokerOptions {
   /** As the workers are configured: notifications.exchange and notifications.topic. */
   readonly exchange?: string
   readonly topic?: string
@@ -46,21 +45,22 @@ export interface Consumption extends AsyncDisposable {
  * await using billing = await consumeNotifications({ url, pool: 'billing', onNotification: async ({ payload }) => { … } })
  */
 export async function consumeNotifications(options: ConsumeOptions): Promise<Consumption> {
-  const { url, topology = 'quorum', signal = AbortSignal.timeout(30_000), onNotification } = options
+  const { exchange, topic, priorities, pool, onNotification, maxTries, ...rest } = options
+  const { signal = AbortSignal.timeout(30_000), ...broker } = rest
   const names = {
-    exchange: options.exchange ?? DEFAULT_NOTIFICATION_NAMES.exchange,
-    topic: options.topic ?? DEFAULT_NOTIFICATION_NAMES.topic,
+    exchange: exchange ?? DEFAULT_NOTIFICATION_NAMES.exchange,
+    topic: topic ?? DEFAULT_NOTIFICATION_NAMES.topic,
   }
   const logger = pino({ level: 'silent' })
-  const transport = new RabbitTransport({ url, topology, logger, connectionName: 'sevbus notification consumer' })
+  const transport = new RabbitTransport({ ...broker, logger, connectionName: 'sevbus notification consumer' })
   const consumer = new NotificationConsumer({
     transport,
     logger,
     names,
     onNotification,
-    ...(options.pool !== undefined && { pool: options.pool }),
-    ...(options.priorities && { priorities: options.priorities }),
-    ...(options.maxTries !== undefined && { maxTries: options.maxTries }),
+    ...(pool !== undefined && { pool }),
+    ...(priorities && { priorities }),
+    ...(maxTries !== undefined && { maxTries }),
   })
   const close = async () => {
     await consumer.close()

@@ -7,11 +7,12 @@ import { openTransport } from '../compose/open.ts'
 import { onTermination, serveUntil } from '../compose/process.ts'
 import { closeInOrder } from '../compose/worker.ts'
 import { type Config, loadConfig } from '../config.ts'
-import { DEFAULT_TRANSPORT_URL } from '../config-schema.ts'
+import { brokerOptions, DEFAULT_TRANSPORT_URL } from '../config-transport.ts'
 import { openPglite } from '../database/pglite.ts'
 import { InvalidConfiguration } from '../errors.ts'
 import { createLogger } from '../logger.ts'
 import { RpcClient } from '../rpc/client.ts'
+import { brokerSettings, describeBroker } from '../rpc/drivers/broker-settings.ts'
 import { newRequestContext } from '../rpc/request-context.ts'
 import type { Transport } from '../rpc/transport.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
@@ -57,7 +58,14 @@ export async function dev(options: DevOptions): Promise<number> {
     opened.unshift(() => cloud.drain(0))
     const file = await writeJoinFile(options.folder, config)
     opened.unshift(() => rm(file, { force: true }))
-    note(welcome(broker.description, file, options.folder, broker.url))
+    note(
+      welcome(
+        broker.description,
+        file,
+        options.folder,
+        describeBroker(brokerSettings(brokerOptions(config.transport))),
+      ),
+    )
     await serveUntil(stop, cloud, config.worker.shutdown_grace_seconds * 1000, logger)
     return EXIT.OK
   } catch (error) {
@@ -104,9 +112,8 @@ function dropNull(_key: string, value: unknown): unknown {
   return value === null ? undefined : value
 }
 
-function welcome(broker: string, file: string, folder: string, url: string): string {
+function welcome(broker: string, file: string, folder: string, place: string): string {
   const join = file === DEV_CONFIG ? '' : `  export SEVBUS_CONFIG=${file}\n`
-  const { host, pathname } = new URL(url)
   return `
 A conductor, a scheduler and ${DEMO_HOSTS.length} simulated hosts run on ${broker}.
 Everything is kept in ${folder}; Ctrl-C ends it, the next start goes on.
@@ -118,6 +125,6 @@ ${join}  sevbus hosts
 
 Names: flavors ${Object.keys(SAMPLE_FLAVORS).join(', ')};
        images ${Object.keys(SAMPLE_IMAGES).join(', ')}
-Python and other peers find the bus at ${host}${pathname} (its URL with password is in ${file}).
+Python and other peers find the bus at ${place} (its URL with password is in ${file}).
 `
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
+import { brokerOptions } from '../config-transport.ts'
 import type { Database } from '../database/database.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { openPostgres } from '../database/postgres.ts'
@@ -18,9 +19,7 @@ export function openTransport(
   onWaiting?: (reason: string) => void,
 ): RabbitTransport {
   return new RabbitTransport({
-    url: transport.url,
-    topology: transport.topology,
-    heartbeatSeconds: transport.heartbeat_seconds,
+    ...brokerOptions(transport),
     connectionName: who,
     logger,
     ...(onWaiting && { onWaiting }),

@@ -29,7 +29,7 @@ describe('configuration', () => {
 
     expect(config.transport).toEqual({
       url: 'amqp://guest:guest@127.0.0.1:5672/',
-      topology: 'quorum',
+      send_user_id: true,
       exchange: 'sevbus',
       topic_prefix: 'sevbus-',
       heartbeat_seconds: 60,
@@ -74,6 +74,44 @@ describe('configuration', () => {
       'compute.driver: Invalid input: expected "fake" (it is "vmware")',
       'fake.sev_slots: Too small: expected number to be >=0 (it is -1)',
       'flavors.m1.sev.vcpus: Too small: expected number to be >=1 (it is 0)',
+    ])
+  })
+
+  it('takes numbers, lists and truth values from the environment as oslo.config writes them', () => {
+    const env = {
+      SEVBUS_TRANSPORT_URL: 'amqps://broker',
+      SEVBUS_TRANSPORT_VERIFY_HOSTNAME: 'No',
+      SEVBUS_TRANSPORT_SEND_USER_ID: '1',
+      SEVBUS_TRANSPORT_CONCURRENCY: '7',
+    }
+
+    expect(loadConfig({ env }).transport).toMatchObject({
+      verify_hostname: false,
+      send_user_id: true,
+      concurrency: 7,
+    })
+    expect(problems('', { SEVBUS_TRANSPORT_VERIFY_HOSTNAME: 'perhaps' })).toEqual([
+      'transport.verify_hostname: Invalid input: expected boolean, received string (it is "perhaps")',
+    ])
+  })
+
+  it('finds what the URL of the broker and the keys beside it say differently', () => {
+    const url = 'rabbit://u:s3cret@broker/?rabbit_quorum_queue=0'
+
+    expect(problems('', { SEVBUS_TRANSPORT_URL: url, SEVBUS_TRANSPORT_TOPOLOGY: 'quorum' })).toEqual([
+      'transport: transport.topology is quorum, and the URL of the broker says rabbit_quorum_queue=0; leave one of the two out',
+    ])
+    expect(problems('[transport]\nca_file = "/ca.pem"')).toEqual([
+      expect.stringContaining('there are files for TLS, and the URL of the broker does not ask for TLS'),
+    ])
+  })
+
+  it('tells a mistake in the URL once, with those of other keys', () => {
+    expect(problems('[transport]\nurl = "http://s3cret"\nconcurrency = 0')).toEqual([
+      expect.stringContaining(
+        'transport.url: the URL of the broker is wrong: it must begin with amqp, amqps or rabbit',
+      ),
+      'transport.concurrency: Too small: expected number to be >=1 (it is 0)',
     ])
   })
 

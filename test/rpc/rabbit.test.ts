@@ -1,9 +1,10 @@
-import { type Channel, connect } from 'amqplib'
+import { connect } from 'amqplib'
 import { pino } from 'pino'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
-import { MessageUndeliverable, TopologyMismatch, TransportUnavailable } from '../../src/errors.ts'
+import { MessageUndeliverable, TransportUnavailable } from '../../src/errors.ts'
 import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
 import type { Destination, Source } from '../../src/rpc/transport.ts'
+import { onChannel } from '../support/raw-channel.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { freshNames, MadeOnBroker, silent } from '../support/transports.ts'
 
@@ -171,22 +172,6 @@ describe('RabbitTransport', () => {
     expect(message ? message.content.toString() : undefined).toBe('2')
   })
 
-  it('names the queue and what differs when it was declared otherwise, and does not try for ever', async () => {
-    const { url, topic, listen } = await openProxied()
-    await onChannel(url, (channel) => channel.assertQueue(topic, { durable: true, arguments: {} }))
-
-    const error = await listen().catch((thrown: unknown) => thrown)
-
-    expect(error).toBeInstanceOf(TopologyMismatch)
-    expect(error).toMatchObject({
-      details: {
-        what: `queue ${topic}`,
-        reason: expect.stringContaining("inequivalent arg 'x-queue-type'"),
-        fix: expect.stringContaining('delete the queue'),
-      },
-    })
-  })
-
   it('tells a publisher of an exchange that was declared otherwise, and other messages still pass', async () => {
     const { url, exchange, anyServer, transport, made } = await openProxied()
     await onChannel(url, (channel) => channel.assertExchange(exchange, 'direct', { durable: true }))
@@ -235,6 +220,7 @@ describe('RabbitTransport', () => {
       await received('1')
 
       const durable = topology === 'classic-durable'
+      // Declared as Python peers declare it: any difference would be refused.
       await onChannel(url, async (channel) => {
         await channel.assertExchange(exchange, 'topic', { durable, autoDelete: false })
         await channel.assertExchange(`${topic}_fanout`, 'fanout', { durable: false, autoDelete: true })
@@ -307,17 +293,6 @@ describe('RabbitTransport', () => {
     expect(transport.state).toBe('closed')
   })
 })
-
-async function onChannel<T>(url: string, work: (channel: Channel) => Promise<T>): Promise<T> {
-  const connection = await connect(url)
-  try {
-    const channel = await connection.createChannel()
-    channel.on('error', () => {})
-    return await work(channel)
-  } finally {
-    await connection.close()
-  }
-}
 
 /** Counts what the broker takes from now on for a routing key. */
 async function copiesOf(url: string, exchange: string, routingKey: string): Promise<() => Promise<number>> {

@@ -4,7 +4,7 @@ import { pino } from 'pino'
 import { inject } from 'vitest'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
 import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
-import { type Declaration, routeOf, subscriptionOf } from '../../src/rpc/drivers/rabbit-topology.ts'
+import { type Declaration, routeOf, subscriptionOf, topologyNamed } from '../../src/rpc/drivers/rabbit-topology.ts'
 import type { BusNames } from '../../src/rpc/names.ts'
 import type { Destination, Source, Transport } from '../../src/rpc/transport.ts'
 
@@ -100,11 +100,11 @@ export class MadeOnBroker {
   }
 
   published(to: Destination): void {
-    this.#note(routeOf(to, 'quorum').declarations)
+    this.#note(routeOf(to, topologyNamed('quorum')).declarations)
   }
 
   listened(source: Source): void {
-    this.#note(subscriptionOf(source, 'quorum', '').declarations)
+    this.#note(subscriptionOf(source, topologyNamed('quorum'), '').declarations)
   }
 
   async remove(): Promise<void> {

@@ -1,22 +1,20 @@
-import { readFile } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
-import { type ChannelModel, connect } from 'amqplib'
+import type { ChannelModel } from 'amqplib'
 import type { Logger } from 'pino'
-import { TransportUnavailable } from '../../errors.ts'
+import { InvalidConfiguration, TransportUnavailable } from '../../errors.ts'
 import { abortable, endedWithin, pause } from '../abortable.ts'
 import { Backoff } from './backoff.ts'
-import { type BrokerAddress, type BrokerHost, describeAddress } from './transport-url.ts'
+import { type BrokerSettings, describeBroker, userIdOn } from './broker-settings.ts'
+import { connectTo } from './rabbit-connect.ts'
+import type { BrokerHost } from './transport-url.ts'
 
-/** For TCP, TLS and AMQP's handshake together. */
-const HANDSHAKE_TIMEOUT_MS = 10_000
 const CLOSE_TIMEOUT_MS = 2_000
 const SAY_AGAIN_MS = 30_000
 
 export interface RabbitConnectionOptions {
-  readonly address: BrokerAddress
+  readonly settings: BrokerSettings
   /** What the broker shows as the connection's name. */
   readonly name: string
-  readonly heartbeatSeconds: number
   readonly logger: Logger
   /** Told why there is no connection, once for each reason and then every half minute. */
   readonly onWaiting: (reason: string) => void
@@ -28,10 +26,12 @@ export class RabbitConnection {
   readonly #stop = new AbortController()
   readonly #backoff = new Backoff()
   #model: ChannelModel | undefined
+  #userId: string | undefined
   #next = new Next()
   /** Ends the watch over a connection whose own events may never come. */
   #giveUp: (reason: string) => void = () => {}
   #running: Promise<void> | undefined
+  #wasConnected = false
   #said = { reason: '', at: 0 }
 
   constructor(options: RabbitConnectionOptions) {
@@ -58,15 +58,23 @@ export class RabbitConnection {
     return properties && `${properties.product} ${properties.version}`
   }
 
-  /** The connection, as soon as there is one. @throws the signal's reason, or TransportUnavailable once closed */
+  /** Who we are to the broker of this connection, for AMQP's `user-id`; undefined when it is not to be sent. */
+  get userId(): string | undefined {
+    return this.#userId
+  }
+
+  /**
+   * The connection, as soon as there is one.
+   * @throws the signal's reason, TransportUnavailable once closed, or InvalidConfiguration when the files for TLS were
+   *   wrong from the beginning
+   */
   ready(signal?: AbortSignal): Promise<ChannelModel> {
     this.#running ??= this.#run()
     return this.#model ? Promise.resolve(this.#model) : abortable(this.#next.promise, signal)
   }
 
   async close(): Promise<void> {
-    this.#stop.abort()
-    this.#next.reject(new TransportUnavailable('the transport is closed'))
+    this.#end(new TransportUnavailable('the transport is closed'))
     const model = this.#model
     if (model) {
       await endedWithin(CLOSE_TIMEOUT_MS, model.close())
@@ -76,8 +84,13 @@ export class RabbitConnection {
     if (this.#running !== undefined) await endedWithin(CLOSE_TIMEOUT_MS, this.#running)
   }
 
+  #end(reason: Error): void {
+    this.#stop.abort()
+    this.#next.reject(reason)
+  }
+
   async #run(): Promise<void> {
-    const { hosts } = this.#options.address
+    const { hosts } = this.#options.settings
     // Many workers with one list do not all begin with its first host.
     const first = Math.floor(Math.random() * hosts.length)
     for (let tries = 0; !this.#stop.signal.aborted; tries++) {
@@ -89,37 +102,30 @@ export class RabbitConnection {
 
   /** Connects, and returns when the connection is lost or could not be made. */
   async #keep(host: BrokerHost): Promise<void> {
-    const where = describeAddress(this.#options.address, host)
+    const { settings, name } = this.#options
+    const where = describeBroker(settings, host)
     try {
-      const model = await this.#connect(host)
+      const model = await connectTo(host, settings, name)
       writeOncePerTurn(model)
       const lost = this.#watch(model, where)
       if (this.#stop.signal.aborted) return void (await endedWithin(CLOSE_TIMEOUT_MS, model.close()))
       this.#model = model
+      this.#userId = userIdOn(settings, host)
+      this.#wasConnected = true
       const level = this.#said.reason === '' ? 'debug' : 'info'
       this.#said = { reason: '', at: 0 }
       this.#next.resolve(model)
       this.#next = new Next()
-      this.#options.logger[level]({ broker: where, connection: this.#options.name }, 'connected to the broker')
+      this.#options.logger[level]({ broker: where, connection: name }, 'connected to the broker')
       const reason = await lost
       this.#model = undefined
       if (!this.#stop.signal.aborted) this.#say(`the connection to ${where} was lost: ${reason}`)
     } catch (error) {
-      this.#say(`no connection to ${where}: ${describeConnectError(error)}`)
+      const { message } = error as Error
+      this.#say(`no connection to ${where}: ${message}`)
+      // Files that are wrong later are being replaced.
+      if (error instanceof InvalidConfiguration && !this.#wasConnected) this.#end(error)
     }
-  }
-
-  async #connect({ hostname, port, username, password }: BrokerHost): Promise<ChannelModel> {
-    const { address, name, heartbeatSeconds: heartbeat } = this.#options
-    const protocol = address.tls ? 'amqps' : 'amqp'
-    // amqplib decodes the vhost of an options object, too.
-    const vhost = encodeURIComponent(address.vhost)
-    const ca = address.caFile === undefined ? {} : { ca: await readFile(address.caFile) }
-    return await connect(
-      { protocol, hostname, port, username, password, vhost, heartbeat },
-      // Without noDelay every reply waits 40 ms for the acknowledgement of the write before it (Nagle's algorithm).
-      { noDelay: true, timeout: HANDSHAKE_TIMEOUT_MS, clientProperties: { connection_name: name }, ...ca },
-    )
   }
 
   /** Resolves with the reason when the connection is gone. */
@@ -176,12 +182,6 @@ function writeOncePerTurn(model: ChannelModel): void {
     }
     return Reflect.apply(write, stream, args)
   }
-}
-
-/** With several addresses behind one name Node gives an AggregateError whose own message is empty. */
-function describeConnectError(error: unknown): string {
-  const { message, code } = error as { message?: string; code?: unknown }
-  return message || (typeof code === 'string' ? code : String(error))
 }
 
 /** A promise with its handles; nobody need wait for it. */

@@ -1,18 +1,25 @@
+import type { EventEmitter } from 'node:events'
 import type { Channel, ChannelModel } from 'amqplib'
-import { TopologyMismatch } from '../../errors.ts'
 import type { Declaration } from './rabbit-topology.ts'
-
-/** AMQP's replies to a declaration that can never succeed: ACCESS_REFUSED, PRECONDITION_FAILED. */
-const REFUSED = [403, 406]
+import { mismatchOf } from './topology-mismatch.ts'
 
 /** Declares in order; the same twice is no change. @throws TopologyMismatch, or amqplib's error when it may pass */
 export async function declareOn(channel: Channel, declarations: readonly Declaration[]): Promise<void> {
-  for (const declaration of declarations) {
-    try {
-      await declareOne(channel, declaration)
-    } catch (error) {
-      throw asMismatch(error, declaration) ?? error
+  // Some refusals end the connection, and amqplib tells the channel only that there is no answer.
+  const connection = channel.connection as unknown as EventEmitter
+  let ended: unknown
+  const onEnd = (error: unknown) => {
+    ended = error
+  }
+  connection.on('error', onEnd)
+  try {
+    for (const declaration of declarations) {
+      await declareOne(channel, declaration).catch((error: unknown) => {
+        throw mismatchOf(ended ?? error, declaration) ?? ended ?? error
+      })
     }
+  } finally {
+    connection.off('error', onEnd)
   }
 }
 
@@ -43,19 +50,4 @@ async function declareOne(channel: Channel, declaration: Declaration): Promise<v
     default:
       declaration satisfies never
   }
-}
-
-function asMismatch(error: unknown, declaration: Declaration): TopologyMismatch | undefined {
-  if (!(error instanceof Error && 'code' in error) || !REFUSED.includes(error.code as number)) return undefined
-  const what =
-    declaration.kind === 'binding'
-      ? `binding of queue ${declaration.queue} to exchange ${declaration.exchange}`
-      : `${declaration.kind} ${declaration.name}`
-  // amqplib wraps the broker's own sentence, which names the argument and both values.
-  const reason = /with message "(.*)"/s.exec(error.message)?.[1] ?? error.message
-  const fix =
-    error.code === 403
-      ? 'give the user of the broker URL configure, write and read permission on these names'
-      : `delete the ${declaration.kind} when it is empty, or configure the topology it was made with, or another prefix of the topics`
-  return new TopologyMismatch(`the broker refuses the ${what}: ${reason}; ${fix}`, { what, reason, fix })
 }

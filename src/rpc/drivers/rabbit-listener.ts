@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
 import type { Logger } from 'pino'
-import { TopologyMismatch, TransportUnavailable } from '../../errors.ts'
+import { InvalidConfiguration, TopologyMismatch, TransportUnavailable } from '../../errors.ts'
 import { endedWithin, pause } from '../abortable.ts'
 import type { Delivery, DeliveryHandler, Listener, Source } from '../transport.ts'
 import { Backoff } from './backoff.ts'
@@ -73,7 +73,7 @@ export class RabbitListener implements Listener {
         onStarted()
         this.#say('consuming was interrupted; beginning again', await consuming.lost)
       } catch (error) {
-        const isFinal = error instanceof TransportUnavailable || (!started && error instanceof TopologyMismatch)
+        const isFinal = isOver(error) || (!started && error instanceof TopologyMismatch)
         if (isFinal && !this.#stop.signal.aborted) throw error
         this.#say('cannot consume now; trying again', error)
       }
@@ -219,4 +219,9 @@ function deliveryCount({ properties, fields }: ConsumeMessage): number {
 
 function newId(): string {
   return randomUUID().replaceAll('-', '')
+}
+
+/** There will never be a connection. */
+function isOver(error: unknown): boolean {
+  return error instanceof TransportUnavailable || error instanceof InvalidConfiguration
 }

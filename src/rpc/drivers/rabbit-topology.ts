@@ -1,10 +1,26 @@
 import { type Destination, destinationName, type Source } from '../transport.ts'
 
-/**
- * How shared queues are declared; every worker on a vhost, Python's too, must use the same one. In oslo.messaging's
- * words: `rabbit_quorum_queue`, `amqp_durable_queues`, and neither.
- */
-export type Topology = 'quorum' | 'classic-durable' | 'oslo-default'
+/** In oslo.messaging's words: `rabbit_quorum_queue`, `amqp_durable_queues`, and neither. */
+export type TopologyName = 'quorum' | 'classic-durable' | 'oslo-default'
+
+/** How shared queues are declared; every worker on a vhost, Python's too, must use the same one. */
+export interface Topology {
+  readonly name: TopologyName
+  /** Of shared quorum queues, beside their type. */
+  readonly quorumArguments: Readonly<Record<string, number>>
+  /** oslo.messaging's `rabbit_transient_quorum_queue`: fanout exchanges are durable, queues of one process quorum. */
+  readonly transientQuorumQueues: boolean
+  /** oslo.messaging's `rabbit_transient_queues_ttl`: so long unused, a queue of one process is left over. */
+  readonly unusedQueueTtlSeconds: number
+}
+
+export const DEFAULT_UNUSED_QUEUE_TTL_SECONDS = 1800
+
+/** A topology with nothing beside its name, as most are. */
+export function topologyNamed(name: TopologyName): Topology {
+  const unusedQueueTtlSeconds = DEFAULT_UNUSED_QUEUE_TTL_SECONDS
+  return { name, quorumArguments: {}, transientQuorumQueues: false, unusedQueueTtlSeconds }
+}
 
 export interface ExchangeDeclaration {
   readonly kind: 'exchange'
@@ -50,8 +66,11 @@ export interface Subscription {
   readonly noAck: boolean
 }
 
-/** oslo.messaging's `rabbit_transient_queues_ttl`: after half an hour unused, a queue of one process is left over. */
-const UNUSED_QUEUE_EXPIRES_MS = 1_800_000
+/**
+ * RabbitMQ 4 drops a message of a quorum queue when it comes back for the 20th time, and who lists dead letters gives
+ * them back. The largest limit that is an AMQP integer, and not -1: that is none in RabbitMQ 4, but 0 in RabbitMQ 3.
+ */
+export const KEPT_DELIVERY_LIMIT = 2_147_483_647
 
 /** What a publisher declares, as oslo.messaging's: exchanges always, queues only where nothing may be lost. */
 export function routeOf(to: Destination, topology: Topology): Route {
@@ -61,9 +80,9 @@ export function routeOf(to: Destination, topology: Topology): Route {
     case 'server':
       return { exchange: to.exchange, routingKey, declarations: [topicExchange(to.exchange, topology)] }
     case 'fanout':
-      return { exchange: routingKey, routingKey: '', declarations: [fanoutExchange(to.topic)] }
+      return { exchange: routingKey, routingKey: '', declarations: [fanoutExchange(to.topic, topology)] }
     case 'queue':
-      return { exchange: '', routingKey, declarations: to.durable ? [sharedQueue(to.queue, durably(topology))] : [] }
+      return { exchange: '', routingKey, declarations: to.durable ? [keptQueue(to.queue, topology)] : [] }
     case 'notification':
       return { exchange: to.exchange, routingKey, declarations: boundQueue(routingKey, to.exchange, topology) }
     default:
@@ -82,7 +101,7 @@ export function subscriptionOf(source: Source, topology: Topology, id: string): 
         declarations: [
           ...boundQueue(topic, exchange, topology),
           ...boundQueue(directed, exchange, topology),
-          fanoutExchange(topic),
+          fanoutExchange(topic, topology),
           ownQueue(fanout, topology),
           { kind: 'binding', queue: fanout, exchange: `${topic}_fanout`, routingKey: topic },
         ],
@@ -98,7 +117,7 @@ export function subscriptionOf(source: Source, topology: Topology, id: string): 
     case 'reply':
       return { ...consuming([ownQueue(source.queue, topology)], source.queue), noAck: true }
     case 'queue':
-      return { ...consuming([sharedQueue(source.queue, durably(topology))], source.queue), own: undefined }
+      return { ...consuming([keptQueue(source.queue, topology)], source.queue), own: undefined }
     case 'notifications': {
       const { exchange, pool } = source
       const keys = notificationKeys(source)
@@ -148,41 +167,35 @@ function boundQueue(queue: string, exchange: string, topology: Topology): readon
 }
 
 function topicExchange(name: string, topology: Topology): ExchangeDeclaration {
-  return { kind: 'exchange', name, type: 'topic', durable: topology !== 'oslo-default', autoDelete: false }
+  return { kind: 'exchange', name, type: 'topic', durable: topology.name !== 'oslo-default', autoDelete: false }
 }
 
-/** Transient in every topology: of oslo.messaging's options, `rabbit_quorum_queue` does not touch it. */
-function fanoutExchange(topic: string): ExchangeDeclaration {
-  return { kind: 'exchange', name: `${topic}_fanout`, type: 'fanout', durable: false, autoDelete: true }
+/** Not touched by `rabbit_quorum_queue`: transient in every topology, unless the queues bound to it are quorum, too. */
+function fanoutExchange(topic: string, { transientQuorumQueues }: Topology): ExchangeDeclaration {
+  return { kind: 'exchange', name: `${topic}_fanout`, type: 'fanout', durable: transientQuorumQueues, autoDelete: true }
 }
 
-function sharedQueue(name: string, topology: Topology): QueueDeclaration {
-  return {
-    kind: 'queue',
-    name,
-    durable: topology !== 'oslo-default',
-    exclusive: false,
-    autoDelete: false,
-    arguments: topology === 'quorum' ? { 'x-queue-type': 'quorum' } : {},
-  }
+function sharedQueue(name: string, { name: topology, quorumArguments }: Topology): QueueDeclaration {
+  const isQuorum = topology === 'quorum'
+  const queueArguments = isQuorum ? { 'x-queue-type': 'quorum', ...quorumArguments } : {}
+  return queue(name, topology !== 'oslo-default', queueArguments)
 }
 
 /**
- * Fanouts and replies of one process. Nobody else declares them, so they may be durable where Python's are not:
- * RabbitMQ 4 deprecates queues that are neither durable nor exclusive.
+ * Fanouts and replies of one process. Nobody else declares them, so they are durable where Python's are not: RabbitMQ
+ * 4.3 refuses queues that are neither durable nor exclusive.
  */
-function ownQueue(name: string, topology: Topology): QueueDeclaration {
-  return {
-    kind: 'queue',
-    name,
-    durable: topology !== 'oslo-default',
-    exclusive: false,
-    autoDelete: false,
-    arguments: { 'x-expires': UNUSED_QUEUE_EXPIRES_MS },
-  }
+function ownQueue(name: string, { transientQuorumQueues, unusedQueueTtlSeconds }: Topology): QueueDeclaration {
+  const type = transientQuorumQueues ? { 'x-queue-type': 'quorum' } : {}
+  return queue(name, true, { ...type, 'x-expires': unusedQueueTtlSeconds * 1000 })
 }
 
 /** Dead letters outlive the broker whatever the others do: they wait for a person. */
-function durably(topology: Topology): Topology {
-  return topology === 'oslo-default' ? 'classic-durable' : topology
+function keptQueue(name: string, { name: topology }: Topology): QueueDeclaration {
+  const isQuorum = topology === 'quorum'
+  return queue(name, true, isQuorum ? { 'x-queue-type': 'quorum', 'x-delivery-limit': KEPT_DELIVERY_LIMIT } : {})
+}
+
+function queue(name: string, durable: boolean, queueArguments: QueueDeclaration['arguments']): QueueDeclaration {
+  return { kind: 'queue', name, durable, exclusive: false, autoDelete: false, arguments: queueArguments }
 }

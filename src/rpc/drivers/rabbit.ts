@@ -11,23 +11,16 @@ import type {
   Transport,
   TransportState,
 } from '../transport.ts'
+import { type BrokerOptions, type BrokerSettings, brokerSettings, describeBroker } from './broker-settings.ts'
 import { RabbitConnection } from './rabbit-connection.ts'
 import { RabbitListener } from './rabbit-listener.ts'
 import { RabbitPublisher } from './rabbit-publisher.ts'
-import type { Topology } from './rabbit-topology.ts'
-import { type BrokerAddress, describeAddress, parseTransportUrl } from './transport-url.ts'
 
 /** A publish without a patience of its caller's gives up after so long without a connection. */
 const PUBLISH_TIMEOUT_MS = 30_000
-const DEFAULT_HEARTBEAT_SECONDS = 30
 
-export interface RabbitTransportOptions {
-  /** `amqp(s)://` or oslo.messaging's `rabbit://`, with as many hosts as there are. */
-  readonly url: string
+export interface RabbitTransportOptions extends BrokerOptions {
   readonly logger: Logger
-  readonly topology?: Topology
-  /** The URL's own wins. 0 disables heartbeats. */
-  readonly heartbeatSeconds?: number
   /** What the broker shows; the process id is added. */
   readonly connectionName?: string
   /** Told why there is no connection, while there is none. */
@@ -41,9 +34,8 @@ export interface RabbitTransportOptions {
  * still be able to acknowledge. A channel for each listener, because any mistake on a channel closes it.
  */
 export class RabbitTransport implements Transport {
-  readonly #address: BrokerAddress
+  readonly #settings: BrokerSettings
   readonly #logger: Logger
-  readonly #topology: Topology
   readonly #publishing: RabbitConnection
   readonly #consuming: RabbitConnection
   readonly #publisher: RabbitPublisher
@@ -51,29 +43,28 @@ export class RabbitTransport implements Transport {
   #said = { reason: '', at: 0 }
   #closed: Promise<void> | undefined
 
-  /** @throws InvalidConfiguration when the URL is wrong */
-  constructor({ url, logger, topology = 'quorum', connectionName = 'sevbus', ...options }: RabbitTransportOptions) {
-    this.#address = parseTransportUrl(url)
+  /** @throws InvalidConfiguration when the URL is wrong, or contradicts the other options */
+  constructor({ logger, connectionName = 'sevbus', onWaiting, ...options }: RabbitTransportOptions) {
+    const settings = brokerSettings(options)
+    this.#settings = settings
     this.#logger = logger
-    this.#topology = topology
-    const broker = describeAddress(this.#address)
-    const heartbeatSeconds = this.#address.heartbeatSeconds ?? options.heartbeatSeconds ?? DEFAULT_HEARTBEAT_SECONDS
+    const broker = describeBroker(settings)
     const connection = (role: string) =>
       new RabbitConnection({
-        address: this.#address,
+        settings,
         name: `${connectionName}:${process.pid}:${role}`,
-        heartbeatSeconds,
         logger,
-        onWaiting: (reason) => this.#sayWaiting(broker, reason, options.onWaiting),
+        onWaiting: (reason) => this.#sayWaiting(broker, reason, onWaiting),
       })
     this.#publishing = connection('publish')
     this.#consuming = connection('consume')
-    this.#publisher = new RabbitPublisher(this.#publishing, topology, logger)
+    this.#publisher = new RabbitPublisher(this.#publishing, settings.topology, logger)
+    sayDoubts(settings, broker, logger)
   }
 
   get description(): string {
     const product = this.#publishing.product ?? this.#consuming.product ?? 'RabbitMQ'
-    return `${product} at ${describeAddress(this.#address)}`
+    return `${product} at ${describeBroker(this.#settings)}`
   }
 
   get state(): TransportState {
@@ -99,7 +90,7 @@ export class RabbitTransport implements Transport {
       source,
       handler,
       prefetch,
-      topology: this.#topology,
+      topology: this.#settings.topology,
       logger: this.#logger,
     })
     this.#listeners.add(listener)
@@ -164,5 +155,18 @@ class PublishTimeout implements Patience {
     }
     setTimeout(giveUp, PUBLISH_TIMEOUT_MS).unref()
     return controller.signal
+  }
+}
+
+/** What an operator may have meant otherwise. */
+function sayDoubts({ tls, withoutEffect }: BrokerSettings, broker: string, logger: Logger): void {
+  if (tls?.verifyHostname === false) {
+    logger.warn(
+      { broker },
+      "the name in the broker's certificate is not checked: any host with a trusted one may be it",
+    )
+  }
+  if (withoutEffect.length > 0) {
+    logger.info({ broker, options: withoutEffect }, "options of the broker's URL that have no effect here")
   }
 }

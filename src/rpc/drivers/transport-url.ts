@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import { InvalidConfiguration } from '../../errors.ts'
 
 export interface BrokerHost {
@@ -5,104 +6,126 @@ export interface BrokerHost {
   readonly port: number
   readonly username: string
   readonly password: string
+  /** The URL names no user of this host; it is guest, as in oslo.messaging. */
+  readonly isGuest: boolean
 }
 
-/** Where the broker is, and who we are there. Has passwords: log `describeAddress` of it, never itself. */
-export interface BrokerAddress {
-  readonly tls: boolean
+/** A broker's URL, taken apart. Has passwords. */
+export interface TransportUrl {
+  /** The scheme was `amqps`. */
+  readonly isAmqps: boolean
   readonly hosts: readonly [BrokerHost, ...BrokerHost[]]
   readonly vhost: string
-  /** PEM file of the authorities to trust beside `tls`; the system's when absent. */
-  readonly caFile: string | undefined
-  /** 0 disables heartbeats. */
-  readonly heartbeatSeconds: number | undefined
+  /** What is behind the question mark: `oslo-options.ts` reads it. */
+  readonly query: string
 }
 
-const OPTIONS = ['ssl', 'ssl_ca_file', 'heartbeat', 'heartbeat_timeout_threshold'] as const
 const DEFAULT_PORT = 5672
 const DEFAULT_TLS_PORT = 5671
+/** AMQP's short string, in which vhosts and user names travel. */
+const MAX_NAME_BYTES = 255
 
 /**
- * Reads `amqp://`, `amqps://`, and oslo.messaging's `rabbit://` with its list of hosts (its port is 5672 also with TLS).
+ * Takes `amqp://`, `amqps://`, and oslo.messaging's `rabbit://` apart: a list of hosts, each with its own credentials.
+ * The port of `rabbit://` is 5672 also with TLS.
  *
  * A part of the URL is never quoted in an error: where the parts are mixed up, any of them may be a password.
  *
  * @throws InvalidConfiguration
  */
-export function parseTransportUrl(url: string): BrokerAddress {
-  const match = /^([a-z+]+):\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(url.trim())
-  if (match === null) throw wrong('it is not of the form amqp://user:password@host:port/vhost')
-  const [, scheme = '', authority = '', path = '', query = ''] = match
-  if (!['amqp', 'amqps', 'rabbit', 'kombu'].includes(scheme)) throw wrong('it must begin with amqp, amqps or rabbit')
-  if (`${path}${query}`.includes('@')) throw wrong('there is an @ behind the host')
+export function parseTransportUrl(url: string): TransportUrl {
+  const match = /^([a-z+]+):\/\/([^?#]*)(?:\?([^#]*))?$/i.exec(url.trim())
+  if (match === null) throw wrongUrl('it is not of the form amqp://user:password@host:port/vhost')
+  const [, scheme = '', place = '', query = ''] = match
+  const kind = scheme.toLowerCase()
+  if (!['amqp', 'amqps', 'rabbit', 'kombu'].includes(kind)) throw wrongUrl('it must begin with amqp, amqps or rabbit')
+  if (query.includes('@')) throw wrongUrl('there is an @ behind the question mark')
 
-  const options = parseOptions(query)
-  const tls = scheme === 'amqps' || isTrue(options.get('ssl'))
-  const defaultPort = scheme === 'amqps' ? DEFAULT_TLS_PORT : DEFAULT_PORT
-  const [first, ...others] = authority.split(',').map((host, index) => parseHost(host, index + 1, defaultPort))
+  const defaultPort = kind === 'amqps' ? DEFAULT_TLS_PORT : DEFAULT_PORT
+  const { authority, path } = split(place, (text) => isHostList(text, defaultPort))
   return {
-    tls,
-    hosts: [first as BrokerHost, ...others],
-    vhost: decode(path.replace(/^\/{1,2}/, ''), 'the vhost') || '/',
-    caFile: options.get('ssl_ca_file'),
-    heartbeatSeconds: parseSeconds(options.get('heartbeat') ?? options.get('heartbeat_timeout_threshold')),
+    isAmqps: kind === 'amqps',
+    hosts: parseHosts(authority, defaultPort),
+    vhost: name(decode(path, 'the vhost') || '/', 'the vhost'),
+    query,
   }
 }
 
-/** `amqp://host:5672/vhost`, without anything secret. */
-export function describeAddress({ tls, hosts, vhost }: BrokerAddress, host?: BrokerHost): string {
-  const shown = (host ? [host] : hosts).map(({ hostname, port }) => {
-    return `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`
+/** The mistake, never what it was made with. */
+export function wrongUrl(problem: string, fix?: string): InvalidConfiguration {
+  const howTo =
+    fix ?? 'write / : @ , ? # and % in a user, password or vhost percent-encoded (%2F %3A %40 %2C %3F %23 %25)'
+  return new InvalidConfiguration(`the URL of the broker is wrong: ${problem}; ${howTo}`, {
+    problems: [problem],
+    fix: howTo,
   })
-  return `${tls ? 'amqps' : 'amqp'}://${shown.join(',')}/${vhost === '/' ? '' : encodeURIComponent(vhost)}`
+}
+
+/**
+ * Hosts end at the first slash. With an @ behind it, that slash may be part of a password: it is when what is before it
+ * cannot be hosts. When it can, nobody knows.
+ */
+function split(place: string, isHosts: (text: string) => boolean): { authority: string; path: string } {
+  const first = place.indexOf('/')
+  if (first < 0) return { authority: place, path: '' }
+  const lastAt = place.lastIndexOf('@')
+  if (lastAt < first) return { authority: place.slice(0, first), path: place.slice(first + 1) }
+  if (isHosts(place.slice(0, first))) {
+    throw wrongUrl('there is an @ behind the first slash: of a vhost, or the slash is part of a password')
+  }
+  const end = place.indexOf('/', lastAt)
+  return end < 0 ? { authority: place, path: '' } : { authority: place.slice(0, end), path: place.slice(end + 1) }
+}
+
+function isHostList(text: string, defaultPort: number): boolean {
+  try {
+    parseHosts(text, defaultPort)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function parseHosts(authority: string, defaultPort: number): readonly [BrokerHost, ...BrokerHost[]] {
+  const [first, ...others] = authority.split(',').map((host, index) => parseHost(host, index + 1, defaultPort))
+  return [first as BrokerHost, ...others]
 }
 
 function parseHost(text: string, position: number, defaultPort: number): BrokerHost {
-  const name = `host ${position}`
+  const host = `host ${position}`
   const at = text.lastIndexOf('@')
-  const [, username = 'guest', password] = at < 0 ? [] : (/^([^:]*)(?::(.*))?$/.exec(text.slice(0, at)) ?? [])
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*))(?::(\d{0,5}))?$/.exec(text.slice(at + 1))
-  if (match === null) throw wrong(`${name} or its port cannot be read`)
+  const isGuest = at < 0
+  const match = /^(?:\[([^[\]]*)\]|([\w.-]*))(?::(\d{0,5}))?$/.exec(text.slice(at + 1))
+  if (match === null || (match[1] !== undefined && !isIPv6(match[1]))) {
+    throw wrongUrl(`${host} or its port cannot be read`)
+  }
   const port = match[3] ? Number(match[3]) : defaultPort
-  if (port < 1 || port > 65_535) throw wrong(`the port of ${name} is not between 1 and 65535`)
+  if (port < 1 || port > 65_535) throw wrongUrl(`the port of ${host} is not between 1 and 65535`)
+  const [, username = '', password = ''] = /^([^:]*)(?::(.*))?$/s.exec(text.slice(0, Math.max(at, 0))) ?? []
   return {
     hostname: match[1] ?? (match[2] || 'localhost'),
     port,
-    username: decode(username, `the user of ${name}`),
-    password: decode(password ?? (at < 0 ? 'guest' : ''), `the password of ${name}`),
+    username: isGuest ? 'guest' : name(decode(username, `the user of ${host}`), `the user of ${host}`),
+    password: isGuest ? 'guest' : withoutNul(decode(password, `the password of ${host}`), `the password of ${host}`),
+    isGuest,
   }
-}
-
-function parseOptions(query: string): ReadonlyMap<string, string> {
-  const options = new Map(new URLSearchParams(query))
-  for (const name of options.keys()) {
-    if (!OPTIONS.some((known) => known === name)) {
-      throw wrong(`it has an option that is not known; known are ${OPTIONS.join(', ')}`)
-    }
-  }
-  return options
-}
-
-function parseSeconds(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  if (!/^\d{1,5}$/.test(text)) throw wrong('its heartbeat is not a number of seconds')
-  return Number(text)
-}
-
-/** As oslo.config reads a boolean. */
-function isTrue(text: string | undefined): boolean {
-  return text !== undefined && ['1', 'true', 'yes', 'on'].includes(text.toLowerCase())
 }
 
 function decode(text: string, what: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    throw wrong(`${what} has a % that encodes nothing`)
+    throw wrongUrl(`${what} has a % that encodes nothing`)
   }
 }
 
-function wrong(problem: string): InvalidConfiguration {
-  const fix = 'write / : @ , ? # and % in a user or password percent-encoded (%2F %3A %40 %2C %3F %23 %25)'
-  return new InvalidConfiguration(`the URL of the broker is wrong: ${problem}; ${fix}`, { problems: [problem], fix })
+function name(text: string, what: string): string {
+  if (Buffer.byteLength(text) <= MAX_NAME_BYTES) return withoutNul(text, what)
+  throw wrongUrl(`${what} is longer than ${MAX_NAME_BYTES} bytes`, 'AMQP knows no longer names')
+}
+
+/** It would end a name on the way to the broker, and another would log in. */
+function withoutNul(text: string, what: string): string {
+  if (!text.includes('\0')) return text
+  throw wrongUrl(`${what} has a NUL (%00)`, 'take it out')
 }

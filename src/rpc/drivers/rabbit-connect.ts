@@ -1,0 +1,66 @@
+import { type EventEmitter, setMaxListeners } from 'node:events'
+import { type ChannelModel, connect, credentials } from 'amqplib'
+import { TransportUnavailable } from '../../errors.ts'
+import type { BrokerSettings } from './broker-settings.ts'
+import { tlsOptions } from './tls-files.ts'
+import { describeTlsTrouble, isCutOff } from './tls-trouble.ts'
+import type { BrokerHost } from './transport-url.ts'
+
+/** For TCP, TLS and AMQP's handshake together. */
+const HANDSHAKE_TIMEOUT_MS = 10_000
+
+/**
+ * One try to connect to one host, whose certificate is checked by its own name.
+ *
+ * @param name what the broker shows as the connection's name
+ * @throws InvalidConfiguration when a file of TLS is not what it should be, TransportUnavailable with the reason
+ */
+export async function connectTo(host: BrokerHost, settings: BrokerSettings, name: string): Promise<ChannelModel> {
+  const { hostname, port } = host
+  const { tls, heartbeatSeconds: heartbeat } = settings
+  // amqplib decodes the vhost of an options object, too.
+  const vhost = encodeURIComponent(settings.vhost)
+  const secure = tls && (await tlsOptions(tls))
+  try {
+    const model = await connect(
+      { protocol: tls ? 'amqps' : 'amqp', hostname, port, vhost, heartbeat },
+      {
+        // Without it every reply waits 40 ms for the acknowledgement of the write before it (Nagle's algorithm).
+        noDelay: true,
+        timeout: HANDSHAKE_TIMEOUT_MS,
+        clientProperties: { connection_name: name },
+        credentials: loginOf(settings, host),
+        ...secure,
+      },
+    )
+    // Whoever declares something listens for its end.
+    setMaxListeners(0, model.connection as unknown as EventEmitter)
+    return model
+  } catch (error) {
+    throw new TransportUnavailable(await describe(error as NodeJS.ErrnoException, host, settings))
+  }
+}
+
+function loginOf({ loginMethod }: BrokerSettings, { username, password }: BrokerHost) {
+  switch (loginMethod) {
+    case 'PLAIN':
+      return credentials.plain(username, password)
+    case 'AMQPLAIN':
+      return credentials.amqplain(username, password)
+    case 'EXTERNAL':
+      return credentials.external()
+    default:
+      return loginMethod satisfies never
+  }
+}
+
+async function describe(error: NodeJS.ErrnoException, host: BrokerHost, { tls }: BrokerSettings): Promise<string> {
+  const trouble = tls && (await describeTlsTrouble(error, host, tls))
+  if (trouble !== undefined) return trouble
+  // With several addresses behind one name Node gives an AggregateError whose own message is empty.
+  const text = error.message || error.code || String(error)
+  if (tls === undefined && isCutOff(error)) return `${text}; a port for TLS needs amqps:// (or ssl=1)`
+  if (text.startsWith('SASL mechanism'))
+    return `${text}; configure the broker's auth_mechanisms, or rabbit_login_method`
+  return text
+}
