@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { InternalError, InvalidArguments, NoSuchMethod, UnsupportedVersion } from '../errors.ts'
 import type { Api, Endpoint, Method, RequestInfo } from './contract.ts'
+import { pingApiOf } from './ping.ts'
 import type { Request } from './request.ts'
 import { isCompatible } from './version.ts'
 
@@ -20,6 +21,8 @@ export function bind<A extends Api>(api: A, endpoint: Endpoint<A>): Binding {
   return { api, handlers: new Map(methods) }
 }
 
+const PING = bind(pingApiOf(''), { ping: async () => 'pong' as const })
+
 export interface Dispatch {
   readonly method: Method
   /** Validates the arguments, runs the endpoint, validates the result. */
@@ -32,21 +35,29 @@ export interface Dispatch {
  * @throws UnsupportedVersion, NoSuchMethod: with oslo.messaging's texts
  */
 export function dispatch(bindings: readonly Binding[], request: Request): Dispatch {
-  const serving = bindings.filter(
-    ({ api }) => api.namespace === request.namespace && isCompatible(api.version, request.version),
-  )
-  if (serving.length === 0) {
-    throw new UnsupportedVersion(
-      `Endpoint does not support RPC version ${request.version}. Attempted method: ${request.method}`,
-    )
-  }
-  for (const { handlers } of serving) {
-    const found = handlers.get(request.method)
-    if (found === undefined) continue
+  const serving = bindings.filter((binding) => serves(binding, request))
+  // Ping comes last and aside: it changes nothing about which versions the service is found to have.
+  const found = handlerIn(serving, request) ?? (serves(PING, request) ? handlerIn([PING], request) : undefined)
+  if (found !== undefined) {
     const { method, handler } = found
     return { method, run: (info) => runChecked(method, handler, request, info) }
   }
-  throw new NoSuchMethod(`Endpoint does not support RPC method ${request.method}`)
+  if (serving.length > 0) throw new NoSuchMethod(`Endpoint does not support RPC method ${request.method}`)
+  throw new UnsupportedVersion(
+    `Endpoint does not support RPC version ${request.version}. Attempted method: ${request.method}`,
+  )
+}
+
+function serves({ api }: Binding, { namespace, version }: Request): boolean {
+  return api.namespace === namespace && isCompatible(api.version, version)
+}
+
+function handlerIn(bindings: readonly Binding[], { method }: Request) {
+  for (const { handlers } of bindings) {
+    const found = handlers.get(method)
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 async function runChecked(method: Method, handler: Handler, request: Request, info: Omit<RequestInfo, 'context'>) {

@@ -20,6 +20,7 @@ import { call, cast, defineApi, type Endpoint, type RequestInfo } from '../../sr
 import { bind } from '../../src/rpc/dispatcher.ts'
 import { decodeEnvelope, encodeEnvelope, type JsonObject } from '../../src/rpc/envelope.ts'
 import { deadLetterQueue, topicOf } from '../../src/rpc/names.ts'
+import { pingApiOf } from '../../src/rpc/ping.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { RpcServer, type RpcServerOptions } from '../../src/rpc/server.ts'
 import type { Delivery, Transport } from '../../src/rpc/transport.ts'
@@ -257,6 +258,18 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       })
       expect(await failure({ method: 'constructor', version: '1.0' })).toMatchObject({ class: 'NoSuchMethod' })
       expect(await failure({ method: '__proto__', version: '1.0' })).toMatchObject({ class: 'NoSuchMethod' })
+    })
+
+    it("answers oslo.messaging's ping, whatever it serves and whoever it is asked of, and no other version of it", async () => {
+      const { serve, rpc, ask } = await withRawCalls(await openEcho())
+      const second = { ...EchoApi, version: '2.0', namespace: 'echoes' }
+      await serve({}, { bindings: [bind(second, echo)], server: 'node2' })
+      const ping = rpc.of(pingApiOf('echo'))
+
+      expect(await ping.ping(context, { any: 'thing' })).toBe('pong')
+      expect(await ping.ping(context, {}, { server: 'node2' })).toBe('pong')
+      const later = await ask({ method: 'oslo_rpc_server_ping', version: '2.0' })
+      expect(failureOf(later)).toMatchObject({ class: 'UnsupportedVersion' })
     })
 
     it('turns what a server of another make answers into our errors', async () => {
