@@ -6,15 +6,6 @@ import { decodeFailure } from './failure.ts'
 import { salvageMsgId } from './salvage.ts'
 import type { Delivery } from './transport.ts'
 
-interface Waiter {
-  readonly resolve: (result: unknown) => void
-  readonly reject: (error: unknown) => void
-  /** Restarts the call monitor's clock. */
-  readonly alive: () => void
-  /** Result of an old-style first part, which comes before an empty last one. */
-  partial: unknown
-}
-
 export interface Wait {
   readonly msgId: string
   /** Names the call in errors: `compute.node1.build_and_run_instance`. */
@@ -37,35 +28,17 @@ export class ReplyWaiters {
    * @throws what the server failed with, MessagingTimeout when the monitor hears nothing, or the deadline's reason
    */
   wait({ msgId, what, deadline, monitorTimeoutMs }: Wait): Promise<unknown> {
-    return new Promise<unknown>((resolve, reject) => {
-      let monitor: NodeJS.Timeout | undefined
-      const settle = (finish: () => void) => {
-        clearTimeout(monitor)
-        this.#waiters.delete(msgId)
-        finish()
-      }
-      const alive = () => {
-        if (monitorTimeoutMs === undefined) return
-        clearTimeout(monitor)
-        monitor = setTimeout(() => {
-          const message = `${what}: the server has given no sign of life for ${monitorTimeoutMs} ms`
-          settle(() => reject(new MessagingTimeout(message, { what, monitor_timeout_ms: monitorTimeoutMs })))
-        }, monitorTimeoutMs)
-      }
-      this.#waiters.set(msgId, {
-        resolve: (result) => settle(() => resolve(result)),
-        reject: (error) => settle(() => reject(error)),
-        alive,
-        partial: undefined,
-      })
-      alive()
-      deadline.onEnd((reason) => settle(() => reject(reason)))
-    })
+    const waiter = new Waiter(what, monitorTimeoutMs)
+    this.#waiters.set(msgId, waiter)
+    deadline.onEnd((reason) => this.fail(msgId, reason))
+    waiter.onSilence = (error) => this.fail(msgId, error)
+    waiter.alive()
+    return waiter.promise
   }
 
   /** The call cannot be answered: it was not sent. */
   fail(msgId: string, error: unknown): void {
-    this.#waiters.get(msgId)?.reject(error)
+    this.#take(msgId)?.reject(error)
   }
 
   /** Handles one message of the reply queue. */
@@ -76,25 +49,69 @@ export class ReplyWaiters {
     } catch (thrown) {
       const error = toSevbusError(thrown)
       this.#logger.warn({ code: error.code, reason: error.message }, 'a reply cannot be read')
-      this.#waiters.get(salvageMsgId(delivery.body) ?? '')?.reject(error)
+      this.fail(salvageMsgId(delivery.body) ?? '', error)
     }
   }
 
   rejectAll(error: Error): void {
-    for (const waiter of [...this.#waiters.values()]) waiter.reject(error)
+    for (const msgId of [...this.#waiters.keys()]) this.fail(msgId, error)
+  }
+
+  #take(msgId: string): Waiter | undefined {
+    const waiter = this.#waiters.get(msgId)
+    this.#waiters.delete(msgId)
+    waiter?.stopMonitor()
+    return waiter
   }
 
   #settle(reply: JsonObject): void {
-    const waiter = typeof reply._msg_id === 'string' ? this.#waiters.get(reply._msg_id) : undefined
+    const { _msg_id: msgId, failure, result, ending } = reply
+    const waiter = typeof msgId === 'string' ? this.#waiters.get(msgId) : undefined
     if (waiter === undefined) return
-    const { failure } = reply
     if (failure !== undefined && failure !== null && failure !== '') {
-      waiter.reject(decodeFailure(typeof failure === 'string' ? failure : JSON.stringify(failure)))
-    } else if (reply.ending === true) {
-      waiter.resolve(reply.result ?? waiter.partial ?? null)
+      const text = typeof failure === 'string' ? failure : JSON.stringify(failure)
+      this.#take(msgId as string)?.reject(decodeFailure(text))
+    } else if (ending === true) {
+      this.#take(msgId as string)?.resolve(result ?? waiter.partial ?? null)
     } else {
-      waiter.partial = reply.result ?? waiter.partial
+      waiter.partial = result ?? waiter.partial
       waiter.alive()
     }
+  }
+}
+
+/** One call that waits. */
+class Waiter {
+  resolve: (result: unknown) => void = () => {}
+  reject: (error: unknown) => void = () => {}
+  readonly promise = new Promise<unknown>((resolve, reject) => {
+    this.resolve = resolve
+    this.reject = reject
+  })
+  onSilence: (error: MessagingTimeout) => void = () => {}
+  /** Result of an old-style first part, which comes before an empty last one. */
+  partial: unknown
+  readonly #what: string
+  readonly #monitorTimeoutMs: number | undefined
+  #monitor: NodeJS.Timeout | undefined
+
+  constructor(what: string, monitorTimeoutMs: number | undefined) {
+    this.#what = what
+    this.#monitorTimeoutMs = monitorTimeoutMs
+  }
+
+  /** Restarts the call monitor's clock. */
+  alive(): void {
+    if (this.#monitorTimeoutMs === undefined) return
+    clearTimeout(this.#monitor)
+    this.#monitor = setTimeout(() => {
+      const facts = { what: this.#what, monitor_timeout_ms: this.#monitorTimeoutMs }
+      const text = `${this.#what}: the server has given no sign of life for ${this.#monitorTimeoutMs} ms`
+      this.onSilence(new MessagingTimeout(text, facts))
+    }, this.#monitorTimeoutMs)
+  }
+
+  stopMonitor(): void {
+    clearTimeout(this.#monitor)
   }
 }

@@ -8,6 +8,7 @@ import { Backoff } from './backoff.ts'
 import { RabbitAcks } from './rabbit-acks.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import { declareOn } from './rabbit-declare.ts'
+import { type DeliveryChannel, RabbitDelivery } from './rabbit-delivery.ts'
 import { type Subscription, subscriptionOf, type Topology } from './rabbit-topology.ts'
 
 const CLOSE_TIMEOUT_MS = 2_000
@@ -101,24 +102,24 @@ export class RabbitListener implements Listener {
 }
 
 /** One channel with its consumers. */
-class Consuming {
+class Consuming implements DeliveryChannel {
   /** Resolves with the reason when the channel is gone. */
   readonly lost: Promise<string>
   readonly #channel: Channel
   readonly #subscription: Subscription
-  readonly #acks: RabbitAcks
+  readonly acks: RabbitAcks
   readonly #tags: string[] = []
   #reason = 'the connection was lost'
-  #open = true
+  isOpen = true
   #ended: () => void = () => {}
 
   private constructor(channel: Channel, subscription: Subscription) {
     this.#channel = channel
     this.#subscription = subscription
-    this.#acks = new RabbitAcks(channel)
+    this.acks = new RabbitAcks(channel)
     this.lost = new Promise((resolve) => {
       this.#ended = () => {
-        this.#open = false
+        this.isOpen = false
         resolve(this.#reason)
       }
     })
@@ -150,7 +151,7 @@ class Consuming {
     const { queues, noAck } = this.#subscription
     for (const { name, fanout } of queues) {
       const onMessage = (message: ConsumeMessage | null) => {
-        if (message) return handler(this.#deliveryOf(message, fanout))
+        if (message) return handler(this.#delivery(message, fanout, noAck))
         this.#reason = `the broker cancelled the consumer of ${name}: its queue is gone`
         void this.#closeChannel()
       }
@@ -159,8 +160,13 @@ class Consuming {
     }
   }
 
+  #delivery(message: ConsumeMessage, fanout: boolean, noAck: boolean): Delivery {
+    if (!noAck) this.acks.delivered(message)
+    return new RabbitDelivery(message, this, fanout, noAck)
+  }
+
   async cancel(): Promise<void> {
-    const cancelled = this.#tags.map((tag) => (this.#open ? this.#channel.cancel(tag) : undefined))
+    const cancelled = this.#tags.map((tag) => (this.isOpen ? this.#channel.cancel(tag) : undefined))
     // A broker that does not answer this answers nothing: do not wait again for each thing to tell it.
     if (!(await endedWithin(CLOSE_TIMEOUT_MS, Promise.all(cancelled)))) this.#ended()
   }
@@ -168,53 +174,17 @@ class Consuming {
   /** The broker gives back what is unsettled when the channel closes. */
   async close(): Promise<void> {
     const { own } = this.#subscription
-    if (own !== undefined && this.#open) await endedWithin(CLOSE_TIMEOUT_MS, this.#channel.deleteQueue(own))
+    if (own !== undefined && this.isOpen) await endedWithin(CLOSE_TIMEOUT_MS, this.#channel.deleteQueue(own))
     await this.#closeChannel()
   }
 
   async #closeChannel(): Promise<void> {
-    if (!this.#open) return
-    this.#acks.flush()
-    this.#open = false
+    if (!this.isOpen) return
+    this.acks.flush()
+    this.isOpen = false
     await endedWithin(CLOSE_TIMEOUT_MS, this.#channel.close())
     this.#ended()
   }
-
-  #deliveryOf(message: ConsumeMessage, fanout: boolean): Delivery {
-    const { properties } = message
-    // Without acknowledgements the broker has settled it by sending it.
-    let settled = this.#subscription.noAck
-    if (!settled) this.#acks.delivered(message)
-    const settle = () => {
-      if (settled || !this.#open) return false
-      settled = true
-      return true
-    }
-    const isLost = () => !settled && !this.#open
-    return {
-      body: message.content,
-      contentType: properties.contentType,
-      headers: properties.headers ?? {},
-      fanout,
-      deliveryCount: deliveryCount(message),
-      get lost() {
-        return isLost()
-      },
-      ack: () => {
-        if (settle()) this.#acks.ack(message)
-      },
-      requeue: () => {
-        if (settle()) this.#acks.requeue(message)
-      },
-    }
-  }
-}
-
-/** Quorum queues count; classic ones know only that it was not the first time. */
-function deliveryCount({ properties, fields }: ConsumeMessage): number {
-  const counted: unknown = properties.headers?.['x-delivery-count']
-  if (typeof counted === 'number' && counted > 0) return counted + 1
-  return fields.redelivered ? 2 : 1
 }
 
 function newId(): string {

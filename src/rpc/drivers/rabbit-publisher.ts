@@ -30,18 +30,22 @@ export class RabbitPublisher {
     // Returned although it is not mandatory for the caller: its queue was deleted behind our back, and is made again.
     const offered = keeps ? { ...message, mandatory: true } : message
     for (let offers = 1; ; offers++) {
-      const outcome = await this.#offer(to, route, offered, patience)
+      const channel = this.#readyFor(to, route) ?? (await this.#prepare(to, route, patience))
+      const outcome = channel === undefined ? 'not sent' : await channel.publish(route, offered)
       if (outcome === 'confirmed') return
       if (outcome === 'returned') this.#session?.forget(route)
-      const again = outcome === 'not sent' || (outcome === 'returned' ? keeps : outcome === 'lost' && isRepeatable(to))
-      if (!again || offers >= MAX_OFFERS) throw asError(outcome, destinationName(to))
+      if (!mayRepeat(outcome, to, keeps) || offers >= MAX_OFFERS) throw asError(outcome, destinationName(to))
     }
   }
 
-  async #offer(to: Destination, route: Route, message: OutboundMessage, patience?: Patience): Promise<PublishOutcome> {
+  #readyFor(to: Destination, route: Route): ConfirmedChannel | undefined {
+    const isCurrent = this.#session !== undefined && this.#session.model === this.#connection.current
+    return isCurrent ? this.#session?.readyFor(to, route) : undefined
+  }
+
+  async #prepare(to: Destination, route: Route, patience?: Patience): Promise<ConfirmedChannel | undefined> {
     const session = this.#sessionOn(this.#connection.current ?? (await this.#connection.ready(patience?.signal)))
-    const channel = session.readyFor(to, route) ?? (await abortable(session.prepare(to, route), patience?.signal))
-    return channel === undefined ? 'not sent' : await channel.publish(route, message)
+    return await abortable(session.prepare(to, route), patience?.signal)
   }
 
   #sessionOn(model: ChannelModel): Session {
@@ -54,8 +58,9 @@ export class RabbitPublisher {
  * The exchange of a fanout goes with its last server, and a message to it then closes the channel. Sent again it is at
  * worst a duplicate with the same id, which the servers drop.
  */
-function isRepeatable(to: Destination): boolean {
-  return to.kind === 'fanout'
+function mayRepeat(outcome: PublishOutcome, to: Destination, keeps: boolean): boolean {
+  if (outcome === 'returned') return keeps
+  return outcome === 'not sent' || (outcome === 'lost' && to.kind === 'fanout')
 }
 
 function asError(outcome: Exclude<PublishOutcome, 'confirmed'>, destination: string): SevbusError {

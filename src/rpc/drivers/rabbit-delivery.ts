@@ -1,0 +1,61 @@
+import type { ConsumeMessage } from 'amqplib'
+import type { Delivery } from '../transport.ts'
+import type { RabbitAcks } from './rabbit-acks.ts'
+
+/** What a delivery needs of the channel it came by. */
+export interface DeliveryChannel {
+  readonly isOpen: boolean
+  readonly acks: RabbitAcks
+}
+
+export class RabbitDelivery implements Delivery {
+  readonly fanout: boolean
+  readonly #message: ConsumeMessage
+  readonly #channel: DeliveryChannel
+  #settled: boolean
+
+  /** @param settled the broker has forgotten it already: it was sent without waiting for an acknowledgement */
+  constructor(message: ConsumeMessage, channel: DeliveryChannel, fanout: boolean, settled: boolean) {
+    this.#message = message
+    this.#channel = channel
+    this.#settled = settled
+    this.fanout = fanout
+  }
+
+  get body(): Buffer {
+    return this.#message.content
+  }
+
+  get contentType(): string | undefined {
+    return this.#message.properties.contentType
+  }
+
+  get headers(): Readonly<Record<string, unknown>> {
+    return this.#message.properties.headers ?? {}
+  }
+
+  /** Quorum queues count; classic ones know only that it was not the first time. */
+  get deliveryCount(): number {
+    const counted: unknown = this.headers['x-delivery-count']
+    if (typeof counted === 'number' && counted > 0) return counted + 1
+    return this.#message.fields.redelivered ? 2 : 1
+  }
+
+  get lost(): boolean {
+    return !this.#settled && !this.#channel.isOpen
+  }
+
+  ack(): void {
+    if (this.#settle()) this.#channel.acks.ack(this.#message)
+  }
+
+  requeue(): void {
+    if (this.#settle()) this.#channel.acks.requeue(this.#message)
+  }
+
+  #settle(): boolean {
+    if (this.#settled || !this.#channel.isOpen) return false
+    this.#settled = true
+    return true
+  }
+}
