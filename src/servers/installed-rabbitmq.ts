@@ -11,6 +11,13 @@ import { ServerHome } from './server-home.ts'
 const START_TIMEOUT_MS = 60_000 // 6 s on two idle cores; a busy machine takes several times that
 const TRIES = 3
 
+export interface InstalledRabbitMqOptions extends StartOptions {
+  /** Lines of rabbitmq.conf: listeners for TLS, users, limits. */
+  readonly conf?: string
+  /** Plugins to enable, of those that come with the program. */
+  readonly plugins?: readonly string[]
+}
+
 interface Programs {
   readonly server: string
   readonly epmd: string
@@ -22,13 +29,15 @@ interface Programs {
  * @returns undefined when RabbitMQ is not installed
  * @throws when it is, and does not start
  */
-export async function startInstalledRabbitMq(options: StartOptions = {}): Promise<PrivateServer | undefined> {
+export async function startInstalledRabbitMq(
+  options: InstalledRabbitMqOptions = {},
+): Promise<PrivateServer | undefined> {
   const programs = await findPrograms(options)
   if (programs === undefined) return undefined
   for (let attempt = 1; ; attempt++) {
     const home = await ServerHome.create('rabbitmq')
     try {
-      return await startIn(home, programs, options.signal)
+      return await startIn(home, programs, options)
     } catch (error) {
       await home.close(0)
       if (attempt === TRIES || options.signal?.aborted) throw error
@@ -52,9 +61,14 @@ async function findPrograms({ tell }: StartOptions): Promise<Programs | undefine
   return { server, epmd }
 }
 
-async function startIn(home: ServerHome, programs: Programs, signal?: AbortSignal): Promise<PrivateServer> {
+async function startIn(
+  home: ServerHome,
+  programs: Programs,
+  options: InstalledRabbitMqOptions,
+): Promise<PrivateServer> {
+  const { signal } = options
   const [port, distPort, epmdPort] = (await freePorts(3)) as [number, number, number]
-  const env = await environment(home, { port, distPort, epmdPort })
+  const env = await environment(home, { port, distPort, epmdPort }, options)
 
   // Started by us and in the foreground: the one that Erlang would start itself outlives the broker.
   const epmd = home.start('epmd', programs.epmd, ['-port', String(epmdPort), '-address', '127.0.0.1'], { env })
@@ -77,12 +91,16 @@ interface Ports {
 }
 
 /** Every file and port that the broker would else share with the machine's own. */
-async function environment(home: ServerHome, { port, distPort, epmdPort }: Ports): Promise<Record<string, string>> {
+async function environment(
+  home: ServerHome,
+  { port, distPort, epmdPort }: Ports,
+  { conf = '', plugins = [] }: InstalledRabbitMqOptions,
+): Promise<Record<string, string>> {
   await mkdir(home.path('conf.d'))
   await writeFile(home.path('rabbitmq-env.conf'), '')
-  await writeFile(home.path('rabbitmq.conf'), '')
+  await writeFile(home.path('rabbitmq.conf'), conf)
   await writeFile(home.path('advanced.config'), '[].\n')
-  await writeFile(home.path('enabled_plugins'), '[].\n')
+  await writeFile(home.path('enabled_plugins'), `[${plugins.join(',')}].\n`)
   return {
     RABBITMQ_NODENAME: `sevbus${port}@localhost`,
     RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
