@@ -115,6 +115,8 @@ export class TransportUnavailable extends published('TRANSPORT_UNAVAILABLE', { r
 export class TopologyMismatch extends published('TOPOLOGY_MISMATCH') {}
 /** A message that is not oslo.messaging's envelope. */
 export class InvalidMessage extends published('INVALID_MESSAGE') {}
+/** The message is not of a user of the broker whom this side takes messages from, or does not say of whom it is. */
+export class SenderNotAllowed extends published('SENDER_NOT_ALLOWED') {}
 /** The endpoint has no such method. Text and module are oslo.messaging's. */
 export class NoSuchMethod extends published('NO_SUCH_METHOD', { wireModule: 'oslo_messaging.rpc.dispatcher' }) {}
 /** No endpoint serves this namespace and version. Text and module are oslo.messaging's. */
@@ -174,6 +176,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       TransportUnavailable,
       TopologyMismatch,
       InvalidMessage,
+      SenderNotAllowed,
       NoSuchMethod,
       UnsupportedVersion,
       RemoteError,

@@ -29,6 +29,8 @@ export interface RpcClientOptions {
   readonly logger: Logger
   readonly names?: BusNames
   readonly timeoutMs?: number
+  /** Users of the broker whose replies are taken; without any, everyone's. */
+  readonly allowedSenders?: readonly string[]
 }
 
 /** Speaks to servers by their contracts. One per process: all calls share one reply queue, opened at the first call. */
@@ -41,11 +43,17 @@ export class RpcClient {
   #replies: Listener | undefined
   #opening: Promise<void> | undefined
 
-  constructor({ transport, logger, names = DEFAULT_BUS_NAMES, timeoutMs = DEFAULT_TIMEOUT_MS }: RpcClientOptions) {
+  constructor({
+    transport,
+    logger,
+    names = DEFAULT_BUS_NAMES,
+    timeoutMs = DEFAULT_TIMEOUT_MS,
+    allowedSenders,
+  }: RpcClientOptions) {
     this.#transport = transport
     this.#names = names
     this.#timeoutMs = timeoutMs
-    this.#waiters = new ReplyWaiters(logger)
+    this.#waiters = new ReplyWaiters(logger, allowedSenders)
   }
 
   /** A typed client: one function per method of the contract. */

@@ -21,6 +21,7 @@ export async function parkDeadLetter(
     'x-sevbus-error': error.message.slice(0, 1000),
     'x-sevbus-deliveries': String(delivery.deliveryCount),
     'x-sevbus-content-type': (delivery.contentType ?? '').slice(0, 255),
+    ...(delivery.userId !== undefined && { 'x-sevbus-user-id': delivery.userId }),
     'x-sevbus-encoding': isText ? 'utf8' : 'base64',
   }
   const to = { kind: 'queue', queue: deadLetterQueue(names), durable: true } as const

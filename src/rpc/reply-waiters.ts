@@ -1,9 +1,10 @@
 import type { Logger } from 'pino'
-import { MessagingTimeout, toSevbusError } from '../errors.ts'
+import { MessagingTimeout, type SevbusError, toSevbusError } from '../errors.ts'
 import type { Deadline } from './deadline.ts'
 import { decodeEnvelope, type JsonObject } from './envelope.ts'
 import { decodeFailure } from './failure.ts'
 import { salvageMsgId } from './salvage.ts'
+import { refusedSender } from './senders.ts'
 import type { Delivery } from './transport.ts'
 
 export interface Wait {
@@ -18,9 +19,12 @@ export interface Wait {
 export class ReplyWaiters {
   readonly #waiters = new Map<string, Waiter>()
   readonly #logger: Logger
+  readonly #allowedSenders: readonly string[]
 
-  constructor(logger: Logger) {
+  /** @param allowedSenders users of the broker whose replies are taken; without any, everyone's */
+  constructor(logger: Logger, allowedSenders: readonly string[] = []) {
     this.#logger = logger
+    this.#allowedSenders = allowedSenders
   }
 
   /**
@@ -44,13 +48,21 @@ export class ReplyWaiters {
   /** Handles one message of the reply queue. */
   receive(delivery: Delivery): void {
     delivery.ack()
+    const refused = refusedSender(delivery, this.#allowedSenders)
     try {
-      this.#settle(decodeEnvelope(delivery.body, delivery.contentType))
+      if (refused !== undefined) this.#sayRefused(delivery, refused)
+      else this.#settle(decodeEnvelope(delivery.body, delivery.contentType))
     } catch (thrown) {
       const error = toSevbusError(thrown)
       this.#logger.warn({ code: error.code, reason: error.message }, 'a reply cannot be read')
       this.fail(salvageMsgId(delivery.body) ?? '', error)
     }
+  }
+
+  /** Who waits goes on waiting: else anyone could end a call. */
+  #sayRefused(delivery: Delivery, { code, message }: SevbusError): void {
+    const facts = { what: salvageMsgId(delivery.body), user_id: delivery.userId, code, reason: message }
+    this.#logger.warn(facts, 'a reply was refused')
   }
 
   rejectAll(error: Error): void {

@@ -13,7 +13,8 @@ import { NextTurn } from './next-turn.ts'
 import { Once } from './once.ts'
 import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
-import { salvageReplyAddress } from './salvage.ts'
+import { salvageMethod, salvageReplyAddress } from './salvage.ts'
+import { refusedSender } from './senders.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
 
 /**
@@ -25,6 +26,8 @@ const MAX_UNFINISHED_DELIVERIES = 15
 const OUTAGE_PAUSES = 5
 /** Time to heed the signal at the end of the grace, and then for the last replies. */
 const LAST_WORDS_MS = 2_000
+
+const DEFAULTS = { names: DEFAULT_BUS_NAMES, concurrency: 32, maxDeliveries: 5, retryDelayMs: 200, allowedSenders: [] }
 
 export interface RpcServerOptions {
   readonly transport: Transport
@@ -40,6 +43,8 @@ export interface RpcServerOptions {
   readonly maxDeliveries?: number
   /** Pause before a failed cast is tried again, in milliseconds, times the number of tries. */
   readonly retryDelayMs?: number
+  /** Users of the broker whose messages are taken; without any, everyone's. */
+  readonly allowedSenders?: readonly string[]
 }
 
 /**
@@ -64,7 +69,7 @@ export class RpcServer {
   #drained: Promise<void> | undefined
 
   constructor(options: RpcServerOptions) {
-    this.#options = { names: DEFAULT_BUS_NAMES, concurrency: 32, maxDeliveries: 5, retryDelayMs: 200, ...options }
+    this.#options = { ...DEFAULTS, ...options }
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
     // Every request that runs listens to them; Node takes more than ten for a leak.
     setMaxListeners(0, this.#abort.signal, this.#silence.signal)
@@ -133,6 +138,8 @@ export class RpcServer {
     }
     // Whoever has it now does the work; a call must not be done twice.
     if (delivery.lost) return
+    const refused = refusedSender(delivery, this.#options.allowedSenders)
+    if (refused !== undefined) return await this.#refuse(delivery, refused)
     let request: Request
     try {
       request = decodeRequest(decodeEnvelope(delivery.body, delivery.contentType))
@@ -145,9 +152,11 @@ export class RpcServer {
 
   async #refuse(delivery: Delivery, error: SevbusError): Promise<void> {
     const address = salvageReplyAddress(delivery.body)
-    if (address === undefined) return await this.#park(delivery, error, 'malformed message')
+    const what = salvageMethod(delivery.body) ?? 'malformed message'
+    const facts = { what, user_id: delivery.userId, code: error.code, reason: error.message }
+    this.#options.logger.warn(facts, 'a message was refused')
+    if (address === undefined) return await this.#settleFailed(delivery, error, what)
     delivery.ack()
-    this.#options.logger.warn({ code: error.code, reason: error.message }, 'a malformed call was refused')
     await this.#replier.failure(address, encodeFailure(error))
   }
 

@@ -59,6 +59,8 @@ export interface Delivery {
   readonly body: Buffer
   readonly contentType: string | undefined
   readonly headers: Readonly<Record<string, unknown>>
+  /** The user of the broker who sent it, checked by the broker; undefined when the sender does not say. */
+  readonly userId: string | undefined
   /** It came by fanout: nobody else can take it over. */
   readonly fanout: boolean
   /** 1 for the first delivery; counted by the broker where it can (quorum queues), else 2 for any redelivery. */

@@ -4,6 +4,7 @@ export interface MemoryMessage {
   readonly body: Buffer
   readonly contentType: string
   readonly headers: Readonly<Record<string, unknown>>
+  readonly userId: string | undefined
   /** Milliseconds on the clock of `performance.now()`. */
   readonly expiresAt: number
 }
@@ -136,6 +137,7 @@ export class MemoryConsumer {
       body: entry.message.body,
       contentType: entry.message.contentType,
       headers: entry.message.headers,
+      userId: entry.message.userId,
       fanout,
       deliveryCount: entry.deliveries,
       get lost() {

@@ -23,9 +23,12 @@ export class MemoryBus {
   /** Names of the queues bound to an exchange and routing key. */
   readonly #bindings = new Map<string, Set<string>>()
 
-  /** A connection of its own: closing it closes its listeners and leaves the others. */
-  connect(): Transport {
-    return new MemoryTransport(this)
+  /**
+   * A connection of its own: closing it closes its listeners and leaves the others.
+   * @param userId who its messages are said to be of; undefined says nothing
+   */
+  connect({ userId }: { readonly userId: string | undefined } = { userId: 'guest' }): Transport {
+    return new MemoryTransport(this, userId)
   }
 
   declare(name: string): MemoryQueue {
@@ -61,11 +64,13 @@ function bindingKey(exchange: string, routingKey: string): string {
 class MemoryTransport implements Transport {
   readonly description = 'in-process bus'
   readonly #bus: MemoryBus
+  readonly #userId: string | undefined
   readonly #listeners = new Set<Listener>()
   #closed = false
 
-  constructor(bus: MemoryBus) {
+  constructor(bus: MemoryBus, userId: string | undefined) {
     this.#bus = bus
+    this.#userId = userId
   }
 
   get state(): TransportState {
@@ -89,6 +94,7 @@ class MemoryTransport implements Transport {
       body: Buffer.from(body),
       contentType: CONTENT_TYPE,
       headers: { ...headers },
+      userId: this.#userId,
       expiresAt: performance.now() + expirationMs,
     }
     for (const queue of queues) queue.push(stored)

@@ -14,11 +14,17 @@ export class ConfirmedChannel {
   readonly #channel: ConfirmChannel
   /** Ids of messages that were returned; the confirm, which comes after, takes them out. */
   readonly #returned = new Set<string>()
+  readonly #sender: { readonly userId?: string }
   #lastId = 0
   #closed = false
 
-  private constructor(channel: ConfirmChannel, onClose: (reason: string | undefined) => void) {
+  private constructor(
+    channel: ConfirmChannel,
+    userId: string | undefined,
+    onClose: (reason: string | undefined) => void,
+  ) {
     this.#channel = channel
+    this.#sender = userId === undefined ? {} : { userId }
     let reason: string | undefined
     channel.on('error', (error) => {
       reason = error.message
@@ -30,8 +36,13 @@ export class ConfirmedChannel {
     channel.on('return', ({ properties }) => this.#returned.add(String(properties.messageId)))
   }
 
-  static async open(model: ChannelModel, onClose: (reason: string | undefined) => void): Promise<ConfirmedChannel> {
-    return new ConfirmedChannel(await model.createConfirmChannel(), onClose)
+  /** @param userId says of each message who sends it; the broker refuses any name but ours */
+  static async open(
+    model: ChannelModel,
+    userId: string | undefined,
+    onClose: (reason: string | undefined) => void,
+  ): Promise<ConfirmedChannel> {
+    return new ConfirmedChannel(await model.createConfirmChannel(), userId, onClose)
   }
 
   publish(
@@ -49,6 +60,7 @@ export class ConfirmedChannel {
       priority: 0,
       messageId,
       mandatory,
+      ...this.#sender,
       ...(expirationMs !== undefined && { expiration: String(Math.max(0, Math.ceil(expirationMs))) }),
     }
     return new Promise((resolve, reject) => {

@@ -1,7 +1,10 @@
 import { type EventEmitter, setMaxListeners } from 'node:events'
 import { type ChannelModel, connect, credentials } from 'amqplib'
-import { TransportUnavailable } from '../../errors.ts'
+import { InvalidConfiguration, TransportUnavailable } from '../../errors.ts'
+import { endedWithin } from '../abortable.ts'
 import type { BrokerSettings } from './broker-settings.ts'
+import { closeConnection } from './rabbit-close.ts'
+import { userIdProblem } from './rabbit-identity.ts'
 import { tlsOptions } from './tls-files.ts'
 import { describeTlsTrouble, isCutOff } from './tls-trouble.ts'
 import type { BrokerHost } from './transport-url.ts'
@@ -13,16 +16,40 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
  * One try to connect to one host, whose certificate is checked by its own name.
  *
  * @param name what the broker shows as the connection's name
- * @throws InvalidConfiguration when a file of TLS is not what it should be, TransportUnavailable with the reason
+ * @param userId who we will say that we are; undefined when we say nothing
+ * @throws InvalidConfiguration when a file of TLS or the name is not what it should be, TransportUnavailable with the
+ *   reason
  */
-export async function connectTo(host: BrokerHost, settings: BrokerSettings, name: string): Promise<ChannelModel> {
+export async function connectTo(
+  host: BrokerHost,
+  settings: BrokerSettings,
+  name: string,
+  userId: string | undefined,
+): Promise<ChannelModel> {
+  const model = await open(host, settings, name)
+  // Whoever declares something listens for its end.
+  setMaxListeners(0, model.connection as unknown as EventEmitter)
+  if (userId === undefined) return model
+  let problem: Error | undefined
+  const keep = (error: Error | undefined) => {
+    problem ??= error
+  }
+  model.on('error', keep)
+  const isChecked = await endedWithin(HANDSHAKE_TIMEOUT_MS, userIdProblem(model, userId).then(keep, keep))
+  if (!isChecked) keep(new Error('it does not confirm a message'))
+  if (problem === undefined) return model
+  await closeConnection(model)
+  throw problem instanceof InvalidConfiguration ? problem : new TransportUnavailable(problem.message)
+}
+
+async function open(host: BrokerHost, settings: BrokerSettings, name: string): Promise<ChannelModel> {
   const { hostname, port } = host
   const { tls, heartbeatSeconds: heartbeat } = settings
   // amqplib decodes the vhost of an options object, too.
   const vhost = encodeURIComponent(settings.vhost)
   const secure = tls && (await tlsOptions(tls))
   try {
-    const model = await connect(
+    return await connect(
       { protocol: tls ? 'amqps' : 'amqp', hostname, port, vhost, heartbeat },
       {
         // Without it every reply waits 40 ms for the acknowledgement of the write before it (Nagle's algorithm).
@@ -33,9 +60,6 @@ export async function connectTo(host: BrokerHost, settings: BrokerSettings, name
         ...secure,
       },
     )
-    // Whoever declares something listens for its end.
-    setMaxListeners(0, model.connection as unknown as EventEmitter)
-    return model
   } catch (error) {
     throw new TransportUnavailable(await describe(error as NodeJS.ErrnoException, host, settings))
   }

@@ -5,6 +5,7 @@ import { InvalidConfiguration, TransportUnavailable } from '../../errors.ts'
 import { abortable, endedWithin, pause } from '../abortable.ts'
 import { Backoff } from './backoff.ts'
 import { type BrokerSettings, describeBroker, userIdOn } from './broker-settings.ts'
+import { closeConnection, destroySocket } from './rabbit-close.ts'
 import { connectTo } from './rabbit-connect.ts'
 import type { BrokerHost } from './transport-url.ts'
 
@@ -77,9 +78,8 @@ export class RabbitConnection {
     this.#end(new TransportUnavailable('the transport is closed'))
     const model = this.#model
     if (model) {
-      await endedWithin(CLOSE_TIMEOUT_MS, model.close())
+      await closeConnection(model)
       this.#giveUp('closed by us')
-      destroySocket(model)
     }
     if (this.#running !== undefined) await endedWithin(CLOSE_TIMEOUT_MS, this.#running)
   }
@@ -105,12 +105,13 @@ export class RabbitConnection {
     const { settings, name } = this.#options
     const where = describeBroker(settings, host)
     try {
-      const model = await connectTo(host, settings, name)
+      const userId = userIdOn(settings, host)
+      const model = await connectTo(host, settings, name, userId)
       writeOncePerTurn(model)
       const lost = this.#watch(model, where)
-      if (this.#stop.signal.aborted) return void (await endedWithin(CLOSE_TIMEOUT_MS, model.close()))
+      if (this.#stop.signal.aborted) return await closeConnection(model)
       this.#model = model
-      this.#userId = userIdOn(settings, host)
+      this.#userId = userId
       this.#wasConnected = true
       const level = this.#said.reason === '' ? 'debug' : 'info'
       this.#said = { reason: '', at: 0 }
@@ -154,12 +155,6 @@ export class RabbitConnection {
     this.#said = { reason, at: now }
     this.#options.onWaiting(reason)
   }
-}
-
-/** amqplib ends its socket and waits for the other side, which may be gone; then the process would not end. */
-function destroySocket(model: ChannelModel): void {
-  const { stream } = model.connection as unknown as { stream?: { destroy(): void } }
-  setTimeout(() => stream?.destroy(), 100).unref()
 }
 
 /**

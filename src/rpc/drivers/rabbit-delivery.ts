@@ -34,6 +34,10 @@ export class RabbitDelivery implements Delivery {
     return this.#message.properties.headers ?? {}
   }
 
+  get userId(): string | undefined {
+    return this.#message.properties.userId
+  }
+
   /** Quorum queues count; classic ones know only that it was not the first time. */
   get deliveryCount(): number {
     const counted: unknown = this.headers['x-delivery-count']

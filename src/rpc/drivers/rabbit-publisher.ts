@@ -49,7 +49,7 @@ export class RabbitPublisher {
   }
 
   #sessionOn(model: ChannelModel): Session {
-    if (this.#session?.model !== model) this.#session = new Session(model, this.#logger)
+    if (this.#session?.model !== model) this.#session = new Session(model, this.#connection.userId, this.#logger)
     return this.#session
   }
 }
@@ -86,6 +86,7 @@ function asError(outcome: Exclude<PublishOutcome, 'confirmed'>, destination: str
 /** What is open and declared on one connection; begins afresh with the next one. */
 class Session {
   readonly model: ChannelModel
+  readonly #userId: string | undefined
   readonly #logger: Logger
   readonly #declared = new Set<string>()
   readonly #declaring = new Map<string, Promise<void>>()
@@ -93,8 +94,9 @@ class Session {
   readonly #channels: { -readonly [K in ChannelUse]?: ConfirmedChannel } = {}
   readonly #opening = new Map<ChannelUse, Promise<ConfirmedChannel>>()
 
-  constructor(model: ChannelModel, logger: Logger) {
+  constructor(model: ChannelModel, userId: string | undefined, logger: Logger) {
     this.model = model
+    this.#userId = userId
     this.#logger = logger
   }
 
@@ -132,7 +134,7 @@ class Session {
     return (
       this.#channels[use] ??
       (await once(this.#opening, use, async () => {
-        const channel = await ConfirmedChannel.open(this.model, (reason) => this.#drop(use, reason))
+        const channel = await ConfirmedChannel.open(this.model, this.#userId, (reason) => this.#drop(use, reason))
         this.#channels[use] = channel
         return channel
       }))
