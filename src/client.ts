@@ -17,6 +17,8 @@ export interface ConnectOptions extends BrokerOptions {
   /** As the workers are configured: transport.exchange and transport.topic_prefix. */
   readonly exchange?: string
   readonly topicPrefix?: string
+  /** Users of the broker whose replies are taken; without any, everyone's. */
+  readonly allowedSenders?: readonly string[]
   /** Longest wait for an answer, in milliseconds; each call can have its own. */
   readonly timeoutMs?: number
   /** Stops waiting for the broker. */
@@ -41,11 +43,11 @@ export interface SevbusClient extends AsyncDisposable {
  * const { instances } = await sevbus.conductor.buildInstances(newRequestContext({ project_id }), { name, flavor, image })
  */
 export async function connect(options: ConnectOptions): Promise<SevbusClient> {
-  const { timeoutMs = 60_000, signal = AbortSignal.timeout(30_000), ...rest } = options
+  const { timeoutMs = 60_000, signal = AbortSignal.timeout(30_000), allowedSenders = [], ...rest } = options
   const { exchange, topicPrefix, ...broker } = { ...DEFAULT_BUS_NAMES, ...rest }
   const logger = pino({ level: 'silent' })
   const transport = new RabbitTransport({ ...broker, logger, connectionName: 'sevbus client' })
-  const client = new RpcClient({ transport, logger, names: { exchange, topicPrefix }, timeoutMs })
+  const client = new RpcClient({ transport, logger, names: { exchange, topicPrefix }, timeoutMs, allowedSenders })
   const close = async () => {
     await client.close()
     await transport.close()

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { TransportSection } from './config-transport.ts'
+import { Senders, TransportSection } from './config-transport.ts'
 import { NewFlavor } from './objects/flavor.ts'
 import { HostName } from './objects/host-report.ts'
 import { NewImageMeta } from './objects/image-meta.ts'
@@ -46,6 +46,8 @@ export const ConfigSchema = z.strictObject({
     .prefault({}),
   conductor: z
     .strictObject({
+      /** Users whose requests a conductor takes, instead of transport.allowed_senders. */
+      allowed_senders: Senders.optional(),
       /** Tries to build an instance, each on another host: Nova's [scheduler]max_attempts. */
       max_attempts: z.int().min(1).max(100).default(3),
       /** A build that its host has not reported after so long is tried elsewhere: Nova's instance_build_timeout. */
@@ -54,6 +56,8 @@ export const ConfigSchema = z.strictObject({
     .prefault({}),
   scheduler: z
     .strictObject({
+      /** Users whose requests a scheduler takes, instead of transport.allowed_senders. */
+      allowed_senders: Senders.optional(),
       /** A host is down after so many report intervals without a report: Nova's 60 s of 10 s each. */
       down_after_intervals: z.int().min(2).max(1000).default(6),
       /** Prefers hosts with more free memory; higher counts more, negative turns it round. */
@@ -70,6 +74,8 @@ export const ConfigSchema = z.strictObject({
     .prefault({}),
   compute: z
     .strictObject({
+      /** Users whose requests a compute worker takes, instead of transport.allowed_senders. */
+      allowed_senders: Senders.optional(),
       /** This host's name: the name of its queue and of its resource provider. */
       host: HostName.optional(),
       driver: z.enum(['fake']).default('fake'),

@@ -40,6 +40,8 @@ export const TransportSection = z
     login_method: z.enum(['PLAIN', 'AMQPLAIN', 'EXTERNAL']).optional(),
     /** Say who sends each message; the broker checks it. False: it knows us by another name than we log in with. */
     send_user_id: z.boolean().default(true),
+    /** Users of the broker whose messages and replies are taken; without any, everyone's. */
+    allowed_senders: Senders.default([]),
     /** Topic exchange of our queues. */
     exchange: z.string().min(1).max(120).default('sevbus'),
     /** Before the names of our topics, so that a vhost shared with Nova does not collide. */

@@ -29,6 +29,8 @@ export interface ConsumeOptions extends BrokerOptions {
   readonly onNotification: (notification: Notification) => Promise<void>
   /** After so many failed tries a notification is parked as a dead letter; without it, never. */
   readonly maxTries?: number
+  /** Users of the broker whose notifications are taken, the others are parked; without any, everyone's. */
+  readonly allowedSenders?: readonly string[]
   /** Stops waiting for the broker. */
   readonly signal?: AbortSignal
 }
@@ -45,7 +47,7 @@ export interface Consumption extends AsyncDisposable {
  * await using billing = await consumeNotifications({ url, pool: 'billing', onNotification: async ({ payload }) => { … } })
  */
 export async function consumeNotifications(options: ConsumeOptions): Promise<Consumption> {
-  const { exchange, topic, priorities, pool, onNotification, maxTries, ...rest } = options
+  const { exchange, topic, priorities, pool, onNotification, maxTries, allowedSenders, ...rest } = options
   const { signal = AbortSignal.timeout(30_000), ...broker } = rest
   const names = {
     exchange: exchange ?? DEFAULT_NOTIFICATION_NAMES.exchange,
@@ -61,6 +63,7 @@ export async function consumeNotifications(options: ConsumeOptions): Promise<Con
     ...(pool !== undefined && { pool }),
     ...(priorities && { priorities }),
     ...(maxTries !== undefined && { maxTries }),
+    ...(allowedSenders && { allowedSenders }),
   })
   const close = async () => {
     await consumer.close()

@@ -51,7 +51,13 @@ export async function withSession<T>(options: GlobalOptions, work: (session: Ses
   const transport = openTransport(config, logger, 'sevbus cli', (why) => {
     reason = why
   })
-  const client = new RpcClient({ transport, logger, names: busNames(config), timeoutMs })
+  const client = new RpcClient({
+    transport,
+    logger,
+    names: busNames(config),
+    timeoutMs,
+    allowedSenders: config.transport.allowed_senders,
+  })
   try {
     await connect(transport, timeoutMs, () => reason)
     return await work({

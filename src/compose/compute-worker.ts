@@ -12,7 +12,7 @@ import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
 import { RpcServer } from '../rpc/server.ts'
-import { busNames, notificationNames } from './names.ts'
+import { allowedSenders, busNames, notificationNames } from './names.ts'
 import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
@@ -35,7 +35,13 @@ export async function startCompute(config: Config, { host, transport, logger }: 
     await journal.close()
     throw error
   }
-  const client = new RpcClient({ transport, logger, names, timeoutMs: config.transport.rpc_timeout_seconds * 1000 })
+  const client = new RpcClient({
+    transport,
+    logger,
+    names,
+    timeoutMs: config.transport.rpc_timeout_seconds * 1000,
+    allowedSenders: config.transport.allowed_senders,
+  })
   const relay = new Relay({ store: journal, transport, logger, pollIntervalMs: JOURNAL_POLL_MS })
   const manager = new ComputeManager({
     host,
@@ -57,7 +63,15 @@ export async function startCompute(config: Config, { host, transport, logger }: 
   })
   const { concurrency } = config.transport
   const bindings = [bind(ComputeApi, manager)] as const
-  const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
+  const server = new RpcServer({
+    transport,
+    logger,
+    names,
+    server: host,
+    bindings: [...bindings],
+    concurrency,
+    allowedSenders: allowedSenders(config, 'compute'),
+  })
   const drain = once(async (graceMs: number) => {
     await closeInOrder([
       () => reporter.close(),

@@ -12,7 +12,7 @@ import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
-import { busNames, notificationNames } from './names.ts'
+import { allowedSenders, busNames, notificationNames } from './names.ts'
 import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** How often stored messages are looked for that another conductor left behind, in milliseconds. */
@@ -32,7 +32,13 @@ export async function startConductor(
   { host, transport, logger, database, isBrokerNew = false }: ConductorWorkerPorts,
 ): Promise<Worker> {
   const names = busNames(config)
-  const client = new RpcClient({ transport, logger, names, timeoutMs: config.transport.rpc_timeout_seconds * 1000 })
+  const client = new RpcClient({
+    transport,
+    logger,
+    names,
+    timeoutMs: config.transport.rpc_timeout_seconds * 1000,
+    allowedSenders: config.transport.allowed_senders,
+  })
   const store = new DatabaseOutbox(database, { owner: 'conductor' })
   const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
   const conductorPorts: ConductorPorts = {
@@ -51,7 +57,15 @@ export async function startConductor(
   }
   const bindings = [bind(ConductorApi, conductorEndpoint(conductorPorts))] as const
   const { concurrency } = config.transport
-  const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
+  const server = new RpcServer({
+    transport,
+    logger,
+    names,
+    server: host,
+    bindings: [...bindings],
+    concurrency,
+    allowedSenders: allowedSenders(config, 'conductor'),
+  })
   const watchdog = setInterval(() => {
     reviveOverdue(conductorPorts).catch((err: unknown) => logger.warn({ err }, 'overdue builds cannot be read now'))
   }, conductorPorts.buildTimeoutMs / WATCHDOG_PARTS)

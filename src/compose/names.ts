@@ -9,3 +9,8 @@ export function busNames({ transport }: Pick<Config, 'transport'>): BusNames {
 export function notificationNames({ notifications }: Pick<Config, 'notifications'>): NotificationNames {
   return { exchange: notifications.exchange, topic: notifications.topic }
 }
+
+/** Whose requests a service takes. */
+export function allowedSenders(config: Config, service: 'conductor' | 'scheduler' | 'compute'): readonly string[] {
+  return config[service].allowed_senders ?? config.transport.allowed_senders
+}

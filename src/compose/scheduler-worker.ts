@@ -8,7 +8,7 @@ import { SchedulerManager } from '../scheduler/manager.ts'
 import { DatabasePlacement } from '../scheduler/placement/placement.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import { defaultWeighers } from '../scheduler/weighers/default-weighers.ts'
-import { busNames } from './names.ts'
+import { allowedSenders, busNames } from './names.ts'
 import { closeInOrder, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** Puts a scheduler together and starts it. The database stays the caller's. */
@@ -33,7 +33,15 @@ export async function startScheduler(
   const bindings = [bind(SchedulerApi, manager)] as const
   const { concurrency } = config.transport
   const names = busNames(config)
-  const server = new RpcServer({ transport, logger, names, server: host, bindings: [...bindings], concurrency })
+  const server = new RpcServer({
+    transport,
+    logger,
+    names,
+    server: host,
+    bindings: [...bindings],
+    concurrency,
+    allowedSenders: allowedSenders(config, 'scheduler'),
+  })
   const drain = once(async (graceMs: number) => {
     await closeInOrder([() => server.drain(graceMs), () => transport.close()])
   })

@@ -4,6 +4,7 @@ import { pause } from '../rpc/abortable.ts'
 import { parkDeadLetter } from '../rpc/dead-letters.ts'
 import { type BusNames, DEFAULT_BUS_NAMES } from '../rpc/names.ts'
 import { RecentIds } from '../rpc/recent-ids.ts'
+import { refusedSender } from '../rpc/senders.ts'
 import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
 import {
   DEFAULT_NOTIFICATION_NAMES,
@@ -38,6 +39,8 @@ export interface NotificationConsumerOptions {
    * while a database is away nothing is lost, and those behind it wait. What cannot be decoded is parked always.
    */
   readonly maxTries?: number
+  /** Users of the broker whose notifications are taken, the others are parked; without any, everyone's. */
+  readonly allowedSenders?: readonly string[]
   /** Pause before the next try, in milliseconds, times the number of tries; at most 30 seconds. */
   readonly retryDelayMs?: number
 }
@@ -59,6 +62,7 @@ export class NotificationConsumer {
       busNames: DEFAULT_BUS_NAMES,
       maxTries: Number.POSITIVE_INFINITY,
       retryDelayMs: 500,
+      allowedSenders: [],
       ...options,
     }
   }
@@ -96,6 +100,8 @@ export class NotificationConsumer {
 
   async #handle(delivery: Delivery): Promise<void> {
     if (this.#closing.signal.aborted) return delivery.requeue()
+    const refused = refusedSender(delivery, this.#options.allowedSenders)
+    if (refused !== undefined) return this.#park(delivery, refused)
     let notification: Notification
     try {
       notification = decodeNotification(delivery.body, delivery.contentType)

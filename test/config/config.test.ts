@@ -30,6 +30,7 @@ describe('configuration', () => {
     expect(config.transport).toEqual({
       url: 'amqp://guest:guest@127.0.0.1:5672/',
       send_user_id: true,
+      allowed_senders: [],
       exchange: 'sevbus',
       topic_prefix: 'sevbus-',
       heartbeat_seconds: 60,

@@ -4,13 +4,18 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { InvalidConfiguration } from '../../src/errors.ts'
+import { RpcClient } from '../../src/rpc/client.ts'
+import { bind } from '../../src/rpc/dispatcher.ts'
 import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
+import { pingApiOf } from '../../src/rpc/ping.ts'
+import { newRequestContext } from '../../src/rpc/request-context.ts'
+import { RpcServer } from '../../src/rpc/server.ts'
 import type { Delivery } from '../../src/rpc/transport.ts'
 import { notRun } from '../servers/not-run.ts'
 import { Authority, type Identity, type Wanted } from '../support/certificates.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { startTlsBroker } from '../support/tls-broker.ts'
-import { freshNames } from '../support/transports.ts'
+import { freshNames, silent } from '../support/transports.ts'
 
 const authority = new Authority('the cloud')
 const stranger = new Authority('a stranger')
@@ -21,6 +26,7 @@ const [open, strict] = await Promise.all([
   startTlsBroker({
     identity: authority.issue({ name: 'broker-b', hosts: ['127.0.0.1'] }),
     clientAuthority: authority.certificate,
+    users: ['guest', 'node1', 'stranger'],
   }),
 ])
 if (!open || !strict) {
@@ -186,7 +192,47 @@ describe.runIf(open && strict)('TLS to the broker', () => {
     })
     await connected
 
-    await roundTrip(transport)
+    const { userId } = await roundTrip(transport)
+    expect(userId).toBeUndefined()
+  })
+
+  it('is told apart by its certificate: a server takes requests of its users, and of nobody else', async () => {
+    const { exchange, topicPrefix } = freshNames()
+    const names = { exchange, topicPrefix }
+    const at = async (user: string) => {
+      const url = `amqps://${user}@127.0.0.1:${strict?.tlsPort}/?rabbit_login_method=EXTERNAL`
+      const { transport, connected } = connecting({ url, caFile, ...own(identity({ name: user })) })
+      await connected
+      return transport
+    }
+    const server = new RpcServer({
+      transport: await at('guest'),
+      logger: silent,
+      server: 'h1',
+      names,
+      allowedSenders: ['node1'],
+      bindings: [bind(pingApiOf('host'), { ping: async () => 'pong' as const })],
+    })
+    await server.start()
+    const ping = async (user: string) => {
+      const rpc = new RpcClient({ transport: await at(user), logger: silent, names, allowedSenders: ['guest'] })
+      onTestFinished(() => rpc.close())
+      return rpc.of(pingApiOf('host')).ping(newRequestContext(), {})
+    }
+
+    expect(await ping('node1')).toBe('pong')
+    await expect(ping('stranger')).rejects.toMatchObject({
+      code: 'SENDER_NOT_ALLOWED',
+      details: { user_id: 'stranger' },
+    })
+  })
+
+  it('cannot say that it is another than its certificate says', async () => {
+    const url = `amqps://node1@127.0.0.1:${strict?.tlsPort}/?rabbit_login_method=EXTERNAL`
+    const { connected } = connecting({ url, caFile, ...own(identity({ name: 'stranger' })) })
+
+    await expect(connected).rejects.toThrow(InvalidConfiguration)
+    await expect(connected).rejects.toThrow('the broker knows us as stranger, and the URL says node1')
   })
 
   it('says that the broker knows nobody of the name in our certificate', async () => {

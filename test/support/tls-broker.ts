@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,10 +16,13 @@ export interface TlsBrokerOptions {
   readonly identity: Identity
   /** In PEM: who may sign the certificates of clients. With it a client must show one, and may log in by it. */
   readonly clientAuthority?: string
+  /** May do everything, and log in with a password that is their name, or a certificate for it. */
+  readonly users?: readonly string[]
 }
 
 /** A RabbitMQ that speaks TLS on a port of its own. @returns undefined when RabbitMQ is not installed */
-export async function startTlsBroker({ identity, clientAuthority }: TlsBrokerOptions): Promise<TlsBroker | undefined> {
+export async function startTlsBroker(options: TlsBrokerOptions): Promise<TlsBroker | undefined> {
+  const { identity, clientAuthority, users = ['guest'] } = options
   const folder = await mkdtemp(join(tmpdir(), 'sevbus-tls-'))
   const [tlsPort] = (await freePorts(1)) as [number]
   const file = async (name: string, content: string) => {
@@ -27,6 +31,7 @@ export async function startTlsBroker({ identity, clientAuthority }: TlsBrokerOpt
   }
   const demanding = clientAuthority === undefined ? [] : demandsCertificate(await file('clients.pem', clientAuthority))
   const conf = [
+    `load_definitions = ${await file('definitions.json', JSON.stringify(definitions(users)))}`,
     `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
     `ssl_options.certfile = ${await file('cert.pem', identity.certificate)}`,
     `ssl_options.keyfile = ${await file('key.pem', identity.key)}`,
@@ -57,4 +62,19 @@ function demandsCertificate(authorityFile: string): readonly string[] {
     'auth_mechanisms.2 = EXTERNAL',
     'ssl_cert_login_from = common_name',
   ]
+}
+
+function definitions(users: readonly string[]) {
+  return {
+    vhosts: [{ name: '/' }],
+    users: users.map((name) => ({ name, password_hash: hashed(name), tags: [] })),
+    permissions: users.map((user) => ({ user, vhost: '/', configure: '.*', write: '.*', read: '.*' })),
+  }
+}
+
+/** As RabbitMQ keeps a password: four bytes of salt, and SHA-256 of both. */
+function hashed(password: string): string {
+  const salt = randomBytes(4)
+  const hash = createHash('sha256').update(salt).update(password).digest()
+  return Buffer.concat([salt, hash]).toString('base64')
 }

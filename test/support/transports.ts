@@ -5,14 +5,19 @@ import { inject } from 'vitest'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
 import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
 import { type Declaration, routeOf, subscriptionOf, topologyNamed } from '../../src/rpc/drivers/rabbit-topology.ts'
+import { parseTransportUrl } from '../../src/rpc/drivers/transport-url.ts'
 import type { BusNames } from '../../src/rpc/names.ts'
 import type { Destination, Source, Transport } from '../../src/rpc/transport.ts'
 
 /** A broker for one test, with names of the test's own; whatever it made there is gone afterwards. */
 export interface TestBus extends AsyncDisposable {
   readonly names: BusNames
+  /** The user of the broker that the processes are. */
+  readonly userId: string
   /** One more process on the bus. */
   connect(): Promise<Transport>
+  /** One that does not say who it is, as Python's. */
+  connectUnnamed(): Promise<Transport>
 }
 
 export interface TransportUnderTest {
@@ -36,13 +41,16 @@ export function freshNames(): BusNames {
 async function openMemory(): Promise<TestBus> {
   const bus = new MemoryBus()
   const connections: Transport[] = []
+  const connect = async (userId: string | undefined) => {
+    const transport = bus.connect({ userId })
+    connections.push(transport)
+    return transport
+  }
   return {
     names: freshNames(),
-    connect: async () => {
-      const transport = bus.connect()
-      connections.push(transport)
-      return transport
-    },
+    userId: 'guest',
+    connect: () => connect('guest'),
+    connectUnnamed: () => connect(undefined),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(connections.map((transport) => transport.close()))
     },
@@ -52,14 +60,17 @@ async function openMemory(): Promise<TestBus> {
 async function openRabbit(): Promise<TestBus> {
   const made = new MadeOnBroker(inject('amqpUrl'))
   const connections: Transport[] = []
+  const connect = async (sendUserId: boolean) => {
+    const transport = made.record(new RabbitTransport({ url: inject('amqpUrl'), logger: silent, sendUserId }))
+    connections.push(transport)
+    await transport.connect(AbortSignal.timeout(20_000))
+    return transport
+  }
   return {
     names: freshNames(),
-    connect: async () => {
-      const transport = made.record(new RabbitTransport({ url: inject('amqpUrl'), logger: silent }))
-      connections.push(transport)
-      await transport.connect(AbortSignal.timeout(20_000))
-      return transport
-    },
+    userId: parseTransportUrl(inject('amqpUrl')).hosts[0].username,
+    connect: () => connect(true),
+    connectUnnamed: () => connect(false),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(connections.map((transport) => transport.close()))
       await made.remove()
