@@ -1,10 +1,12 @@
 import { isUtf8 } from 'node:buffer'
 import type { SevbusError } from '../errors.ts'
+import { decompress } from './compression.ts'
+import { MAX_BODY_BYTES } from './envelope.ts'
 import { type BusNames, deadLetterQueue } from './names.ts'
 import type { Delivery, Transport } from './transport.ts'
 
 /**
- * Parks a message that nobody can handle, as it came, with the reason beside it; only then is the original settled.
+ * Parks a message that nobody can handle, as it came (but unpacked, if it was compressed), with the reason beside it; only then is the original settled.
  *
  * By publishing and not by queue arguments: those would differ from what Python peers declare on the shared queues.
  */
@@ -14,7 +16,8 @@ export async function parkDeadLetter(
   delivery: Delivery,
   error: SevbusError,
 ): Promise<void> {
-  const isText = isUtf8(delivery.body)
+  const plain = unpacked(delivery)
+  const isText = isUtf8(plain)
   const headers = {
     'x-sevbus-from': from,
     'x-sevbus-error-code': error.code,
@@ -25,6 +28,14 @@ export async function parkDeadLetter(
     'x-sevbus-encoding': isText ? 'utf8' : 'base64',
   }
   const to = { kind: 'queue', queue: deadLetterQueue(names), durable: true } as const
-  const body = delivery.body.toString(isText ? 'utf8' : 'base64')
+  const body = plain.toString(isText ? 'utf8' : 'base64')
   await transport.publish(to, { body, mandatory: false, headers })
+}
+
+function unpacked({ body, headers }: Delivery): Buffer {
+  try {
+    return decompress(body, headers.compression, MAX_BODY_BYTES)
+  } catch {
+    return body
+  }
 }

@@ -1,6 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { InvalidMessage, UnserializableValue } from '../errors.ts'
+import { decompress } from './compression.ts'
 import { parseJson, stringifyJson } from './json.ts'
+import { withoutKombuTypes } from './kombu-types.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
@@ -23,6 +25,18 @@ export function encodeEnvelope(message: JsonObject): string {
   return body
 }
 
+/** A message as it arrives: a Delivery, as far as its text is concerned. */
+export interface EncodedMessage {
+  readonly body: Buffer
+  readonly contentType: string | undefined
+  readonly headers: Readonly<Record<string, unknown>>
+}
+
+/** Unpacks and takes the envelope off. @throws InvalidMessage saying what is wrong with it */
+export function decodeMessage({ body, contentType, headers }: EncodedMessage): JsonObject {
+  return decodeEnvelope(decompress(body, headers.compression, MAX_BODY_BYTES), contentType)
+}
+
 /**
  * Takes the envelope off. An object without envelope is the message itself ("format 1.0", as Python peers accept it).
  *
@@ -36,7 +50,7 @@ export function decodeEnvelope(body: Buffer, contentType: string | undefined): J
     throw new InvalidMessage(`content_type is ${contentType?.slice(0, 80) ?? 'missing'}; it must be ${CONTENT_TYPE}`)
   }
   const outer = asObject(parseJson(decodeUtf8(body)), 'the message')
-  if (!('oslo.version' in outer && 'oslo.message' in outer)) return outer
+  if (!('oslo.version' in outer && 'oslo.message' in outer)) return withoutKombuTypes(outer) as JsonObject
   if (outer['oslo.version'] !== ENVELOPE_VERSION) {
     throw new InvalidMessage(
       `oslo.version is ${JSON.stringify(outer['oslo.version']).slice(0, 40)}; only ${ENVELOPE_VERSION} is known`,

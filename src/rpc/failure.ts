@@ -1,22 +1,22 @@
 import { z } from 'zod'
-import {
-  ERRORS_BY_CODE,
-  NoSuchMethod,
-  RemoteError,
-  type SevbusError,
-  toSevbusError,
-  UnsupportedVersion,
-} from '../errors.ts'
+import { ERRORS_BY_CODE, RemoteError, type SevbusError, toSevbusError } from '../errors.ts'
 import { parseJson, stringifyJson } from './json.ts'
+import { parseLeniently } from './lenient-json.ts'
 
 /** An exception on oslo.messaging's wire, itself a JSON string. Everything but the text may be missing. */
 const WireFailure = z.looseObject({
   class: z.string(),
   module: z.string().default(''),
   message: z.string(),
-  tb: z.array(z.string()).default([]),
-  kwargs: z.record(z.string(), z.unknown()).default({}),
+  tb: z.array(z.string()).catch([]),
+  kwargs: z.record(z.string(), z.unknown()).catch({}),
+  /** Ours: the facts about an error whose Python class takes no keywords. */
+  details: z.record(z.string(), z.unknown()).optional().catch(undefined),
 })
+
+const ERRORS_BY_CLASS = new Map(
+  [...ERRORS_BY_CODE.values()].map((Type) => [`${new Type('').wireModule}.${Type.name}`, Type] as const),
+)
 
 /**
  * Writes an error so that a Python client whose `allowed_remote_exmods` has our module gets its class and kwargs back.
@@ -24,38 +24,46 @@ const WireFailure = z.looseObject({
  */
 export function encodeFailure(thrown: unknown): string {
   const error = toSevbusError(thrown)
-  const kwargs = { ...error.details, error_code: error.code }
+  const details = isSerializable(error.details) ? error.details : {}
   return stringifyJson({
     class: error.name,
     module: error.wireModule,
     message: error.message,
     tb: [`${error.wireModule}.${error.name}: ${error.message}\n`],
     args: [error.message],
-    kwargs: isSerializable(kwargs) ? kwargs : { error_code: error.code },
+    // The classes of oslo.messaging itself take their text alone, and would not be rebuilt with more.
+    ...(error.wireModule.startsWith('oslo_messaging.')
+      ? { kwargs: {}, details }
+      : { kwargs: { ...details, error_code: error.code } }),
   })
 }
 
-/** The error that a reply carries, as our class where its code is ours, else as RemoteError. Never throws. */
+/** The error that a reply carries: our class where code or class and module are ours, else RemoteError. Never throws. */
 export function decodeFailure(failure: string): SevbusError {
-  const parsed = WireFailure.safeParse(tryParse(failure))
+  const parsed = WireFailure.safeParse(parsedFailure(failure))
   if (!parsed.success)
     return new RemoteError('the server failed, in words that cannot be read', { value: failure.slice(0, 500) })
-  const { class: className, module, message, tb, kwargs } = parsed.data
-  const { error_code: code, ...details } = kwargs
-  const Known = typeof code === 'string' ? ERRORS_BY_CODE.get(code) : undefined
-  if (Known) return new Known(message, details)
-  if (module.startsWith('oslo_messaging.rpc.dispatcher')) {
-    if (className.startsWith('NoSuchMethod')) return new NoSuchMethod(message)
-    if (className.startsWith('UnsupportedVersion')) return new UnsupportedVersion(message)
-  }
+  const { class: className, module, message, tb, kwargs, details } = parsed.data
+  const { error_code: code, ...facts } = kwargs
+  const Known = (typeof code === 'string' ? ERRORS_BY_CODE.get(code) : undefined) ?? errorOf(module, className)
+  if (Known) return new Known(message, details ?? facts)
   return new RemoteError(`${className}: ${message}`, { exc_type: className, module, value: message, traceback: tb })
 }
 
-function tryParse(text: string): unknown {
+/** One that a Python server raised or handed on, and that has a class here. */
+function errorOf(module: string, className: string) {
+  // oslo.messaging marks what it has rebuilt from another reply; its own servers cut the mark off again.
+  const [wireModule, name] = [module, className].map((text) => text.replace(/_Remote$/, ''))
+  return ERRORS_BY_CLASS.get(`${wireModule}.${name}`)
+}
+
+/** A number in it that cannot be carried takes the facts away, and not the text. */
+function parsedFailure(text: string): unknown {
   try {
     return parseJson(text)
   } catch {
-    return undefined
+    const value = parseLeniently(text)
+    return typeof value === 'object' ? { ...value, kwargs: {}, details: undefined } : undefined
   }
 }
 

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
 import { MessagingTimeout, type SevbusError, toSevbusError } from '../errors.ts'
 import type { Deadline } from './deadline.ts'
-import { decodeEnvelope, type JsonObject } from './envelope.ts'
+import { decodeMessage, type JsonObject } from './envelope.ts'
 import { decodeFailure } from './failure.ts'
-import { salvageMsgId } from './salvage.ts'
+import { salvage } from './salvage.ts'
 import { refusedSender } from './senders.ts'
 import type { Delivery } from './transport.ts'
 
@@ -51,17 +51,17 @@ export class ReplyWaiters {
     const refused = refusedSender(delivery, this.#allowedSenders)
     try {
       if (refused !== undefined) this.#sayRefused(delivery, refused)
-      else this.#settle(decodeEnvelope(delivery.body, delivery.contentType))
+      else this.#settle(decodeMessage(delivery))
     } catch (thrown) {
       const error = toSevbusError(thrown)
       this.#logger.warn({ code: error.code, reason: error.message }, 'a reply cannot be read')
-      this.fail(salvageMsgId(delivery.body) ?? '', error)
+      this.fail(salvage(delivery).msgId ?? '', error)
     }
   }
 
   /** Who waits goes on waiting: else anyone could end a call. */
   #sayRefused(delivery: Delivery, { code, message }: SevbusError): void {
-    const facts = { what: salvageMsgId(delivery.body), user_id: delivery.userId, code, reason: message }
+    const facts = { what: salvage(delivery).msgId, user_id: delivery.userId, code, reason: message }
     this.#logger.warn(facts, 'a reply was refused')
   }
 

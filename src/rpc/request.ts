@@ -56,7 +56,9 @@ export function encodeRequest(draft: RequestDraft): string {
 
 /** @throws InvalidMessage when it is no request at all; an unknown method is for the dispatcher to say */
 export function decodeRequest(message: JsonObject): Request {
-  const { method, args = {}, namespace, version = '1.0', _unique_id: uniqueId } = message
+  const { method, args = {}, namespace, version: asked = '1.0', _unique_id: uniqueId } = message
+  // Python's rule: a version that is missing is the first, and null is none that anybody serves, called by this text.
+  const version = asked === null ? 'None' : asked
   if (!isName(method)) throw new InvalidMessage('method is missing, or not a name')
   if (typeof args !== 'object' || args === null || Array.isArray(args))
     throw new InvalidMessage('args is not an object')

@@ -5,7 +5,7 @@ import { Abandonment } from './abandonment.ts'
 import { endedWithin, pause } from './abortable.ts'
 import { parkDeadLetter } from './dead-letters.ts'
 import { type Binding, type Dispatch, dispatch } from './dispatcher.ts'
-import { decodeEnvelope } from './envelope.ts'
+import { decodeMessage } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
@@ -13,7 +13,7 @@ import { NextTurn } from './next-turn.ts'
 import { Once } from './once.ts'
 import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
-import { salvageMethod, salvageReplyAddress } from './salvage.ts'
+import { salvage } from './salvage.ts'
 import { refusedSender } from './senders.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
 
@@ -142,7 +142,7 @@ export class RpcServer {
     if (refused !== undefined) return await this.#refuse(delivery, refused)
     let request: Request
     try {
-      request = decodeRequest(decodeEnvelope(delivery.body, delivery.contentType))
+      request = decodeRequest(decodeMessage(delivery))
     } catch (error) {
       return await this.#refuse(delivery, toSevbusError(error))
     }
@@ -151,13 +151,12 @@ export class RpcServer {
   }
 
   async #refuse(delivery: Delivery, error: SevbusError): Promise<void> {
-    const address = salvageReplyAddress(delivery.body)
-    const what = salvageMethod(delivery.body) ?? 'malformed message'
+    const { reply, method: what = 'malformed message' } = salvage(delivery)
     const facts = { what, user_id: delivery.userId, code: error.code, reason: error.message }
     this.#options.logger.warn(facts, 'a message was refused')
-    if (address === undefined) return await this.#settleFailed(delivery, error, what)
+    if (reply === undefined) return await this.#settleFailed(delivery, error, what)
     delivery.ack()
-    await this.#replier.failure(address, encodeFailure(error))
+    await this.#replier.failure(reply, encodeFailure(error))
   }
 
   /** @returns whether a repeat of the message has nothing to do any more */

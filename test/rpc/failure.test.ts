@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ERRORS_BY_CODE, InternalError, NoValidHost, SevbusError } from '../../src/errors.ts'
+import {
+  ERRORS_BY_CODE,
+  InstanceNotFound,
+  InternalError,
+  MessagingTimeout,
+  NoValidHost,
+  SevbusError,
+} from '../../src/errors.ts'
 import { decodeFailure, encodeFailure } from '../../src/rpc/failure.ts'
 
 describe('failures on the wire', () => {
@@ -13,6 +20,18 @@ describe('failures on the wire', () => {
       args: ['no host'],
       kwargs: { count: 0, error_code: 'NO_VALID_HOST' },
     })
+  })
+
+  it("of oslo.messaging's own classes carry no keywords, which those would not take, and their facts beside them", () => {
+    const error = new MessagingTimeout('no reply', { timeout_ms: 5 })
+
+    expect(JSON.parse(encodeFailure(error))).toMatchObject({
+      class: 'MessagingTimeout',
+      module: 'oslo_messaging.exceptions',
+      args: ['no reply'],
+      kwargs: {},
+    })
+    expect(decodeFailure(encodeFailure(error))).toEqual(error)
   })
 
   it('bring back every published error with its class, text and details', () => {
@@ -59,6 +78,27 @@ describe('failures on the wire', () => {
       message: 'ValueError: bad',
       details: { exc_type: 'ValueError', module: 'builtins', value: 'bad', traceback: ['line\n'] },
     })
+  })
+
+  it('of Python are our classes where Python has raised, or handed on, a class of that module and name', () => {
+    const failure = {
+      class: 'InstanceNotFound',
+      module: 'nova.exception',
+      message: 'gone',
+      kwargs: { instance_id: 'i' },
+    }
+    const handedOn = { ...failure, class: 'InstanceNotFound_Remote', module: 'nova.exception_Remote' }
+
+    for (const sent of [failure, handedOn]) {
+      expect(decodeFailure(JSON.stringify(sent))).toEqual(new InstanceNotFound('gone', { instance_id: 'i' }))
+    }
+    expect(decodeFailure(JSON.stringify({ ...failure, module: 'cinder.exception' })).code).toBe('REMOTE_ERROR')
+  })
+
+  it.each(['12345678901234567890', 'NaN', '-Infinity'])('keep class and text when a value is %s', (value) => {
+    const text = `{"class": "InstanceNotFound", "module": "nova.exception", "message": "gone", "kwargs": {"n": ${value}}}`
+
+    expect(decodeFailure(text)).toEqual(new InstanceNotFound('gone'))
   })
 
   it('of a Python dispatcher are our classes, by its texts', () => {

@@ -51,6 +51,11 @@ describe('requests', () => {
     })
   })
 
+  it('have no version that is served when theirs is null, as for Python', () => {
+    expect(decodeRequest({ method: 'say', version: null }).version).toBe('None')
+    expect(isCompatible('1.0', 'None')).toBe(false)
+  })
+
   it('ask for signs of life from two seconds up, and not for longer than a timer can wait', () => {
     const monitor = (timeout: unknown) =>
       decodeRequest({ method: 'say', _msg_id: 'a', _reply_q: 'q', _timeout: timeout }).reply?.monitorSeconds
