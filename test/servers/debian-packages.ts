@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { onPath } from '../../src/servers/programs.ts'
-import { DEBIAN_PACKAGES, type ServerKind } from './find-servers.ts'
+import { DEBIAN_PACKAGES, type Installable } from './find-servers.ts'
 
 /**
  * One installation, with no server started by it: `policy-rc.d` refuses that while it runs, and is put back as it was.
@@ -37,7 +37,7 @@ export async function mayInstall(): Promise<boolean> {
 }
 
 /** @throws when apt-get fails, with the last lines of what it printed */
-export async function installPackages(kinds: readonly ServerKind[], tell?: (line: string) => void): Promise<void> {
+export async function installPackages(kinds: readonly Installable[], tell?: (line: string) => void): Promise<void> {
   const packages = kinds.map((kind) => DEBIAN_PACKAGES[kind])
   tell?.(`installing ${packages.join(' and ')} with apt-get, once (SEVBUS_TEST_NO_INSTALL=1 forbids it)`)
   const shell = spawn('sh', ['-c', SCRIPT, 'sevbus-install', ...packages], {

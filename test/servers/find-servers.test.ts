@@ -1,29 +1,34 @@
 import { describe, expect, it } from 'vitest'
 import type { PrivateServer } from '../../src/servers/private-server.ts'
-import { findServers, type Machine, type ServerKind, ServersMissing } from './find-servers.ts'
+import { findServers, type Installable, type Machine, type ServerKind, ServersMissing } from './find-servers.ts'
 
 /** A machine where each way has the servers named; it keeps a diary of what it was asked for. */
 function aMachine(has: {
   given?: readonly ServerKind[]
   docker?: readonly ServerKind[]
   installed?: readonly ServerKind[]
-  installable?: readonly ServerKind[]
+  installable?: readonly Installable[]
+  /** oslo.messaging is there already, unless it is said not to be. */
+  oslo?: boolean
   refusesInstallation?: boolean
 }) {
   const diary: string[] = []
-  const installed = new Set(has.installed)
-  const way = (name: string, kinds: () => Iterable<ServerKind>) => async (kind: ServerKind) => {
+  const installed = new Set<Installable>(has.installed)
+  const way = (name: string, kinds: () => Iterable<Installable>) => async (kind: ServerKind) => {
     diary.push(`${name} ${kind}`)
     return [...kinds()].includes(kind) ? aServer(`${name} ${kind}`, diary) : undefined
   }
-  const install = async (kinds: readonly ServerKind[]) => {
+  const install = async (kinds: readonly Installable[]) => {
     diary.push(`install ${kinds.join('+')}`)
-    for (const kind of has.installable ?? []) installed.add(kind)
+    const unknown = kinds.find((kind) => !has.installable?.includes(kind))
+    if (unknown !== undefined) throw new Error(`no package for ${unknown}`)
+    for (const kind of kinds) installed.add(kind)
   }
   const machine: Machine = {
     given: way('given', () => has.given ?? []),
     docker: way('docker', () => has.docker ?? []),
     installed: way('installed', () => installed),
+    hasOslo: async () => has.oslo !== false,
     install: has.refusesInstallation ? undefined : install,
   }
   return { machine, diary }
@@ -66,6 +71,26 @@ describe('the servers of a test run', () => {
 
     expect(nothing.diary.filter((line) => line.startsWith('install '))).toEqual(['install rabbitmq+postgres'])
     expect(noBroker.diary.filter((line) => line.startsWith('install '))).toEqual(['install rabbitmq'])
+  })
+
+  it('are installed together with oslo.messaging when that is missing, and it comes alone when only it is', async () => {
+    const nothing = aMachine({ oslo: false, installable: [...both, 'oslo'] })
+    const onlyOslo = aMachine({ oslo: false, given: both, installable: ['oslo'] })
+
+    await findServers(nothing.machine)
+    await findServers(onlyOslo.machine)
+
+    expect(nothing.diary.filter((line) => line.startsWith('install '))).toEqual(['install rabbitmq+postgres+oslo'])
+    expect(onlyOslo.diary.filter((line) => line.startsWith('install '))).toEqual(['install oslo'])
+  })
+
+  it('are there also where the distribution has no oslo.messaging', async () => {
+    const { machine, diary } = aMachine({ oslo: false, installable: both })
+
+    const { rabbitmq } = await findServers(machine)
+
+    expect(rabbitmq.url).toBe('installed rabbitmq')
+    expect(diary).toContain('install rabbitmq+postgres')
   })
 
   it('end the run with a message that says what to install, when there is no way', async () => {

@@ -5,6 +5,14 @@ export const SERVER_KINDS = ['rabbitmq', 'postgres'] as const
 export type ServerKind = (typeof SERVER_KINDS)[number]
 export type Servers = Readonly<Record<ServerKind, PrivateServer>>
 
+/** What the tests may install: the servers, and oslo.messaging for the Python peers, which they can do without. */
+export const DEBIAN_PACKAGES = {
+  rabbitmq: 'rabbitmq-server',
+  postgres: 'postgresql',
+  oslo: 'python3-oslo.messaging',
+} as const
+export type Installable = keyof typeof DEBIAN_PACKAGES
+
 /** Undefined from a way: it does not exist on this machine. */
 type Way = (kind: ServerKind, options: StartOptions) => Promise<PrivateServer | undefined>
 
@@ -14,8 +22,9 @@ export interface Machine {
   readonly given: Way
   readonly docker: Way
   readonly installed: Way
-  /** Undefined where nothing may be installed; else installs the packages of these servers. */
-  readonly install: ((kinds: readonly ServerKind[], tell?: (line: string) => void) => Promise<void>) | undefined
+  readonly hasOslo: () => Promise<boolean>
+  /** Undefined where nothing may be installed; else installs the packages of these. */
+  readonly install: ((what: readonly Installable[], tell?: (line: string) => void) => Promise<void>) | undefined
 }
 
 /** Neither server could be had for the tests; the message says what to do. */
@@ -25,7 +34,7 @@ export class ServersMissing extends Error {
 
 /**
  * A server of each kind, each by the first way that works: named by the environment, from a Docker engine, from the
- * programs on the machine, from the programs after one installation of what is missing.
+ * programs on the machine, from the programs after one installation of what is missing, which brings oslo.messaging, too.
  * @throws ServersMissing, having ended what it started
  */
 export async function findServers(machine: Machine, options: StartOptions = {}): Promise<Servers> {
@@ -38,10 +47,8 @@ export async function findServers(machine: Machine, options: StartOptions = {}):
 
   try {
     await allSettledOrThrow(SERVER_KINDS.map((kind) => look(kind, [machine.given, machine.docker, machine.installed])))
-    if (missing().length > 0 && machine.install) {
-      await machine.install(missing(), options.tell).catch((error: Error) => options.tell?.(error.message))
-      await allSettledOrThrow(missing().map((kind) => look(kind, [machine.installed])))
-    }
+    await installOnce(machine, missing(), options.tell)
+    await allSettledOrThrow(missing().map((kind) => look(kind, [machine.installed])))
     const { rabbitmq, postgres } = found
     if (!rabbitmq || !postgres) throw new ServersMissing(howToGet(missing()))
     return { rabbitmq, postgres }
@@ -49,6 +56,22 @@ export async function findServers(machine: Machine, options: StartOptions = {}):
     await Promise.all(Object.values(found).map((server) => server.close()))
     throw error
   }
+}
+
+/** What a distribution does not have costs only the tests that need it. */
+async function installOnce({ install, hasOslo }: Machine, servers: readonly ServerKind[], tell?: StartOptions['tell']) {
+  if (install === undefined) return
+  const wanted: readonly Installable[] = (await hasOslo()) ? servers : [...servers, 'oslo']
+  for (const kinds of wanted.length > servers.length ? [wanted, servers] : [servers]) {
+    if (kinds.length === 0) return
+    const error = await install(kinds, tell).then(() => undefined, asError)
+    if (error === undefined) return
+    tell?.(error.message)
+  }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
 }
 
 async function firstThatStarts(kind: ServerKind, ways: readonly Way[], options: StartOptions) {
@@ -73,8 +96,6 @@ const NEEDS = {
     example: 'postgres://user:password@127.0.0.1:5432/postgres',
   },
 } as const
-
-export const DEBIAN_PACKAGES = { rabbitmq: 'rabbitmq-server', postgres: 'postgresql' } as const
 
 function howToGet(kinds: readonly ServerKind[]): string {
   const names = kinds.map((kind) => NEEDS[kind].name).join(' and ')

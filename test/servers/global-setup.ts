@@ -3,6 +3,7 @@ import './provided-context.ts'
 import { ServerHome } from '../../src/servers/server-home.ts'
 import { findServers } from './find-servers.ts'
 import { thisMachine } from './machine.ts'
+import { describeOsloPeers } from './oslo-peers.ts'
 
 /** Runs once before all test files; what it returns runs after them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -14,6 +15,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('databaseUrl', postgres.url)
   project.provide('brokerDescription', rabbitmq.description)
   project.provide('databaseDescription', postgres.description)
+  project.provide('osloPeers', await describeOsloPeers())
   project.provide('notRunFile', home.path('not-run.jsonl'))
   return async () => {
     await Promise.all([rabbitmq.close(), postgres.close(), home.close()])

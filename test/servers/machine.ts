@@ -5,13 +5,20 @@ import { startContainer } from './containers.ts'
 import { installPackages, mayInstall } from './debian-packages.ts'
 import type { Machine, ServerKind } from './find-servers.ts'
 import { startInstalledPostgres } from './installed-postgres.ts'
+import { describeOsloPeers } from './oslo-peers.ts'
 import { describePostgres } from './postgres-probe.ts'
 
 const VARIABLES = { rabbitmq: 'SEVBUS_TEST_AMQP_URL', postgres: 'SEVBUS_TEST_DATABASE_URL' } as const
 
 /** The machine that the tests run on. */
 export async function thisMachine(): Promise<Machine> {
-  return { given, docker: startContainer, installed, install: (await mayInstall()) ? installPackages : undefined }
+  return {
+    given,
+    docker: startContainer,
+    installed,
+    hasOslo: async () => (await describeOsloPeers()) !== undefined,
+    install: (await mayInstall()) ? installPackages : undefined,
+  }
 }
 
 async function given(kind: ServerKind): Promise<PrivateServer | undefined> {

@@ -8,6 +8,8 @@ declare module 'vitest' {
     /** `RabbitMQ 4.2.1, started privately from …`. */
     brokerDescription: string
     databaseDescription: string
+    /** `oslo.messaging 14.0.3 (/usr/bin/python3)`; undefined where the Python peers cannot run. */
+    osloPeers: string | undefined
     /** Where `notRun` writes, for the summary. */
     notRunFile: string
   }

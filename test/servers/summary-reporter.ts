@@ -24,6 +24,7 @@ export default class SummaryReporter implements Reporter {
     const lines = [
       ...(context?.brokerDescription ? [`broker: ${context.brokerDescription}`] : []),
       ...(context?.databaseDescription ? [`database: ${context.databaseDescription}`] : []),
+      ...(context?.osloPeers ? [`Python peers: ${context.osloPeers}`] : []),
       ...notRun.map(({ name, why, how }) => `not run: ${name}: ${why}. To run it: ${how}`),
     ]
     if (process.env.CI && (notRun.length > 0 || counts.skipped > 0)) {
