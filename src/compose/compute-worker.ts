@@ -12,7 +12,7 @@ import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
 import { RpcServer } from '../rpc/server.ts'
-import { allowedSenders, busNames, notificationNames } from './names.ts'
+import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
 import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
@@ -85,6 +85,7 @@ export async function startCompute(config: Config, { host, transport, logger }: 
     ])
   })
   await startOrClose(drain, async () => {
+    await declareNotifications(config, transport)
     relay.start()
     manager.recover()
     await server.start()

@@ -12,7 +12,7 @@ import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
-import { allowedSenders, busNames, notificationNames } from './names.ts'
+import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
 import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** How often stored messages are looked for that another conductor left behind, in milliseconds. */
@@ -79,6 +79,7 @@ export async function startConductor(
     ])
   })
   await startOrClose(drain, async () => {
+    await declareNotifications(config, transport)
     relay.start()
     await server.start()
     if (isBrokerNew) await resendUnfinished(conductorPorts)

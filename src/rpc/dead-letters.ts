@@ -3,7 +3,12 @@ import type { SevbusError } from '../errors.ts'
 import { decompress } from './compression.ts'
 import { MAX_BODY_BYTES } from './envelope.ts'
 import { type BusNames, deadLetterQueue } from './names.ts'
-import type { Delivery, Transport } from './transport.ts'
+import type { Delivery, Destination, Transport } from './transport.ts'
+
+/** Where dead letters are kept. */
+export function deadLettersOf(names: BusNames): Destination {
+  return { kind: 'queue', queue: deadLetterQueue(names), durable: true }
+}
 
 /**
  * Parks a message that nobody can handle, as it came (but unpacked, if it was compressed), with the reason beside it; only then is the original settled.
@@ -27,9 +32,8 @@ export async function parkDeadLetter(
     ...(delivery.userId !== undefined && { 'x-sevbus-user-id': delivery.userId }),
     'x-sevbus-encoding': isText ? 'utf8' : 'base64',
   }
-  const to = { kind: 'queue', queue: deadLetterQueue(names), durable: true } as const
   const body = plain.toString(isText ? 'utf8' : 'base64')
-  await transport.publish(to, { body, mandatory: false, headers })
+  await transport.publish(deadLettersOf(names), { body, mandatory: false, headers })
 }
 
 function unpacked({ body, headers }: Delivery): Buffer {

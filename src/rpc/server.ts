@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { InternalError, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
 import { Abandonment } from './abandonment.ts'
 import { endedWithin, pause } from './abortable.ts'
-import { parkDeadLetter } from './dead-letters.ts'
+import { deadLettersOf, parkDeadLetter } from './dead-letters.ts'
 import { type Binding, type Dispatch, dispatch } from './dispatcher.ts'
 import { decodeMessage } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
@@ -80,6 +80,7 @@ export class RpcServer {
   /** Resolves once requests can arrive. */
   async start(): Promise<void> {
     const { transport, names, server, concurrency } = this.#options
+    await transport.declare(deadLettersOf(names), this.#abort.signal)
     const source = { kind: 'server', exchange: names.exchange, topic: this.#topic, server } as const
     const listener = await transport.listen(source, (delivery) => this.#accept(delivery), { prefetch: concurrency })
     this.#listener = listener

@@ -93,7 +93,7 @@ export interface Transport {
   /** For messages to people: `in-process`, `RabbitMQ 3.10.8 at amqp://host:5672/`. Never has a password. */
   readonly description: string
   readonly state: TransportState
-  /** Waits until connected; retries by itself. @throws TopologyMismatch or the signal's reason */
+  /** Waits until connected; retries by itself. @throws InvalidConfiguration or the signal's reason */
   connect(signal: AbortSignal): Promise<void>
   /**
    * Resolves when the broker has taken responsibility (publisher confirm).
@@ -103,6 +103,11 @@ export interface Transport {
    *   or the signal's reason
    */
   publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void>
+  /**
+   * Declares what a message to there needs, before there is one: who could not send it learns that when it starts.
+   * @throws TopologyMismatch, TransportUnavailable, or the signal's reason
+   */
+  declare(to: Destination, signal?: AbortSignal): Promise<void>
   /**
    * Declares, consumes, and resolves once messages can arrive; waits for the connection as long as it takes.
    * @throws TopologyMismatch, or TransportUnavailable when the transport is closed meanwhile

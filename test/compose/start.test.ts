@@ -27,6 +27,7 @@ function refusing(bus: MemoryBus, refuses: (source: Source) => boolean = () => t
     },
     connect: (signal) => transport.connect(signal),
     publish: (to, message, signal) => transport.publish(to, message, signal),
+    declare: (to, signal) => transport.declare(to, signal),
     listen: async (source, handler, options) => {
       if (refuses(source)) throw new Error('ACCESS_REFUSED')
       return transport.listen(source, handler, options)

@@ -357,6 +357,23 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
     await expect(transport.connect(AbortSignal.abort(reason))).rejects.toBe(reason)
   })
 
+  it('declares where notifications and dead letters go before there are any, so that none is lost', async () => {
+    const { connect, deadLetters, fact, notifications, anyServer } = await openBus()
+    const transport = await connect()
+    const inbox = new Inbox()
+
+    for (const to of [deadLetters, fact('info'), anyServer]) await transport.declare(to)
+    const { queue } = deadLetters
+    await transport.publish({ kind: 'queue', queue }, text('dead'))
+    await transport.listen({ kind: 'queue', queue }, inbox.acknowledge, { prefetch: 10 })
+    await transport.publish(fact('info'), text('fact'))
+    await transport.listen(notifications(), inbox.acknowledge, { prefetch: 10 })
+
+    await inbox.holds(2)
+    expect(inbox.texts.toSorted()).toEqual(['dead', 'fact'])
+    await expect(transport.publish(anyServer, text('nobody'))).rejects.toThrow(MessageUndeliverable)
+  })
+
   it('refuses everything once it is closed, and may be closed again', async () => {
     const { connect, anyServer, serverNamed } = await openBus()
     const transport: Transport = await connect()
@@ -367,6 +384,7 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
 
     expect(transport.state).toBe('closed')
     await expect(transport.publish(anyServer, text('1'))).rejects.toThrow(TransportUnavailable)
+    await expect(transport.declare(anyServer)).rejects.toThrow(TransportUnavailable)
     await expect(transport.listen(serverNamed('node1'), () => {}, { prefetch: 1 })).rejects.toThrow(
       TransportUnavailable,
     )

@@ -102,6 +102,10 @@ export class MadeOnBroker {
         this.published(to)
         return transport.publish(to, message, signal)
       },
+      declare: (to, signal) => {
+        this.published(to)
+        return transport.declare(to, signal)
+      },
       listen: (source, handler, options) => {
         this.listened(source)
         return transport.listen(source, handler, options)

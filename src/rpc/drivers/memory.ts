@@ -100,6 +100,12 @@ class MemoryTransport implements Transport {
     for (const queue of queues) queue.push(stored)
   }
 
+  async declare(to: Destination, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    this.#throwIfClosed()
+    this.#route(to)
+  }
+
   async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
     this.#throwIfClosed()
     const { queues, own, fanout } = this.#declare(source)

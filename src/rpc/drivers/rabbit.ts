@@ -83,6 +83,11 @@ export class RabbitTransport implements Transport {
     await this.#publisher.publish(to, message, patience ?? new PublishTimeout(this.#publishing))
   }
 
+  async declare(to: Destination, signal?: AbortSignal): Promise<void> {
+    this.#throwIfClosed()
+    await this.#publisher.declare(to, signal && { signal })
+  }
+
   async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
     this.#throwIfClosed()
     const listener = new RabbitListener({
