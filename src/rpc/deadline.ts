@@ -12,6 +12,7 @@ export class Deadline implements Disposable {
   readonly #timer: NodeJS.Timeout
   readonly #caller: AbortSignal | undefined
   readonly #onEnd = new Set<(reason: unknown) => void>()
+  #onCallerAbort: (() => void) | undefined
   #controller: AbortController | undefined
   #ended: { readonly reason: unknown } | undefined
 
@@ -20,9 +21,8 @@ export class Deadline implements Disposable {
     this.#what = what
     this.#timeoutMs = timeoutMs
     this.#caller = caller
-    this.#timer = setTimeout(this.#onTimeout, timeoutMs)
-    if (caller?.aborted) this.#end(caller.reason)
-    else caller?.addEventListener('abort', this.#onCallerAbort)
+    this.#timer = setTimeout(Deadline.#expire, timeoutMs, this)
+    if (caller !== undefined) this.#follow(caller)
   }
 
   get signal(): AbortSignal {
@@ -55,18 +55,24 @@ export class Deadline implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer)
-    this.#caller?.removeEventListener('abort', this.#onCallerAbort)
+    if (this.#onCallerAbort) this.#caller?.removeEventListener('abort', this.#onCallerAbort)
     this.#onEnd.clear()
     this.#controller?.abort()
   }
 
-  readonly #onTimeout = () => {
+  /** Static, for a closure in each call would be one more for the garbage collector. */
+  static #expire(deadline: Deadline): void {
+    const [what, timeoutMs] = [deadline.#what, deadline.#timeoutMs]
     const fix = 'the work may still be done: look before you ask again'
-    const facts = { what: this.#what, timeout_ms: this.#timeoutMs, fix }
-    this.#end(new MessagingTimeout(`${this.#what}: no reply within ${this.#timeoutMs} ms`, facts))
+    const facts = { what, timeout_ms: timeoutMs, fix }
+    deadline.#end(new MessagingTimeout(`${what}: no reply within ${timeoutMs} ms`, facts))
   }
 
-  readonly #onCallerAbort = () => this.#end(this.#caller?.reason)
+  #follow(caller: AbortSignal): void {
+    if (caller.aborted) this.#end(caller.reason)
+    this.#onCallerAbort = () => this.#end(caller.reason)
+    caller.addEventListener('abort', this.#onCallerAbort)
+  }
 
   #end(reason: unknown): void {
     if (this.#ended !== undefined) return

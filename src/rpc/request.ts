@@ -37,21 +37,18 @@ export interface RequestDraft {
 }
 
 /** Writes a request as oslo.messaging does; keys and their order as observed on its wire. */
-export function encodeRequest(draft: RequestDraft): string {
-  const context = Object.entries(draft.context).map(([key, value]) => [`_context_${key}`, value])
-  return encodeEnvelope({
-    method: draft.method,
-    args: draft.args,
-    ...(draft.namespace !== undefined && { namespace: draft.namespace }),
-    version: draft.version,
-    ...(draft.reply && {
-      _msg_id: draft.reply.msgId,
-      _reply_q: draft.reply.queue,
-      _timeout: draft.reply.monitorSeconds ?? null,
-    }),
-    _unique_id: newMessageId(),
-    ...Object.fromEntries(context),
-  })
+export function encodeRequest({ method, args, namespace, version, context, reply }: RequestDraft): string {
+  const message: Record<string, unknown> = { method, args }
+  if (namespace !== undefined) message.namespace = namespace
+  message.version = version
+  if (reply !== undefined) {
+    message._msg_id = reply.msgId
+    message._reply_q = reply.queue
+    message._timeout = reply.monitorSeconds ?? null
+  }
+  message._unique_id = newMessageId()
+  for (const [key, value] of Object.entries(context)) message[`_context_${key}`] = value
+  return encodeEnvelope(message)
 }
 
 /** @throws InvalidMessage when it is no request at all; an unknown method is for the dispatcher to say */

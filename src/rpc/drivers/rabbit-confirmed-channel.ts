@@ -1,4 +1,4 @@
-import { type ChannelModel, type ConfirmChannel, IllegalOperationError } from 'amqplib'
+import { type ChannelModel, type ConfirmChannel, IllegalOperationError, type Options } from 'amqplib'
 import { InvalidArguments } from '../../errors.ts'
 import { CONTENT_ENCODING, CONTENT_TYPE } from '../envelope.ts'
 import type { OutboundMessage } from '../transport.ts'
@@ -47,22 +47,22 @@ export class ConfirmedChannel {
 
   publish(
     { exchange, routingKey }: { readonly exchange: string; readonly routingKey: string },
-    { body, mandatory, expirationMs, headers = {} }: OutboundMessage,
+    { body, mandatory, expirationMs, headers }: OutboundMessage,
   ): Promise<PublishOutcome> {
     if (this.#closed) return Promise.resolve('not sent')
     // Receivers ignore the message id; we need it, for a return says nothing else about which message it was.
     const messageId = String(++this.#lastId)
-    const properties = {
+    const properties: Options.Publish = {
       contentType: CONTENT_TYPE,
       contentEncoding: CONTENT_ENCODING,
-      headers: { ...headers },
       deliveryMode: 2,
       priority: 0,
       messageId,
       mandatory,
       ...this.#sender,
-      ...(expirationMs !== undefined && { expiration: String(Math.max(0, Math.ceil(expirationMs))) }),
     }
+    if (headers !== undefined) properties.headers = headers
+    if (expirationMs !== undefined) properties.expiration = String(Math.max(0, Math.ceil(expirationMs)))
     return new Promise((resolve, reject) => {
       const onConfirm = (error: unknown) => {
         const returned = this.#returned.delete(messageId)

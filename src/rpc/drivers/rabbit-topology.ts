@@ -72,13 +72,18 @@ export interface Subscription {
  */
 export const KEPT_DELIVERY_LIMIT = 2_147_483_647
 
-/** What a publisher declares, as oslo.messaging's: exchanges always, queues only where nothing may be lost. */
+/**
+ * How a message is published, and what is declared before the first: queues only where nothing may be lost.
+ *
+ * To a server straight to its queue, by the nameless exchange: oslo.messaging's servers bind the queue `topic` to the
+ * control exchange by its own name, so it arrives in the same place, without the search of a topic exchange.
+ */
 export function routeOf(to: Destination, topology: Topology): Route {
   const routingKey = destinationName(to)
   switch (to.kind) {
     case 'topic':
     case 'server':
-      return { exchange: to.exchange, routingKey, declarations: [topicExchange(to.exchange, topology)] }
+      return { exchange: '', routingKey, declarations: [] }
     case 'fanout':
       return { exchange: routingKey, routingKey: '', declarations: [fanoutExchange(to.topic, topology)] }
     case 'queue':
