@@ -112,7 +112,8 @@ export class RpcClient {
     const monitorSeconds =
       method.monitorTimeoutMs && Math.max(MIN_MONITOR_SECONDS, Math.ceil(method.monitorTimeoutMs / 1000))
     const reply = { msgId, queue: this.#replyQueue, monitorSeconds }
-    const body = encodeRequest({ ...header(api, method), context, args: checked(method, args), reply })
+    // The server checks the arguments of a call, and whoever calls is told. A cast has nobody to tell.
+    const body = encodeRequest({ ...header(api, method), context, args, reply })
 
     const monitorTimeoutMs = monitorSeconds && monitorSeconds * 1000
     // Nobody waits longer than the monitor: a request that is asked again must not be worked on twice.
@@ -164,7 +165,7 @@ function header(api: Api, method: Method) {
   return { method: method.wire, namespace: api.namespace, version: method.since }
 }
 
-/** Wrong arguments fail here, before they travel; the server checks again, for clients that are not ours. */
+/** The arguments of a cast fail here, before they travel: the server that finds them wrong could tell nobody. */
 function checked(method: Method, args: unknown): unknown {
   const parsed = method.input.safeParse(args)
   if (parsed.success) return parsed.data

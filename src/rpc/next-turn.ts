@@ -1,6 +1,6 @@
 /**
- * A moment when what is written now is in the hands of the operating system; one for all who wait for it. amqplib writes
- * to its socket in the next turn of the event loop, so it is the one after that.
+ * A moment when what is written now is in the hands of the operating system; one for all who wait for it. What is
+ * written leaves at the end of this turn of the event loop, so it is the one after the next.
  */
 export class NextTurn {
   #next: Promise<void> | undefined

@@ -16,6 +16,8 @@ export interface RabbitConnectionOptions {
   readonly settings: BrokerSettings
   /** What the broker shows as the connection's name. */
   readonly name: string
+  /** Turns of the event loop in which writes are gathered while more come; at least 1. */
+  readonly gatheredTurns: number
   readonly logger: Logger
   /** Told why there is no connection, once for each reason and then every half minute. */
   readonly onWaiting: (reason: string) => void
@@ -107,7 +109,7 @@ export class RabbitConnection {
     try {
       const userId = userIdOn(settings, host)
       const model = await connectTo(host, settings, name, userId)
-      writeTogether(model)
+      writeTogether(model, this.#options.gatheredTurns)
       const lost = this.#watch(model, where)
       if (this.#stop.signal.aborted) return await closeConnection(model)
       this.#model = model

@@ -72,18 +72,13 @@ export interface Subscription {
  */
 export const KEPT_DELIVERY_LIMIT = 2_147_483_647
 
-/**
- * How a message is published, and what is declared before the first: queues only where nothing may be lost.
- *
- * To a server straight to its queue, by the nameless exchange: oslo.messaging's servers bind the queue `topic` to the
- * control exchange by its own name, so it arrives in the same place, without the search of a topic exchange.
- */
+/** What a publisher declares, as oslo.messaging's: exchanges always, queues only where nothing may be lost. */
 export function routeOf(to: Destination, topology: Topology): Route {
   const routingKey = destinationName(to)
   switch (to.kind) {
     case 'topic':
     case 'server':
-      return { exchange: '', routingKey, declarations: [] }
+      return { exchange: to.exchange, routingKey, declarations: [topicExchange(to.exchange, topology)] }
     case 'fanout':
       return { exchange: routingKey, routingKey: '', declarations: [fanoutExchange(to.topic, topology)] }
     case 'queue':

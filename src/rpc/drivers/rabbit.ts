@@ -19,6 +19,9 @@ import { RabbitPublisher } from './rabbit-publisher.ts'
 /** A publish without a patience of its caller's gives up after so long without a connection. */
 const PUBLISH_TIMEOUT_MS = 30_000
 
+/** A few turns of a busy event loop, far less than a millisecond. */
+const PUBLISH_GATHERED_TURNS = 8
+
 export interface RabbitTransportOptions extends BrokerOptions {
   readonly logger: Logger
   /** What the broker shows; the process id is added. */
@@ -49,15 +52,17 @@ export class RabbitTransport implements Transport {
     this.#settings = settings
     this.#logger = logger
     const broker = describeBroker(settings)
-    const connection = (role: string) =>
+    const connection = (role: string, gatheredTurns: number) =>
       new RabbitConnection({
         settings,
         name: `${connectionName}:${process.pid}:${role}`,
+        gatheredTurns,
         logger,
         onWaiting: (reason) => this.#sayWaiting(broker, reason, onWaiting),
       })
-    this.#publishing = connection('publish')
-    this.#consuming = connection('consume')
+    this.#publishing = connection('publish', PUBLISH_GATHERED_TURNS)
+    // A call begins when its acknowledgement has left, in the turn after it was written.
+    this.#consuming = connection('consume', 1)
     this.#publisher = new RabbitPublisher(this.#publishing, settings.topology, logger)
     sayDoubts(settings, broker, logger)
   }
