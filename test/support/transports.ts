@@ -88,6 +88,11 @@ export class MadeOnBroker {
     this.#url = url
   }
 
+  /** Names of the queues so far. */
+  get queues(): readonly string[] {
+    return [...this.#queues]
+  }
+
   /** The same transport, watched. */
   record(transport: Transport): Transport {
     return {
