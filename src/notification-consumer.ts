@@ -54,7 +54,13 @@ export async function consumeNotifications(options: ConsumeOptions): Promise<Con
     topic: topic ?? DEFAULT_NOTIFICATION_NAMES.topic,
   }
   const logger = pino({ level: 'silent' })
-  const transport = new RabbitTransport({ ...broker, logger, connectionName: 'sevbus notification consumer' })
+  // It sends nothing but dead letters; a user who may only read would be refused the question who it is.
+  const transport = new RabbitTransport({
+    sendUserId: false,
+    ...broker,
+    logger,
+    connectionName: 'sevbus notification consumer',
+  })
   const consumer = new NotificationConsumer({
     transport,
     logger,

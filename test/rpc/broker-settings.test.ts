@@ -158,6 +158,8 @@ describe('what the URL and the configuration say of the broker', () => {
     expect(userId('rabbit://conductor:p@h1,h2')).toEqual(['conductor', 'guest'])
     expect(userId('amqps://h?rabbit_login_method=EXTERNAL', files)).toEqual([undefined])
     expect(userId('amqps://node1@h?rabbit_login_method=EXTERNAL', files)).toEqual(['node1'])
+    // An OAuth 2 token comes as the password of nobody.
+    expect(userId('amqp://:token@h')).toEqual([undefined])
     expect(userId('amqp://u:p@h', { sendUserId: false })).toEqual([undefined])
   })
 

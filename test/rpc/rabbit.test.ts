@@ -229,6 +229,21 @@ describe('RabbitTransport', () => {
     },
   )
 
+  it('has fanouts and replies in quorum queues when told so, as peers with rabbit_transient_quorum_queue', async () => {
+    const { url, topic, transport, listen, received } = await openProxied({ transientQuorumQueues: true })
+    await listen()
+    await transport.listen({ kind: 'reply', queue: `${topic}_reply` }, () => {}, { prefetch: 0 })
+
+    await transport.publish({ kind: 'fanout', topic }, { body: 'all', mandatory: true })
+
+    await received('all')
+    await onChannel(url, async (channel) => {
+      await channel.assertExchange(`${topic}_fanout`, 'fanout', { durable: true, autoDelete: true })
+      const arguments_ = { 'x-queue-type': 'quorum', 'x-expires': 1_800_000 }
+      await channel.assertQueue(`${topic}_reply`, { durable: true, arguments: arguments_ })
+    })
+  })
+
   it('leaves no fanout or reply queue behind when it closes in order', async () => {
     const { url, topic, transport, listen } = await openProxied()
     await listen()

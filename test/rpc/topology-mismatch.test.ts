@@ -158,7 +158,7 @@ describe('a queue or exchange that the broker has otherwise', () => {
       have,
       want,
       reason: expect.stringContaining(`inequivalent arg '${argument}' for queue '${topic}'`),
-      ...(expected.option && { option: expected.option, url_option: expected.urlOption }),
+      ...(expected.option && { option: expected.option, oslo_option: expected.urlOption }),
       fix: expect.stringContaining(expected.fix),
     })
     expect(error.message).toContain(`the queue ${topic} is on the broker with ${argument} ${have}`)
@@ -198,7 +198,7 @@ describe('a queue or exchange that the broker has otherwise', () => {
       have: 'false',
       want: 'true',
       option: 'transport.transient_quorum_queues',
-      url_option: 'rabbit_transient_quorum_queue',
+      oslo_option: 'rabbit_transient_quorum_queue',
       fix: expect.stringContaining('rabbit_transient_quorum_queue=0'),
     })
   })

@@ -89,7 +89,7 @@ export function describeBroker(
 export function userIdOn({ loginMethod, sendUserId }: BrokerSettings, host: BrokerHost): string | undefined {
   if (!sendUserId) return undefined
   // The broker makes the name from the certificate: it is known only to those who write it into the URL.
-  return loginMethod === 'EXTERNAL' && host.isGuest ? undefined : host.username
+  return (loginMethod === 'EXTERNAL' && host.isGuest) || host.username === '' ? undefined : host.username
 }
 
 function tlsOf(options: BrokerOptions, said: OsloOptions, isAmqps: boolean): TlsFiles | undefined {

@@ -18,6 +18,8 @@ export interface RabbitConnectionOptions {
   readonly name: string
   /** Turns of the event loop in which writes are gathered while more come; at least 1. */
   readonly gatheredTurns: number
+  /** It says of each message who sends it, unless the settings forbid it. */
+  readonly publishes: boolean
   readonly logger: Logger
   /** Told why there is no connection, once for each reason and then every half minute. */
   readonly onWaiting: (reason: string) => void
@@ -104,10 +106,10 @@ export class RabbitConnection {
 
   /** Connects, and returns when the connection is lost or could not be made. */
   async #keep(host: BrokerHost): Promise<void> {
-    const { settings, name } = this.#options
+    const { settings, name, publishes } = this.#options
     const where = describeBroker(settings, host)
     try {
-      const userId = userIdOn(settings, host)
+      const userId = publishes ? userIdOn(settings, host) : undefined
       const model = await connectTo(host, settings, name, userId)
       writeTogether(model, this.#options.gatheredTurns)
       const lost = this.#watch(model, where)

@@ -56,6 +56,7 @@ export class RabbitTransport implements Transport {
       new RabbitConnection({
         settings,
         name: `${connectionName}:${process.pid}:${role}`,
+        publishes: role === 'publish',
         gatheredTurns,
         logger,
         onWaiting: (reason) => this.#sayWaiting(broker, reason, onWaiting),

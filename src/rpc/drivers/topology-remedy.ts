@@ -5,7 +5,7 @@ export interface Remedy {
   /** Key of our configuration. */
   readonly option?: string
   /** The same as an option of the URL. */
-  readonly url_option?: string
+  readonly oslo_option?: string
   readonly fix: string
 }
 
@@ -36,7 +36,7 @@ function exchangeRemedy({ type }: ExchangeDeclaration, argument: string, have: s
   if (argument === 'durable') {
     const [key, option] = ['transport.transient_quorum_queues', 'rabbit_transient_quorum_queue']
     const fix = `set ${key} = ${have} (${option}=${have === 'true' ? 1 : 0} in the URL) as those who made it, or ${anew('exchange')}`
-    return { option: key, url_option: option, fix }
+    return { option: key, oslo_option: option, fix }
   }
   return { fix: anew('exchange') }
 }
@@ -54,7 +54,7 @@ function queueRemedy(declaration: QueueDeclaration, argument: string, have: stri
   const value = have === 'none' ? 0 : have
   const [option, urlOption] = [`transport.${key}`, `rabbit_${key}`]
   const fix = `set ${option} = ${value} (${urlOption}=${value} in the URL) as those who made it, or ${anew('queue')}`
-  return { option, url_option: urlOption, fix }
+  return { option, oslo_option: urlOption, fix }
 }
 
 /** Topologies by what the broker shows of them, with the URL's way to say the same. */
@@ -66,7 +66,7 @@ const TRANSIENT = { names: '"oslo-default"', url: 'rabbit_quorum_queue=0' }
 function topologyRemedy({ names, url }: typeof QUORUM, kind: 'queue' | 'exchange'): Remedy {
   return {
     option: 'transport.topology',
-    url_option: url,
+    oslo_option: url,
     fix: `set transport.topology = ${names} (${url} in the URL) as those who made it, or ${anew(kind)}`,
   }
 }
