@@ -54,11 +54,13 @@ def start(command):
         make = oslo_messaging.get_notification_listener
     listener = make(transport, targets, [endpoint], **options)
     listener.start()
-    _listeners.append(listener)
+    _listeners.append((command['topic'], listener))
 
 
 def stop(command):
-    stopping = [threading.Thread(target=lambda each=each: (each.stop(), each.wait())) for each in _listeners]
+    """Those of a topic, orderly and all at once."""
+    ending = [listener for topic, listener in _listeners if topic == command['topic']]
+    stopping = [threading.Thread(target=lambda each=each: (each.stop(), each.wait())) for each in ending]
     for thread in stopping:
         thread.start()
     for thread in stopping:

@@ -73,12 +73,13 @@ def start(command):
     endpoints = [Plain(command['server']), Versioned(), Named()]
     server = oslo_messaging.get_rpc_server(transport, target, endpoints, executor='threading')
     server.start()
-    _servers.append(server)
+    _servers.append((command['topic'], server))
 
 
 def stop(command):
-    """Orderly, all at once: the servers delete their own fanout queues."""
-    stopping = [threading.Thread(target=lambda each=each: (each.stop(), each.wait())) for each in _servers]
+    """Those of a topic, orderly and all at once: they delete their own fanout queues."""
+    ending = [server for topic, server in _servers if topic == command['topic']]
+    stopping = [threading.Thread(target=lambda each=each: (each.stop(), each.wait())) for each in ending]
     for thread in stopping:
         thread.start()
     for thread in stopping:
