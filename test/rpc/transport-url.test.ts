@@ -32,8 +32,11 @@ describe('the URL of the broker', () => {
       },
     ],
     ['amqp://u:p%40%2F%3A@h', { hosts: [{ ...u, password: 'p@/:' }] }],
+    ['amqp://u:5%zz%@h', { hosts: [{ ...u, password: '5%zz%' }] }],
     ['amqp://u:p@:@h', { hosts: [{ ...u, password: 'p@:' }] }],
     ['amqp://u@h', { hosts: [u] }],
+    ['rabbit://u@h,,/', { hosts: [u] }],
+    ['rabbit://,/', { hosts: [local] }],
     [
       'rabbit://u1:p1@h1:5673,h2/nova?heartbeat_timeout_threshold=10',
       {
@@ -75,7 +78,7 @@ describe('the URL of the broker', () => {
     ['amqp://h/s3cr3t@v', 'an @ behind the first slash'],
     ['amqp://u:s3cr3t#@h', 'not of the form'],
     ['amqp://u:s3cr3t?@h', 'an @ behind the question mark'],
-    ['amqp://u:%s3cr3t@h', 'the password of host 1'],
+    ['amqp://u:%FFs3cr3t@h', 'the password of host 1 has percent-encoded bytes that are not UTF-8'],
     ['amqp://u:s3cr3t%00@h', 'the password of host 1 has a NUL'],
     ['amqp://s3cr3t%00:p@h', 'the user of host 1 has a NUL'],
     ['amqp://h/s3cr3t%00', 'the vhost has a NUL'],

@@ -87,8 +87,9 @@ function isHostList(text: string, defaultPort: number): boolean {
 }
 
 function parseHosts(authority: string, defaultPort: number): readonly [BrokerHost, ...BrokerHost[]] {
-  const [first, ...others] = authority.split(',').map((host, index) => parseHost(host, index + 1, defaultPort))
-  return [first as BrokerHost, ...others]
+  // A comma too many names no host, as in oslo.messaging; a URL without any host is that of localhost.
+  const [first = '', ...others] = authority.split(',').filter((host) => host !== '')
+  return [parseHost(first, 1, defaultPort), ...others.map((host, index) => parseHost(host, index + 2, defaultPort))]
 }
 
 function parseHost(text: string, position: number, defaultPort: number): BrokerHost {
@@ -111,11 +112,12 @@ function parseHost(text: string, position: number, defaultPort: number): BrokerH
   }
 }
 
+/** A % that encodes nothing is one, as in Python. */
 function decode(text: string, what: string): string {
   try {
-    return decodeURIComponent(text)
+    return decodeURIComponent(text.replace(/%(?![0-9a-f]{2})/gi, '%25'))
   } catch {
-    throw wrongUrl(`${what} has a % that encodes nothing`)
+    throw wrongUrl(`${what} has percent-encoded bytes that are not UTF-8`)
   }
 }
 
