@@ -4,7 +4,7 @@ import { InvalidMessage } from '../errors.ts'
 import { MemEncryption } from '../objects/mem-encryption.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import { decodeEnvelope, encodeEnvelope } from '../rpc/envelope.ts'
-import { newMessageId } from '../rpc/request.ts'
+import { newMessageId } from '../rpc/message-id.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 
 /** Where consumers of Nova's versioned notifications look by default. */

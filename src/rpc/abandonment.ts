@@ -11,7 +11,16 @@ export class Abandonment {
     return new Promise<T>((resolve, reject) => {
       if (this.#reason !== undefined) reject(this.#reason)
       this.#waiting.add(reject)
-      work.then(resolve, reject).finally(() => this.#waiting.delete(reject))
+      work.then(
+        (result) => {
+          this.#waiting.delete(reject)
+          resolve(result)
+        },
+        (error: unknown) => {
+          this.#waiting.delete(reject)
+          reject(error)
+        },
+      )
     })
   }
 

@@ -5,9 +5,10 @@ import type { Api, CallOptions, ClientOf, Method } from './contract.ts'
 import { Deadline } from './deadline.ts'
 import { describeIssues, wrongArguments } from './dispatcher.ts'
 import type { DurableMessage } from './durable-message.ts'
+import { newMessageId } from './message-id.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
 import { ReplyWaiters } from './reply-waiters.ts'
-import { encodeRequest, newMessageId } from './request.ts'
+import { encodeRequest } from './request.ts'
 import type { RequestContext } from './request-context.ts'
 import {
   type Delivery,

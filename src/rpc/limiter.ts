@@ -3,6 +3,7 @@ export class Limiter {
   readonly #limit: number
   readonly #waiting: (() => void)[] = []
   #running = 0
+  #onIdle: (() => void)[] = []
 
   constructor(limit: number) {
     this.#limit = limit
@@ -14,10 +15,19 @@ export class Limiter {
     try {
       return await work()
     } finally {
-      // The place goes straight to the next in line, so that nobody can slip in between.
-      const next = this.#waiting.shift()
-      if (next) next()
-      else this.#running--
+      this.#leave()
     }
+  }
+
+  /** Resolves when nothing runs and nothing waits. */
+  idle(): Promise<void> {
+    return this.#running === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve))
+  }
+
+  /** The place goes straight to the next in line, so that nobody can slip in between. */
+  #leave(): void {
+    const next = this.#waiting.shift()
+    if (next) next()
+    else if (--this.#running === 0) for (const tell of this.#onIdle.splice(0)) tell()
   }
 }

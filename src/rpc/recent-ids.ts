@@ -1,20 +1,19 @@
 /** Python remembers the last 16 `_unique_id`s; remembering more is compatible, and catches more repeats. */
-const WINDOW = 4096
+const GENERATION = 4096
 
-/** The last ids handled, to tell a repeat that the broker made; forgets the oldest. */
+/** The last ids handled, between one and two generations of them, to tell a repeat that the broker made. */
 export class RecentIds {
-  readonly #ids = new Set<string>()
+  #young = new Set<string>()
+  #old = new Set<string>()
 
   has(id: string): boolean {
-    return this.#ids.has(id)
+    return this.#young.has(id) || this.#old.has(id)
   }
 
   add(id: string): void {
-    this.#ids.add(id)
-    if (this.#ids.size <= WINDOW) return
-    for (const oldest of this.#ids) {
-      this.#ids.delete(oldest)
-      break
-    }
+    this.#young.add(id)
+    if (this.#young.size < GENERATION) return
+    this.#old = this.#young
+    this.#young = new Set()
   }
 }

@@ -3,7 +3,7 @@ import { MessageUndeliverable, toSevbusError } from '../errors.ts'
 import { pause } from './abortable.ts'
 import { encodeEnvelope } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
-import { newMessageId } from './request.ts'
+import { newMessageId } from './message-id.ts'
 import type { Patience, Transport } from './transport.ts'
 
 export interface ReplyAddress {

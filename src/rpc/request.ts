@@ -1,16 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import { InvalidMessage } from '../errors.ts'
 import { encodeEnvelope, type JsonObject } from './envelope.ts'
+import { newMessageId } from './message-id.ts'
 import { newRequestContext, RequestContext } from './request-context.ts'
-
-/** 32 hex digits, as Python's `uuid4().hex`. */
-export function newMessageId(): string {
-  return randomUUID().replaceAll('-', '')
-}
 
 /** AMQP's short string: no queue has a longer name. */
 const MAX_NAME_LENGTH = 255
 const MAX_VERSION_LENGTH = 40
+const CONTEXT_PREFIX = '_context_'
 /** A longer wait for a sign of life overflows Node's timers; more signs than asked for harm nobody. */
 const MAX_MONITOR_SECONDS = 3600
 
@@ -47,7 +43,7 @@ export function encodeRequest({ method, args, namespace, version, context, reply
     message._timeout = reply.monitorSeconds ?? null
   }
   message._unique_id = newMessageId()
-  for (const [key, value] of Object.entries(context)) message[`_context_${key}`] = value
+  for (const [key, value] of Object.entries(context)) message[`${CONTEXT_PREFIX}${key}`] = value
   return encodeEnvelope(message)
 }
 
@@ -89,11 +85,13 @@ function isName(value: unknown): value is string {
 
 /** A peer's context may lack what ours always has: then the request gets an id here, where it enters. */
 function decodeContext(message: JsonObject): RequestContext {
-  const flat = Object.entries(message)
-    .filter(([key, value]) => key.startsWith('_context_') && !(key === '_context_request_id' && value === null))
-    .map(([key, value]) => [key.slice('_context_'.length), value] as const)
-    .filter(([key]) => key !== '__proto__')
-  const context = RequestContext.safeParse({ ...newRequestContext(), ...Object.fromEntries(flat) })
+  const flat: Record<string, unknown> = {}
+  for (const key in message) {
+    const isContext = key.startsWith(CONTEXT_PREFIX) && key !== '_context___proto__'
+    if (isContext) flat[key.slice(CONTEXT_PREFIX.length)] = message[key]
+  }
+  flat.request_id ??= newRequestContext().request_id
+  const context = RequestContext.safeParse(flat)
   if (context.success) return context.data
   throw new InvalidMessage(
     `the request context is wrong: ${context.error.issues.map((i) => i.path.join('.')).join(', ')}`,

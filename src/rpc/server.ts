@@ -11,6 +11,7 @@ import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
 import { NextTurn } from './next-turn.ts'
 import { Once } from './once.ts'
+import { RecentIds } from './recent-ids.ts'
 import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
 import { salvage } from './salvage.ts'
@@ -56,7 +57,8 @@ export class RpcServer {
   readonly #topic: string
   readonly #replier: Replier
   readonly #once = new Once()
-  readonly #running = new Set<Promise<void>>()
+  /** Begun; the ids of casts are with `#once`. */
+  readonly #calls = new RecentIds()
   readonly #limiter: Limiter
   /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
   readonly #turn = new NextTurn()
@@ -106,22 +108,14 @@ export class RpcServer {
     const timers = ends.map((end, index) => setTimeout(end, graceMs + index * LAST_WORDS_MS))
     this.#stopped = this.#listener?.stop() ?? Promise.resolve()
     await this.#stopped
-    await endedWithin(graceMs + ends.length * LAST_WORDS_MS, this.#finish())
+    await endedWithin(graceMs + ends.length * LAST_WORDS_MS, this.#limiter.idle())
     for (const timer of timers) clearTimeout(timer)
     await this.#listener?.close()
   }
 
-  async #finish(): Promise<void> {
-    while (this.#running.size > 0) await Promise.allSettled(this.#running)
-  }
-
   /** Waits unacknowledged while all hands are busy: the prefetch then leaves the next request to another server. */
   #accept(delivery: Delivery): void {
-    const work = this.#limiter
-      .run(() => this.#handle(delivery))
-      .catch((error: unknown) => this.#giveBack(delivery, error))
-    this.#running.add(work)
-    void work.finally(() => this.#running.delete(work))
+    void this.#limiter.run(() => this.#handle(delivery).catch((error: unknown) => this.#giveBack(delivery, error)))
   }
 
   /** What keeps us from settling a message (no connection, mostly) would meet it again at once, so there is a pause. */
@@ -147,6 +141,7 @@ export class RpcServer {
     } catch (error) {
       return await this.#refuse(delivery, toSevbusError(error))
     }
+    if (request.reply !== undefined) return await this.#serveCall(delivery, request, request.reply)
     const outcome = await this.#once.run(request.uniqueId, () => this.#serve(delivery, request))
     if (outcome === 'repeat') delivery.ack()
   }
@@ -160,14 +155,19 @@ export class RpcServer {
     await this.#replier.failure(reply, encodeFailure(error))
   }
 
+  /** At most once: a repeat has nothing to do, whether the first is done or still runs. */
+  async #serveCall(delivery: Delivery, request: Request, address: ReplyAddress): Promise<void> {
+    delivery.ack()
+    if (request.uniqueId !== undefined) {
+      if (this.#calls.has(request.uniqueId)) return
+      this.#calls.add(request.uniqueId)
+    }
+    await this.#turn.next()
+    await this.#answer(request, address)
+  }
+
   /** @returns whether a repeat of the message has nothing to do any more */
   async #serve(delivery: Delivery, request: Request): Promise<boolean> {
-    if (request.reply) {
-      delivery.ack()
-      await this.#turn.next()
-      await this.#answer(request, request.reply)
-      return true
-    }
     let found: Dispatch
     try {
       found = dispatch(this.#options.bindings, request)
