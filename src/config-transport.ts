@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type BrokerOptions, brokerSettings } from './rpc/drivers/broker-settings.ts'
+import { type BrokerOptions, type BrokerSettings, brokerSettings, userIdOn } from './rpc/drivers/broker-settings.ts'
 import { parseTransportUrl } from './rpc/drivers/transport-url.ts'
 
 /** Where RabbitMQ listens when nobody changed it. */
@@ -86,8 +86,15 @@ function isTransportUrl(url: string, context: z.RefinementCtx): void {
 /** The URL has options, too; a URL that is wrong in itself has been told. */
 function agreesWithItself(section: TransportSection, context: z.RefinementCtx): void {
   if (problemOf(() => parseTransportUrl(section.url)) !== undefined) return
-  const problem = problemOf(() => brokerSettings(brokerOptions(section)))
+  const problem = problemOf(() => checkIdentity(brokerSettings(brokerOptions(section)), section))
   if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+}
+
+/** Who must say who they are must be told by us who we are: a worker sends messages to itself, too. */
+function checkIdentity(settings: BrokerSettings, { allowed_senders }: TransportSection): void {
+  if (allowed_senders.length === 0 || settings.hosts.every((host) => userIdOn(settings, host) !== undefined)) return
+  const problem = 'allowed_senders is set, and our own messages do not say whose they are'
+  throw new Error(`${problem}; write our user into the URL (amqps://user@…), and leave send_user_id true`)
 }
 
 function problemOf(check: () => unknown): string | undefined {

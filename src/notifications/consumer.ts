@@ -4,7 +4,7 @@ import { pause } from '../rpc/abortable.ts'
 import { parkDeadLetter } from '../rpc/dead-letters.ts'
 import { type BusNames, DEFAULT_BUS_NAMES } from '../rpc/names.ts'
 import { RecentIds } from '../rpc/recent-ids.ts'
-import { refusedSender } from '../rpc/senders.ts'
+import { AllowedSenders } from '../rpc/senders.ts'
 import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
 import {
   DEFAULT_NOTIFICATION_NAMES,
@@ -49,11 +49,13 @@ export interface NotificationConsumerOptions {
 export class NotificationConsumer {
   readonly #options: Required<Omit<NotificationConsumerOptions, 'pool'>> & { readonly pool: string | undefined }
   readonly #handled = new RecentIds()
+  readonly #senders: AllowedSenders
   #queue: Promise<void> = Promise.resolve()
   #listener: Listener | undefined
   readonly #closing = new AbortController()
 
   constructor(options: NotificationConsumerOptions) {
+    this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
     this.#options = {
       names: DEFAULT_NOTIFICATION_NAMES,
       priorities: ['info', 'error'],
@@ -100,7 +102,7 @@ export class NotificationConsumer {
 
   async #handle(delivery: Delivery): Promise<void> {
     if (this.#closing.signal.aborted) return delivery.requeue()
-    const refused = refusedSender(delivery, this.#options.allowedSenders)
+    const refused = this.#senders.refusalOf(delivery)
     if (refused !== undefined) return this.#park(delivery, refused)
     let notification: Notification
     try {

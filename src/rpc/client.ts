@@ -10,6 +10,7 @@ import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
 import { ReplyWaiters } from './reply-waiters.ts'
 import { encodeRequest } from './request.ts'
 import type { RequestContext } from './request-context.ts'
+import { AllowedSenders } from './senders.ts'
 import {
   type Delivery,
   type Destination,
@@ -54,7 +55,7 @@ export class RpcClient {
     this.#transport = transport
     this.#names = names
     this.#timeoutMs = timeoutMs
-    this.#waiters = new ReplyWaiters(logger, allowedSenders)
+    this.#waiters = new ReplyWaiters(logger, new AllowedSenders(transport, allowedSenders))
   }
 
   /** A typed client: one function per method of the contract. */

@@ -4,7 +4,7 @@ import type { Deadline } from './deadline.ts'
 import { decodeMessage, type JsonObject } from './envelope.ts'
 import { decodeFailure } from './failure.ts'
 import { salvage } from './salvage.ts'
-import { refusedSender } from './senders.ts'
+import type { AllowedSenders } from './senders.ts'
 import type { Delivery } from './transport.ts'
 
 export interface Wait {
@@ -19,12 +19,12 @@ export interface Wait {
 export class ReplyWaiters {
   readonly #waiters = new Map<string, Waiter>()
   readonly #logger: Logger
-  readonly #allowedSenders: readonly string[]
+  readonly #senders: AllowedSenders
 
-  /** @param allowedSenders users of the broker whose replies are taken; without any, everyone's */
-  constructor(logger: Logger, allowedSenders: readonly string[] = []) {
+  /** @param senders whose replies are taken */
+  constructor(logger: Logger, senders: AllowedSenders) {
     this.#logger = logger
-    this.#allowedSenders = allowedSenders
+    this.#senders = senders
   }
 
   /**
@@ -48,7 +48,7 @@ export class ReplyWaiters {
   /** Handles one message of the reply queue. */
   receive(delivery: Delivery): void {
     delivery.ack()
-    const refused = refusedSender(delivery, this.#allowedSenders)
+    const refused = this.#senders.refusalOf(delivery)
     try {
       if (refused !== undefined) this.#sayRefused(delivery, refused)
       else this.#settle(decodeMessage(delivery))

@@ -15,7 +15,7 @@ import { RecentIds } from './recent-ids.ts'
 import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
 import { salvage } from './salvage.ts'
-import { refusedSender } from './senders.ts'
+import { AllowedSenders } from './senders.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
 
 /**
@@ -56,6 +56,7 @@ export class RpcServer {
   readonly #options: Required<RpcServerOptions>
   readonly #topic: string
   readonly #replier: Replier
+  readonly #senders: AllowedSenders
   readonly #once = new Once()
   /** Begun; the ids of casts are with `#once`. */
   readonly #calls = new RecentIds()
@@ -76,6 +77,7 @@ export class RpcServer {
     // Every request that runs listens to them; Node takes more than ten for a leak.
     setMaxListeners(0, this.#abort.signal, this.#silence.signal)
     this.#limiter = new Limiter(this.#options.concurrency)
+    this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
     this.#replier = new Replier(options.transport, options.logger, this.#silence.signal)
   }
 
@@ -133,7 +135,7 @@ export class RpcServer {
     }
     // Whoever has it now does the work; a call must not be done twice.
     if (delivery.lost) return
-    const refused = refusedSender(delivery, this.#options.allowedSenders)
+    const refused = this.#senders.refusalOf(delivery)
     if (refused !== undefined) return await this.#refuse(delivery, refused)
     let request: Request
     try {

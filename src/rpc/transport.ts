@@ -93,6 +93,8 @@ export interface Transport {
   /** For messages to people: `in-process`, `RabbitMQ 3.10.8 at amqp://host:5672/`. Never has a password. */
   readonly description: string
   readonly state: TransportState
+  /** The user of the broker whom our messages are said to be of; undefined when they do not say, or not yet. */
+  readonly userId: string | undefined
   /** Waits until connected; retries by itself. @throws InvalidConfiguration or the signal's reason */
   connect(signal: AbortSignal): Promise<void>
   /**

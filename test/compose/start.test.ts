@@ -22,6 +22,7 @@ function refusing(bus: MemoryBus, refuses: (source: Source) => boolean = () => t
   return {
     description: transport.description,
     closed: false,
+    userId: transport.userId,
     get state() {
       return transport.state
     },

@@ -107,6 +107,15 @@ describe('configuration', () => {
     ])
   })
 
+  it('asks of nobody to say who he is when we do not', () => {
+    const senders = '[transport]\nallowed_senders = ["api"]\n'
+
+    expect(problems(`${senders}send_user_id = false`)).toEqual([
+      expect.stringContaining('transport: allowed_senders is set, and our own messages do not say whose they are'),
+    ])
+    expect(problems(senders)).toEqual([])
+  })
+
   it('tells a mistake in the URL once, with those of other keys', () => {
     expect(problems('[transport]\nurl = "http://s3cret"\nconcurrency = 0')).toEqual([
       expect.stringContaining(

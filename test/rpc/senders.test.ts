@@ -31,9 +31,10 @@ describe.each(transports)('senders over $name', ({ open }) => {
     const warnings: Record<string, unknown>[] = []
     const logger = pino({ level: 'warn' }, { write: (line) => warnings.push(JSON.parse(line)) })
 
+    /** Other users than our own are whoever does not say who he is: the test has only one to log in with. */
     async function serve(allowedSenders: readonly string[], transport?: Transport) {
       const server = new RpcServer({
-        transport: transport ?? (await bus.connect()),
+        transport: transport ?? (await bus.connectUnnamed()),
         logger,
         server: 'node1',
         names: bus.names,
@@ -168,8 +169,16 @@ describe.each(transports)('senders over $name', ({ open }) => {
 
   it('of replies are served when they are among those allowed', async () => {
     const { bus, serve, clientOf } = await openSafe()
-    await serve([])
-    const client = clientOf(await bus.connect(), [bus.userId])
+    await serve([], await bus.connect())
+    const client = clientOf(await bus.connectUnnamed(), [bus.userId])
+
+    expect(await client.open(context, { text: '1' })).toEqual({ text: '1' })
+  })
+
+  it('are always taken when they are ourselves: a worker sends messages to itself', async () => {
+    const { bus, serve, clientOf } = await openSafe()
+    await serve(['somebody'], await bus.connect())
+    const client = clientOf(await bus.connect(), ['somebody'])
 
     expect(await client.open(context, { text: '1' })).toEqual({ text: '1' })
   })

@@ -102,6 +102,9 @@ export class MadeOnBroker {
       get state() {
         return transport.state
       },
+      get userId() {
+        return transport.userId
+      },
       connect: (signal) => transport.connect(signal),
       publish: (to, message, signal) => {
         this.published(to)

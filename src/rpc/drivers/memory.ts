@@ -64,13 +64,13 @@ function bindingKey(exchange: string, routingKey: string): string {
 class MemoryTransport implements Transport {
   readonly description = 'in-process bus'
   readonly #bus: MemoryBus
-  readonly #userId: string | undefined
+  readonly userId: string | undefined
   readonly #listeners = new Set<Listener>()
   #closed = false
 
   constructor(bus: MemoryBus, userId: string | undefined) {
     this.#bus = bus
-    this.#userId = userId
+    this.userId = userId
   }
 
   get state(): TransportState {
@@ -94,7 +94,7 @@ class MemoryTransport implements Transport {
       body: Buffer.from(body),
       contentType: CONTENT_TYPE,
       headers: { ...headers },
-      userId: this.#userId,
+      userId: this.userId,
       expiresAt: performance.now() + expirationMs,
     }
     for (const queue of queues) queue.push(stored)

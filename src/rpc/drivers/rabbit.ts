@@ -78,6 +78,10 @@ export class RabbitTransport implements Transport {
     return this.#publishing.isOpen && this.#consuming.isOpen ? 'connected' : 'connecting'
   }
 
+  get userId(): string | undefined {
+    return this.#publishing.userId
+  }
+
   async connect(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     this.#throwIfClosed()
