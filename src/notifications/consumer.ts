@@ -6,138 +6,192 @@ import { type BusNames, DEFAULT_BUS_NAMES } from '../rpc/names.ts'
 import { RecentIds } from '../rpc/recent-ids.ts'
 import { AllowedSenders } from '../rpc/senders.ts'
 import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
+import { Batches } from './batches.ts'
+import type { NotificationConsumerOptions, NotificationHandling, Offer } from './consumer-options.ts'
 import {
+  type AnyNotification,
   DEFAULT_NOTIFICATION_NAMES,
+  decodeAnyNotification,
   decodeNotification,
-  type Notification,
   type NotificationNames,
 } from './notification.ts'
 
 /** Longest pause before a notification is offered again. */
 const MAX_RETRY_DELAY_MS = 30_000
+/** RabbitMQ 4 drops a message of a quorum queue on its 20th return: what is given back so often is kept instead. */
+const MAX_REQUEUES = 15
+const PREFETCH = 64
 
-export interface NotificationConsumerOptions {
-  readonly transport: Transport
-  readonly logger: Logger
-  /**
-   * Called for one notification at a time. It is acknowledged when this resolves, and offered again when it rejects, so
-   * store what you make of it before you return. After a crash the last ones come again with the same message_id.
-   *
-   * Order holds per queue, that is per priority: not between `.info` and `.error`.
-   */
-  readonly onNotification: (notification: Notification) => Promise<void>
-  readonly names?: NotificationNames
-  readonly priorities?: readonly string[]
-  /** Members of one pool share one copy of everything; without it, all consumers of the topic share the default queues. */
-  readonly pool?: string
-  /** Look on with a private copy that is gone with the consumer. Takes nothing from others. */
-  readonly tap?: boolean
-  /** Where dead letters are kept. */
-  readonly busNames?: BusNames
-  /**
-   * After so many failed tries a notification is parked as a dead letter. Without it, it is offered until it is handled:
-   * while a database is away nothing is lost, and those behind it wait. What cannot be decoded is parked always.
-   */
-  readonly maxTries?: number
-  /** Users of the broker whose notifications are taken, the others are parked; without any, everyone's. */
-  readonly allowedSenders?: readonly string[]
-  /** Pause before the next try, in milliseconds, times the number of tries; at most 30 seconds. */
-  readonly retryDelayMs?: number
+interface Received {
+  readonly delivery: Delivery
+  readonly notification: AnyNotification
 }
 
-/** Reads versioned notifications: ours, and Nova's. */
+/** Reads notifications, ours, Nova's, or anybody's that oslo.messaging has sent. */
 export class NotificationConsumer {
-  readonly #options: Required<Omit<NotificationConsumerOptions, 'pool'>> & { readonly pool: string | undefined }
-  readonly #handled = new RecentIds()
+  readonly #transport: Transport
+  readonly #logger: Logger
+  readonly #names: NotificationNames
+  readonly #busNames: BusNames
+  readonly #source: Source
+  readonly #isTap: boolean
+  readonly #decode: (delivery: Delivery) => AnyNotification
+  readonly #handleBatch: BatchHandler
+  readonly #batchSize: number
+  readonly #maxTries: number
   readonly #senders: AllowedSenders
-  #queue: Promise<void> = Promise.resolve()
-  #listener: Listener | undefined
+  readonly #retryDelayMs: number
+  readonly #batches: Batches<Delivery>
+  readonly #handled = new RecentIds()
   readonly #closing = new AbortController()
+  #listener: Listener | undefined
 
   constructor(options: NotificationConsumerOptions) {
+    const { names = DEFAULT_NOTIFICATION_NAMES, priorities = ['info', 'error'], pool, tap = false } = options
+    this.#transport = options.transport
+    this.#logger = options.logger
+    this.#names = names
+    this.#busNames = options.busNames ?? DEFAULT_BUS_NAMES
+    const places = { exchange: names.exchange, topics: [names.topic], priorities }
+    this.#source = tap
+      ? { kind: 'notification-tap', ...places }
+      : { kind: 'notifications', ...places, ...(pool !== undefined && { pool }) }
+    this.#isTap = tap
+    this.#decode = options.payload === 'any' ? decodeAnyNotification : decodeNotification
+    this.#handleBatch = handlerOf(options)
+    this.#maxTries = options.maxTries ?? Number.POSITIVE_INFINITY
     this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
-    this.#options = {
-      names: DEFAULT_NOTIFICATION_NAMES,
-      priorities: ['info', 'error'],
-      pool: undefined,
-      tap: false,
-      busNames: DEFAULT_BUS_NAMES,
-      maxTries: Number.POSITIVE_INFINITY,
-      retryDelayMs: 500,
-      allowedSenders: [],
-      ...options,
-    }
+    this.#retryDelayMs = options.retryDelayMs ?? 500
+    const { batchSize = 100, batchTimeoutMs = 1_000 } = options.onBatch ? options : { batchSize: 1 }
+    this.#batchSize = batchSize
+    this.#batches = new Batches(batchSize, batchTimeoutMs, (batch) => this.#accept(batch))
   }
 
   /** Resolves once notifications can arrive. */
   async start(): Promise<void> {
-    this.#listener = await this.#options.transport.listen(this.#source(), (delivery) => this.#accept(delivery), {
-      prefetch: 64,
-    })
+    const take = (delivery: Delivery) => this.#batches.add(delivery)
+    const prefetch = Math.max(PREFETCH, this.#batchSize)
+    this.#listener = await this.#transport.listen(this.#source, take, { prefetch })
   }
 
-  /** Finishes the one being handled; the others go back. Idempotent. */
+  /** Finishes what is being handled; the others go back. Idempotent. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#listener?.stop()
-    await this.#queue
+    await this.#batches.finish()
     await this.#listener?.close()
   }
 
-  #source(): Source {
-    const { names, priorities, pool, tap } = this.#options
-    const places = { exchange: names.exchange, topics: [names.topic], priorities }
-    if (tap) return { kind: 'notification-tap', ...places }
-    return { kind: 'notifications', ...places, ...(pool !== undefined && { pool }) }
-  }
-
-  #accept(delivery: Delivery): void {
-    this.#queue = this.#queue
-      .then(() => this.#handle(delivery))
-      .catch((error: unknown) => {
-        this.#options.logger.error({ err: error }, 'a notification could not be settled; it goes back to its queue')
-        delivery.requeue()
-      })
-  }
-
-  async #handle(delivery: Delivery): Promise<void> {
-    if (this.#closing.signal.aborted) return delivery.requeue()
-    const refused = this.#senders.refusalOf(delivery)
-    if (refused !== undefined) return this.#park(delivery, refused)
-    let notification: Notification
+  async #accept(batch: readonly Delivery[]): Promise<void> {
     try {
-      notification = decodeNotification(delivery.body, delivery.contentType)
+      await this.#handle(batch)
     } catch (error) {
-      return this.#park(delivery, toSevbusError(error))
+      this.#logger.error({ err: error }, 'a notification could not be settled; it goes back to its queue')
+      for (const delivery of batch) delivery.requeue()
     }
-    if (this.#handled.has(notification.message_id)) return delivery.ack()
-    await this.#offer(delivery, notification)
   }
 
-  async #offer(delivery: Delivery, notification: Notification): Promise<void> {
-    const { logger, maxTries, retryDelayMs, onNotification } = this.#options
-    for (let tries = delivery.deliveryCount; ; tries++) {
-      try {
-        await onNotification(notification)
-        this.#handled.add(notification.message_id)
-        return delivery.ack()
-      } catch (thrown) {
-        const error = toSevbusError(thrown)
-        const facts = { event_type: notification.event_type, message_id: notification.message_id, tries }
-        logger.warn({ ...facts, code: error.code }, `notification not handled: ${error.message}`)
-        if (this.#closing.signal.aborted) return delivery.requeue()
-        if (tries >= maxTries) return this.#park(delivery, error)
-        await pause(Math.min(retryDelayMs * tries, MAX_RETRY_DELAY_MS), this.#closing.signal)
-        if (this.#closing.signal.aborted) return delivery.requeue()
+  async #handle(batch: readonly Delivery[]): Promise<void> {
+    if (this.#closing.signal.aborted) return requeue(batch)
+    const received: Received[] = []
+    for (const delivery of batch) {
+      const each = this.#read(delivery)
+      if ('error' in each) await this.#park(delivery, each.error)
+      else if (this.#isHandled(each.notification)) delivery.ack()
+      // What was lost on the way here is delivered again.
+      else if (!delivery.lost) received.push(each)
+    }
+    if (received.length > 0) await this.#offer(received)
+  }
+
+  #read(delivery: Delivery): Received | { readonly error: SevbusError } {
+    const error = this.#senders.refusalOf(delivery)
+    if (error !== undefined) return { error }
+    try {
+      return { delivery, notification: this.#decode(delivery) }
+    } catch (thrown) {
+      return { error: toSevbusError(thrown) }
+    }
+  }
+
+  #isHandled({ message_id }: AnyNotification): boolean {
+    return message_id !== null && this.#handled.has(message_id)
+  }
+
+  async #offer(received: readonly Received[]): Promise<void> {
+    const deliveries = received.map(({ delivery }) => delivery)
+    const delivered = Math.max(...deliveries.map(({ deliveryCount }) => deliveryCount))
+    for (let tries = delivered; ; tries++) {
+      const failure = await this.#try(received)
+      if (failure === undefined) return
+      const isGivenBack = failure === 'requeue' && tries <= MAX_REQUEUES
+      if (failure !== 'requeue') {
+        this.#logger.warn({ ...factsOf(received), tries, code: failure.code }, `not handled: ${failure.message}`)
+        if (tries >= this.#maxTries && !this.#closing.signal.aborted) return await this.#giveUp(received, failure)
       }
+      await pause(Math.min(this.#retryDelayMs * tries, MAX_RETRY_DELAY_MS), this.#closing.signal)
+      if (isGivenBack || this.#closing.signal.aborted) return requeue(deliveries)
+    }
+  }
+
+  async #try(received: readonly Received[]): Promise<undefined | 'requeue' | SevbusError> {
+    let isRequeued = false
+    const requeue = () => {
+      isRequeued = true
+    }
+    try {
+      await this.#handleBatch(
+        received.map(({ notification }) => notification),
+        { requeue },
+      )
+    } catch (thrown) {
+      return toSevbusError(thrown)
+    }
+    if (isRequeued) return 'requeue'
+    for (const { delivery, notification } of received) {
+      if (notification.message_id !== null) this.#handled.add(notification.message_id)
+      delivery.ack()
+    }
+    return undefined
+  }
+
+  /** One bad notification takes nobody with it that only happened to be in its batch. */
+  async #giveUp(received: readonly Received[], error: SevbusError): Promise<void> {
+    for (const each of received) {
+      const failure = received.length > 1 ? await this.#try([each]) : error
+      if (failure === 'requeue') each.delivery.requeue()
+      else if (failure !== undefined) await this.#park(each.delivery, failure)
     }
   }
 
   async #park(delivery: Delivery, error: SevbusError): Promise<void> {
-    const { transport, names, busNames, logger, tap } = this.#options
     // A tap looks at a copy: the notification itself is in the hands of others.
-    if (!tap) await parkDeadLetter({ transport, names: busNames }, names.topic, delivery, error)
-    logger.error({ code: error.code, reason: error.message }, 'notification could not be handled and was put aside')
+    if (!this.#isTap) {
+      const place = { transport: this.#transport, names: this.#busNames }
+      await parkDeadLetter(place, this.#names.topic, delivery, error)
+    }
+    const facts = { code: error.code, reason: error.message }
+    this.#logger.error(facts, 'notification could not be handled and was put aside')
     delivery.ack()
   }
+}
+
+type BatchHandler = (notifications: readonly AnyNotification[], offer: Offer) => Promise<void>
+
+/** As its reader decodes them, so are they given to the handler: the types of the options tie the two together. */
+function handlerOf({ onNotification, onBatch }: NotificationHandling): BatchHandler {
+  const handleOne = onNotification as (notification: AnyNotification, offer: Offer) => Promise<void>
+  return (
+    (onBatch as BatchHandler | undefined) ??
+    (async ([notification], offer) => handleOne(notification as AnyNotification, offer))
+  )
+}
+
+function requeue(deliveries: readonly Delivery[]): void {
+  for (const delivery of deliveries) delivery.requeue()
+}
+
+function factsOf([first, ...others]: readonly Received[]) {
+  const { event_type, message_id } = first?.notification ?? {}
+  return { event_type, message_id, ...(others.length > 0 && { and_more: others.length }) }
 }

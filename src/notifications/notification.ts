@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { InvalidMessage } from '../errors.ts'
 import { MemEncryption } from '../objects/mem-encryption.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
-import { decodeEnvelope, encodeEnvelope } from '../rpc/envelope.ts'
+import { decodeMessage, type EncodedMessage, encodeEnvelope } from '../rpc/envelope.ts'
 import { newMessageId } from '../rpc/message-id.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 
@@ -27,6 +27,24 @@ const SevbusExtension = z.looseObject({
 })
 export type SevbusExtension = z.infer<typeof SevbusExtension>
 
+/** oslo.messaging's priorities: upper case in a notification, lower case in the names of queues. */
+export const NOTIFICATION_PRIORITIES = ['audit', 'debug', 'info', 'warn', 'error', 'critical', 'sample'] as const
+export type NotificationPriority = (typeof NOTIFICATION_PRIORITIES)[number]
+
+/**
+ * A notification as oslo.messaging carries it, whatever it is about. What a sender leaves out is null. The context of the
+ * request is in the keys `_context_…`, as on the wire.
+ */
+export const AnyNotification = z.looseObject({
+  message_id: z.string().min(1).nullable().default(null),
+  publisher_id: z.string().nullable().default(null),
+  event_type: z.string().nullable().default(null),
+  priority: z.string().nullable().default(null),
+  timestamp: z.string().nullable().default(null),
+  payload: z.unknown().default(null),
+})
+export type AnyNotification = z.infer<typeof AnyNotification>
+
 /** A notification as oslo.messaging carries it, with a versioned payload. */
 export const Notification = z.looseObject({
   message_id: z.string().min(1),
@@ -47,7 +65,7 @@ export type Notification = z.infer<typeof Notification>
 export interface NotificationDraft {
   /** `instance.create.end`: object, action, phase. */
   readonly event_type: string
-  readonly priority: 'INFO' | 'ERROR'
+  readonly priority: Uppercase<NotificationPriority>
   /** `nova-compute:<host>`. */
   readonly publisher_id: string
   readonly context: RequestContext
@@ -83,11 +101,20 @@ export function notificationMessage(names: NotificationNames, draft: Notificatio
 }
 
 /** @throws InvalidMessage naming what is wrong */
-export function decodeNotification(body: Buffer, contentType: string | undefined): Notification {
-  const parsed = Notification.safeParse(decodeEnvelope(body, contentType))
-  if (parsed.success) return parsed.data
-  const fields = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ')
-  throw new InvalidMessage(`not a versioned notification: ${fields}`, { fields })
+export function decodeNotification(message: EncodedMessage): Notification {
+  return parsed(Notification, message, 'a versioned notification')
+}
+
+/** @throws InvalidMessage naming what is wrong */
+export function decodeAnyNotification(message: EncodedMessage): AnyNotification {
+  return parsed(AnyNotification, message, 'a notification')
+}
+
+function parsed<T>(schema: z.ZodType<T>, message: EncodedMessage, what: string): T {
+  const result = schema.safeParse(decodeMessage(message))
+  if (result.success) return result.data
+  const fields = result.error.issues.map((issue) => issue.path.join('.')).join(', ')
+  throw new InvalidMessage(`not ${what}: ${fields}`, { fields })
 }
 
 /** `2026-11-23 03:13:11.563000`: Python's str() of a naive UTC datetime. */

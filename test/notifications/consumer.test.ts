@@ -1,11 +1,14 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { NotificationConsumer } from '../../src/notifications/consumer.ts'
+import type { Offer } from '../../src/notifications/consumer-options.ts'
 import {
+  type AnyNotification,
   DEFAULT_NOTIFICATION_NAMES,
   type Notification,
   notificationMessage,
 } from '../../src/notifications/notification.ts'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
+import { encodeEnvelope } from '../../src/rpc/envelope.ts'
 import { deadLetterQueue } from '../../src/rpc/names.ts'
 import type { Delivery, Transport } from '../../src/rpc/transport.ts'
 import { silent, type TestBus, transports } from '../support/transports.ts'
@@ -29,6 +32,27 @@ function anEvent(event_type: string) {
   }
 }
 
+/** The deliveries that are given back through this transport from now on. */
+function returnsThrough(transport: Transport): ReadonlySet<Delivery> {
+  const returned = new Set<Delivery>()
+  const listen = transport.listen.bind(transport)
+  const watched = (delivery: Delivery): Delivery => ({
+    body: delivery.body,
+    contentType: delivery.contentType,
+    headers: delivery.headers,
+    fanout: delivery.fanout,
+    userId: delivery.userId,
+    deliveryCount: delivery.deliveryCount,
+    ack: () => delivery.ack(),
+    requeue: () => {
+      returned.add(delivery)
+      delivery.requeue()
+    },
+  })
+  transport.listen = (source, handler, options) => listen(source, (delivery) => handler(watched(delivery)), options)
+  return returned
+}
+
 describe.each(transports)('notification consumer on $name', ({ open }) => {
   function namesOf({ names }: TestBus) {
     return { exchange: `${names.exchange}-nova`, topic: `${names.topicPrefix}notifications` }
@@ -49,7 +73,7 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
 
   async function consumer(
     bus: TestBus,
-    onNotification: (n: Notification) => Promise<void>,
+    onNotification: (n: Notification, offer: Offer) => Promise<void>,
     changes: { pool?: string; tap?: boolean; maxTries?: number } = {},
   ) {
     const transport = await bus.connect()
@@ -130,6 +154,150 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
 
     await vi.waitFor(() => expect(seen).toEqual(['instance.create.end']))
     await second.close()
+  })
+
+  it('gives back what its handler wants requeued, for whoever is next', async () => {
+    await using bus = await open()
+    const transport = await bus.connect()
+    const tries: string[] = []
+    const first = await consumer(bus, async ({ event_type }, offer) => {
+      tries.push(`first ${event_type}`)
+      offer.requeue()
+    })
+    await notify(transport, bus, 'instance.create.end')
+    await vi.waitFor(() => expect(tries).toContain('first instance.create.end'))
+    const second = await consumer(bus, async ({ event_type }) => void tries.push(`second ${event_type}`))
+
+    await vi.waitFor(() => expect(tries).toContain('second instance.create.end'))
+    await Promise.all([first.close(), second.close()])
+  })
+
+  it('keeps what was given back 15 times, because a broker may drop it, and offers it until it is handled', async () => {
+    await using bus = await open()
+    const transport = await bus.connect()
+    const returned = returnsThrough(transport)
+    let tries = 0
+    const billing = new NotificationConsumer({
+      ...{ transport, logger: silent, names: namesOf(bus), busNames: bus.names, retryDelayMs: 1 },
+      onNotification: async (_, offer) => {
+        tries += 1
+        if (tries < 30) offer.requeue()
+      },
+    })
+    await billing.start()
+
+    await notify(await bus.connect(), bus, 'instance.create.end')
+
+    await vi.waitFor(() => expect(tries).toBe(30), { timeout: 20_000 })
+    expect(returned.size).toBe(15)
+    await billing.close()
+  })
+
+  describe('by batches', () => {
+    async function batches(bus: TestBus, onBatch: (batch: readonly Notification[]) => Promise<void>, more = {}) {
+      const options = {
+        transport: await bus.connect(),
+        logger: silent,
+        names: namesOf(bus),
+        busNames: bus.names,
+        ...more,
+      }
+      const started = new NotificationConsumer({ ...options, onBatch, batchSize: 3, retryDelayMs: 1 })
+      await started.start()
+      return started
+    }
+    const eventsOf = (batch: readonly Notification[]) => batch.map(({ event_type }) => event_type)
+    const whole = ['a', 'b', 'c']
+
+    it('calls once for each full one, and for the rest when the time is over', async () => {
+      await using bus = await open()
+      const transport = await bus.connect()
+      for (const event of [...whole, 'd', 'e']) await notify(transport, bus, event)
+
+      const seen: unknown[] = []
+      const billing = await batches(bus, async (batch) => void seen.push(eventsOf(batch)), { batchTimeoutMs: 300 })
+
+      await vi.waitFor(() =>
+        expect(seen).toEqual([
+          ['a', 'b', 'c'],
+          ['d', 'e'],
+        ]),
+      )
+      await billing.close()
+    })
+
+    it('offers a whole one again when it fails, and leaves it whole to the next consumer', async () => {
+      await using bus = await open()
+      const transport = await bus.connect()
+      const seen: unknown[] = []
+      const first = await batches(bus, async (batch) => {
+        seen.push(eventsOf(batch))
+        throw new Error('the ledger is locked')
+      })
+      for (const event of whole) await notify(transport, bus, event)
+      await vi.waitFor(() => expect(seen.slice(0, 2)).toEqual([whole, whole]))
+      await first.close()
+
+      const left: unknown[] = []
+      const second = await batches(bus, async (batch) => void left.push(eventsOf(batch)))
+
+      await vi.waitFor(() => expect(left).toEqual([whole]))
+      await second.close()
+    })
+
+    it('puts aside only what is bad by itself, after as many tries as its user has set', async () => {
+      await using bus = await open()
+      const transport = await bus.connect()
+      const letters = await deadLetters(bus, transport)
+      const stored: unknown[] = []
+      const billing = await batches(
+        bus,
+        async (batch) => {
+          if (eventsOf(batch).includes('b')) throw new Error('never heard of it')
+          stored.push(...eventsOf(batch))
+        },
+        { maxTries: 2 },
+      )
+
+      for (const event of whole) await notify(transport, bus, event)
+
+      await vi.waitFor(() => expect(stored).toEqual(['a', 'c']))
+      expect(letters).toEqual(['Error: never heard of it'])
+      await billing.close()
+    })
+  })
+
+  it('reads any payload, and notifications that leave things out, where its user wants that', async () => {
+    await using bus = await open()
+    const transport = await bus.connect()
+    const seen: AnyNotification[] = []
+    const options = { transport: await bus.connect(), logger: silent, names: namesOf(bus), busNames: bus.names }
+    const priorities = ['sample'] as const
+    const anyone = new NotificationConsumer({
+      ...options,
+      priorities,
+      payload: 'any',
+      onNotification: async (notification) => void seen.push(notification),
+    })
+    await anyone.start()
+    const to = { kind: 'notification', ...namesOf(bus), priority: 'sample' } as const
+
+    await transport.publish(to, { body: encodeEnvelope({ payload: [1, 'two'], _context_x: null }), mandatory: false })
+
+    await vi.waitFor(() =>
+      expect(seen).toEqual([
+        {
+          message_id: null,
+          publisher_id: null,
+          event_type: null,
+          priority: null,
+          timestamp: null,
+          payload: [1, 'two'],
+          _context_x: null,
+        },
+      ]),
+    )
+    await anyone.close()
   })
 
   it('looks on without taking anything from the others', async () => {

@@ -72,9 +72,13 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   ),
 }
 
+function received(body: string) {
+  return { body: Buffer.from(body), contentType: 'application/json', headers: {} }
+}
+
 /** As it is read from the wire; ids are made anew for each message, so the samples do not hold them. */
 function read(message: DurableMessage): object {
-  const notification = decodeNotification(Buffer.from(message.body), 'application/json')
+  const notification = decodeNotification(received(message.body))
   const { message_id: _id, _unique_id: _unique, ...rest } = notification
   return rest
 }
@@ -109,10 +113,7 @@ describe('notification samples', () => {
       ...active,
       mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
     }
-    const notification = decodeNotification(
-      Buffer.from(compute.message('instance.create.end', context, byImage).body),
-      'application/json',
-    )
+    const notification = decodeNotification(received(compute.message('instance.create.end', context, byImage).body))
 
     expect(notification.payload.sevbus).toEqual({
       mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
