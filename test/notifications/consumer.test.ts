@@ -74,7 +74,7 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
   async function consumer(
     bus: TestBus,
     onNotification: (n: Notification, offer: Offer) => Promise<void>,
-    changes: { pool?: string; tap?: boolean; maxTries?: number } = {},
+    changes: { pool?: string; tap?: boolean; maxTries?: number; allowedSenders?: readonly string[] } = {},
   ) {
     const transport = await bus.connect()
     const started = new NotificationConsumer({
@@ -89,6 +89,22 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
     await started.start()
     return started
   }
+
+  it('hands over what allowed users have sent, and puts aside what anyone else says', async () => {
+    await using bus = await open()
+    const handled: string[] = []
+    const started = await consumer(bus, async ({ event_type }) => void handled.push(event_type), {
+      allowedSenders: [bus.userId],
+    })
+    const reasons = await deadLetters(bus, await bus.connect())
+
+    await notify(await bus.connectUnnamed(), bus, 'forged')
+    await notify(await bus.connect(), bus, 'true')
+
+    await vi.waitFor(() => expect([handled, reasons.length]).toEqual([['true'], 1]))
+    expect(reasons).toEqual([expect.stringContaining('does not say which user sent it')])
+    await started.close()
+  })
 
   it('hands over what was sent before it came, in order', async () => {
     await using bus = await open()

@@ -9,7 +9,7 @@ import { deadLetterQueue, topicOf } from '../../src/rpc/names.ts'
 import { encodeRequest } from '../../src/rpc/request.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
-import type { Delivery, Transport } from '../../src/rpc/transport.ts'
+import type { Delivery, Destination, Source, Transport } from '../../src/rpc/transport.ts'
 import { transports } from '../support/transports.ts'
 
 const Text = z.object({ text: z.string() })
@@ -76,18 +76,34 @@ describe.each(transports)('senders over $name', ({ open }) => {
     }
   }
 
-  it('are told with each message, as the broker has checked them', async () => {
-    const { bus, anyServer } = await openSafe()
+  it('are told with every message, of whatever kind, as the broker has checked them', async () => {
+    const { bus, anyServer, letters } = await openSafe()
+    const { exchange, topic } = anyServer
     const transport = await bus.connect()
     const received: Delivery[] = []
-    const source = { ...anyServer, kind: 'server', server: 'node1' } as const
-    await transport.listen(source, (delivery) => received.push(delivery), { prefetch: 10 })
+    const keep = (delivery: Delivery) => void received.push(delivery)
+    const sources: readonly Source[] = [
+      { kind: 'server', exchange, topic, server: 'node1' },
+      { kind: 'reply', queue: `${topic}-reply` },
+      { kind: 'notifications', exchange, topics: [topic], priorities: ['info'] },
+    ]
+    for (const source of sources) await transport.listen(source, keep, { prefetch: 0 })
+    const destinations: readonly Destination[] = [
+      anyServer,
+      { kind: 'server', exchange, topic, server: 'node1' },
+      { kind: 'fanout', topic },
+      { kind: 'queue', queue: `${topic}-reply` },
+      { kind: 'notification', exchange, topic, priority: 'info' },
+      { kind: 'queue', queue: deadLetterQueue(bus.names), durable: true },
+    ]
 
-    await transport.publish(anyServer, { body: '1', mandatory: true })
+    for (const to of destinations) await transport.publish(to, { body: '1', mandatory: true })
+    await vi.waitFor(() => expect(received.length + letters.length).toBe(destinations.length))
     await (await bus.connectUnnamed()).publish(anyServer, { body: '2', mandatory: true })
+    await vi.waitFor(() => expect(received.length + letters.length).toBe(destinations.length + 1))
 
-    await vi.waitFor(() => expect(received).toHaveLength(2))
-    expect(received.map(({ userId }) => userId)).toEqual([bus.userId, undefined])
+    expect(letters.map(({ userId }) => userId)).toEqual([bus.userId])
+    expect(received.map(({ userId }) => userId)).toEqual([...Array(5).fill(bus.userId), undefined])
   })
 
   it('are served when they are among those allowed, or when anyone is', async () => {

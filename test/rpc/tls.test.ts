@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
-import { InvalidConfiguration } from '../../src/errors.ts'
+import { connect } from '../../src/client.ts'
+import { InvalidConfiguration, NoSuchServer } from '../../src/errors.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { bind } from '../../src/rpc/dispatcher.ts'
 import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
@@ -117,6 +118,13 @@ describe.runIf(open && strict)('TLS to the broker', () => {
     await connected
 
     await roundTrip(transport)
+  })
+
+  it("is in a client's options, too", async () => {
+    const { exchange, topicPrefix } = freshNames()
+    await using sevbus = await connect({ url: atStrict, exchange, topicPrefix, caFile, ...own(identity()) })
+
+    await expect(sevbus.scheduler.listHosts(newRequestContext(), {})).rejects.toThrow(NoSuchServer)
   })
 
   it('says whose certificate it does not trust, who signed it, and where to put the one that does', async () => {
