@@ -1,6 +1,6 @@
 /**
- * A moment when what is written now is in the hands of the operating system; one for all who wait for it. What is
- * written leaves at the end of this turn of the event loop, so it is the one after the next.
+ * The next turn of the event loop, one for all who wait for it: what this one writes is in the hands of the operating
+ * system then.
  */
 export class NextTurn {
   #next: Promise<void> | undefined
@@ -9,7 +9,7 @@ export class NextTurn {
     this.#next ??= new Promise((resolve) => {
       setImmediate(() => {
         this.#next = undefined
-        setImmediate(resolve)
+        resolve()
       })
     })
     return this.#next

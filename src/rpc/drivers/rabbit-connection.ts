@@ -6,7 +6,7 @@ import { Backoff } from './backoff.ts'
 import { type BrokerSettings, describeBroker, userIdOn } from './broker-settings.ts'
 import { closeConnection, destroySocket } from './rabbit-close.ts'
 import { connectTo } from './rabbit-connect.ts'
-import { writeTogether } from './rabbit-writes.ts'
+import { type Gathering, writeTogether } from './rabbit-writes.ts'
 import type { BrokerHost } from './transport-url.ts'
 
 const CLOSE_TIMEOUT_MS = 2_000
@@ -16,8 +16,7 @@ export interface RabbitConnectionOptions {
   readonly settings: BrokerSettings
   /** What the broker shows as the connection's name. */
   readonly name: string
-  /** Turns of the event loop in which writes are gathered while more come; at least 1. */
-  readonly gatheredTurns: number
+  readonly gathering: Gathering
   /** It says of each message who sends it, unless the settings forbid it. */
   readonly publishes: boolean
   readonly logger: Logger
@@ -111,7 +110,7 @@ export class RabbitConnection {
     try {
       const userId = publishes ? userIdOn(settings, host) : undefined
       const model = await connectTo(host, settings, name, userId)
-      writeTogether(model, this.#options.gatheredTurns)
+      writeTogether(model, this.#options.gathering)
       const lost = this.#watch(model, where)
       if (this.#stop.signal.aborted) return await closeConnection(model)
       this.#model = model

@@ -15,12 +15,10 @@ import { type BrokerOptions, type BrokerSettings, brokerSettings, describeBroker
 import { RabbitConnection } from './rabbit-connection.ts'
 import { RabbitListener } from './rabbit-listener.ts'
 import { RabbitPublisher } from './rabbit-publisher.ts'
+import type { Gathering } from './rabbit-writes.ts'
 
 /** A publish without a patience of its caller's gives up after so long without a connection. */
 const PUBLISH_TIMEOUT_MS = 30_000
-
-/** A few turns of a busy event loop, far less than a millisecond. */
-const PUBLISH_GATHERED_TURNS = 8
 
 export interface RabbitTransportOptions extends BrokerOptions {
   readonly logger: Logger
@@ -52,18 +50,18 @@ export class RabbitTransport implements Transport {
     this.#settings = settings
     this.#logger = logger
     const broker = describeBroker(settings)
-    const connection = (role: string, gatheredTurns: number) =>
+    const connection = (role: string, gathering: Gathering) =>
       new RabbitConnection({
         settings,
         name: `${connectionName}:${process.pid}:${role}`,
         publishes: role === 'publish',
-        gatheredTurns,
+        gathering,
         logger,
         onWaiting: (reason) => this.#sayWaiting(broker, reason, onWaiting),
       })
-    this.#publishing = connection('publish', PUBLISH_GATHERED_TURNS)
-    // A call begins when its acknowledgement has left, in the turn after it was written.
-    this.#consuming = connection('consume', 1)
+    this.#publishing = connection('publish', 'while busy')
+    // A call begins when its acknowledgement has left: at the end of the turn that wrote it.
+    this.#consuming = connection('consume', 'each turn')
     this.#publisher = new RabbitPublisher(this.#publishing, settings.topology, logger)
     sayDoubts(settings, broker, logger)
   }

@@ -1,0 +1,42 @@
+export interface Peer {
+  readonly name: string
+  /** What it does, in a line. */
+  readonly what: string
+  readonly command: readonly [string, ...string[]]
+  readonly options?: Readonly<Record<string, unknown>>
+  /** Slower ones are measured with a part of the calls. */
+  readonly part?: number
+}
+
+const node = (file: string): readonly [string, ...string[]] => [process.execPath, '--import', 'tsx', `peers/${file}`]
+const EVENTS = { events: true }
+/** The distribution's, which has python3-oslo.messaging. */
+const PYTHON = '/usr/bin/python3'
+
+/** Request and reply, each durable, persistent and confirmed. */
+export const CALLS: readonly Peer[] = [
+  { name: 'sevbus', what: 'validated twice, oslo.messaging envelope', command: node('sevbus.ts') },
+  { name: 'amqplib', what: 'by hand; nothing validated', command: node('amqplib.ts') },
+  {
+    name: 'amqplib, tuned',
+    what: 'with what sevbus does to the socket, and nothing else of it',
+    command: node('amqplib.ts'),
+    options: { tuned: true },
+  },
+  { name: 'nestjs', what: '@nestjs/microservices, RMQ transport', command: node('nest.js') },
+  { name: 'oslo.messaging', what: 'Python, threading executor', command: [PYTHON, 'peers/oslo.py'], part: 0.1 },
+]
+
+/** Events of 3 KB, confirmed. */
+export const EVENT_PEERS: readonly Peer[] = [
+  { name: 'sevbus', what: 'notification', command: node('sevbus.ts'), options: EVENTS },
+  { name: 'amqplib', what: 'by hand', command: node('amqplib.ts'), options: EVENTS },
+  { name: 'amqplib, tuned', what: 'as above', command: node('amqplib.ts'), options: { events: true, tuned: true } },
+  {
+    name: 'oslo.messaging',
+    what: 'notifier and listener, Python',
+    command: [PYTHON, 'peers/oslo.py'],
+    options: EVENTS,
+    part: 0.1,
+  },
+]
