@@ -1,5 +1,7 @@
 import { inject, vi } from 'vitest'
 import '../servers/provided-context.ts'
+import { NotificationConsumer } from '../../src/notifications/consumer.ts'
+import type { NotificationHandling, NotificationSelection } from '../../src/notifications/consumer-options.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import type { Api } from '../../src/rpc/contract.ts'
 import type { Binding } from '../../src/rpc/dispatcher.ts'
@@ -68,6 +70,16 @@ export class OsloBus implements AsyncDisposable {
     return { client, replyQueue: () => made.queues.find((queue) => queue.startsWith('reply_')) }
   }
 
+  /** A consumer of ours. */
+  async consume(options: NotificationHandling & NotificationSelection & { readonly topic: string }): Promise<void> {
+    const { exchange } = this.names
+    const names = { exchange, topic: options.topic }
+    const broker = { transport: await this.connect(), busNames: this.names }
+    const consumer = new NotificationConsumer({ ...options, ...broker, logger: silent, names, retryDelayMs: 50 })
+    await consumer.start()
+    this.#opened.push(() => consumer.close())
+  }
+
   /** What a Python server declares is removed, too. */
   peerServes(api: Pick<Api, 'service'>, server: string): { exchange: string; topic: string; server: string } {
     const place = { exchange: this.names.exchange, topic: topicOf(this.names, api), server }
@@ -75,12 +87,10 @@ export class OsloBus implements AsyncDisposable {
     return place
   }
 
-  peerNotifies(topic: string, priorities: readonly string[]): void {
-    this.#made.listened({ kind: 'notifications', exchange: this.names.exchange, topics: [topic], priorities })
-  }
-
-  peerPools(topic: string, priorities: readonly string[], pool: string): void {
-    this.#made.listened({ kind: 'notifications', exchange: this.names.exchange, topics: [topic], priorities, pool })
+  /** The same for its notifications. */
+  peerNotifies(topic: string, priorities: readonly string[], pool?: string): void {
+    const places = { exchange: this.names.exchange, topics: [topic], priorities }
+    this.#made.listened({ kind: 'notifications', ...places, ...(pool !== undefined && { pool }) })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -54,12 +54,12 @@ def start(command):
         make = oslo_messaging.get_notification_listener
     listener = make(transport, targets, [endpoint], **options)
     listener.start()
-    _listeners.append((command['topic'], listener))
+    _listeners.append((command['exchange'], listener))
 
 
 def stop(command):
-    """Those of a topic, orderly and all at once."""
-    ending = [listener for topic, listener in _listeners if topic == command['topic']]
+    """Those of an exchange, orderly and all at once."""
+    ending = [listener for exchange, listener in _listeners if exchange == command['exchange']]
     stopping = [threading.Thread(target=lambda each=each: (each.stop(), each.wait())) for each in ending]
     for thread in stopping:
         thread.start()
