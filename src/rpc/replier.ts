@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
 import { MessageUndeliverable, toSevbusError } from '../errors.ts'
-import { pause } from './abortable.ts'
 import { encodeEnvelope } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
+import { LostReplies, mayPass } from './lost-replies.ts'
 import { newMessageId } from './message-id.ts'
 import type { Patience, Transport } from './transport.ts'
 
@@ -13,23 +13,19 @@ export interface ReplyAddress {
   readonly monitorSeconds?: number | undefined
 }
 
-/** A client that lost its queue declares it again under the same name; so long is the reply offered. */
-const MISSING_QUEUE_RETRIES = 40
-const MISSING_QUEUE_PAUSE_MS = 250
-
-/** Sends replies and signs of life; a client that is gone costs a few retries and nothing else. */
+/** Sends replies and signs of life; a client that is gone costs a few more offers and nothing else. */
 export class Replier {
   readonly #transport: Transport
   readonly #logger: Logger
-  readonly #end: AbortSignal
   readonly #patience: Patience
+  readonly #lost: LostReplies
 
   /** @param end no reply is offered any longer */
   constructor(transport: Transport, logger: Logger, end: AbortSignal) {
     this.#transport = transport
     this.#logger = logger
-    this.#end = end
     this.#patience = { signal: end }
+    this.#lost = new LostReplies(transport, (queue, reason) => this.#drop(queue, reason), end)
   }
 
   async result(address: ReplyAddress, result: unknown): Promise<void> {
@@ -68,19 +64,23 @@ export class Replier {
   }
 
   async #send({ queue }: ReplyAddress, body: string): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.#transport.publish({ kind: 'queue', queue }, { body, mandatory: true }, this.#patience)
-      } catch (thrown) {
-        const error = toSevbusError(thrown)
-        const missing = error instanceof MessageUndeliverable || error.retryable
-        const isOver = this.#end.aborted || this.#transport.state === 'closed'
-        if (!missing || tries > MISSING_QUEUE_RETRIES || isOver) {
-          return this.#logger.warn({ queue, code: error.code }, `reply dropped: ${error.message}`)
-        }
-        await pause(MISSING_QUEUE_PAUSE_MS, this.#end)
-      }
+    const reply = { body, mandatory: true }
+    try {
+      await this.#transport.publish({ kind: 'queue', queue }, reply, this.#patience)
+    } catch (thrown) {
+      const error = toSevbusError(thrown)
+      if (mayPass(error) && this.#transport.state !== 'closed') this.#lost.keep(queue, reply, error.message)
+      else this.#drop(queue, error.message)
     }
+  }
+
+  /** Resolves when no reply waits for its queue to come back. */
+  idle(): Promise<void> {
+    return this.#lost.idle()
+  }
+
+  #drop(queue: string, reason: string): void {
+    this.#logger.warn({ queue, reason }, 'a reply was dropped: whoever asked has gone')
   }
 }
 

@@ -111,6 +111,8 @@ export class RpcServer {
     this.#stopped = this.#listener?.stop() ?? Promise.resolve()
     await this.#stopped
     await endedWithin(graceMs + ends.length * LAST_WORDS_MS, this.#limiter.idle())
+    await endedWithin(LAST_WORDS_MS, this.#replier.idle())
+    this.#silence.abort(reason)
     for (const timer of timers) clearTimeout(timer)
     await this.#listener?.close()
   }
