@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { MessageUndeliverable, toSevbusError } from '../errors.ts'
+import { toSevbusError } from '../errors.ts'
 import { encodeEnvelope } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { LostReplies, mayPass } from './lost-replies.ts'
@@ -54,10 +54,8 @@ export class Replier {
     const show = () => {
       const alive = { result: null, failure: null, ending: false, _msg_id: msgId, _unique_id: newMessageId() }
       const message = { body: encodeEnvelope(alive), mandatory: true }
-      this.#transport.publish({ kind: 'queue', queue }, message, ended).catch((error: unknown) => {
-        // Nobody listens; of any other trouble the next one may know nothing.
-        if (error instanceof MessageUndeliverable) stop()
-      })
+      // Nobody there, or any other trouble: at the time of the next one it may be over.
+      this.#transport.publish({ kind: 'queue', queue }, message, ended).catch(() => {})
     }
     const timer = setInterval(show, (monitorSeconds * 1000) / 2)
     return { stop }

@@ -5,9 +5,12 @@ import { RpcClient } from '../../src/rpc/client.ts'
 import { call, defineApi, type Endpoint } from '../../src/rpc/contract.ts'
 import { bind } from '../../src/rpc/dispatcher.ts'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
+import { decodeMessage } from '../../src/rpc/envelope.ts'
 import { DEFAULT_BUS_NAMES } from '../../src/rpc/names.ts'
+import { encodeRequest } from '../../src/rpc/request.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
+import type { Delivery } from '../../src/rpc/transport.ts'
 import { silent } from '../support/transports.ts'
 
 const Nothing = z.object({})
@@ -110,6 +113,23 @@ describe('time in RPC', () => {
     await secondsPass(30)
 
     expect(publish.mock.calls).toEqual([])
+  })
+
+  it('goes on showing signs of life to a client that has lost its reply queue and declared it again', async () => {
+    const { serve, transport } = openThink()
+    await serve(() => new Promise(() => {}))
+    const reply = { msgId: 'm-1', queue: 'reply_1', monitorSeconds: 4 }
+    const request = { method: 'think', args: {}, namespace: undefined, version: '1.0', context: newRequestContext() }
+    const anyServer = { kind: 'topic', exchange: source.exchange, topic: source.topic } as const
+    await transport.publish(anyServer, { body: encodeRequest({ ...request, reply }), mandatory: true })
+    await secondsPass(5)
+
+    const replies: unknown[] = []
+    const receive = (delivery: Delivery) => void replies.push(decodeMessage(delivery))
+    await transport.listen({ kind: 'reply', queue: 'reply_1' }, receive, { prefetch: 0 })
+    await secondsPass(2)
+
+    expect(replies).toEqual([expect.objectContaining({ _msg_id: 'm-1', ending: false, result: null, failure: null })])
   })
 
   it('ends a drain although an endpoint does not heed the signal, and tells its caller', async () => {
