@@ -47,7 +47,7 @@ export const TransportSection = z
     /** Before the names of our topics, so that a vhost shared with Nova does not collide. */
     topic_prefix: z.string().min(1).max(40).default('sevbus-'),
     /** AMQP heartbeat; two missed ones and the connection counts as lost. */
-    heartbeat_seconds: Seconds.default(60),
+    heartbeat_seconds: z.int().min(1).max(65_535).default(60),
     /** oslo.messaging's rpc_response_timeout. */
     rpc_timeout_seconds: Seconds.default(60),
     /** Requests that a worker handles at a time. */

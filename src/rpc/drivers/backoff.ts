@@ -1,19 +1,22 @@
 const FIRST_MS = 100
 const LONGEST_MS = 10_000
-const CALM_MS = 30_000
+/** Beside three times the last pause: so long without a failure, and it was another trouble. */
+const CALM_MS = 2_000
 
 /** Pauses between tries: each twice the last, with jitter so that many workers do not come back at the same moment. */
 export class Backoff {
   #failures = 0
-  #lastAt = Number.NEGATIVE_INFINITY
+  #endsAt = Number.NEGATIVE_INFINITY
+  #lastMs = 0
 
   /** Of the pause after one more failure; starts over when there has been none for a while. */
   nextMs(): number {
     const now = performance.now()
-    if (now - this.#lastAt > CALM_MS + LONGEST_MS) this.#failures = 0
-    this.#lastAt = now
+    if (now - this.#endsAt > CALM_MS + 3 * this.#lastMs) this.#failures = 0
     const full = Math.min(FIRST_MS * 2 ** this.#failures, LONGEST_MS)
     this.#failures++
-    return full * (0.5 + Math.random() / 2)
+    this.#lastMs = full * (0.5 + Math.random() / 2)
+    this.#endsAt = now + this.#lastMs
+    return this.#lastMs
   }
 }

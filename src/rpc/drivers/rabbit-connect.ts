@@ -35,6 +35,8 @@ export async function connectTo(
     problem ??= error
   }
   model.on('error', keep)
+  // Asked to go, it ends without an error, and nobody watches it yet.
+  model.on('close', () => keep(new Error('the connection was closed')))
   const isChecked = await endedWithin(HANDSHAKE_TIMEOUT_MS, userIdProblem(model, userId).then(keep, keep))
   if (!isChecked) keep(new Error('it does not confirm a message'))
   if (problem === undefined) return model
