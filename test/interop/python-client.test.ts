@@ -191,7 +191,7 @@ describe.runIf(canRunPeers())('a Python client', () => {
       expect(await ask('oslo_rpc_server_ping', { server: 'node1' })).toEqual({ result: 'pong' })
     })
 
-    it.each(["float('nan')", "float('-inf')", '2**60', '-(10**30)', "{'deep': [2**53]}"])(
+    it.each(["float('nan')", "float('-inf')", '2**60', '-(10**30)', "{'deep': [2**53]}", "'x' * 5_000_000"])(
       'is told at once that an argument cannot be carried: %s',
       async (value) => {
         expect(await ask('echo', { args_python: `{'n': ${value}}` })).toMatchObject({

@@ -11,9 +11,10 @@ import {
   UnsupportedVersion,
 } from '../../src/errors.ts'
 import { call, cast, defineApi } from '../../src/rpc/contract.ts'
+import { bind } from '../../src/rpc/dispatcher.ts'
 import { pingApiOf } from '../../src/rpc/ping.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
-import { deleteQueues, OsloBus, TOPOLOGIES } from './oslo-bus.ts'
+import { deleteQueues, eventually, OsloBus, TOPOLOGIES } from './oslo-bus.ts'
 import { canRunPeers, PythonPeer } from './python-peer.ts'
 
 const any = { since: '1.0', summary: 'Of the peers.', input: z.looseObject({}), output: z.unknown() }
@@ -85,7 +86,7 @@ describe.runIf(canRunPeers())('a Python server', () => {
       client = (await bus.client()).client
     })
     afterAll(async () => {
-      await python.do('stop', { topic: bus.topic('peer') })
+      await Promise.all(['peer', 'shared'].map((service) => python.do('stop', { topic: bus.topic(service) })))
       await bus[Symbol.asyncDispose]()
     })
 
@@ -188,8 +189,8 @@ describe.runIf(canRunPeers())('a Python server', () => {
       expect(await client.of(pingApiOf('peer')).ping(context, {}, { server: 'peer1' })).toBe('pong')
     })
 
-    it.each(["float('nan')", "float('inf')", '2**60', '-(10**30)', "{'deep': [2**53]}"])(
-      'cannot give a result that would be changed in silence: %s',
+    it.each(["float('nan')", "float('inf')", '2**60', '-(10**30)', "{'deep': [2**53]}", "'x' * 5_000_000"])(
+      'cannot give a result that would be changed in silence, or is larger than any may be: %s',
       async (expression) => {
         await expect(peer().evaluate(context, { expression })).rejects.toThrow(InvalidMessage)
       },
@@ -215,6 +216,27 @@ describe.runIf(canRunPeers())('a Python server', () => {
         'bytes',
         { 1: null },
       ])
+    })
+
+    it('shares topic and fanouts with a server of ours', async () => {
+      const shared = defineApi({ ...PlainApi, service: 'shared' })
+      const noted: unknown[] = []
+      await python.do('start', { url: bus.url(), ...bus.peerServes(shared, 'theirs') })
+      const { echo, note } = shared.methods
+      const ours = {
+        echo: async () => ({ server: 'ours' }),
+        note: async ({ id }: { id?: unknown }) => void noted.push(id),
+      }
+      await bus.serve('ours', bind(defineApi({ ...shared, methods: { echo, note } }), ours))
+      const both = client.of(shared)
+
+      const answers = await Promise.all(Array.from({ length: 20 }, () => both.echo(context, {})))
+      await both.note(context, { id: `shared ${bus.names.exchange}` }, { fanout: true })
+
+      const servers = answers.map((answer) => (answer as { server: string }).server)
+      expect(new Set(servers)).toEqual(new Set(['ours', 'theirs']))
+      expect(await told(`shared ${bus.names.exchange}`, 1)).toEqual(['theirs'])
+      await eventually(() => expect(noted).toEqual([`shared ${bus.names.exchange}`]))
     })
 
     it('may compress its answers', async () => {

@@ -272,23 +272,54 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       expect(failureOf(later)).toMatchObject({ class: 'UnsupportedVersion' })
     })
 
-    it('turns what a server of another make answers into our errors', async () => {
-      const { transport, client, anyServer } = await openEcho()
-      let answer: (request: JsonObject) => string = () => ''
-      await transport.listen(
-        { ...anyServer, kind: 'server', server: 'python' },
-        (delivery) => {
-          delivery.ack()
-          const request = decodeEnvelope(delivery.body, delivery.contentType)
-          const to = { kind: 'queue', queue: String(request._reply_q) } as const
-          void transport.publish(to, { body: answer(request), mandatory: true })
-        },
-        { prefetch: 1 },
-      )
-      const ask = (given: typeof answer) => {
+    /** A server of another make, which answers a call with these messages. */
+    async function withAnswers({ transport, client, anyServer }: Awaited<ReturnType<typeof openEcho>>) {
+      type Answer = (request: JsonObject) => string | readonly string[]
+      let answer: Answer = () => ''
+      const respond = async (delivery: Delivery) => {
+        delivery.ack()
+        const request = decodeEnvelope(delivery.body, delivery.contentType)
+        const to = { kind: 'queue', queue: String(request._reply_q) } as const
+        for (const body of [answer(request)].flat()) await transport.publish(to, { body, mandatory: true })
+      }
+      const server = { ...anyServer, kind: 'server', server: 'python' } as const
+      await transport.listen(server, (delivery) => void respond(delivery), { prefetch: 1 })
+      return (given: Answer) => {
         answer = given
         return client.say(context, { text: '' }).catch((thrown: unknown) => thrown)
       }
+    }
+
+    it('takes an answer in every form that Python takes, and only the first', async () => {
+      const ask = await withAnswers(await openEcho())
+      const result = { text: 'ok' }
+      const forms: ((_msg_id: unknown) => readonly string[])[] = [
+        // No envelope, and none of the keys that may be missing.
+        (_msg_id) => [JSON.stringify({ result, ending: true, _msg_id })],
+        // Two parts, as old servers send them.
+        (_msg_id) =>
+          [
+            { result, ending: false },
+            { result: null, ending: true },
+          ].map((part) => encode(part, _msg_id)),
+        // Signs of life before, and after, as servers with upstream's fault send them.
+        (_msg_id) =>
+          [{ ending: false }, { result, ending: true }, { ending: false }].map((part) => encode(part, _msg_id)),
+        // Late, repeated, unknown to us, and with keys of their own.
+        (_msg_id) => [
+          encode({ result: { text: 'stray' }, ending: true }, 'f'.repeat(32)),
+          encode({ result, ending: true, log_failure: false, _other: 1 }, _msg_id),
+          encode({ result: { text: 'second' }, ending: true }, _msg_id),
+        ],
+      ]
+      const encode = (part: object, _msg_id: unknown) =>
+        encodeEnvelope({ result: null, failure: null, ...part, _msg_id })
+
+      for (const form of forms) expect(await ask(({ _msg_id }) => form(_msg_id))).toEqual(result)
+    })
+
+    it('turns what a server of another make answers into our errors', async () => {
+      const ask = await withAnswers(await openEcho())
       const failing = (failure: unknown) => (request: JsonObject) =>
         encodeEnvelope({ result: null, failure: JSON.stringify(failure), ending: true, _msg_id: request._msg_id })
 
@@ -303,10 +334,9 @@ describe.each(transports)('RPC over $name', ({ open }) => {
         code: 'REMOTE_ERROR',
         details: { exc_type: 'KeyError', module: 'builtins', traceback: ['T\n'] },
       })
-      // A result without envelope, in two parts, and without the keys that may be missing.
-      const bare = (request: JsonObject) =>
-        JSON.stringify({ result: { text: 'ok' }, ending: true, _msg_id: request._msg_id })
-      expect(await ask(bare)).toEqual({ text: 'ok' })
+      // A failure that is no text, as it should be.
+      const failure = { class: 'KeyError', message: 'x' }
+      expect(await ask(({ _msg_id }) => encodeEnvelope({ failure, ending: true, _msg_id }))).toBeInstanceOf(RemoteError)
       const unreadable = ({ _msg_id }: JsonObject) =>
         JSON.stringify({
           'oslo.version': '2.0',
