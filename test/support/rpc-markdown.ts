@@ -32,6 +32,7 @@ const INTRODUCTION = `# RPC interfaces
 What the workers can be asked, made from the contract objects that servers and clients share (\`sevbus/contracts\`). A
 call waits for its result; a cast is stored by the broker and handled at least once. Arguments go by name; unknown ones
 are refused. Errors are in [errors.md](errors.md). Python peers use the wire names with oslo.messaging, no namespace.
+Every server also answers its \`oslo_rpc_server_ping\`.
 `
 
 function methodLines(method: Method, names: ReadonlyMap<z.ZodType, string>): string[] {
