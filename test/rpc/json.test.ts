@@ -68,6 +68,10 @@ describe('JSON of messages', () => {
     expect(thrownBy(() => stringifyJson({ used: [value] }))).toBeInstanceOf(UnserializableValue)
   })
 
+  it('does not write __proto__, which it would not read', () => {
+    expect(() => stringifyJson({ a: JSON.parse('{"__proto__": 1}') })).toThrow('__proto__')
+  })
+
   it('does not write a cycle', () => {
     const cycle: unknown[] = []
     cycle.push(cycle)

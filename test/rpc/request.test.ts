@@ -63,6 +63,20 @@ describe('requests', () => {
     expect([null, 1, 'x', 2, 30, 1e12].map(monitor)).toEqual([undefined, undefined, undefined, 2, 30, 3600])
   })
 
+  it.each([
+    ['no method', { args: {} }, 'method is missing'],
+    ['a list of arguments', { args: [] }, 'args is not an object'],
+    ['no arguments, said so', { args: null }, 'args is not an object'],
+    ['a version that is a number', { version: 1 }, 'version is not a version'],
+    ['a version without end', { version: '1'.repeat(41) }, 'version is not a version'],
+    ['a namespace that is a number', { namespace: 7 }, 'namespace is not a name'],
+    ['nowhere to reply to', { _msg_id: 'a' }, '_reply_q is not a name'],
+  ])('are refused with %s', (name, keys, problem) => {
+    const method = name === 'no method' ? {} : { method: 'say' }
+
+    expect(() => decodeRequest({ ...method, ...keys })).toThrow(problem)
+  })
+
   it('are refused when their context is none', () => {
     expect(() => decodeRequest({ method: 'say', _context_user_id: 5 })).toThrow('the request context is wrong: user_id')
   })
