@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { UnserializableValue } from '../../src/errors.ts'
+import { consumeNotifications } from '../../src/notification-consumer.ts'
 import {
   type AnyNotification,
   NOTIFICATION_PRIORITIES,
@@ -180,7 +181,11 @@ describe.runIf(canRunPeers())('notifications', () => {
         const batches: unknown[] = []
         for (const payload of [1, 2, 3, 4, 5]) await notify(topic, { payload })
 
-        await bus.consume({
+        // As billing would write it.
+        await using _consuming = await consumeNotifications({
+          url: bus.url(),
+          topology: place.topology,
+          exchange: bus.names.exchange,
           topic,
           payload: 'any',
           batchSize: 3,

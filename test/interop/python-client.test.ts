@@ -118,6 +118,14 @@ describe.runIf(canRunPeers())('a Python client', () => {
       })
     })
 
+    it('may call what is a cast here, and cast what is a call', async () => {
+      expect(await ask('note', { args: { id: 'called' } })).toEqual({ result: null })
+      await tell('echo', { args: { id: 'not asked for' }, server: 'node1' })
+      expect(await ask('nothing', { server: 'node1' })).toEqual({ result: null })
+
+      await eventually(() => expect(noted.filter(({ id }) => id === 'called')).toHaveLength(1))
+    })
+
     it("gets our errors' class and kwargs where it knows the module, and RemoteError with class and text elsewhere", async () => {
       const nova = { allowed_remote_exmods: ['nova.exception'] }
       const text = 'No valid host was found.'
