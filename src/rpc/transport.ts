@@ -42,13 +42,16 @@ export type Source =
     }
 
 export interface OutboundMessage {
-  /** Already serialised JSON. */
-  readonly body: string
+  /** Already serialised JSON; bytes where something is sent again as it came, whatever it was. */
+  readonly body: string | Buffer
+  /** JSON's when absent. */
+  readonly contentType?: string
   /** Reject with MessageUndeliverable when no queue takes it. */
   readonly mandatory: boolean
   /** The broker drops the message when it waited longer, in milliseconds. */
   readonly expirationMs?: number
-  readonly headers?: Readonly<Record<string, string>>
+  /** Values as AMQP's tables have them: text, numbers, truth values, tables. */
+  readonly headers?: Readonly<Record<string, unknown>>
 }
 
 /**
@@ -56,6 +59,8 @@ export interface OutboundMessage {
  * listener or its connection is gone, does nothing. A listener that is closed gives back what is unsettled.
  */
 export interface Delivery {
+  /** The queue it came from, where a message can be sent to by its name. */
+  readonly queue: string
   readonly body: Buffer
   readonly contentType: string | undefined
   readonly headers: Readonly<Record<string, unknown>>
@@ -65,6 +70,12 @@ export interface Delivery {
   readonly fanout: boolean
   /** 1 for the first delivery; counted by the broker where it can (quorum queues), else 2 for any redelivery. */
   readonly deliveryCount: number
+  /** False: it is a redelivery, and the broker does not know which. */
+  readonly isCounted: boolean
+  /** When it was sent, in milliseconds since 1970, to the second; undefined when its sender does not say, as Python's. */
+  readonly sentAtMs: number | undefined
+  /** How long it may wait in a queue from when it came there, in milliseconds. */
+  readonly expirationMs: number | undefined
   /** True once its connection or listener is gone and it was not settled: somebody else gets it. */
   readonly lost?: boolean
   ack(): void
@@ -87,12 +98,21 @@ export interface Listener {
   close(): Promise<void>
 }
 
+/** What is known of a queue without touching it. */
+export interface QueueState {
+  /** Messages that wait for a consumer; those being worked on are not among them. */
+  readonly messages: number
+  readonly consumers: number
+}
+
 export type TransportState = 'connecting' | 'connected' | 'closed'
 
 export interface Transport {
   /** For messages to people: `in-process`, `RabbitMQ 3.10.8 at amqp://host:5672/`. Never has a password. */
   readonly description: string
   readonly state: TransportState
+  /** Why the broker takes no messages from us now (`low on memory`); undefined while it does. They wait. */
+  readonly blocked: string | undefined
   /** The user of the broker whom our messages are said to be of; undefined when they do not say, or not yet. */
   readonly userId: string | undefined
   /** Waits until connected; retries by itself. @throws InvalidConfiguration or the signal's reason */
@@ -115,8 +135,30 @@ export interface Transport {
    * @throws TopologyMismatch, or TransportUnavailable when the transport is closed meanwhile
    */
   listen(source: Source, handler: DeliveryHandler, options: ListenOptions): Promise<Listener>
+  /**
+   * Looks at a queue; not slowed down by messages on their way. Waits for the connection as long as it takes.
+   * @returns undefined when there is no queue of this name
+   * @throws TransportUnavailable, or the signal's reason
+   */
+  inspect(queue: string, signal?: AbortSignal): Promise<QueueState | undefined>
+  /**
+   * Asks the broker whether every listener still gets its messages, for a connection may be well and its consumers lost:
+   * queues and bindings are declared again, each queue must be there and have a consumer, what waits must come while
+   * there is room for it, and a consumer that has had nothing to do is replaced by a new one. A queue that others consume
+   * too cannot tell ours from theirs: there the new one is all that mends, and nothing is said.
+   * @returns what is wrong, a sentence each
+   * @throws the signal's reason
+   */
+  check(signal: AbortSignal): Promise<readonly string[]>
+  /** New connections instead of those that are: everything is declared and consumed again, what is unsettled is lost. */
+  reconnect(reason: string): Promise<void>
   /** Closes listeners and the connection. Idempotent. */
   close(): Promise<void>
+}
+
+/** @param reason `low on memory` */
+export function blockedText(reason: string): string {
+  return `the broker takes no messages now (${reason})`
 }
 
 /** Anything with a signal: a Deadline makes one only when asked. */

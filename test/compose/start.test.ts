@@ -23,10 +23,14 @@ function refusing(bus: MemoryBus, refuses: (source: Source) => boolean = () => t
     description: transport.description,
     closed: false,
     userId: transport.userId,
+    blocked: undefined,
     get state() {
       return transport.state
     },
     connect: (signal) => transport.connect(signal),
+    inspect: (queue, signal) => transport.inspect(queue, signal),
+    check: (signal) => transport.check(signal),
+    reconnect: (reason) => transport.reconnect(reason),
     publish: (to, message, signal) => transport.publish(to, message, signal),
     declare: (to, signal) => transport.declare(to, signal),
     listen: async (source, handler, options) => {

@@ -43,6 +43,10 @@ function returnsThrough(transport: Transport): ReadonlySet<Delivery> {
     fanout: delivery.fanout,
     userId: delivery.userId,
     deliveryCount: delivery.deliveryCount,
+    isCounted: delivery.isCounted,
+    queue: delivery.queue,
+    sentAtMs: delivery.sentAtMs,
+    expirationMs: delivery.expirationMs,
     ack: () => delivery.ack(),
     requeue: () => {
       returned.add(delivery)

@@ -70,7 +70,7 @@ describe('the relay of stored messages', () => {
     const publish = transport.publish.bind(transport)
     const leaveUnconfirmed = (...bodies: string[]) => {
       transport.publish = (destination, message, patience) =>
-        bodies.includes(message.body) ? unconfirmed(patience?.signal) : publish(destination, message, patience)
+        bodies.includes(String(message.body)) ? unconfirmed(patience?.signal) : publish(destination, message, patience)
     }
     return { store, relay, received, listen, leaveUnconfirmed }
   }

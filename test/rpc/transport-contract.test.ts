@@ -49,6 +49,49 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
     expect(delivery?.body).toEqual(Buffer.from('{"größe": "☃"}'))
   })
 
+  it('says of a delivery which queue it came from, when it was sent, and how long it may wait', async () => {
+    const { connect, topic, anyServer, everyServer, serverNamed } = await openBus()
+    const transport = await connect()
+    const inbox = new Inbox()
+    await transport.listen(serverNamed('node1'), inbox.keep, { prefetch: 10 })
+    const before = Date.now()
+
+    await transport.publish(anyServer, text('any'))
+    await transport.publish(serverNamed('node1'), { ...text('directed'), expirationMs: 60_000 })
+    await transport.publish(everyServer, text('all'))
+
+    const deliveries = await inbox.holds(3)
+    const [any, directed, all] = ['any', 'directed', 'all'].map((word) =>
+      deliveries.find(({ body }) => body.toString() === word),
+    )
+    expect([any?.queue, directed?.queue]).toEqual([topic, `${topic}.node1`])
+    expect(all?.queue).toMatch(new RegExp(`^${topic}_fanout_[0-9a-f]{32}$`))
+    expect([any?.expirationMs, directed?.expirationMs]).toEqual([undefined, 60_000])
+    for (const { sentAtMs = 0 } of deliveries) {
+      expect(sentAtMs % 1000).toBe(0)
+      expect(sentAtMs).toBeGreaterThan(before - 1000)
+      expect(sentAtMs).toBeLessThanOrEqual(Date.now())
+    }
+  })
+
+  it('sends bytes and a content type as they are, and headers of every kind, to a queue by its name', async () => {
+    const { connect, topic, serverNamed } = await openBus()
+    const transport = await connect()
+    const inbox = new Inbox()
+    await transport.listen(serverNamed('node1'), inbox.keep, { prefetch: 10 })
+    const headers = { text: 'ü', number: -7, large: 2 ** 40, half: 0.5, yes: true, table: { of: ['things', 1] } }
+    const body = Buffer.from([0, 255, 128, 10])
+
+    await transport.publish(
+      { kind: 'queue', queue: `${topic}.node1` },
+      { body, contentType: 'application/octet-stream', mandatory: true, headers },
+    )
+
+    const [delivery] = await inbox.holds(1)
+    expect(delivery).toMatchObject({ contentType: 'application/octet-stream', headers, queue: `${topic}.node1` })
+    expect(delivery?.body).toEqual(body)
+  })
+
   it('never delivers inside the stack of publish', async () => {
     const { connect, anyServer, serverNamed } = await openBus()
     const transport = await connect()
@@ -374,6 +417,70 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
     await expect(transport.publish(anyServer, text('nobody'))).rejects.toThrow(MessageUndeliverable)
   })
 
+  it('tells how many messages wait in a queue and how many consume it, and of no queue', async () => {
+    const { connect, topic, anyServer, serverNamed } = await openBus()
+    const transport = await connect()
+    expect(await transport.inspect(topic)).toBeUndefined()
+    const inbox = new Inbox()
+    const listener = await transport.listen(serverNamed('node1'), inbox.keep, { prefetch: 2 })
+    await (await connect()).listen(serverNamed('node2'), inbox.keep, { prefetch: 2 })
+    for (const n of ['1', '2', '3', '4', '5']) await transport.publish(anyServer, text(n))
+    await inbox.holds(4)
+
+    await vi.waitFor(async () => expect(await transport.inspect(topic)).toEqual({ messages: 1, consumers: 2 }))
+    await listener.close()
+
+    await vi.waitFor(async () => expect(await transport.inspect(topic)).toEqual({ messages: 3, consumers: 1 }))
+    await expect(transport.inspect(topic, AbortSignal.abort(new Error('given up')))).rejects.toThrow('given up')
+    expect(transport.blocked).toBeUndefined()
+  })
+
+  it('finds nothing wrong with listeners that work, however often it looks, and takes nothing from them', async () => {
+    const { connect, anyServer, everyServer, serverNamed, replies } = await openBus()
+    const transport = await connect()
+    const inbox = new Inbox()
+    await transport.listen(serverNamed('node1'), inbox.keep, { prefetch: 10 })
+    await transport.listen(replies, inbox.acknowledge, { prefetch: 0 })
+    const patience = new AbortController()
+
+    expect(await transport.check(patience.signal)).toEqual([])
+    await transport.publish(anyServer, text('1'))
+    await inbox.holds(1)
+    expect(await transport.check(patience.signal)).toEqual([])
+    inbox.deliveries[0]?.ack()
+    expect(await transport.check(patience.signal)).toEqual([])
+    for (const to of [anyServer, everyServer, serverNamed('node1')]) await transport.publish(to, text('2'))
+    await transport.publish({ kind: 'queue', queue: replies.queue }, text('2'))
+
+    await inbox.holds(5)
+    expect(inbox.texts).toEqual(['1', '2', '2', '2', '2'])
+  })
+
+  it('connects anew when told so: listeners go on, and what was unsettled comes again', async () => {
+    const { connect, anyServer, serverNamed, replies } = await openBus()
+    const transport = await connect()
+    const [inbox, answers] = [new Inbox(), new Inbox()]
+    await transport.listen(serverNamed('node1'), inbox.keep, { prefetch: 10 })
+    await transport.listen(replies, answers.acknowledge, { prefetch: 0 })
+    await transport.publish(anyServer, text('1'))
+    await inbox.holds(1)
+
+    await transport.reconnect('a test')
+    await transport.connect(AbortSignal.timeout(10_000))
+
+    await inbox.holds(2)
+    expect(inbox.deliveries.map(({ deliveryCount, lost }) => ({ deliveryCount, lost }))).toEqual([
+      { deliveryCount: 1, lost: true },
+      { deliveryCount: 2, lost: false },
+    ])
+    inbox.deliveries[1]?.ack()
+    await transport.publish(anyServer, text('2'))
+    await transport.publish({ kind: 'queue', queue: replies.queue }, text('answer'))
+    await inbox.holds(3)
+    await answers.holds(1)
+    expect(inbox.texts).toEqual(['1', '1', '2'])
+  })
+
   it('refuses everything once it is closed, and may be closed again', async () => {
     const { connect, anyServer, serverNamed } = await openBus()
     const transport: Transport = await connect()
@@ -385,6 +492,9 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
     expect(transport.state).toBe('closed')
     await expect(transport.publish(anyServer, text('1'))).rejects.toThrow(TransportUnavailable)
     await expect(transport.declare(anyServer)).rejects.toThrow(TransportUnavailable)
+    await expect(transport.inspect('queue')).rejects.toThrow(TransportUnavailable)
+    await expect(transport.check(new AbortController().signal)).rejects.toThrow(TransportUnavailable)
+    await expect(transport.reconnect('a test')).rejects.toThrow(TransportUnavailable)
     await expect(transport.listen(serverNamed('node1'), () => {}, { prefetch: 1 })).rejects.toThrow(
       TransportUnavailable,
     )

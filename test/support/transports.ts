@@ -102,10 +102,16 @@ export class MadeOnBroker {
       get state() {
         return transport.state
       },
+      get blocked() {
+        return transport.blocked
+      },
       get userId() {
         return transport.userId
       },
       connect: (signal) => transport.connect(signal),
+      inspect: (queue, signal) => transport.inspect(queue, signal),
+      check: (signal) => transport.check(signal),
+      reconnect: (reason) => transport.reconnect(reason),
       publish: (to, message, signal) => {
         this.published(to)
         return transport.publish(to, message, signal)

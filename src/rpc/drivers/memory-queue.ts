@@ -1,10 +1,12 @@
-import type { Delivery, DeliveryHandler } from '../transport.ts'
+import type { Delivery, DeliveryHandler, QueueState } from '../transport.ts'
 
 export interface MemoryMessage {
   readonly body: Buffer
   readonly contentType: string
   readonly headers: Readonly<Record<string, unknown>>
   readonly userId: string | undefined
+  readonly sentAtMs: number
+  readonly expirationMs: number | undefined
   /** Milliseconds on the clock of `performance.now()`. */
   readonly expiresAt: number
 }
@@ -27,6 +29,10 @@ export class MemoryQueue {
 
   constructor(name: string) {
     this.name = name
+  }
+
+  get state(): QueueState {
+    return { messages: this.#ready.length, consumers: this.#consumers.length }
   }
 
   push(message: MemoryMessage): void {
@@ -134,12 +140,16 @@ export class MemoryConsumer {
       return unsettled.delete(entry)
     }
     return {
+      queue: queue.name,
       body: entry.message.body,
       contentType: entry.message.contentType,
       headers: entry.message.headers,
       userId: entry.message.userId,
       fanout,
       deliveryCount: entry.deliveries,
+      isCounted: true,
+      sentAtMs: entry.message.sentAtMs,
+      expirationMs: entry.message.expirationMs,
       get lost() {
         return !settled && !unsettled.has(entry)
       },

@@ -8,6 +8,7 @@ import {
   type Listener,
   type ListenOptions,
   type OutboundMessage,
+  type QueueState,
   type Source,
   type Transport,
   type TransportState,
@@ -43,6 +44,10 @@ export class MemoryBus {
     this.#bindings.set(key, bound.add(queue))
   }
 
+  find(name: string): MemoryQueue | undefined {
+    return this.#queues.get(name)
+  }
+
   delete(name: string): void {
     this.#queues.delete(name)
     for (const [key, bound] of this.#bindings) {
@@ -65,7 +70,8 @@ class MemoryTransport implements Transport {
   readonly description = 'in-process bus'
   readonly #bus: MemoryBus
   readonly userId: string | undefined
-  readonly #listeners = new Set<Listener>()
+  readonly blocked = undefined
+  readonly #listeners = new Set<Listener & { restart(): void }>()
   #closed = false
 
   constructor(bus: MemoryBus, userId: string | undefined) {
@@ -89,13 +95,15 @@ class MemoryTransport implements Transport {
       const destination = destinationName(to)
       throw new MessageUndeliverable(`no queue takes a message to ${destination}`, { destination })
     }
-    const { body, headers = {}, expirationMs = Number.POSITIVE_INFINITY } = message
+    const { body, contentType = CONTENT_TYPE, headers = {}, expirationMs } = message
     const stored = {
       body: Buffer.from(body),
-      contentType: CONTENT_TYPE,
+      contentType,
       headers: { ...headers },
       userId: this.userId,
-      expiresAt: performance.now() + expirationMs,
+      sentAtMs: Math.floor(Date.now() / 1000) * 1000,
+      expirationMs,
+      expiresAt: performance.now() + (expirationMs ?? Number.POSITIVE_INFINITY),
     }
     for (const queue of queues) queue.push(stored)
   }
@@ -109,11 +117,17 @@ class MemoryTransport implements Transport {
   async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
     this.#throwIfClosed()
     const { queues, own, fanout } = this.#declare(source)
-    const consumers = queues.map((queue) => {
-      return new MemoryConsumer({ queue, handler, prefetch, fanout: queue === fanout })
-    })
+    const consume = () =>
+      queues.map((queue) => new MemoryConsumer({ queue, handler, prefetch, fanout: queue === fanout }))
+    let consumers = consume()
+    let isStopped = false
     const listener = {
+      restart: () => {
+        for (const consumer of consumers) consumer.close()
+        if (!isStopped) consumers = consume()
+      },
       stop: async () => {
+        isStopped = true
         for (const consumer of consumers) consumer.stop()
       },
       close: async () => {
@@ -124,6 +138,24 @@ class MemoryTransport implements Transport {
     }
     this.#listeners.add(listener)
     return listener
+  }
+
+  async inspect(queue: string, signal?: AbortSignal): Promise<QueueState | undefined> {
+    signal?.throwIfAborted()
+    this.#throwIfClosed()
+    return this.#bus.find(queue)?.state
+  }
+
+  /** Nothing comes between a queue and its consumers here. */
+  async check(signal: AbortSignal): Promise<readonly string[]> {
+    signal.throwIfAborted()
+    this.#throwIfClosed()
+    return []
+  }
+
+  async reconnect(): Promise<void> {
+    this.#throwIfClosed()
+    for (const listener of this.#listeners) listener.restart()
   }
 
   async close(): Promise<void> {

@@ -15,6 +15,11 @@ export class RabbitAcks {
     this.#channel = channel
   }
 
+  /** How many were delivered and not settled. */
+  get unsettled(): number {
+    return this.#unsettled.size
+  }
+
   delivered({ fields }: ConsumeMessage): void {
     this.#unsettled.add(fields.deliveryTag)
   }

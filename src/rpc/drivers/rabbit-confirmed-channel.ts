@@ -47,17 +47,18 @@ export class ConfirmedChannel {
 
   publish(
     { exchange, routingKey }: { readonly exchange: string; readonly routingKey: string },
-    { body, mandatory, expirationMs, headers }: OutboundMessage,
+    { body, contentType = CONTENT_TYPE, mandatory, expirationMs, headers }: OutboundMessage,
   ): Promise<PublishOutcome> {
     if (this.#closed) return Promise.resolve('not sent')
     // Receivers ignore the message id; we need it, for a return says nothing else about which message it was.
     const messageId = String(++this.#lastId)
     const properties: Options.Publish = {
-      contentType: CONTENT_TYPE,
+      contentType,
       contentEncoding: CONTENT_ENCODING,
       deliveryMode: 2,
       priority: 0,
       messageId,
+      timestamp: Math.floor(Date.now() / 1000),
       mandatory,
       ...this.#sender,
     }

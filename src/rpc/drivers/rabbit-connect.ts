@@ -1,8 +1,9 @@
 import { type EventEmitter, setMaxListeners } from 'node:events'
 import { type ChannelModel, connect, credentials } from 'amqplib'
 import { InvalidConfiguration, TransportUnavailable } from '../../errors.ts'
-import { endedWithin } from '../abortable.ts'
+import { abortable, endedWithin } from '../abortable.ts'
 import type { BrokerSettings } from './broker-settings.ts'
+import type { Blockage } from './rabbit-blockage.ts'
 import { closeConnection } from './rabbit-close.ts'
 import { userIdProblem } from './rabbit-identity.ts'
 import { tlsOptions } from './tls-files.ts'
@@ -17,6 +18,8 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
  *
  * @param name what the broker shows as the connection's name
  * @param userId who we will say that we are; undefined when we say nothing
+ * @param blockage watches the connection from its beginning
+ * @param stop ends the wait for a broker that takes no messages now
  * @throws InvalidConfiguration when a file of TLS or the name is not what it should be, TransportUnavailable with the
  *   reason
  */
@@ -25,10 +28,13 @@ export async function connectTo(
   settings: BrokerSettings,
   name: string,
   userId: string | undefined,
+  blockage: Blockage,
+  stop: AbortSignal,
 ): Promise<ChannelModel> {
   const model = await open(host, settings, name)
   // Whoever declares something listens for its end.
   setMaxListeners(0, model.connection as unknown as EventEmitter)
+  blockage.watch(model)
   if (userId === undefined) return model
   let problem: Error | undefined
   const keep = (error: Error | undefined) => {
@@ -37,8 +43,12 @@ export async function connectTo(
   model.on('error', keep)
   // Asked to go, it ends without an error, and nobody watches it yet.
   model.on('close', () => keep(new Error('the connection was closed')))
-  const isChecked = await endedWithin(HANDSHAKE_TIMEOUT_MS, userIdProblem(model, userId).then(keep, keep))
-  if (!isChecked) keep(new Error('it does not confirm a message'))
+  const checked = abortable(userIdProblem(model, userId).then(keep, keep), stop)
+  while (!(await endedWithin(HANDSHAKE_TIMEOUT_MS, checked))) {
+    // While it takes no messages it confirms none, and a new connection would get no further.
+    if (blockage.reason === undefined) keep(new Error('it does not confirm a message'))
+    if (problem !== undefined) break
+  }
   if (problem === undefined) return model
   await closeConnection(model)
   throw problem instanceof InvalidConfiguration ? problem : new TransportUnavailable(problem.message)

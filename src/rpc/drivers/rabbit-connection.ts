@@ -2,8 +2,10 @@ import type { ChannelModel } from 'amqplib'
 import type { Logger } from 'pino'
 import { InvalidConfiguration, TransportUnavailable } from '../../errors.ts'
 import { abortable, endedWithin, pause } from '../abortable.ts'
+import { blockedText } from '../transport.ts'
 import { Backoff } from './backoff.ts'
 import { type BrokerSettings, describeBroker, userIdOn } from './broker-settings.ts'
+import { Blockage } from './rabbit-blockage.ts'
 import { closeConnection, destroySocket } from './rabbit-close.ts'
 import { connectTo } from './rabbit-connect.ts'
 import { type Gathering, writeTogether } from './rabbit-writes.ts'
@@ -29,6 +31,8 @@ export class RabbitConnection {
   readonly #options: RabbitConnectionOptions
   readonly #stop = new AbortController()
   readonly #backoff = new Backoff()
+  /** Whether the broker takes messages on it. */
+  readonly blockage = new Blockage((reason) => this.#sayBlocked(reason))
   #model: ChannelModel | undefined
   #userId: string | undefined
   #next = new Next()
@@ -37,6 +41,8 @@ export class RabbitConnection {
   #running: Promise<void> | undefined
   #wasConnected = false
   #said = { reason: '', at: 0 }
+  /** The broker's address, of this connection or of the last try. */
+  #where = ''
 
   constructor(options: RabbitConnectionOptions) {
     this.#options = options
@@ -77,6 +83,15 @@ export class RabbitConnection {
     return this.#model ? Promise.resolve(this.#model) : abortable(this.#next.promise, signal)
   }
 
+  /** Ends the connection that is; the next one is made as after any loss. */
+  async reconnect(reason: string): Promise<void> {
+    const model = this.#model
+    if (model === undefined) return
+    this.#model = undefined
+    this.#giveUp(reason)
+    await closeConnection(model)
+  }
+
   async close(): Promise<void> {
     this.#end(new TransportUnavailable('the transport is closed'))
     const model = this.#model
@@ -109,9 +124,10 @@ export class RabbitConnection {
     const where = describeBroker(settings, host)
     try {
       const userId = publishes ? userIdOn(settings, host) : undefined
-      const model = await connectTo(host, settings, name, userId)
+      this.#where = where
+      const model = await connectTo(host, settings, name, userId, this.blockage, this.#stop.signal)
       writeTogether(model, this.#options.gathering)
-      const lost = this.#watch(model, where)
+      const lost = this.#watch(model)
       if (this.#stop.signal.aborted) return await closeConnection(model)
       this.#model = model
       this.#userId = userId
@@ -132,13 +148,15 @@ export class RabbitConnection {
     }
   }
 
+  #sayBlocked(reason: string | undefined): void {
+    const facts = { broker: this.#where, reason }
+    if (reason === undefined) this.#options.logger.info(facts, 'the broker takes messages again')
+    else this.#options.logger.warn(facts, 'the broker takes no messages now, for it is short of memory or disk')
+    if (reason !== undefined && this.#model === undefined) this.#say(`${this.#where}: ${blockedText(reason)}`)
+  }
+
   /** Resolves with the reason when the connection is gone. */
-  #watch(model: ChannelModel, broker: string): Promise<string> {
-    const { logger } = this.#options
-    model.on('blocked', (reason) => {
-      logger.warn({ broker, reason }, 'the broker takes no messages now, for it is short of memory or disk')
-    })
-    model.on('unblocked', () => logger.info({ broker }, 'the broker takes messages again'))
+  #watch(model: ChannelModel): Promise<string> {
     return new Promise((resolve) => {
       this.#giveUp = resolve
       let reason = 'closed'

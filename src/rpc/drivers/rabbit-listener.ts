@@ -7,11 +7,16 @@ import type { Delivery, DeliveryHandler, Listener, Source } from '../transport.t
 import { Backoff } from './backoff.ts'
 import { RabbitAcks } from './rabbit-acks.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
-import { declareOn } from './rabbit-declare.ts'
+import { RabbitConsumer } from './rabbit-consumer.ts'
+import { declareAside, declareOn } from './rabbit-declare.ts'
 import { type DeliveryChannel, RabbitDelivery } from './rabbit-delivery.ts'
+import { inspectQueue } from './rabbit-inspect.ts'
 import { type Subscription, subscriptionOf, type Topology } from './rabbit-topology.ts'
 
 const CLOSE_TIMEOUT_MS = 2_000
+/** Who is asked in the moment when it begins to consume again is given so long. */
+const BEGIN_TIMEOUT_MS = 5_000
+const BEGIN_POLL_MS = 100
 
 export interface RabbitListenerOptions {
   readonly connection: RabbitConnection
@@ -32,6 +37,7 @@ export class RabbitListener implements Listener {
   #running: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   #closed: Promise<void> | undefined
+  #trouble = 'it has not begun yet'
 
   constructor(options: RabbitListenerOptions) {
     this.#options = options
@@ -56,6 +62,19 @@ export class RabbitListener implements Listener {
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
+  }
+
+  /** Whether messages still come: see the port. @returns what is wrong; nothing without a connection, or when stopped */
+  async check(): Promise<readonly string[]> {
+    const { connection } = this.#options
+    for (let waited = 0; !this.#stop.signal.aborted; waited += BEGIN_POLL_MS) {
+      const model = connection.current
+      if (model === undefined) return []
+      if (this.#consuming?.isOpen) return await this.#consuming.check(model)
+      if (waited >= BEGIN_TIMEOUT_MS) return [`it cannot consume: ${this.#trouble}`]
+      await pause(BEGIN_POLL_MS, this.#stop.signal)
+    }
+    return []
   }
 
   async #close(): Promise<void> {
@@ -84,7 +103,8 @@ export class RabbitListener implements Listener {
 
   #say(what: string, thrown: unknown): void {
     if (this.#stop.signal.aborted) return
-    const reason = thrown instanceof Error ? thrown.message : thrown
+    const reason = thrown instanceof Error ? thrown.message : String(thrown)
+    this.#trouble = reason
     const level = thrown instanceof TopologyMismatch ? 'error' : 'warn'
     this.#options.logger[level]({ source: this.#options.source, reason }, what)
   }
@@ -108,14 +128,16 @@ class Consuming implements DeliveryChannel {
   readonly #channel: Channel
   readonly #subscription: Subscription
   readonly acks: RabbitAcks
-  readonly #tags: string[] = []
+  readonly #consumers: RabbitConsumer[] = []
+  readonly #prefetch: number
   #reason = 'the connection was lost'
   isOpen = true
   #ended: () => void = () => {}
 
-  private constructor(channel: Channel, subscription: Subscription) {
+  private constructor(channel: Channel, subscription: Subscription, prefetch: number) {
     this.#channel = channel
     this.#subscription = subscription
+    this.#prefetch = prefetch
     this.acks = new RabbitAcks(channel)
     this.lost = new Promise((resolve) => {
       this.#ended = () => {
@@ -134,9 +156,9 @@ class Consuming implements DeliveryChannel {
     subscription: Subscription,
     { handler, prefetch }: { readonly handler: DeliveryHandler; readonly prefetch: number },
   ): Promise<Consuming> {
-    const consuming = new Consuming(await model.createChannel(), subscription)
+    const consuming = new Consuming(await model.createChannel(), subscription, prefetch)
     try {
-      await consuming.#start(handler, prefetch)
+      await consuming.#start(handler)
       return consuming
     } catch (error) {
       await consuming.#closeChannel()
@@ -144,29 +166,50 @@ class Consuming implements DeliveryChannel {
     }
   }
 
-  async #start(handler: DeliveryHandler, prefetch: number): Promise<void> {
+  async #start(handler: DeliveryHandler): Promise<void> {
     const channel = this.#channel
     await declareOn(channel, this.#subscription.declarations)
-    await channel.prefetch(prefetch)
+    await channel.prefetch(this.#prefetch)
     const { queues, noAck } = this.#subscription
     for (const { name, fanout } of queues) {
       const onMessage = (message: ConsumeMessage | null) => {
-        if (message) return handler(this.#delivery(message, fanout, noAck))
+        if (message) return handler(this.#delivery(message, name, fanout))
         this.#reason = `the broker cancelled the consumer of ${name}: its queue is gone`
         void this.#closeChannel()
       }
-      const { consumerTag } = await channel.consume(name, onMessage, { noAck })
-      this.#tags.push(consumerTag)
+      const consumer = new RabbitConsumer(channel, name, noAck, onMessage)
+      await consumer.consume()
+      this.#consumers.push(consumer)
     }
   }
 
-  #delivery(message: ConsumeMessage, fanout: boolean, noAck: boolean): Delivery {
+  /** @param model its connection, where this is asked on channels aside: some answers close them */
+  async check(model: ChannelModel): Promise<readonly string[]> {
+    const troubles: string[] = []
+    try {
+      await declareAside(model, this.#subscription.declarations)
+      for (const consumer of this.#consumers) {
+        const state = (await inspectQueue(model, consumer.queue)) ?? { messages: 0, consumers: 0 }
+        const { unsettled } = this.acks
+        const { trouble, isQuiet } = consumer.judge(state, this.#prefetch === 0 || unsettled < this.#prefetch)
+        if (trouble !== undefined) troubles.push(trouble)
+        // With something unsettled the new one would be given as much again, beyond the prefetch.
+        else if (isQuiet && unsettled === 0 && this.isOpen) await consumer.renew()
+      }
+    } catch (error) {
+      troubles.push((error as Error).message)
+    }
+    return troubles
+  }
+
+  #delivery(message: ConsumeMessage, queue: string, fanout: boolean): Delivery {
+    const { noAck } = this.#subscription
     if (!noAck) this.acks.delivered(message)
-    return new RabbitDelivery(message, this, fanout, noAck)
+    return new RabbitDelivery(message, this, queue, fanout, noAck)
   }
 
   async cancel(): Promise<void> {
-    const cancelled = this.#tags.map((tag) => (this.isOpen ? this.#channel.cancel(tag) : undefined))
+    const cancelled = this.#consumers.map((consumer) => (this.isOpen ? consumer.cancel() : undefined))
     // A broker that does not answer this answers nothing: do not wait again for each thing to tell it.
     if (!(await endedWithin(CLOSE_TIMEOUT_MS, Promise.all(cancelled)))) this.#ended()
   }

@@ -30,6 +30,8 @@ export class RabbitPublisher {
     // Returned although it is not mandatory for the caller: its queue was deleted behind our back, and is made again.
     const offered = keeps ? { ...message, mandatory: true } : message
     for (let offers = 1; ; offers++) {
+      // Until it is written it can be given up, and will never be sent.
+      while (this.#connection.blockage.reason !== undefined) await this.#connection.blockage.over(patience?.signal)
       const channel = this.#readyFor(to, route) ?? (await this.#prepare(to, route, patience))
       const outcome = channel === undefined ? 'not sent' : await channel.publish(route, offered)
       if (outcome === 'confirmed') return

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { TransportUnavailable } from '../../errors.ts'
+import { abortable } from '../abortable.ts'
 import type {
   DeliveryHandler,
   Destination,
@@ -7,12 +8,15 @@ import type {
   ListenOptions,
   OutboundMessage,
   Patience,
+  QueueState,
   Source,
   Transport,
   TransportState,
 } from '../transport.ts'
+import { blockedText } from '../transport.ts'
 import { type BrokerOptions, type BrokerSettings, brokerSettings, describeBroker } from './broker-settings.ts'
 import { RabbitConnection } from './rabbit-connection.ts'
+import { inspectQueue } from './rabbit-inspect.ts'
 import { RabbitListener } from './rabbit-listener.ts'
 import { RabbitPublisher } from './rabbit-publisher.ts'
 import type { Gathering } from './rabbit-writes.ts'
@@ -76,6 +80,10 @@ export class RabbitTransport implements Transport {
     return this.#publishing.isOpen && this.#consuming.isOpen ? 'connected' : 'connecting'
   }
 
+  get blocked(): string | undefined {
+    return this.#publishing.blockage.reason
+  }
+
   get userId(): string | undefined {
     return this.#publishing.userId
   }
@@ -122,6 +130,24 @@ export class RabbitTransport implements Transport {
     }
   }
 
+  async inspect(queue: string, signal?: AbortSignal): Promise<QueueState | undefined> {
+    this.#throwIfClosed()
+    // Where nothing is published: it is not blocked, and waits behind no message.
+    const model = await this.#consuming.ready(signal)
+    return await abortable(inspectQueue(model, queue), signal)
+  }
+
+  async check(signal: AbortSignal): Promise<readonly string[]> {
+    this.#throwIfClosed()
+    const checks = Promise.all([...this.#listeners].map((listener) => listener.check()))
+    return (await abortable(checks, signal)).flat()
+  }
+
+  async reconnect(reason: string): Promise<void> {
+    this.#throwIfClosed()
+    await Promise.all([this.#publishing.reconnect(reason), this.#consuming.reconnect(reason)])
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -163,7 +189,9 @@ class PublishTimeout implements Patience {
   #begin(): AbortSignal {
     const controller = new AbortController()
     const giveUp = () => {
-      const text = `the broker took no message for ${PUBLISH_TIMEOUT_MS} ms: ${this.#connection.waitingFor}`
+      const { blockage, waitingFor } = this.#connection
+      const why = blockage.reason === undefined ? waitingFor : blockedText(blockage.reason)
+      const text = `the broker took no message for ${PUBLISH_TIMEOUT_MS} ms: ${why}`
       controller.abort(new TransportUnavailable(text))
     }
     setTimeout(giveUp, PUBLISH_TIMEOUT_MS).unref()
