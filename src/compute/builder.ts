@@ -1,7 +1,9 @@
 import { ConductorApi } from '../conductor/rpc-api.ts'
 import { BuildInterrupted, type SevbusError, toSevbusError } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
+import type { Instance } from '../objects/instance.ts'
 import { Limiter } from '../rpc/limiter.ts'
+import { inSpan, type SpanDraft } from '../rpc/tracing.ts'
 import { bootGuest } from './boot-guest.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
 import { inTurn } from './in-turn.ts'
@@ -94,13 +96,16 @@ export class Builder {
 
   async #boot(build: Build, signal: AbortSignal): Promise<void> {
     const { uuid, attempt } = build.instance
-    const { logger } = this.#ports
+    const { host, logger } = this.#ports
     let isClean = true
     try {
-      await bootGuest(build.instance, this.#ports, signal, ({ step, error }) => {
-        isClean = false
-        logger.error({ instance_uuid: uuid, step, err: error }, 'undo failed; trying again')
-      })
+      const boot = bootSpan(build.instance, host)
+      await inSpan(boot, build.context, () =>
+        bootGuest(build.instance, this.#ports, signal, ({ step, error }) => {
+          isClean = false
+          logger.error({ instance_uuid: uuid, step, err: error }, 'undo failed; trying again')
+        }),
+      )
     } catch (error) {
       if (!isClean) await removeLeftovers(uuid, this.#ports, this.#signals.stopping)
       signal.throwIfAborted()
@@ -144,4 +149,15 @@ export class Builder {
     const facts = { instance_uuid: uuid, attempt, code: error.code, request_id: context.request_id }
     logger.warn(facts, `build failed: ${error.message}`)
   }
+}
+
+/** From the claimed instance to the guest that runs, encrypted as asked. */
+function bootSpan({ uuid, attempt, mem_encryption }: Instance, host: string): SpanDraft {
+  const attributes = {
+    'sevbus.instance_uuid': uuid,
+    'sevbus.attempt': attempt,
+    'sevbus.mem_encryption.model': mem_encryption?.model ?? 'none',
+    'host.name': host,
+  }
+  return { name: 'boot guest', kind: 'internal', attributes }
 }

@@ -23,6 +23,8 @@ export const outboxMigrations: readonly Migration[] = [
       create index outbox_due on outbox (owner, not_before, id);
     `,
   },
+  // The trace that a message belongs to.
+  { id: 'outbox-0002', sql: 'alter table outbox add column headers jsonb' },
 ]
 
 export interface OutboxOptions {
@@ -63,11 +65,11 @@ export class DatabaseOutbox implements MessageStore {
   ): Promise<void> {
     if (messages.length === 0) return
     await tx.query(
-      `insert into outbox (owner, ordering_key, destination, body, mandatory, not_before)
-       select $1, m.ordering_key, m.destination, m.body, m.mandatory, now() + $3 * interval '1 millisecond'
+      `insert into outbox (owner, ordering_key, destination, body, mandatory, headers, not_before)
+       select $1, m.ordering_key, m.destination, m.body, m.mandatory, m.headers, now() + $3 * interval '1 millisecond'
          from rows from (jsonb_to_recordset($2::jsonb)
-                as (ordering_key text, destination jsonb, body text, mandatory boolean))
-              with ordinality as m (ordering_key, destination, body, mandatory, position)
+                as (ordering_key text, destination jsonb, body text, mandatory boolean, headers jsonb))
+              with ordinality as m (ordering_key, destination, body, mandatory, headers, position)
         order by m.position`,
       [this.#owner, JSON.stringify(messages.map(toRow)), delayMs],
     )
@@ -87,17 +89,19 @@ export class DatabaseOutbox implements MessageStore {
        ), taken as (
          update outbox set not_before = now() + $3 * interval '1 millisecond'
            from due where outbox.id = due.id
-         returning outbox.id, outbox.ordering_key, outbox.destination, outbox.body, outbox.mandatory, outbox.failures
+         returning outbox.id, outbox.ordering_key, outbox.destination, outbox.body, outbox.mandatory, outbox.headers,
+                   outbox.failures
        )
-       select id::text, ordering_key, destination, body, mandatory, failures from taken order by taken.id`,
+       select id::text, ordering_key, destination, body, mandatory, headers, failures from taken order by taken.id`,
       [this.#owner, limit, this.#leaseMs],
     )
-    return rows.map(({ id, ordering_key, destination, body, mandatory, failures }) => ({
+    return rows.map(({ id, ordering_key, destination, body, mandatory, headers, failures }) => ({
       id,
       failures,
       to: destination,
       body,
       mandatory,
+      ...(headers !== null && { headers }),
       orderingKey: ordering_key,
     }))
   }
@@ -124,8 +128,9 @@ interface Row {
   readonly destination: DurableMessage['to']
   readonly body: string
   readonly mandatory: boolean
+  readonly headers: NonNullable<DurableMessage['headers']> | null
 }
 
-function toRow({ orderingKey, to, body, mandatory }: DurableMessage): Row {
-  return { ordering_key: orderingKey, destination: to, body, mandatory }
+function toRow({ orderingKey, to, body, mandatory, headers }: DurableMessage): Row {
+  return { ordering_key: orderingKey, destination: to, body, mandatory, headers: headers ?? null }
 }

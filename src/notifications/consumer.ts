@@ -5,6 +5,7 @@ import { parkDeadLetter } from '../rpc/dead-letters.ts'
 import { type BusNames, DEFAULT_BUS_NAMES } from '../rpc/names.ts'
 import { RecentIds } from '../rpc/recent-ids.ts'
 import { AllowedSenders } from '../rpc/senders.ts'
+import { inConsumedSpan } from '../rpc/tracing.ts'
 import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
 import { Batches } from './batches.ts'
 import type { NotificationConsumerOptions, NotificationHandling, Offer } from './consumer-options.ts'
@@ -15,6 +16,7 @@ import {
   decodeNotification,
   type NotificationNames,
 } from './notification.ts'
+import { processedSpan } from './spans.ts'
 
 /** Longest pause before a notification is offered again. */
 const MAX_RETRY_DELAY_MS = 30_000
@@ -140,10 +142,10 @@ export class NotificationConsumer {
       isRequeued = true
     }
     try {
-      await this.#handleBatch(
-        received.map(({ notification }) => notification),
-        { requeue },
-      )
+      const notifications = received.map(({ notification }) => notification)
+      const span = processedSpan(this.#names.topic, notifications[0]?.event_type ?? null, notifications.length)
+      const headers = received.map(({ delivery }) => delivery.headers)
+      await inConsumedSpan(span, headers, () => this.#handleBatch(notifications, { requeue }))
     } catch (thrown) {
       return toSevbusError(thrown)
     }

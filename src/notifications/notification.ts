@@ -6,6 +6,9 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import { decodeMessage, type EncodedMessage, encodeEnvelope } from '../rpc/envelope.ts'
 import { newMessageId } from '../rpc/message-id.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import { withTrace } from '../rpc/trace-context.ts'
+import { madeInSpan } from '../rpc/tracing.ts'
+import { sentSpan } from './spans.ts'
 
 /** Where consumers of Nova's versioned notifications look by default. */
 export const DEFAULT_NOTIFICATION_NAMES: NotificationNames = { exchange: 'nova', topic: 'versioned_notifications' }
@@ -83,8 +86,9 @@ export function notificationMessage(names: NotificationNames, draft: Notificatio
     `_context_${key}`,
     draft.context[key],
   ])
-  return {
-    to: { kind: 'notification', exchange: names.exchange, topic: names.topic, priority: draft.priority.toLowerCase() },
+  const { exchange, topic } = names
+  return madeInSpan(sentSpan(topic, draft.event_type), draft.context, (traced) => ({
+    to: { kind: 'notification', exchange, topic, priority: draft.priority.toLowerCase() },
     body: encodeEnvelope({
       message_id: randomUUID(),
       publisher_id: draft.publisher_id,
@@ -96,8 +100,9 @@ export function notificationMessage(names: NotificationNames, draft: Notificatio
       ...Object.fromEntries(context),
     }),
     mandatory: false,
+    ...withTrace(traced),
     orderingKey: draft.orderingKey,
-  }
+  }))
 }
 
 /** @throws InvalidMessage naming what is wrong */

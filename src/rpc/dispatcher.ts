@@ -26,7 +26,7 @@ const PING = bind(pingApiOf(''), { ping: async () => 'pong' as const })
 export interface Dispatch {
   readonly method: Method
   /** Validates the arguments, runs the endpoint, validates the result. */
-  readonly run: (info: Omit<RequestInfo, 'context'>) => Promise<unknown>
+  readonly run: (info: RequestInfo) => Promise<unknown>
 }
 
 /**
@@ -40,7 +40,7 @@ export function dispatch(bindings: readonly Binding[], request: Request): Dispat
   const found = handlerIn(serving, request) ?? (serves(PING, request) ? handlerIn([PING], request) : undefined)
   if (found !== undefined) {
     const { method, handler } = found
-    return { method, run: (info) => runChecked(method, handler, request, info) }
+    return { method, run: (info) => runChecked(method, handler, request.args, info) }
   }
   if (serving.length > 0) throw new NoSuchMethod(`Endpoint does not support RPC method ${request.method}`)
   throw new UnsupportedVersion(
@@ -60,12 +60,12 @@ function handlerIn(bindings: readonly Binding[], { method }: Request) {
   return undefined
 }
 
-async function runChecked(method: Method, handler: Handler, request: Request, info: Omit<RequestInfo, 'context'>) {
-  const args = method.input.safeParse(request.args)
+async function runChecked(method: Method, handler: Handler, given: unknown, info: RequestInfo) {
+  const args = method.input.safeParse(given)
   if (!args.success) {
     throw wrongArguments(method, args.error)
   }
-  const result = await handler(args.data, { ...info, context: request.context })
+  const result = await handler(args.data, info)
   const output = method.output.safeParse(result)
   if (output.success) return output.data
   throw new InternalError(

@@ -1,3 +1,4 @@
+import type { TraceHeaders } from './trace-context.ts'
 import type { Destination } from './transport.ts'
 
 /**
@@ -8,6 +9,8 @@ export interface DurableMessage {
   readonly to: Destination
   readonly body: string
   readonly mandatory: boolean
+  /** The trace it belongs to. */
+  readonly headers?: TraceHeaders
   /** Messages of one key leave in the order they were stored: the uuid of the instance they are about. */
   readonly orderingKey: string
 }

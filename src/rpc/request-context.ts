@@ -10,9 +10,13 @@ export const RequestContext = z.looseObject({
   request_id: z.string().min(1).max(128),
   user_id: z.string().max(255).nullish(),
   project_id: z.string().max(255).nullish(),
+  /** The trace it belongs to, as W3C Trace Context writes it. Travels in the headers; what is malformed is left out. */
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
 })
 export type RequestContext = z.infer<typeof RequestContext>
 
-export function newRequestContext(known: { user_id?: string; project_id?: string } = {}): RequestContext {
+/** @param known `traceparent` and `tracestate` of an HTTP request make what follows a part of its trace */
+export function newRequestContext(known: Partial<Omit<RequestContext, 'request_id'>> = {}): RequestContext {
   return { request_id: `req-${randomUUID()}`, ...known }
 }

@@ -2,6 +2,7 @@ import { InvalidMessage } from '../errors.ts'
 import { encodeEnvelope, type JsonObject } from './envelope.ts'
 import { newMessageId } from './message-id.ts'
 import { newRequestContext, RequestContext } from './request-context.ts'
+import { spanContextOf, TRACE_KEYS, traceHeaders } from './trace-context.ts'
 
 /** AMQP's short string: no queue has a longer name. */
 const MAX_NAME_LENGTH = 255
@@ -32,7 +33,7 @@ export interface RequestDraft {
   readonly reply?: { readonly msgId: string; readonly queue: string; readonly monitorSeconds: number | undefined }
 }
 
-/** Writes a request as oslo.messaging does; keys and their order as observed on its wire. */
+/** Writes a request as oslo.messaging does; keys and their order as observed on its wire. Its trace goes in the headers. */
 export function encodeRequest({ method, args, namespace, version, context, reply }: RequestDraft): string {
   const message: Record<string, unknown> = { method, args }
   if (namespace !== undefined) message.namespace = namespace
@@ -43,12 +44,14 @@ export function encodeRequest({ method, args, namespace, version, context, reply
     message._timeout = reply.monitorSeconds ?? null
   }
   message._unique_id = newMessageId()
-  for (const [key, value] of Object.entries(context)) message[`${CONTEXT_PREFIX}${key}`] = value
+  for (const [key, value] of Object.entries(context)) {
+    if (!TRACE_KEYS.has(key)) message[`${CONTEXT_PREFIX}${key}`] = value
+  }
   return encodeEnvelope(message)
 }
 
 /** @throws InvalidMessage when it is no request at all; an unknown method is for the dispatcher to say */
-export function decodeRequest(message: JsonObject): Request {
+export function decodeRequest(message: JsonObject, headers: JsonObject = {}): Request {
   const { method, args = {}, namespace, version: asked = '1.0', _unique_id: uniqueId } = message
   // Python's rule: a version that is missing is the first, and null is none that anybody serves, called by this text.
   const version = asked === null ? 'None' : asked
@@ -64,7 +67,7 @@ export function decodeRequest(message: JsonObject): Request {
     args: args as JsonObject,
     namespace: namespace ?? undefined,
     version,
-    context: decodeContext(message),
+    context: decodeContext(message, headers),
     uniqueId: isName(uniqueId) ? uniqueId : undefined,
     reply: decodeReplyAddress(message),
   }
@@ -84,13 +87,16 @@ function isName(value: unknown): value is string {
 }
 
 /** A peer's context may lack what ours always has: then the request gets an id here, where it enters. */
-function decodeContext(message: JsonObject): RequestContext {
+function decodeContext(message: JsonObject, headers: JsonObject): RequestContext {
   const flat: Record<string, unknown> = {}
   for (const key in message) {
     const isContext = key.startsWith(CONTEXT_PREFIX) && key !== '_context___proto__'
-    if (isContext) flat[key.slice(CONTEXT_PREFIX.length)] = message[key]
+    const name = isContext ? key.slice(CONTEXT_PREFIX.length) : ''
+    if (isContext && !TRACE_KEYS.has(name)) flat[name] = message[key]
   }
   flat.request_id ??= newRequestContext().request_id
+  const span = spanContextOf(headers)
+  if (span !== undefined) Object.assign(flat, traceHeaders(span))
   const context = RequestContext.safeParse(flat)
   if (context.success) return context.data
   throw new InvalidMessage(

@@ -16,6 +16,7 @@ import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
 import { salvage } from './salvage.ts'
 import { AllowedSenders } from './senders.ts'
+import { inReceivedSpan, servedSpan } from './tracing.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
 
 /**
@@ -141,7 +142,7 @@ export class RpcServer {
     if (refused !== undefined) return await this.#refuse(delivery, refused)
     let request: Request
     try {
-      request = decodeRequest(decodeMessage(delivery))
+      request = decodeRequest(decodeMessage(delivery), delivery.headers)
     } catch (error) {
       return await this.#refuse(delivery, toSevbusError(error))
     }
@@ -184,14 +185,14 @@ export class RpcServer {
     // Sent without asking for the result; it may still not be done twice.
     delivery.ack()
     await this.#turn.next()
-    await this.#run(found).catch((error: unknown) => this.#logFailure(request, error))
+    await this.#run(request, found).catch((error: unknown) => this.#logFailure(request, error))
     return true
   }
 
   async #answer(request: Request, address: ReplyAddress): Promise<void> {
     const signs = this.#replier.signsOfLife(address)
     try {
-      const result = await this.#run(dispatch(this.#options.bindings, request))
+      const result = await this.#run(request, dispatch(this.#options.bindings, request))
       signs.stop()
       await this.#replier.result(address, result)
     } catch (error) {
@@ -211,7 +212,7 @@ export class RpcServer {
     }
     let tries = delivery.deliveryCount
     while (!delivery.lost) {
-      const failure = await this.#run(found).then(() => undefined, failureOf)
+      const failure = await this.#run(request, found).then(() => undefined, failureOf)
       if (failure === undefined) {
         delivery.ack()
         return true
@@ -232,8 +233,11 @@ export class RpcServer {
     return false
   }
 
-  async #run(found: Dispatch): Promise<unknown> {
-    return await this.#abandonment.race(found.run({ signal: this.#abort.signal }))
+  async #run(request: Request, found: Dispatch): Promise<unknown> {
+    const span = servedSpan(this.#options.bindings[0].api, found.method, this.#options.server)
+    return await inReceivedSpan(span, request.context, (context) =>
+      this.#abandonment.race(found.run({ context, signal: this.#abort.signal })),
+    )
   }
 
   /** A fanout that failed is over: others have copies of their own. What is transient is said again by the next one. */
