@@ -102,6 +102,8 @@ export class MessagingTimeout extends published('MESSAGING_TIMEOUT', {
   retryable: true,
   wireModule: 'oslo_messaging.exceptions',
 }) {}
+/** The server that had the call was lost: it may have begun, so no other server begins it again. */
+export class ServerLost extends published('SERVER_LOST', { retryable: true }) {}
 /** Nobody serves this topic or server: known at once, not after a timeout. */
 export class NoSuchServer extends published('NO_SUCH_SERVER', { retryable: true }) {}
 /** The broker returned a message that no queue takes. */
@@ -171,6 +173,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       InvalidDomainXml,
       GuestNotFound,
       MessagingTimeout,
+      ServerLost,
       NoSuchServer,
       MessageUndeliverable,
       TransportUnavailable,

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
-import { InternalError, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
+import { InternalError, ServerLost, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
 import { Abandonment } from './abandonment.ts'
 import { endedWithin, pause } from './abortable.ts'
 import { deadLettersOf, parkDeadLetter } from './dead-letters.ts'
@@ -131,11 +131,6 @@ export class RpcServer {
   }
 
   async #handle(delivery: Delivery): Promise<void> {
-    if (this.#stopped !== undefined) {
-      // Only after the stop: before, the broker could hand it straight back to us.
-      await this.#stopped
-      return delivery.requeue()
-    }
     // Whoever has it now does the work; a call must not be done twice.
     if (delivery.lost) return
     const refused = this.#senders.refusalOf(delivery)
@@ -147,6 +142,11 @@ export class RpcServer {
       return await this.#refuse(delivery, toSevbusError(error))
     }
     if (request.reply !== undefined) return await this.#serveCall(delivery, request, request.reply)
+    if (this.#stopped !== undefined) {
+      // Only after the stop: before, the broker could hand it straight back to us.
+      await this.#stopped
+      return delivery.requeue()
+    }
     const outcome = await this.#once.run(request.uniqueId, () => this.#serve(delivery, request))
     if (outcome === 'repeat') delivery.ack()
   }
@@ -160,15 +160,28 @@ export class RpcServer {
     await this.#replier.failure(reply, encodeFailure(error))
   }
 
-  /** At most once: a repeat has nothing to do, whether the first is done or still runs. */
+  /**
+   * At most once: a repeat has nothing to do, whether the first is done or still runs. During a drain those that are here
+   * already are served, too: given back, they would be told from those that had begun by nobody.
+   */
   async #serveCall(delivery: Delivery, request: Request, address: ReplyAddress): Promise<void> {
     delivery.ack()
     if (request.uniqueId !== undefined) {
       if (this.#calls.has(request.uniqueId)) return
       this.#calls.add(request.uniqueId)
     }
+    const reason = this.#whyNotBegun(delivery)
+    if (reason !== undefined) return await this.#replier.failure(address, encodeFailure(reason))
     await this.#turn.next()
     await this.#answer(request, address)
+  }
+
+  /** A call that was delivered before may have begun there: its acknowledgement can be lost with the connection. */
+  #whyNotBegun({ deliveryCount }: Delivery): Error | undefined {
+    if (this.#abort.signal.aborted) return this.#abort.signal.reason
+    if (deliveryCount === 1) return undefined
+    const fix = 'look whether the work was done, or ask again if it may be done twice'
+    return new ServerLost(`the server that had the call was lost; it may have begun there, so ${fix}`, { fix })
   }
 
   /** @returns whether a repeat of the message has nothing to do any more */
