@@ -18,6 +18,14 @@ export interface InstalledRabbitMqOptions extends StartOptions {
   readonly plugins?: readonly string[]
 }
 
+export interface InstalledRabbitMq extends PrivateServer {
+  /**
+   * Ends it by the signal, SIGKILL being a crash, and starts it again: same ports, same data. Resolves when it answers.
+   * @throws when it does not start again
+   */
+  restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
+}
+
 interface Programs {
   readonly server: string
   readonly epmd: string
@@ -31,7 +39,7 @@ interface Programs {
  */
 export async function startInstalledRabbitMq(
   options: InstalledRabbitMqOptions = {},
-): Promise<PrivateServer | undefined> {
+): Promise<InstalledRabbitMq | undefined> {
   const programs = await findPrograms(options)
   if (programs === undefined) return undefined
   for (let attempt = 1; ; attempt++) {
@@ -65,7 +73,7 @@ async function startIn(
   home: ServerHome,
   programs: Programs,
   options: InstalledRabbitMqOptions,
-): Promise<PrivateServer> {
+): Promise<InstalledRabbitMq> {
   const { signal } = options
   const [port, distPort, epmdPort] = (await freePorts(3)) as [number, number, number]
   const env = await environment(home, { port, distPort, epmdPort }, options)
@@ -75,12 +83,19 @@ async function startIn(
   await home.until('epmd', epmd, () => answers(epmdPort), { timeoutMs: START_TIMEOUT_MS, signal })
 
   const url = `amqp://guest:guest@127.0.0.1:${port}`
-  const server = home.start('rabbitmq', programs.server, [], { env })
-  const broker = await home.until('rabbitmq', server, () => probeBroker(url), { timeoutMs: START_TIMEOUT_MS, signal })
+  let server = home.start('rabbitmq', programs.server, [], { env })
+  const untilReady = (abort?: AbortSignal) =>
+    home.until('rabbitmq', server, () => probeBroker(url), { timeoutMs: START_TIMEOUT_MS, signal: abort })
+  const broker = await untilReady(signal)
   return {
     url,
     description: `${broker.description}, started privately from ${programs.server}`,
     close: () => home.close(),
+    async restart(by) {
+      await home.end(server, by)
+      server = home.start('rabbitmq', programs.server, [], { env })
+      await untilReady()
+    },
   }
 }
 

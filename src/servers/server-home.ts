@@ -81,6 +81,13 @@ export class ServerHome {
     return child
   }
 
+  /** Ends one program and what it has started; `close` does so with all. */
+  async end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+    await endGroup(child, signal, this.#endGraceMs)
+    const index = this.#programs.findIndex((program) => program.child === child)
+    if (index !== -1) this.#programs.splice(index, 1)
+  }
+
   /** Runs a program to its end. @throws with the tail of what it printed, unless it exits with 0 */
   async run(name: string, program: string, args: readonly string[], options: ProgramOptions = {}): Promise<void> {
     const child = this.start(name, program, args, options)

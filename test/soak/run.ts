@@ -1,0 +1,91 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { PrivateServer } from '../../src/servers/private-server.ts'
+import { thisMachine } from '../servers/machine.ts'
+import { audit } from './auditor.ts'
+import { startSoakBroker } from './broker.ts'
+import { createSoakDatabase } from './database.ts'
+import { report } from './report.ts'
+import { soak } from './soak.ts'
+
+const HELP = `Sends calls, casts and notifications between processes while the broker is restarted twice, connections break in
+every way, queues are deleted and processes are killed; then compares what was sent with what was received.
+
+  npm run soak -- [options]
+
+  --messages N    at least so many (default 100000)
+  --rate N        messages begun in a second (default 1200)
+  --processes N   senders and servers together (default 4)
+  --faults N      beside one of each kind (default 20)
+  --seed N        the same seed, the same faults (default: another one each time, printed)
+
+A private RabbitMQ is started and stopped. PostgreSQL is the one of SEVBUS_TEST_DATABASE_URL, or a private one.
+Exit code 1: something was lost, done twice, hung, or memory grew. Its ledgers and logs are kept.
+`
+
+const { values } = parseArgs({
+  options: {
+    messages: { type: 'string', default: '100000' },
+    rate: { type: 'string', default: '1200' },
+    processes: { type: 'string', default: '4' },
+    faults: { type: 'string', default: '20' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
+    help: { type: 'boolean', default: false },
+  },
+})
+if (values.help) {
+  say(HELP)
+  process.exit(0)
+}
+process.exitCode = (await main()) ? 0 : 1
+
+async function main(): Promise<boolean> {
+  await using postgres = await findPostgres()
+  await using broker = await startSoakBroker({ tell: say })
+  if (postgres === undefined || broker === undefined) {
+    say('not run: it needs a PostgreSQL and a RabbitMQ that it may restart: apt-get install rabbitmq-server postgresql')
+    return false
+  }
+  await using database = await createSoakDatabase(postgres.url)
+  const folder = await mkdtemp(join(tmpdir(), 'sevbus-soak-'))
+  const seed = Number(values.seed)
+  say(`seed ${seed}, ${broker.description}, ${postgres.description}`)
+  const half = Number(values.processes) / 2
+  const result = await soak({
+    broker,
+    databaseUrl: database.url,
+    folder,
+    seed,
+    messages: Number(values.messages),
+    messagesPerSecond: Number(values.rate),
+    senders: Math.ceil(half),
+    servers: Math.max(2, Math.floor(half)),
+    listeners: 2,
+    moreFaults: Number(values.faults),
+    tell: say,
+  })
+  const violations = audit(result.evidence, { slackMs: 2_000, growthBytes: 6 * 1024 * 1024, answeredPart: 0.6 })
+  say(`\n${report(result)}\n`)
+  if (violations.length === 0) {
+    await rm(folder, { recursive: true })
+    say(`seed ${seed}: nothing lost, nothing twice, nothing hung`)
+    return true
+  }
+  say(`seed ${seed}, ledgers in ${folder}:\n${violations.map((violation) => `  ${violation}`).join('\n')}`)
+  return false
+}
+
+async function findPostgres(): Promise<(PrivateServer & AsyncDisposable) | undefined> {
+  const { given, docker, installed } = await thisMachine()
+  for (const way of [given, docker, installed]) {
+    const server = await way('postgres', { tell: say })
+    if (server) return { ...server, [Symbol.asyncDispose]: () => server.close() }
+  }
+  return undefined
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}

@@ -1,0 +1,46 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, inject, it, onTestFinished } from 'vitest'
+import { notRun } from '../servers/not-run.ts'
+import { audit } from './auditor.ts'
+import { startSoakBroker } from './broker.ts'
+import { createSoakDatabase } from './database.ts'
+import { report } from './report.ts'
+import { soak } from './soak.ts'
+
+const MEGABYTE = 1024 * 1024
+/** A short run: what grows here is mostly code being compiled. The long one (`npm run soak`) is held to less. */
+const LIMITS = { slackMs: 2_000, growthBytes: 12 * MEGABYTE, answeredPart: 0.5 }
+
+it('loses nothing, does nothing twice and hangs nowhere while everything breaks', async ({ skip }) => {
+  await using broker = await startSoakBroker()
+  if (broker === undefined) {
+    const why = 'RabbitMQ is not installed and no Docker engine answers: the one that was named must not be restarted'
+    notRun({ name: 'the soak', why, how: 'apt-get install rabbitmq-server' })
+    return skip(why)
+  }
+  await using database = await createSoakDatabase(inject('databaseUrl'))
+  const folder = await mkdtemp(join(tmpdir(), 'sevbus-soak-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const seed = Math.floor(Math.random() * 1e6)
+  const told: string[] = []
+
+  const result = await soak({
+    broker,
+    databaseUrl: database.url,
+    folder,
+    seed,
+    messages: 10_000,
+    messagesPerSecond: 500,
+    senders: 2,
+    servers: 2,
+    listeners: 1,
+    moreFaults: 0,
+    tell: (line) => told.push(line),
+  })
+
+  const violations = audit(result.evidence, LIMITS)
+  expect(violations, `seed ${seed}\n${told.join('\n')}\n${report(result)}`).toEqual([])
+  expect(result.messages).toBeGreaterThanOrEqual(10_000)
+}, 120_000)
