@@ -52,6 +52,16 @@ export class FlavorImageConflict extends published('FLAVOR_IMAGE_CONFLICT', { wi
 export class InvalidMachineType extends published('INVALID_MACHINE_TYPE', { wireModule: NOVA }) {}
 /** SEV-SNP needs `hw_firmware_stateless=True` on the image. */
 export class StatelessFirmwareRequired extends published('STATELESS_FIRMWARE_REQUIRED', { wireModule: NOVA }) {}
+/** Flavor and image differ on locked memory. */
+export class FlavorImageLockedMemoryConflict extends published('FLAVOR_IMAGE_LOCKED_MEMORY_CONFLICT', {
+  wireModule: NOVA,
+}) {}
+/** Locked memory was asked for without a page size, by which hosts count it. */
+export class LockMemoryForbidden extends published('LOCK_MEMORY_FORBIDDEN', { wireModule: NOVA }) {}
+/** A page size that is none. */
+export class MemoryPageSizeInvalid extends published('MEMORY_PAGE_SIZE_INVALID', { wireModule: NOVA }) {}
+/** The image asks for a page size that the flavor does not allow. */
+export class MemoryPageSizeForbidden extends published('MEMORY_PAGE_SIZE_FORBIDDEN', { wireModule: NOVA }) {}
 /** An extra spec or image property has a value nobody can mean (`hw:mem_encryption=tru`). */
 export class InvalidProperty extends published('INVALID_PROPERTY') {}
 /** Arguments of an RPC method do not fit its contract. */
@@ -154,6 +164,10 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       FlavorImageConflict,
       InvalidMachineType,
       StatelessFirmwareRequired,
+      FlavorImageLockedMemoryConflict,
+      LockMemoryForbidden,
+      MemoryPageSizeInvalid,
+      MemoryPageSizeForbidden,
       InvalidProperty,
       InvalidArguments,
       InstanceNotFound,

@@ -5,7 +5,7 @@ import { InstanceExists, InvalidArguments } from '../errors.ts'
 import type { Flavor } from '../objects/flavor.ts'
 import type { ImageMeta } from '../objects/image-meta.ts'
 import type { Instance, IpAddress } from '../objects/instance.ts'
-import { memEncryptionRequest } from '../objects/mem-encryption-request.ts'
+import { launchRequest } from '../objects/launch-request.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { startAttempt } from './attempt-store.ts'
 import { findInstances, type InstanceRecord, insertInstance, MAX_PAGE_BYTES } from './instance-store.ts'
@@ -88,7 +88,7 @@ function refuseTooLarge(drafts: readonly Instance[]): void {
 }
 
 function draftInstances(request: BuildRequest, context: RequestContext, now: Date): Instance[] {
-  const encryption = memEncryptionRequest(request.flavor, request.image) ?? null
+  const { encryption } = launchRequest(request.flavor, request.image)
   const given = request.instance_uuids?.map((uuid) => uuid.toLowerCase())
   const uuids = given ?? Array.from({ length: request.count }, () => randomUUID())
   if (uuids.length !== request.count || new Set(uuids).size !== uuids.length) {
@@ -114,7 +114,7 @@ function draftInstances(request: BuildRequest, context: RequestContext, now: Dat
     attempt: 1,
     flavor: request.flavor,
     image: request.image,
-    mem_encryption: encryption,
+    mem_encryption: encryption ?? null,
     ip_addresses: [...request.ip_addresses],
     fault: null,
     created_at: at,

@@ -50,3 +50,8 @@ export type Flavor = z.infer<typeof Flavor>
 
 /** As somebody writes it: an unknown field is a mistake. What workers pass on may have fields of a newer release. */
 export const NewFlavor = z.strictObject(fields).readonly()
+
+/** How messages name a flavor. */
+export function flavorLabel(flavor: Flavor): string {
+  return `flavor ${flavor.name}`
+}

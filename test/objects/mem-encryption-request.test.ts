@@ -5,9 +5,13 @@ import { memEncryptionRequest } from '../../src/objects/mem-encryption-request.t
 import { launchFlavor, resourceRequest } from '../../src/objects/resource-request.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 
-const UEFI = { hw_firmware_type: 'uefi' }
+type Specs = Readonly<Record<string, string>>
+type Properties = ImageMeta['properties']
 
-function outcome(extraSpecs: Record<string, string>, properties: ImageMeta['properties'] = UEFI): string {
+const UEFI = { hw_firmware_type: 'uefi' }
+const ASKED = { 'hw:mem_encryption': 'true' }
+
+function outcome(extraSpecs: Specs, properties: Properties = UEFI): string {
   try {
     const encryption = memEncryptionRequest(aFlavor(extraSpecs), anImage(properties))
     return encryption ? `${encryption.model} ${encryption.policy} by ${encryption.requested_by}` : 'in clear'
@@ -16,126 +20,395 @@ function outcome(extraSpecs: Record<string, string>, properties: ImageMeta['prop
   }
 }
 
-describe('memory encryption, from flavor and image', () => {
-  const flavorValues = [undefined, 'false', 'true'] as const
-  const imageValues = [undefined, false, true] as const
+function refusal(extraSpecs: Specs, properties: Properties) {
+  try {
+    memEncryptionRequest(aFlavor(extraSpecs), anImage(properties))
+  } catch (error) {
+    const { code, message, details } = error as { code: string; message: string; details: Record<string, unknown> }
+    return { code, message, fix: details.fix }
+  }
+  throw new Error('was not refused')
+}
 
-  it.each([
-    [undefined, undefined, 'in clear'],
-    [undefined, false, 'in clear'],
-    [undefined, true, 'amd-sev 0x0033 by image'],
-    ['false', undefined, 'in clear'],
-    ['false', false, 'in clear'],
-    ['false', true, 'FLAVOR_IMAGE_CONFLICT'],
-    ['true', undefined, 'amd-sev 0x0033 by flavor'],
-    ['true', false, 'FLAVOR_IMAGE_CONFLICT'],
-    ['true', true, 'amd-sev 0x0033 by flavor and image'],
-  ] as const)('flavor %s with image %s is: %s', (flavor, image, expected) => {
-    const extraSpecs: Record<string, string> = flavor === undefined ? {} : { 'hw:mem_encryption': flavor }
+const SPELLED_TRUE = ['1', 't', 'T', 'true', 'True', 'TRUE', 'tRuE', 'on', 'ON', 'y', 'Y', 'yes', 'YES', ' true ']
+const SPELLED_FALSE = ['0', 'f', 'F', 'false', 'False', 'FALSE', 'off', 'OFF', 'n', 'N', 'no', 'No', ' false ']
+const JUNK = ['tru', '', ' ', '2', '-1', 'enabled', 'null', 'None', 'amd-sev', 'true,', 'ja', 'yes please']
 
-    expect(outcome(extraSpecs, image === undefined ? UEFI : { ...UEFI, hw_mem_encryption: image })).toBe(expected)
-  })
+/** Nova's table, with what its oslo.utils reads: rows are the flavor, columns the image. */
+describe('memory encryption, from flavor and image: who asks', () => {
+  const flavors = [
+    { name: 'unset', values: [undefined] },
+    { name: 'false', values: SPELLED_FALSE },
+    { name: 'true', values: SPELLED_TRUE },
+  ] as const
+  const images = [
+    { name: 'unset', values: [undefined, null] },
+    { name: 'false', values: [...SPELLED_FALSE, false, 0] },
+    { name: 'true', values: [...SPELLED_TRUE, true, 1] },
+  ] as const
+  const table: Record<string, Record<string, string>> = {
+    unset: { unset: 'in clear', false: 'in clear', true: 'amd-sev 0x0033 by image' },
+    false: { unset: 'in clear', false: 'in clear', true: 'FLAVOR_IMAGE_CONFLICT' },
+    true: {
+      unset: 'amd-sev 0x0033 by flavor',
+      false: 'FLAVOR_IMAGE_CONFLICT',
+      true: 'amd-sev 0x0033 by flavor and image',
+    },
+  }
+  const rows = flavors.flatMap((flavor) =>
+    images.map((image) => ({ flavor, image, expected: table[flavor.name]?.[image.name] })),
+  )
 
-  it('has a row in the table above for each pair of values', () => {
-    expect(flavorValues.length * imageValues.length).toBe(9)
-  })
-
-  it.each(['true', 'True', 'TRUE', ' 1 ', 'yes', 'on', 't', 'y', 'Y'])('reads %j as true', (word) => {
-    expect(outcome({ 'hw:mem_encryption': word })).toBe('amd-sev 0x0033 by flavor')
-    expect(outcome({}, { ...UEFI, hw_mem_encryption: word })).toBe('amd-sev 0x0033 by image')
-  })
-
-  it.each(['tru', '', '2', 'enabled', 'null'])('refuses %j instead of booting in clear', (word) => {
-    expect(outcome({ 'hw:mem_encryption': word })).toBe('INVALID_PROPERTY')
-    expect(outcome({}, { ...UEFI, hw_mem_encryption: word })).toBe('INVALID_PROPERTY')
-  })
-
-  it.each([
-    ['amd-sev', 'amd-sev 0x0033 by flavor'],
-    ['amd-sev-es', 'amd-sev-es 0x0037 by flavor'],
-    ['amd-sev-snp', 'STATELESS_FIRMWARE_REQUIRED'],
-    ['intel-tdx', 'INVALID_PROPERTY'],
-  ])('the model %s gives: %s', (model, expected) => {
-    expect(outcome({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': model })).toBe(expected)
-  })
-
-  it('takes the model from whoever names it, and refuses two that differ', () => {
-    const asked = { 'hw:mem_encryption': 'true' }
-    const es = { ...UEFI, hw_mem_encryption_model: 'amd-sev-es' }
-
-    expect(outcome(asked, es)).toBe('amd-sev-es 0x0037 by flavor')
-    expect(outcome({ ...asked, 'hw:mem_encryption_model': 'amd-sev' }, es)).toBe('FLAVOR_IMAGE_CONFLICT')
-  })
-
-  it('gives SEV-SNP its policy when the firmware is stateless', () => {
-    const image = { ...UEFI, hw_firmware_stateless: 'true' }
-
-    expect(outcome({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-snp' }, image)).toBe(
-      'amd-sev-snp 0x00030000 by flavor',
+  it.each(rows)('flavor $flavor.name, image $image.name, however spelled: $expected', ({ flavor, image, expected }) => {
+    const outcomes = flavor.values.flatMap((written) =>
+      image.values.map((property) =>
+        outcome(written === undefined ? {} : { 'hw:mem_encryption': written }, {
+          ...UEFI,
+          ...(property !== undefined && { hw_mem_encryption: property }),
+        }),
+      ),
     )
+
+    expect(new Set(outcomes)).toEqual(new Set([expected]))
   })
 
-  it('refuses a model that nobody asked to use', () => {
-    expect(outcome({ 'hw:mem_encryption_model': 'amd-sev' })).toBe('INVALID_PROPERTY')
-    expect(outcome({}, { ...UEFI, hw_mem_encryption_model: 'amd-sev' })).toBe('INVALID_PROPERTY')
+  it.each(JUNK)('refuses %j instead of booting in clear, whatever the other one says', (word) => {
+    expect(outcome({ 'hw:mem_encryption': word })).toBe('INVALID_PROPERTY')
+    expect(outcome({ 'hw:mem_encryption': word }, { ...UEFI, hw_mem_encryption: true })).toBe('INVALID_PROPERTY')
+    expect(outcome({}, { ...UEFI, hw_mem_encryption: word })).toBe('INVALID_PROPERTY')
+    expect(outcome(ASKED, { ...UEFI, hw_mem_encryption: word })).toBe('INVALID_PROPERTY')
   })
 
   it("takes the spec's low-level form as a request for exactly one slot", () => {
-    expect(outcome({ 'resources:MEM_ENCRYPTION_CONTEXT': '1' })).toBe('amd-sev 0x0033 by flavor')
-    for (const amount of ['0', '2', 'one']) {
-      expect(outcome({ 'resources:MEM_ENCRYPTION_CONTEXT': amount })).toBe('INVALID_PROPERTY')
+    const context = (amount: string, more: Specs = {}) => ({ 'resources:MEM_ENCRYPTION_CONTEXT': amount, ...more })
+
+    expect(outcome(context('1'))).toBe('amd-sev 0x0033 by flavor')
+    expect(outcome(context(' 1 ', ASKED))).toBe('amd-sev 0x0033 by flavor')
+    expect(outcome(context('1', { 'hw:mem_encryption_model': 'amd-sev-es' }))).toBe('amd-sev-es 0x0037 by flavor')
+    for (const amount of ['0', '2', '-1', '1.5', '01', 'one', '', 'true']) {
+      expect(outcome(context(amount))).toBe('INVALID_PROPERTY')
+      expect(outcome(context(amount, ASKED))).toBe('INVALID_PROPERTY')
     }
-    expect(outcome({ 'resources:MEM_ENCRYPTION_CONTEXT': '1', 'hw:mem_encryption': 'false' })).toBe('INVALID_PROPERTY')
+    expect(outcome(context('1', { 'hw:mem_encryption': 'false' }))).toBe('INVALID_PROPERTY')
+    expect(outcome(context('1'), { ...UEFI, hw_mem_encryption: false })).toBe('FLAVOR_IMAGE_CONFLICT')
+  })
+})
+
+describe('memory encryption, from flavor and image: which model', () => {
+  const SNP = { ...UEFI, hw_firmware_stateless: true }
+  const policies = { 'amd-sev': '0x0033', 'amd-sev-es': '0x0037', 'amd-sev-snp': '0x00030000' } as const
+  const models = [undefined, 'amd-sev', 'amd-sev-es', 'amd-sev-snp'] as const
+  const pairs = models.flatMap((flavor) => models.map((image) => ({ flavor, image })))
+
+  it.each(pairs)('flavor $flavor, image $image: the one that is named, SEV when none is', ({ flavor, image }) => {
+    const model = flavor ?? image ?? 'amd-sev'
+    const isConflict = flavor !== undefined && image !== undefined && flavor !== image
+
+    const asked = outcome(
+      { ...ASKED, ...(flavor && { 'hw:mem_encryption_model': flavor }) },
+      { ...SNP, ...(image && { hw_mem_encryption_model: image }) },
+    )
+
+    expect(asked).toBe(isConflict ? 'FLAVOR_IMAGE_CONFLICT' : `${model} ${policies[model]} by flavor`)
   })
 
+  it('is the same when the image asks and either names the model', () => {
+    const byImage = { ...SNP, hw_mem_encryption: 'yes' }
+
+    expect(outcome({ 'hw:mem_encryption_model': 'amd-sev-es' }, byImage)).toBe('amd-sev-es 0x0037 by image')
+    expect(outcome({}, { ...byImage, hw_mem_encryption_model: 'amd-sev-snp' })).toBe('amd-sev-snp 0x00030000 by image')
+  })
+
+  it.each(['intel-tdx', 'amd_sev', 'AMD-SEV', 'amd-sev ', 'sev', ''])('refuses the unknown model %j', (model) => {
+    expect(outcome({ ...ASKED, 'hw:mem_encryption_model': model })).toBe('INVALID_PROPERTY')
+    expect(outcome({}, { ...UEFI, hw_mem_encryption: true, hw_mem_encryption_model: model })).toBe('INVALID_PROPERTY')
+  })
+
+  it("reports two models that differ as the conflict they are, as Nova does, even when the flavor's is unknown", () => {
+    expect(
+      outcome({ ...ASKED, 'hw:mem_encryption_model': 'tdx' }, { ...UEFI, hw_mem_encryption_model: 'amd-sev' }),
+    ).toBe('FLAVOR_IMAGE_CONFLICT')
+  })
+
+  it('refuses a model that nobody asked to use', () => {
+    for (const no of [{}, { 'hw:mem_encryption': 'false' }] as Specs[]) {
+      expect(outcome({ ...no, 'hw:mem_encryption_model': 'amd-sev' })).toBe('INVALID_PROPERTY')
+      expect(outcome(no, { ...UEFI, hw_mem_encryption_model: 'amd-sev' })).toBe('INVALID_PROPERTY')
+    }
+  })
+})
+
+describe('memory encryption, from flavor and image: what an encrypted guest must have', () => {
+  const asking: readonly [string, Specs, Properties][] = [
+    ['flavor', ASKED, {}],
+    ['image', {}, { hw_mem_encryption: true }],
+    ['flavor and image', ASKED, { hw_mem_encryption: true }],
+  ]
+  const rows: readonly [string, Properties, string][] = [
+    ['UEFI, machine type open', { hw_firmware_type: 'uefi' }, 'amd-sev 0x0033'],
+    ['UEFI and q35', { ...UEFI, hw_machine_type: 'q35' }, 'amd-sev 0x0033'],
+    ['a versioned q35', { ...UEFI, hw_machine_type: 'pc-q35-2.11' }, 'amd-sev 0x0033'],
+    ["a distribution's q35", { ...UEFI, hw_machine_type: 'pc-q35-rhel9.2.0' }, 'amd-sev 0x0033'],
+    ['BIOS', { hw_firmware_type: 'bios' }, 'FLAVOR_IMAGE_CONFLICT'],
+    ['firmware left open', {}, 'FLAVOR_IMAGE_CONFLICT'],
+    ['firmware null', { hw_firmware_type: null }, 'FLAVOR_IMAGE_CONFLICT'],
+    ['firmware that is none', { hw_firmware_type: 'UEFI' }, 'INVALID_PROPERTY'],
+    ['firmware left open and machine type pc', { hw_machine_type: 'pc' }, 'FLAVOR_IMAGE_CONFLICT'],
+    ['machine type pc', { ...UEFI, hw_machine_type: 'pc' }, 'INVALID_MACHINE_TYPE'],
+    ['a versioned pc', { ...UEFI, hw_machine_type: 'pc-i440fx-2.11' }, 'INVALID_MACHINE_TYPE'],
+    ['microvm', { ...UEFI, hw_machine_type: 'microvm' }, 'INVALID_MACHINE_TYPE'],
+    ['an empty machine type', { ...UEFI, hw_machine_type: '' }, 'INVALID_MACHINE_TYPE'],
+    ['a name with q35 in it', { ...UEFI, hw_machine_type: 'notq35x' }, 'INVALID_MACHINE_TYPE'],
+    ['a q35 of no version', { ...UEFI, hw_machine_type: 'pc-q35-' }, 'INVALID_MACHINE_TYPE'],
+    ['a virtio-blk boot disk', { ...UEFI, hw_disk_bus: 'virtio' }, 'FLAVOR_IMAGE_CONFLICT'],
+    ['an IDE boot disk', { ...UEFI, hw_disk_bus: 'ide' }, 'FLAVOR_IMAGE_CONFLICT'],
+    ['a SATA boot disk', { ...UEFI, hw_disk_bus: 'sata' }, 'amd-sev 0x0033'],
+    ['a SCSI boot disk', { ...UEFI, hw_disk_bus: 'scsi' }, 'amd-sev 0x0033'],
+    ['an IDE CD-ROM', { ...UEFI, hw_cdrom_bus: 'ide' }, 'FLAVOR_IMAGE_CONFLICT'],
+    ['a SATA CD-ROM', { ...UEFI, hw_cdrom_bus: 'sata' }, 'amd-sev 0x0033'],
+  ]
+
+  it.each(rows)('an image with %s, whoever asks', (_what, properties, expected) => {
+    for (const [asker, specs, asked] of asking) {
+      const result = outcome(specs, { ...properties, ...asked })
+
+      expect(result).toBe(expected.startsWith('amd') ? `${expected} by ${asker}` : expected)
+    }
+  })
+
+  it.each(rows)('an image with %s boots in clear when nobody asks', (_what, properties) => {
+    expect(outcome({}, properties)).toBe('in clear')
+  })
+
+  it.each([
+    [undefined, 'STATELESS_FIRMWARE_REQUIRED'],
+    [null, 'STATELESS_FIRMWARE_REQUIRED'],
+    [false, 'STATELESS_FIRMWARE_REQUIRED'],
+    ['no', 'STATELESS_FIRMWARE_REQUIRED'],
+    ['tru', 'INVALID_PROPERTY'],
+    [true, 'amd-sev-snp 0x00030000 by flavor'],
+    ['Yes', 'amd-sev-snp 0x00030000 by flavor'],
+  ])('SEV-SNP on an image with hw_firmware_stateless=%s: %s', (stateless, expected) => {
+    const specs = { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' }
+    const image = { ...UEFI, ...(stateless !== undefined && { hw_firmware_stateless: stateless }) }
+
+    expect(outcome(specs, image)).toBe(expected)
+  })
+
+  it('SEV and SEV-ES do not ask for stateless firmware', () => {
+    expect(outcome({ ...ASKED, 'hw:mem_encryption_model': 'amd-sev-es' })).toBe('amd-sev-es 0x0037 by flavor')
+  })
+
+  it('of several faults tells the one that Nova tells: conflict, model, firmware, machine type, stateless', () => {
+    const snp = { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' }
+
+    expect(outcome(ASKED, { hw_mem_encryption: false, hw_machine_type: 'pc' })).toBe('FLAVOR_IMAGE_CONFLICT')
+    expect(refusal(ASKED, { hw_mem_encryption: false }).message).toContain('hw_mem_encryption=false')
+    expect(refusal(snp, { hw_machine_type: 'pc' }).message).toContain('hw_firmware_type=<unset>')
+    expect(refusal(snp, { ...UEFI, hw_machine_type: 'pc' }).code).toBe('INVALID_MACHINE_TYPE')
+    expect(refusal(snp, UEFI).code).toBe('STATELESS_FIRMWARE_REQUIRED')
+  })
+
+  it.each([
+    'pci_passthrough:alias',
+    'accel:device_profile',
+    'resources:VGPU',
+    'resources1:VGPU',
+    'resources_GPU:PGPU',
+    'resources:PCI_DEVICE',
+    'resources:SRIOV_NET_VF',
+    'resources:CUSTOM_PCI_10DE_1EB8',
+  ])('refuses the host device that %s asks for, and leaves it to guests in clear', (spec) => {
+    expect(outcome({ ...ASKED, [spec]: '1' })).toBe('FLAVOR_IMAGE_CONFLICT')
+    expect(outcome({ [spec]: '1' }, { ...UEFI, hw_mem_encryption: true })).toBe('FLAVOR_IMAGE_CONFLICT')
+    expect(outcome({ [spec]: '1' })).toBe('in clear')
+  })
+
+  it('takes a class of which none is asked for no device', () => {
+    expect(outcome({ ...ASKED, 'resources:VGPU': '0' })).toBe('amd-sev 0x0033 by flavor')
+  })
+})
+
+describe('memory encryption, from flavor and image: written where nobody reads it', () => {
   it.each([
     [{ 'resources1:MEM_ENCRYPTION_CONTEXT': '1' }, {}],
     [{ 'resources_sev:MEM_ENCRYPTION_CONTEXT': '1', 'hw:mem_encryption': 'true' }, {}],
+    [{ 'resources:mem_encryption_context': '1' }, {}],
     [{ hw_mem_encryption: 'true' }, {}],
+    [{ 'HW:MEM_ENCRYPTION': 'true' }, {}],
+    [{ 'hw:mem_encryption ': 'true' }, {}],
+    [{ 'hw:memory_encryption': 'true' }, {}],
+    [{ 'hw:mem-encryption': 'true' }, {}],
+    [{ mem_encryption: 'true' }, {}],
+    [{ 'hw:mem_encrypted': 'true' }, {}],
+    [{ 'hw:sev': 'true' }, {}],
+    [{ 'hw:amd_sev_es': 'true' }, {}],
+    [{ 'hw:launch_security': 'sev' }, {}],
     [{}, { 'hw:mem_encryption': 'true' }],
-    [{ 'trait:HW_CPU_X86_AMD_SEV': 'required' }, {}],
+    [{}, { 'hw:mem_encryption_model': 'amd-sev' }],
+    [{}, { 'resources:MEM_ENCRYPTION_CONTEXT': '1' }],
+    [{}, { hw_memory_encryption: true }],
     [{}, { 'trait:HW_CPU_X86_AMD_SEV_SNP': 'required' }],
-  ] as [Record<string, string>, ImageMeta['properties']][])(
-    'refuses the misspelled request %j, %j',
-    (specs, properties) => {
-      expect(outcome(specs, { ...UEFI, ...properties })).toBe('INVALID_PROPERTY')
+    [{ 'trait:HW_CPU_X86_AMD_SEV': 'required' }, {}],
+    [{ 'trait:HW_CPU_AMD_SEV': 'required' }, {}],
+    [{ 'trait1:HW_CPU_X86_AMD_SEV_ES': 'required' }, {}],
+  ] as [Specs, Properties][])('refuses the misspelled request %j, %j', (specs, properties) => {
+    expect(outcome(specs, { ...UEFI, ...properties })).toBe('INVALID_PROPERTY')
+  })
+
+  it.each(['hw:mem_encryption_policy', 'hw:sev_policy', 'hw:snp:policy', 'hw:launch_security:policy', 'sev_policy'])(
+    'lets nobody configure a policy by %s, with or without a request',
+    (key) => {
+      for (const asked of [{}, ASKED] as Specs[]) {
+        expect(refusal({ ...asked, [key]: '0x0001' }, UEFI)).toMatchObject({
+          code: 'INVALID_PROPERTY',
+          fix: 'remove it: every model has one fixed policy, which nobody configures',
+        })
+        expect(outcome(asked, { ...UEFI, [key.replaceAll(':', '_')]: 1 })).toBe('INVALID_PROPERTY')
+      }
     },
   )
 
-  it('lets a trait stand beside a request, and a forbidden one anywhere', () => {
-    expect(outcome({ 'hw:mem_encryption': 'true', 'trait:HW_CPU_X86_AMD_SEV': 'required' })).toBe(
-      'amd-sev 0x0033 by flavor',
-    )
-    expect(outcome({ 'trait:HW_CPU_X86_AMD_SEV': 'forbidden' })).toBe('in clear')
+  it.each([
+    'hw:mem_page_size',
+    'hw:cpu_policy',
+    'hw_ephemeral_encryption',
+    'hw:severity',
+    'quota:sev',
+    'os:secure_boot',
+  ])('leaves %s alone', (key) => {
+    expect(outcome({ [key]: 'x' })).toBe('in clear')
+  })
+
+  it('lets the trait of the model stand beside a request, and a forbidden one that contradicts nothing', () => {
+    const sev = 'trait:HW_CPU_X86_AMD_SEV'
+
+    expect(outcome({ ...ASKED, [sev]: 'required' })).toBe('amd-sev 0x0033 by flavor')
+    expect(outcome({ ...ASKED, [`${sev}_ES`]: 'forbidden' })).toBe('amd-sev 0x0033 by flavor')
+    expect(outcome({ [sev]: 'forbidden' })).toBe('in clear')
+  })
+
+  it('refuses a trait that contradicts the model: the guest would be weaker than its owner believes', () => {
+    const sev = 'trait:HW_CPU_X86_AMD_SEV'
+
+    expect(outcome({ ...ASKED, [`${sev}_ES`]: 'required' })).toBe('INVALID_PROPERTY')
+    expect(outcome({ ...ASKED, [sev]: 'forbidden' })).toBe('INVALID_PROPERTY')
+    expect(outcome({ 'resources:MEM_ENCRYPTION_CONTEXT': '1', [`${sev}_SNP`]: 'required' })).toBe('INVALID_PROPERTY')
+    expect(outcome(ASKED, { ...UEFI, [`${sev}_ES`]: 'required' })).toBe('INVALID_PROPERTY')
+  })
+
+  it('takes what it has itself translated: the extra specs of a launch ask for the same once more', () => {
+    const flavor = aFlavor({ ...ASKED, 'hw:mem_encryption_model': 'amd-sev-es' })
+    const encryption = memEncryptionRequest(flavor, anImage(UEFI)) ?? null
+
+    expect(memEncryptionRequest(launchFlavor(flavor, encryption), anImage(UEFI))).toEqual(encryption)
+  })
+})
+
+describe('memory encryption, from flavor and image: the words of a refusal', () => {
+  const image = 'image linux (11111111-2222-3333-4444-555555555555)'
+
+  it.each([
+    [
+      { 'hw:mem_encryption': 'off' },
+      { ...UEFI, hw_mem_encryption: true },
+      `flavor m1.test has hw:mem_encryption=off but ${image} has hw_mem_encryption=true; choose a flavor and an image that agree, or remove the property from one of them`,
+    ],
+    [
+      { 'resources:MEM_ENCRYPTION_CONTEXT': '1' },
+      { ...UEFI, hw_mem_encryption: 'No' },
+      `flavor m1.test has resources:MEM_ENCRYPTION_CONTEXT=1 but ${image} has hw_mem_encryption=No; choose a flavor and an image that agree, or remove the property from one of them`,
+    ],
+    [
+      { 'hw:mem_encryption': 'tru' },
+      UEFI,
+      'flavor m1.test has hw:mem_encryption="tru", which means nothing; write true or false',
+    ],
+    [
+      { 'resources:MEM_ENCRYPTION_CONTEXT': '2' },
+      UEFI,
+      'flavor m1.test has resources:MEM_ENCRYPTION_CONTEXT="2", but a guest takes exactly one slot; write resources:MEM_ENCRYPTION_CONTEXT=1, or hw:mem_encryption=true instead',
+    ],
+    [
+      { 'hw:mem_encryption': '0', 'resources:MEM_ENCRYPTION_CONTEXT': '1' },
+      UEFI,
+      'flavor m1.test has both resources:MEM_ENCRYPTION_CONTEXT=1 and hw:mem_encryption=0; remove one of the two',
+    ],
+    [
+      { ...ASKED, 'hw:mem_encryption_model': 'amd-sev' },
+      { ...UEFI, hw_mem_encryption_model: 'amd-sev-es' },
+      `flavor m1.test has hw:mem_encryption_model=amd-sev but ${image} has hw_mem_encryption_model=amd-sev-es; choose a flavor and an image that agree on the model`,
+    ],
+    [
+      {},
+      { ...UEFI, hw_mem_encryption_model: 'amd-sev' },
+      `${image} has hw_mem_encryption_model=amd-sev, but nobody asks for encryption; set hw_mem_encryption=true, or remove hw_mem_encryption_model`,
+    ],
+    [
+      { 'hw:mem_encryption_model': 'amd-sev' },
+      UEFI,
+      'flavor m1.test has hw:mem_encryption_model=amd-sev, but nobody asks for encryption; set hw:mem_encryption=true, or remove hw:mem_encryption_model',
+    ],
+    [
+      ASKED,
+      {},
+      `memory encryption was asked for by flavor m1.test, but ${image} has hw_firmware_type=<unset>, and encrypted guests boot with UEFI; set hw_firmware_type=uefi on the image`,
+    ],
+    [
+      ASKED,
+      { hw_firmware_type: 'bios', hw_mem_encryption: true },
+      `memory encryption was asked for by flavor m1.test and ${image}, but ${image} has hw_firmware_type=bios, and encrypted guests boot with UEFI; set hw_firmware_type=uefi on the image`,
+    ],
+    [
+      { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-es' },
+      { ...UEFI, hw_machine_type: 'pc' },
+      `${image} has hw_machine_type=pc, but SEV-ES guests need q35; set hw_machine_type=q35 on the image, or remove it`,
+    ],
+    [
+      { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' },
+      UEFI,
+      `SEV-SNP needs stateless firmware, but ${image} has hw_firmware_stateless=<unset>; set hw_firmware_stateless=true on the image`,
+    ],
+    [
+      ASKED,
+      { ...UEFI, hw_disk_bus: 'virtio' },
+      `${image} has hw_disk_bus=virtio, from which SEV guests cannot boot; set hw_disk_bus=scsi with hw_scsi_model=virtio-scsi, or hw_disk_bus=sata, or remove it`,
+    ],
+    [
+      ASKED,
+      { ...UEFI, hw_cdrom_bus: 'ide' },
+      `${image} has hw_cdrom_bus=ide, but SEV guests run on q35, which has no IDE; set hw_cdrom_bus=sata or scsi, or remove it`,
+    ],
+    [
+      { ...ASKED, 'pci_passthrough:alias': 'gpu:1' },
+      UEFI,
+      `flavor m1.test has pci_passthrough:alias=gpu:1, but devices of the host cannot be given to SEV guests (${image}); take a flavor without pci_passthrough:alias, or one and an image that do not ask for encryption`,
+    ],
+    [
+      { 'trait:HW_CPU_X86_AMD_SEV_ES': 'required' },
+      UEFI,
+      'flavor m1.test has trait:HW_CPU_X86_AMD_SEV_ES=required, which asks for no encryption here; nobody asks for encryption: for SEV-ES write hw:mem_encryption=true and hw:mem_encryption_model=amd-sev-es, or remove the trait',
+    ],
+  ] as [Specs, Properties, string][])('%j with %j', (specs, properties, message) => {
+    const { message: said, fix } = refusal(specs, properties)
+
+    expect(said).toBe(message)
+    expect(message).toContain(fix)
   })
 
   it.each([
-    ['BIOS firmware', { hw_firmware_type: 'bios' }, 'FLAVOR_IMAGE_CONFLICT'],
-    ['firmware left open', {}, 'FLAVOR_IMAGE_CONFLICT'],
-    ['machine type pc', { ...UEFI, hw_machine_type: 'pc' }, 'INVALID_MACHINE_TYPE'],
-    ['a versioned q35', { ...UEFI, hw_machine_type: 'pc-q35-7.2' }, 'amd-sev 0x0033 by flavor'],
-    ['a virtio-blk boot disk', { ...UEFI, hw_disk_bus: 'virtio' }, 'FLAVOR_IMAGE_CONFLICT'],
-    ['an IDE boot disk', { ...UEFI, hw_disk_bus: 'ide' }, 'FLAVOR_IMAGE_CONFLICT'],
-    ['a SATA boot disk', { ...UEFI, hw_disk_bus: 'sata' }, 'amd-sev 0x0033 by flavor'],
-  ])('an image with %s gives: %s', (_what, properties, expected) => {
-    expect(outcome({ 'hw:mem_encryption': 'true' }, properties as ImageMeta['properties'])).toBe(expected)
+    [{}, 'image <no-name> (<no-id>)'],
+    [{ name: null, id: null }, 'image <no-name> (<no-id>)'],
+    [{ name: 'linux' }, 'image linux (<no-id>)'],
+  ])('name an image that has neither id nor name (boot from volume): %j', (more, label) => {
+    const bare = { min_ram: 0, min_disk: 0, properties: { hw_machine_type: 'q35' }, ...more }
+
+    expect(() => memEncryptionRequest(aFlavor(ASKED), bare)).toThrow(`${label} has hw_firmware_type=<unset>`)
+    expect(memEncryptionRequest(aFlavor(ASKED), { ...bare, properties: UEFI })?.model).toBe('amd-sev')
   })
+})
 
-  it('names flavor, image, property, value and the fix', () => {
-    const image = { ...anImage({ ...UEFI, hw_mem_encryption: true }), name: null, id: null }
-    const flavor = aFlavor({ 'hw:mem_encryption': 'false' })
-
-    expect(() => memEncryptionRequest(flavor, image)).toThrow(
-      'flavor m1.test has hw:mem_encryption=false but image <no-name> (<no-id>) has hw_mem_encryption=true; choose a flavor and an image that agree',
-    )
-  })
-
-  it('names the image when it was the image that asked', () => {
-    const image = anImage({ hw_firmware_type: 'bios', hw_mem_encryption: true })
-
-    expect(() => memEncryptionRequest(aFlavor(), image)).toThrow(/asked for by image linux .* hw_firmware_type=bios/)
-  })
-
+describe('memory encryption, from flavor and image: whatever is written', () => {
   it('never leaves a request without an answer: encrypted as asked, in clear because nobody asked, or refused by code', () => {
     const word = fc.oneof(fc.constantFrom('true', 'false', '1', 'no', 'amd-sev', 'amd-sev-es', 'tru', ''), fc.string())
     const specs = fc.dictionary(

@@ -2,8 +2,9 @@ import { InvalidProperty } from '../../errors.ts'
 import type { Flavor } from '../../objects/flavor.ts'
 import type { ImageMeta } from '../../objects/image-meta.ts'
 import type { Instance } from '../../objects/instance.ts'
+import { type LaunchRequest, launchRequest } from '../../objects/launch-request.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from '../../objects/mem-encryption.ts'
-import { memEncryptionRequest } from '../../objects/mem-encryption-request.ts'
+import type { MemoryBacking } from '../../objects/memory-backing.ts'
 
 /** What configurators know about the guest to be: the instance, without its history, and where its files are. */
 export interface GuestSpec {
@@ -15,6 +16,7 @@ export interface GuestSpec {
   readonly image: ImageMeta
   /** Undefined: runs in clear. */
   readonly encryption: MemEncryption | undefined
+  readonly memoryBacking: MemoryBacking
   readonly macs: readonly string[]
   /** Folder of the guest's disks and console log. */
   readonly folder: string
@@ -32,6 +34,7 @@ export const DEFAULT_PLACES: HostPlaces = { instancesPath: '/var/lib/sevbus/inst
 
 /** @throws InvalidProperty when the instance does not say what its flavor and image ask for: never started then */
 export function guestSpec(instance: Instance, places: HostPlaces = DEFAULT_PLACES): GuestSpec {
+  const request = launchRequest(instance.flavor, instance.image)
   return {
     uuid: instance.uuid,
     name: instance.name,
@@ -39,7 +42,8 @@ export function guestSpec(instance: Instance, places: HostPlaces = DEFAULT_PLACE
     userId: instance.user_id ?? undefined,
     flavor: instance.flavor,
     image: instance.image,
-    encryption: agreedEncryption(instance),
+    encryption: agreedEncryption(instance, request),
+    memoryBacking: request.memoryBacking,
     macs: [...new Set(instance.ip_addresses.map(({ mac }) => mac.toLowerCase()))],
     folder: `${places.instancesPath}/${instance.uuid}`,
     network: places.network,
@@ -50,8 +54,10 @@ export function guestSpec(instance: Instance, places: HostPlaces = DEFAULT_PLACE
  * Asks flavor and image once more, on the host: a message that lost its `mem_encryption` on the way, or that carries
  * another policy than its model has, must not start a guest that is weaker than what was ordered.
  */
-function agreedEncryption({ flavor, image, mem_encryption: decided }: Instance): MemEncryption | undefined {
-  const asked = memEncryptionRequest(flavor, image)
+function agreedEncryption(
+  { mem_encryption: decided }: Instance,
+  { encryption: asked }: LaunchRequest,
+): MemEncryption | undefined {
   const policy = decided === null ? undefined : policyHex(MEM_ENCRYPTION_MODELS[decided.model])
   if (asked?.model === decided?.model && policy === decided?.policy) return decided ?? undefined
   const found = decided === null ? 'nothing' : `${decided.model} with policy ${decided.policy}`

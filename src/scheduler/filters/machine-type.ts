@@ -1,3 +1,4 @@
+import { isQ35 } from '../../objects/machine-type.ts'
 import type { HostFilter } from './host-filter.ts'
 
 /**
@@ -10,7 +11,7 @@ export const machineType: HostFilter = {
   reject: ({ defaultMachineType }, { spec }) => {
     const asked = spec.image.properties.hw_machine_type
     const open = asked === undefined || asked === null
-    if (spec.mem_encryption === null || !open || defaultMachineType.includes('q35')) return undefined
+    if (spec.mem_encryption === null || !open || isQ35(defaultMachineType)) return undefined
     return `default machine type is ${defaultMachineType}, an encrypted guest needs q35 and its image names none`
   },
 }

@@ -1,5 +1,6 @@
 import { HostCapabilityMissing, InvalidMachineType } from '../../../errors.ts'
 import { imageLabel } from '../../../objects/image-meta.ts'
+import { isQ35 } from '../../../objects/machine-type.ts'
 import type { GuestSpec } from '../guest-spec.ts'
 import type { HostCapabilities } from '../host-capabilities.ts'
 import type { Configurator } from './configurator.ts'
@@ -8,7 +9,7 @@ import type { Configurator } from './configurator.ts'
 export const machine: Configurator = (domain, guest, host) => {
   const asked = guest.image.properties.hw_machine_type
   const chosen = asked === undefined || asked === null ? host.defaultMachineType : String(asked)
-  if (guest.encryption !== undefined && !chosen.includes('q35')) throw notQ35(guest, chosen, chosen === asked)
+  if (guest.encryption !== undefined && !isQ35(chosen)) throw notQ35(guest, chosen, chosen === asked)
   refuseUnknown(chosen, host)
   return { ...domain, os: { ...domain.os, arch: host.arch, machine: chosen } }
 }

@@ -1,0 +1,17 @@
+import type { Flavor } from './flavor.ts'
+
+/**
+ * How flavors ask Nova for a device of the host: a PCI device by alias, an accelerator by device profile, and the
+ * resource classes of GPUs and virtual functions (os-resource-classes), of PCI devices in placement (`CUSTOM_PCI_…`)
+ * and of accelerators. Devices that only speak to the host's memory, such as vhost-user, are not among them.
+ */
+const ALIAS_OR_PROFILE: readonly string[] = ['pci_passthrough:alias', 'accel:device_profile']
+const DEVICE_CLASS =
+  /^resources[^:]*:(VGPU|PGPU|VGPU_DISPLAY_HEAD|FPGA|PCI_DEVICE|SRIOV_NET_VF|CUSTOM_PCI_.+|ACCELERATOR_.+|CUSTOM_ACCELERATOR_.+)$/
+
+/** The extra spec with which a flavor asks for a device of the host; undefined when it asks for none. */
+export function requestedHostDevice(flavor: Flavor): string | undefined {
+  return Object.entries(flavor.extra_specs).find(
+    ([key, value]) => ALIAS_OR_PROFILE.includes(key) || (DEVICE_CLASS.test(key) && value.trim() !== '0'),
+  )?.[0]
+}

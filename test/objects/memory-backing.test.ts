@@ -1,0 +1,171 @@
+import { describe, expect, it } from 'vitest'
+import type { ImageMeta } from '../../src/objects/image-meta.ts'
+import { launchRequest } from '../../src/objects/launch-request.ts'
+import { aFlavor, anImage } from '../support/requests.ts'
+
+type Specs = Readonly<Record<string, string>>
+type Properties = ImageMeta['properties']
+
+function backing(specs: Specs, properties: Properties = {}) {
+  try {
+    return launchRequest(aFlavor(specs), anImage(properties)).memoryBacking
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+}
+
+/** Nova's `_get_numa_pagesize_constraint`, row by row. */
+describe('the page size of a guest', () => {
+  it.each([
+    ['small', 'small'],
+    ['large', 'large'],
+    ['any', 'any'],
+    ['4', { kib: 4 }],
+    ['2048', { kib: 2048 }],
+    ['1048576', { kib: 1_048_576 }],
+    ['4KB', { kib: 4 }],
+    ['2MB', { kib: 2048 }],
+    ['2MiB', { kib: 2048 }],
+    ['1GB', { kib: 1_048_576 }],
+    ['1GiB', { kib: 1_048_576 }],
+    ['0.5GB', { kib: 524_288 }],
+    ['2048KB', { kib: 2048 }],
+    ['16Mbit', { kib: 2048 }],
+    ['16Mib', { kib: 2048 }],
+    ['2097152B', { kib: 2048 }],
+  ])('that the flavor writes as %s is %j', (written, pageSize) => {
+    expect(backing({ 'hw:mem_page_size': written })).toEqual({ locked: false, pageSize })
+  })
+
+  it.each(['huge', 'Large', 'ANY', '2M', '2 MB', '-2048', '0', '1B', '2iB', 'MB', '2MBB', '9999999999999', '2048 '])(
+    'cannot be %j',
+    (written) => {
+      expect(backing({ 'hw:mem_page_size': written })).toBe('MEMORY_PAGE_SIZE_INVALID')
+      expect(backing({ 'hw:mem_page_size': 'any' }, { hw_mem_page_size: written })).toBe('MEMORY_PAGE_SIZE_INVALID')
+    },
+  )
+
+  it.each([
+    [undefined, undefined, undefined],
+    ['', '', undefined],
+    [undefined, '2048', 'MEMORY_PAGE_SIZE_FORBIDDEN'],
+    [undefined, 'small', 'MEMORY_PAGE_SIZE_FORBIDDEN'],
+    ['large', '2048', { kib: 2048 }],
+    ['large', 2048, { kib: 2048 }],
+    ['large', '2MB', { kib: 2048 }],
+    ['any', '1GB', { kib: 1_048_576 }],
+    ['any', 'small', 'small'],
+    ['any', 'large', 'large'],
+    ['large', 'any', 'any'],
+    ['large', null, 'large'],
+    ['small', '2048', 'MEMORY_PAGE_SIZE_FORBIDDEN'],
+    ['small', 'small', 'MEMORY_PAGE_SIZE_FORBIDDEN'],
+    ['2048', '2048', 'MEMORY_PAGE_SIZE_FORBIDDEN'],
+    ['2048', 'large', 'MEMORY_PAGE_SIZE_FORBIDDEN'],
+    ['huge', '2048', 'MEMORY_PAGE_SIZE_INVALID'],
+  ] as const)('of flavor %s and image %s is %j', (flavor, image, expected) => {
+    const specs: Specs = flavor === undefined ? {} : { 'hw:mem_page_size': flavor }
+    const result = backing(specs, image === undefined ? {} : { hw_mem_page_size: image })
+
+    if (typeof expected === 'string' && expected.startsWith('MEMORY')) expect(result).toBe(expected)
+    else expect(result).toEqual({ locked: false, pageSize: expected })
+  })
+
+  it('is refused with what to write', () => {
+    expect(() => launchRequest(aFlavor({ 'hw:mem_page_size': 'huge' }), anImage())).toThrow(
+      'flavor m1.test has hw:mem_page_size="huge", which is no page size; write small, large, any, a number of KiB (2048), or a size with its unit (2MB, 1GB)',
+    )
+    expect(() => launchRequest(aFlavor(), anImage({ hw_mem_page_size: '2MB' }))).toThrow(
+      'has hw_mem_page_size=2MB, which flavor m1.test does not allow (hw:mem_page_size=<unset>); set hw:mem_page_size=large or any on the flavor, or remove hw_mem_page_size',
+    )
+  })
+})
+
+/** Nova's `get_locked_memory_constraint`, row by row. */
+describe('locked memory', () => {
+  const PAGES = { 'hw:mem_page_size': 'small' }
+  const MODELS = {
+    clear: [{}, {}],
+    'amd-sev': [{ 'hw:mem_encryption': 'true' }, { hw_firmware_type: 'uefi' }],
+    'amd-sev-es': [
+      { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-es' },
+      { hw_firmware_type: 'uefi' },
+    ],
+    'amd-sev-snp': [
+      { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-snp' },
+      { hw_firmware_type: 'uefi', hw_firmware_stateless: true },
+    ],
+  } as const satisfies Record<string, readonly [Specs, Properties]>
+  type Model = keyof typeof MODELS
+
+  const locked = (model: Model, specs: Specs, properties: Properties = {}) => {
+    const [flavor, image] = MODELS[model]
+    const result = backing({ ...flavor, ...specs }, { ...image, ...properties })
+    return typeof result === 'string' ? result : result.locked
+  }
+
+  it.each([
+    ['clear', false],
+    ['amd-sev', true],
+    ['amd-sev-es', true],
+    ['amd-sev-snp', false],
+  ] as const)('of a guest %s that says nothing, or says no: %s', (model, expected) => {
+    expect(locked(model, {})).toBe(expected)
+    expect(locked(model, PAGES)).toBe(expected)
+    expect(locked(model, { 'hw:locked_memory': 'false' })).toBe(expected)
+    expect(locked(model, {}, { hw_locked_memory: false })).toBe(expected)
+    expect(locked(model, { 'hw:locked_memory': 'no' }, { hw_locked_memory: '0' })).toBe(expected)
+  })
+
+  it.each(['clear', 'amd-sev', 'amd-sev-es', 'amd-sev-snp'] as const)(
+    'is to be had by a guest %s that names a page size',
+    (model) => {
+      expect(locked(model, { ...PAGES, 'hw:locked_memory': 'yes' })).toBe(true)
+      expect(locked(model, PAGES, { hw_locked_memory: true })).toBe(true)
+      expect(locked(model, { ...PAGES, 'hw:locked_memory': 'True' }, { hw_locked_memory: 'on' })).toBe(true)
+      expect(locked(model, { 'hw:locked_memory': 'true' })).toBe('LOCK_MEMORY_FORBIDDEN')
+      expect(locked(model, {}, { hw_locked_memory: true })).toBe('LOCK_MEMORY_FORBIDDEN')
+      expect(locked(model, { 'hw:locked_memory': 'true', 'hw:mem_page_size': '' })).toBe('LOCK_MEMORY_FORBIDDEN')
+    },
+  )
+
+  it.each(['clear', 'amd-sev', 'amd-sev-es', 'amd-sev-snp'] as const)(
+    'of a guest %s is no matter of opinion: flavor and image must agree',
+    (model) => {
+      const conflict = 'FLAVOR_IMAGE_LOCKED_MEMORY_CONFLICT'
+
+      expect(locked(model, { ...PAGES, 'hw:locked_memory': 'true' }, { hw_locked_memory: false })).toBe(conflict)
+      expect(locked(model, { 'hw:locked_memory': 'false' }, { hw_locked_memory: true })).toBe(conflict)
+      expect(locked(model, { 'hw:locked_memory': 'maybe' })).toBe('INVALID_PROPERTY')
+    },
+  )
+
+  it('is refused with what to do', () => {
+    expect(() => launchRequest(aFlavor({ 'hw:locked_memory': 'yes' }), anImage())).toThrow(
+      'flavor m1.test has hw:locked_memory=yes, but nobody names the page size that locked memory is counted by; set hw:mem_page_size on the flavor (small does), or remove the lock',
+    )
+    expect(() => launchRequest(aFlavor({ 'hw:locked_memory': 'yes' }), anImage({ hw_locked_memory: 'no' }))).toThrow(
+      'flavor m1.test has hw:locked_memory=yes but image linux (11111111-2222-3333-4444-555555555555) has hw_locked_memory=no; choose a flavor and an image that agree, or remove the property from one of them',
+    )
+  })
+})
+
+describe('the door for flavor and image', () => {
+  it('judges encryption before memory, as Nova does', () => {
+    expect(backing({ 'hw:mem_encryption': 'true', 'hw:locked_memory': 'true' })).toBe('FLAVOR_IMAGE_CONFLICT')
+  })
+
+  it.each([
+    [{ hw_firmware_stateless: true }, 'INVALID_PROPERTY'],
+    [{ hw_firmware_stateless: true, hw_firmware_type: 'bios' }, 'INVALID_PROPERTY'],
+    [{ hw_firmware_stateless: 'maybe', hw_firmware_type: 'uefi' }, 'INVALID_PROPERTY'],
+    [{ hw_firmware_type: 'efi' }, 'INVALID_PROPERTY'],
+    [
+      { hw_firmware_stateless: true, hw_firmware_type: 'uefi' },
+      { locked: false, pageSize: undefined },
+    ],
+    [{ hw_firmware_stateless: false }, { locked: false, pageSize: undefined }],
+  ] as [Properties, unknown][])('knows stateless firmware only as UEFI: %j is %j', (properties, expected) => {
+    expect(backing({}, properties)).toEqual(expected)
+  })
+})
