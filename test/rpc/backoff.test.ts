@@ -43,4 +43,14 @@ describe('pauses between tries', () => {
     vi.advanceTimersByTime(45_000)
     expect(long.nextMs()).toBeLessThanOrEqual(100)
   })
+
+  it('are below a second again after what was tried has worked for a while, and not after less', () => {
+    const backoff = new Backoff()
+    pauses(backoff, 10)
+
+    vi.advanceTimersByTime(1_000)
+    expect(backoff.nextMs(1_000)).toBeGreaterThanOrEqual(5_000)
+    vi.advanceTimersByTime(5_000)
+    expect(backoff.nextMs(5_000)).toBeLessThanOrEqual(800)
+  })
 })

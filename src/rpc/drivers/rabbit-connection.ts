@@ -113,14 +113,15 @@ export class RabbitConnection {
     const first = Math.floor(Math.random() * hosts.length)
     for (let tries = 0; !this.#stop.signal.aborted; tries++) {
       const host = hosts[(first + tries) % hosts.length] as BrokerHost
-      await this.#keep(host)
-      if ((tries + 1) % hosts.length === 0) await pause(this.#backoff.nextMs(), this.#stop.signal)
+      const workedMs = await this.#keep(host)
+      if ((tries + 1) % hosts.length === 0) await pause(this.#backoff.nextMs(workedMs), this.#stop.signal)
     }
   }
 
-  /** Connects, and returns when the connection is lost or could not be made. */
-  async #keep(host: BrokerHost): Promise<void> {
+  /** Connects, and returns when the connection is lost or could not be made. @returns how long there was one */
+  async #keep(host: BrokerHost): Promise<number> {
     const { settings, name, publishes } = this.#options
+    let connectedAt = Number.POSITIVE_INFINITY
     const where = describeBroker(settings, host)
     try {
       const userId = publishes ? userIdOn(settings, host) : undefined
@@ -128,7 +129,11 @@ export class RabbitConnection {
       const model = await connectTo(host, settings, name, userId, this.blockage, this.#stop.signal)
       writeTogether(model, this.#options.gathering)
       const lost = this.#watch(model)
-      if (this.#stop.signal.aborted) return await closeConnection(model)
+      if (this.#stop.signal.aborted) {
+        await closeConnection(model)
+        return 0
+      }
+      connectedAt = performance.now()
       this.#model = model
       this.#userId = userId
       this.#wasConnected = true
@@ -146,6 +151,7 @@ export class RabbitConnection {
       // Files that are wrong later are being replaced.
       if (error instanceof InvalidConfiguration && !this.#wasConnected) this.#end(error)
     }
+    return Math.max(0, performance.now() - connectedAt)
   }
 
   #sayBlocked(reason: string | undefined): void {

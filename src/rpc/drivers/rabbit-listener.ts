@@ -87,8 +87,10 @@ export class RabbitListener implements Listener {
   async #run(onStarted: () => void): Promise<void> {
     let started = false
     while (!this.#stop.signal.aborted) {
+      let openedAt = Number.POSITIVE_INFINITY
       try {
         const consuming = await this.#open()
+        openedAt = performance.now()
         started = true
         onStarted()
         this.#say('consuming was interrupted; beginning again', await consuming.lost)
@@ -97,7 +99,7 @@ export class RabbitListener implements Listener {
         if (isFinal && !this.#stop.signal.aborted) throw error
         this.#say('cannot consume now; trying again', error)
       }
-      await pause(this.#backoff.nextMs(), this.#stop.signal)
+      await pause(this.#backoff.nextMs(performance.now() - openedAt), this.#stop.signal)
     }
   }
 
