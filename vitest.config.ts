@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import SoakFirst from './test/soak/first.ts'
 
 export default defineConfig({
   test: {
@@ -8,6 +9,7 @@ export default defineConfig({
     reporters: ['default', './test/servers/summary-reporter.ts'],
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: SoakFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,

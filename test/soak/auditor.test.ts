@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { audit, type Book, type Evidence } from './auditor.ts'
 import type { Entry, Fact, Outcome } from './ledger.ts'
 
-const LIMITS = { slackMs: 1_000, growthBytes: 1_000_000, answeredPart: 0.5 }
+const LIMITS = { slackMs: 1_000, growthBytes: 1_000_000, recoveryMs: 5_000, answeredPart: 0.5 }
 
 describe('the auditor', () => {
   it('finds nothing where everything is as it should be', () => {
@@ -115,6 +115,21 @@ describe('the auditor', () => {
     ])
   })
 
+  it('finds that somebody has not come back after the last fault', () => {
+    const late = { code: 'MESSAGING_TIMEOUT' }
+    const sender = [
+      ...[at(24_000, call('c1')), at(26_000, ended('c1', late)), at(26_000, cast('p1')), at(28_000, ended('p1', late))],
+      ...[at(26_000, call('c2', 'refusal')), at(26_000, ended('c2', { code: 'INVALID_PROPERTY' }))],
+    ]
+    const { books, ...rest } = evidence()
+    const added: Book = { process: 'sender-2#1', entries: [...sender, at(0, { type: 'finished' })], troubles: [] }
+    const servers: Book = book('server-2#1', [ran('c2'), { type: 'finished' }])
+
+    expect(audit({ ...rest, books: [...books, added, servers] }, LIMITS)).toEqual([
+      'cast p1 of sender-2#1, begun 6000 ms after the last fault, ended with MESSAGING_TIMEOUT',
+    ])
+  })
+
   it('takes a cast that failed for one that may have been done, once', () => {
     const sender = [cast('p1'), ended('p1', { code: 'TRANSPORT_UNAVAILABLE' })]
 
@@ -171,6 +186,7 @@ function evidence(change: Change = {}): Evidence {
     facts: [order('o1'), notification('n1', 'm1'), ...facts],
     effects: ['o1', ...effects],
     left: { outbox: 0, ...left },
+    quietSince: 20_000,
   }
 }
 

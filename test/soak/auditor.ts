@@ -20,6 +20,8 @@ export interface Evidence {
   readonly effects: readonly string[]
   /** Messages left on the broker, by queue: nothing may be left. */
   readonly left: Readonly<Record<string, number>>
+  /** When the last fault was over, in milliseconds since 1970. */
+  readonly quietSince: number
 }
 
 export interface StoredFact {
@@ -34,6 +36,8 @@ export interface Limits {
   readonly slackMs: number
   /** What the memory of a process may grow by from its second quarter to its last. */
   readonly growthBytes: number
+  /** What is begun so long after the last fault must go well: everything has come back. */
+  readonly recoveryMs: number
   /** At least this part of all calls must have had their result, or the rest proves nothing. */
   readonly answeredPart: number
 }
@@ -64,6 +68,7 @@ export function audit(evidence: Evidence, limits: Limits): readonly string[] {
     ...orders(evidence, asked, runs),
     ...notifications(evidence),
     ...share(asked, limits),
+    ...recovery(evidence, asked, limits),
     ...memory(evidence.books, limits),
     ...ends(evidence),
   ]
@@ -182,6 +187,20 @@ function share({ calls }: Asking, { answeredPart }: Limits): readonly string[] {
   const answered = calls.filter(({ ends }) => ends.some(({ outcome }) => isAnswer(outcome)))
   if (calls.length > 0 && answered.length >= answeredPart * calls.length) return []
   return [`only ${answered.length} of ${calls.length} calls were answered`]
+}
+
+/** Nobody stays deaf: calls to any server and to each one are answered again, and casts confirmed. */
+function recovery({ quietSince }: Evidence, asked: Asking, { recoveryMs }: Limits): readonly string[] {
+  const late = asked.all.filter(({ entry }) => entry.at > quietSince + recoveryMs)
+  return limited(
+    late.flatMap(({ book, entry, ends }) =>
+      ends.flatMap(({ outcome }) => {
+        if (isAnswer(outcome) || !('code' in outcome)) return []
+        const after = `begun ${entry.at - quietSince} ms after the last fault`
+        return [`${entry.type} ${entry.id} of ${book.process}, ${after}, ended with ${outcome.code}`]
+      }),
+    ),
+  )
 }
 
 /** The server has had its say. */

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Bytes that a slow line passes in a second, each way. */
 const SLOW_BYTES_PER_SECOND = 64 * 1024
@@ -83,6 +84,8 @@ class Wire {
   readonly #far: Socket
   #condition: Condition = 'well'
   #isCut = false
+  /** Told of each change of the condition. */
+  #changed: (() => void)[] = []
 
   constructor(near: Socket, far: Socket, onEnd: () => void) {
     this.#near = near
@@ -93,10 +96,7 @@ class Wire {
 
   become(condition: Condition): void {
     this.#condition = condition
-    for (const socket of [this.#near, this.#far]) {
-      if (condition === 'stalled') socket.pause()
-      else socket.resume()
-    }
+    for (const tell of this.#changed.splice(0)) tell()
   }
 
   reset(): void {
@@ -107,15 +107,18 @@ class Wire {
     this.#isCut = true
     const [kept, gone] = left === 'process' ? [this.#near, this.#far] : [this.#far, this.#near]
     gone.resetAndDestroy()
+    // Whoever is left may write as much as it likes.
     kept.resume()
+    this.become('well')
   }
 
+  /** A piece after the other: the next one is read when the last one has been passed on. */
   #lead(from: Socket, to: Socket, onEnd: () => void): void {
     from.setNoDelay(true)
     from.on('data', (bytes) => {
       if (this.#isCut) return
-      if (this.#condition === 'slow') this.#trickle(from, to, bytes)
-      else this.#pass(from, to, bytes)
+      from.pause()
+      void this.#carry(bytes, to).then(() => from.resume())
     })
     from.on('error', () => {})
     from.on('close', () => {
@@ -124,23 +127,10 @@ class Wire {
     })
   }
 
-  #pass(from: Socket, to: Socket, bytes: Buffer): void {
-    if (to.write(bytes)) return
-    from.pause()
-    to.once('drain', () => this.#goOn(from))
-  }
-
-  #trickle(from: Socket, to: Socket, bytes: Buffer): void {
-    from.pause()
-    const delayMs = SLOW_DELAY_MS + (bytes.length / SLOW_BYTES_PER_SECOND) * 1000
-    setTimeout(() => {
-      if (this.#isCut) return
-      to.write(bytes)
-      this.#goOn(from)
-    }, delayMs)
-  }
-
-  #goOn(socket: Socket): void {
-    if (this.#condition !== 'stalled' || this.#isCut) socket.resume()
+  async #carry(bytes: Buffer, to: Socket): Promise<void> {
+    if (this.#condition === 'slow') await sleep(SLOW_DELAY_MS + (bytes.length / SLOW_BYTES_PER_SECOND) * 1000)
+    while (this.#condition === 'stalled') await new Promise<void>((resolve) => this.#changed.push(resolve))
+    if (this.#isCut || to.destroyed || to.write(bytes)) return
+    await Promise.race([once(to, 'drain'), once(to, 'close')]).catch(() => {})
   }
 }

@@ -20,10 +20,14 @@ every way, queues are deleted and processes are killed; then compares what was s
   --processes N   senders and servers together (default 4)
   --faults N      beside one of each kind (default 20)
   --seed N        the same seed, the same faults (default: another one each time, printed)
+  --keep          ledgers and logs stay although nothing is wrong
 
 A private RabbitMQ is started and stopped. PostgreSQL is the one of SEVBUS_TEST_DATABASE_URL, or a private one.
 Exit code 1: something was lost, done twice, hung, or memory grew. Its ledgers and logs are kept.
 `
+
+const MEGABYTE = 1024 * 1024
+const LIMITS = { slackMs: 2_000, growthBytes: 6 * MEGABYTE, recoveryMs: 10_000, answeredPart: 0.6 }
 
 const { values } = parseArgs({
   options: {
@@ -32,6 +36,7 @@ const { values } = parseArgs({
     processes: { type: 'string', default: '4' },
     faults: { type: 'string', default: '20' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
+    keep: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
@@ -63,13 +68,15 @@ async function main(): Promise<boolean> {
     senders: Math.ceil(half),
     servers: Math.max(2, Math.floor(half)),
     listeners: 2,
+    quietMs: LIMITS.recoveryMs + 10_000,
     moreFaults: Number(values.faults),
     tell: say,
   })
-  const violations = audit(result.evidence, { slackMs: 2_000, growthBytes: 6 * 1024 * 1024, answeredPart: 0.6 })
+  const violations = audit(result.evidence, LIMITS)
   say(`\n${report(result)}\n`)
   if (violations.length === 0) {
-    await rm(folder, { recursive: true })
+    if (values.keep) say(`ledgers in ${folder}`)
+    else await rm(folder, { recursive: true })
     say(`seed ${seed}: nothing lost, nothing twice, nothing hung`)
     return true
   }

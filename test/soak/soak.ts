@@ -36,6 +36,8 @@ export interface SoakOptions {
   readonly senders: number
   readonly servers: number
   readonly listeners: number
+  /** How long it goes on after the last fault, in milliseconds, to see that everybody has come back. */
+  readonly quietMs: number
   /** Beside one of each kind. */
   readonly moreFaults: number
   readonly tell: (line: string) => void
@@ -97,7 +99,8 @@ async function run(options: SoakOptions, database: Database, crew: CrewMember[])
     happening.push(faults.happen(fault))
   }
   await Promise.all(happening)
-  while (sum('messages') < options.messages) await sleep(POLL_MS)
+  const quietSince = Date.now()
+  while (sum('messages') < options.messages || Date.now() < quietSince + options.quietMs) await sleep(POLL_MS)
   const working = crew.filter(({ role }) => role === 'sender')
   tell(`${sum('messages')} messages: no more`)
   await Promise.all(working.map((member) => member.stop(STOP_GRACE_MS)))
@@ -116,6 +119,7 @@ async function run(options: SoakOptions, database: Database, crew: CrewMember[])
     facts: await readFacts(database),
     effects: await readEffects(database),
     left: { outbox: await unsent(database), ...(await depths(broker.url, queues)) },
+    quietSince,
   }
   return { evidence, messages, faults: planned.length, trafficMs }
 }
