@@ -3,6 +3,7 @@ import { Senders, TransportSection } from './config-transport.ts'
 import { NewFlavor } from './objects/flavor.ts'
 import { HostName } from './objects/host-report.ts'
 import { NewImageMeta } from './objects/image-meta.ts'
+import { DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB } from './objects/resource-request.ts'
 
 const Seconds = z.number().positive().max(86_400)
 const Count = z.int().min(0).max(1_000_000)
@@ -66,6 +67,8 @@ export const ConfigSchema = z.strictObject({
       cpu_weight_multiplier: z.number().default(1),
       /** Keeps plain guests off hosts with free slots, and packs encrypted ones. */
       mem_encryption_context_weight_multiplier: z.number().default(3),
+      /** MiB of MEMORY_MB that an encrypted guest takes beside its flavor's: firmware, ROMs, ACPI tables, video memory. */
+      mem_encryption_overhead_mb: z.int().min(0).max(65_536).default(DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB),
       /** Modules with filters of your own; see examples/03-filter.js. */
       extra_filters: z.array(z.string().min(1)).default([]),
       /** Modules with weighers of your own. */
@@ -89,7 +92,7 @@ export const ConfigSchema = z.strictObject({
       reserved_host_memory_mb: Count.default(512),
       /** VCPUs offered per CPU. */
       cpu_allocation_ratio: z.number().positive().max(64).default(4),
-      /** Memory offered per memory: 1 where encrypted guests pin theirs. */
+      /** Memory offered per memory; what encrypted guests pin is never lent out twice. */
       ram_allocation_ratio: z.number().positive().max(64).default(1),
       /** Disk offered per disk. */
       disk_allocation_ratio: z.number().positive().max(64).default(1),

@@ -28,6 +28,7 @@ export async function startScheduler(
     placement: new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals }),
     filters: [...defaultFilters, ...(await loadFilters(scheduler.extra_filters, folder))],
     weighers: [...defaultWeighers(multipliers), ...(await loadWeighers(scheduler.extra_weighers, folder))],
+    memEncryptionOverheadMb: scheduler.mem_encryption_overhead_mb,
     logger,
   })
   const bindings = [bind(SchedulerApi, manager)] as const

@@ -1,7 +1,8 @@
+import { InvalidProperty } from '../errors.ts'
 import { refuseStatelessBios } from './firmware-request.ts'
 import type { Flavor } from './flavor.ts'
 import type { ImageMeta } from './image-meta.ts'
-import type { MemEncryption } from './mem-encryption.ts'
+import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from './mem-encryption.ts'
 import { memEncryptionRequest } from './mem-encryption-request.ts'
 import { type MemoryBacking, memoryBacking } from './memory-backing.ts'
 
@@ -23,4 +24,21 @@ export function launchRequest(flavor: Flavor, image: ImageMeta): LaunchRequest {
   const encryption = memEncryptionRequest(flavor, image)
   refuseStatelessBios(image)
   return { encryption, memoryBacking: memoryBacking(flavor, image, encryption) }
+}
+
+/**
+ * Asks once more, wherever a decision has travelled: a message that lost its `mem_encryption` on the way, or that
+ * carries another policy than its model has, must not start a guest that is weaker than what was ordered.
+ *
+ * @throws InvalidProperty when the decision is not what flavor and image ask for
+ */
+export function refuseDisagreement({ encryption: asked }: LaunchRequest, decided: MemEncryption | null): void {
+  const policy = decided === null ? undefined : policyHex(MEM_ENCRYPTION_MODELS[decided.model])
+  if (asked?.model === decided?.model && policy === decided?.policy) return
+  const found = decided === null ? 'nothing' : `${decided.model} with policy ${decided.policy}`
+  const expected = asked === undefined ? 'nothing' : `${asked.model} with policy ${asked.policy}`
+  throw new InvalidProperty(
+    `the instance carries mem_encryption ${found}, but its flavor and image ask for ${expected}; it is not started`,
+    { property: 'mem_encryption', value: found, expected, fix: 'create the instance anew' },
+  )
 }

@@ -27,6 +27,8 @@ export const Allocation = z.object({
   provider: z.string(),
   resource_class: z.string(),
   amount: z.int().min(1),
+  /** True: memory that cannot be swapped out, and so is never overcommitted. */
+  pinned: z.boolean().optional(),
 })
 export type Allocation = z.infer<typeof Allocation>
 

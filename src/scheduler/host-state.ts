@@ -2,6 +2,7 @@ import type { Inventory } from '../objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { Allocation } from '../objects/request-spec.ts'
 import type { ResourceRequest } from '../objects/resource-request.ts'
+import { MEMORY_MB } from '../objects/resources.ts'
 
 /** One resource class of a provider, with what instances have of it. */
 export interface InventoryState extends Inventory {
@@ -9,6 +10,8 @@ export interface InventoryState extends Inventory {
   readonly capacity: number
   /** More than the capacity when the host shrank under its instances. */
   readonly used: number
+  /** Part of `used` that cannot be swapped out, and so is never overcommitted. */
+  readonly pinned: number
   /** False: the host offers it no more, and it takes no new claims. */
   readonly offered: boolean
 }
@@ -42,10 +45,22 @@ export interface HostState {
   readonly pools: readonly ProviderState[]
 }
 
-/** What can still be claimed, at least 0. */
+/** What can still be claimed, at least 0, by whoever does not pin it. */
 export function free(inventory: InventoryState | undefined): number {
   if (inventory === undefined || !inventory.offered) return 0
-  return Math.max(0, inventory.capacity - inventory.used)
+  return Math.max(0, Math.min(inventory.capacity, capacityBesidePinned(inventory, 0)) - inventory.used)
+}
+
+/** Does so much more fit beside what is pinned? The rule is the database's: placement/pinned-memory-schema.ts. */
+export function fitsBesidePinned(inventory: InventoryState, amount: number, isPinned: boolean): boolean {
+  const more = isPinned ? amount : 0
+  const { pinned, total, reserved, used } = inventory
+  return pinned + more <= total - reserved && used + amount <= capacityBesidePinned(inventory, more)
+}
+
+/** What is pinned counts once; only the rest is lent out more than once. */
+function capacityBesidePinned({ pinned, total, reserved, allocation_ratio }: InventoryState, more: number): number {
+  return pinned + more + Math.floor((total - reserved - pinned - more) * Math.max(allocation_ratio, 1))
 }
 
 export function poolsWithTrait(host: HostState, trait: string): readonly ProviderState[] {
@@ -79,8 +94,11 @@ export function fits(provider: ProviderState, resources: Readonly<Record<string,
 }
 
 /** What to claim on this host; undefined when no pool of it has the slot. */
-export function allocationsOn(host: HostState, { root, pool }: ResourceRequest): readonly Allocation[] | undefined {
-  const ofRoot = allocations(host.root, root)
+export function allocationsOn(host: HostState, request: ResourceRequest): readonly Allocation[] | undefined {
+  const { root, pool, pinsMemory } = request
+  const ofRoot = allocations(host.root, root).map((allocation) =>
+    pinsMemory && allocation.resource_class === MEMORY_MB ? { ...allocation, pinned: true } : allocation,
+  )
   if (pool === undefined) return ofRoot
   const provider = poolsWithTrait(host, pool.trait).find((candidate) => fits(candidate, pool.resources))
   return provider && [...ofRoot, ...allocations(provider, pool.resources)]

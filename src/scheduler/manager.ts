@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { ClaimRefused } from '../errors.ts'
 import type { HostReport, HostSummary } from '../objects/host-report.ts'
+import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import type { Rejection } from '../objects/scheduling-report.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
@@ -23,6 +24,8 @@ export interface SchedulerDeps {
   readonly placement: Placement
   readonly filters: readonly HostFilter[]
   readonly weighers: readonly HostWeigher[]
+  /** MiB that an encrypted guest pins beside its own memory. */
+  readonly memEncryptionOverheadMb?: number
   readonly logger: Logger
 }
 
@@ -38,8 +41,10 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
     { request_spec: spec }: { readonly request_spec: RequestSpec },
     { signal, context }: RequestInfo,
   ): Promise<{ selection: Selection }> {
-    const selection =
-      (await this.#deps.placement.claimOf(spec)) ?? (await this.#select(schedulingRequest(spec), signal))
+    refuseDisagreement(launchRequest(spec.flavor, spec.image), spec.mem_encryption)
+    const { placement, memEncryptionOverheadMb } = this.#deps
+    const request = schedulingRequest(spec, memEncryptionOverheadMb)
+    const selection = (await placement.claimOf(spec)) ?? (await this.#select(request, signal))
     const { host, attempt } = selection
     this.#deps.logger.info(
       { instance_uuid: spec.instance_uuid, host, attempt, request_id: context.request_id },

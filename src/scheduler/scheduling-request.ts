@@ -1,3 +1,4 @@
+import { memoryBacking } from '../objects/memory-backing.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
 import { type ResourceRequest, resourceRequest } from '../objects/resource-request.ts'
 
@@ -7,6 +8,10 @@ export interface SchedulingRequest {
   readonly resources: ResourceRequest
 }
 
-export function schedulingRequest(spec: RequestSpec): SchedulingRequest {
-  return { spec, resources: resourceRequest(spec.flavor, spec.mem_encryption) }
+/** @param overheadMb MiB that an encrypted guest pins beside its own memory */
+export function schedulingRequest(spec: RequestSpec, overheadMb?: number): SchedulingRequest {
+  const { flavor, image, mem_encryption } = spec
+  const { locked } = memoryBacking(flavor, image, mem_encryption ?? undefined)
+  const options = overheadMb === undefined ? { locked } : { locked, overheadMb }
+  return { spec, resources: resourceRequest(flavor, mem_encryption, options) }
 }

@@ -449,13 +449,27 @@ describe('what a launch takes', () => {
     const flavor = aFlavor({}, { vcpus: 2, memory_mb: 4096, root_gb: 20, ephemeral_gb: 5, swap: 1500 })
 
     expect(resourceRequest(flavor, encryption)).toEqual({
-      root: { VCPU: 2, MEMORY_MB: 4096, DISK_GB: 27 },
+      // 32 MiB more than the flavor: what QEMU pins beside the guest's own memory.
+      root: { VCPU: 2, MEMORY_MB: 4128, DISK_GB: 27 },
+      pinsMemory: true,
       pool: { trait: 'HW_CPU_X86_AMD_SEV_ES', resources: { MEM_ENCRYPTION_CONTEXT: 1 } },
     })
   })
 
   it('is no slot and no disk when the flavor has none', () => {
-    expect(resourceRequest(aFlavor({}, { root_gb: 0 }), null)).toEqual({ root: { VCPU: 1, MEMORY_MB: 1024 } })
+    expect(resourceRequest(aFlavor({}, { root_gb: 0 }), null)).toEqual({
+      root: { VCPU: 1, MEMORY_MB: 1024 },
+      pinsMemory: false,
+    })
+  })
+
+  it('counts what an encrypted guest pins beside its own memory as the operator says, and for no other', () => {
+    expect(resourceRequest(aFlavor(), encryption, { overheadMb: 0 }).root.MEMORY_MB).toBe(1024)
+    expect(resourceRequest(aFlavor(), encryption, { overheadMb: 100 }).root.MEMORY_MB).toBe(1124)
+    expect(resourceRequest(aFlavor(), null, { overheadMb: 100, locked: true })).toEqual({
+      root: { VCPU: 1, MEMORY_MB: 1024, DISK_GB: 10 },
+      pinsMemory: true,
+    })
   })
 
   it('is visible in the extra specs of this launch, and not in the flavor', () => {

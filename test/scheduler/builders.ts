@@ -9,13 +9,15 @@ import { aHostReport } from '../support/host-reports.ts'
 type HostOptions = Parameters<typeof aHostReport>[1] & {
   /** By resource class, on whatever provider has it. */
   readonly used?: Readonly<Record<string, number>>
+  /** Part of the memory that is used. */
+  readonly pinned?: number
   readonly state?: Partial<HostState>
 }
 
 /** A host as the scheduler sees it after its first report: up, enabled, empty, 64 VCPU, 64 GiB, 1000 GB. */
-export function aHost(host: string, { used = {}, state = {}, ...options }: HostOptions = {}): HostState {
+export function aHost(host: string, { used = {}, pinned = 0, state = {}, ...options }: HostOptions = {}): HostState {
   const report = aHostReport(host, options)
-  const [root, ...pools] = report.providers.map((provider) => providerState(provider, used))
+  const [root, ...pools] = report.providers.map((provider) => providerState(provider, used, pinned))
   return {
     host,
     up: true,
@@ -38,11 +40,18 @@ export function aHost(host: string, { used = {}, state = {}, ...options }: HostO
 function providerState(
   { name, traits, inventories }: HostReport['providers'][number],
   used: Readonly<Record<string, number>>,
+  pinned: number,
 ): ProviderState {
   const states = Object.entries(inventories).map(([resourceClass, inventory]) => {
     return [
       resourceClass,
-      { ...inventory, capacity: capacity(inventory), used: used[resourceClass] ?? 0, offered: true },
+      {
+        ...inventory,
+        capacity: capacity(inventory),
+        used: used[resourceClass] ?? 0,
+        pinned: resourceClass === 'MEMORY_MB' ? pinned : 0,
+        offered: true,
+      },
     ] as const
   })
   return { name, traits, inventories: Object.fromEntries(states) }
@@ -73,15 +82,26 @@ export function aRequestSpec({
     attempt: 1,
     project_id: null,
     user_id: null,
-    flavor: { flavorid: '1', name: 'm1.test', vcpus, memory_mb: memoryMb, root_gb: diskGb },
-    image: {
-      properties: image ?? (model ? { hw_firmware_type: 'uefi', hw_machine_type: 'q35' } : {}),
+    flavor: {
+      flavorid: '1',
+      name: 'm1.test',
+      vcpus,
+      memory_mb: memoryMb,
+      root_gb: diskGb,
+      extra_specs: model ? { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': model } : {},
     },
+    image: { properties: image ?? (model ? fittingImage(model) : {}) },
     mem_encryption: model
       ? { model, policy: policyHex(MEM_ENCRYPTION_MODELS[model]), requested_by: 'flavor' as const }
       : null,
     ...spec,
   })
+}
+
+function fittingImage(model: MemEncryptionModel): Readonly<Record<string, string>> {
+  const { needsStatelessFirmware } = MEM_ENCRYPTION_MODELS[model]
+  const stateless = needsStatelessFirmware ? { hw_firmware_stateless: 'true' } : {}
+  return { hw_firmware_type: 'uefi', hw_machine_type: 'q35', ...stateless }
 }
 
 export function aRequest(options: RequestOptions = {}): SchedulingRequest {

@@ -74,7 +74,7 @@ describe('selecting a destination', () => {
       attempt: 1,
       allocations: [
         { provider: 'tight', resource_class: 'VCPU', amount: 2 },
-        { provider: 'tight', resource_class: 'MEMORY_MB', amount: 2048 },
+        { provider: 'tight', resource_class: 'MEMORY_MB', amount: 2080, pinned: true },
         { provider: 'tight', resource_class: 'DISK_GB', amount: 20 },
         { provider: 'tight_amd_sev', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 },
       ],
@@ -177,7 +177,7 @@ describe('a report of a host', () => {
   it('that changed is logged, with what instances use beyond it; one that did not is not', async () => {
     const lines: { msg: string }[] = []
     const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
-    const beyond = { provider: 'cn-1', resource_class: 'VCPU', used: 9, capacity: 8, offered: true }
+    const beyond = { provider: 'cn-1', resource_class: 'VCPU', used: 9, pinned: 0, capacity: 8, offered: true }
     const placement = new FakePlacement([])
     const manager = new SchedulerManager({ placement, filters: [], weighers: [], logger })
     placement.record = { changed: true, overcommitted: [beyond] }

@@ -10,6 +10,8 @@ interface HostOptions {
   readonly vcpus?: number
   readonly memoryMb?: number
   readonly diskGb?: number
+  /** How many times its memory is lent out. */
+  readonly ramRatio?: number
   /** Slots per model; a model left out has no pool. */
   readonly slots?: Partial<Record<MemEncryptionModel, number>>
   readonly report?: Partial<HostReport>
@@ -17,7 +19,7 @@ interface HostOptions {
 
 /** What the compute worker of a host with these resources reports. */
 export function aHostReport(host: string, options: HostOptions = {}): HostReport {
-  const { vcpus = 64, memoryMb = 65_536, diskGb = 1000, slots = {}, report = {} } = options
+  const { vcpus = 64, memoryMb = 65_536, diskGb = 1000, ramRatio = 1, slots = {}, report = {} } = options
   const pools = Object.entries(slots).map(([model, total]) => {
     const { poolSuffix, trait } = MEM_ENCRYPTION_MODELS[model as MemEncryptionModel]
     return {
@@ -40,7 +42,7 @@ export function aHostReport(host: string, options: HostOptions = {}): HostReport
         parent_name: null,
         inventories: {
           VCPU: anInventory(vcpus),
-          MEMORY_MB: anInventory(memoryMb),
+          MEMORY_MB: anInventory(memoryMb, { allocation_ratio: ramRatio }),
           DISK_GB: anInventory(diskGb),
         },
         traits: ['OWNER_NOVA'],

@@ -5,6 +5,7 @@ import { ignoredHosts } from './ignored-hosts.ts'
 import { machineType } from './machine-type.ts'
 import { memEncryptionModel } from './mem-encryption-model.ts'
 import { memEncryptionSlots } from './mem-encryption-slots.ts'
+import { pinnedMemory } from './pinned-memory.ts'
 import { resources } from './resources.ts'
 import { uefi } from './uefi.ts'
 
@@ -20,5 +21,6 @@ export const defaultFilters: readonly HostFilter[] = [
   machineType,
   uefi,
   memEncryptionSlots,
+  pinnedMemory,
   resources,
 ]

@@ -2,7 +2,7 @@ import type { Database, Queryable } from '../../database/database.ts'
 import { sqlDetail, sqlState } from '../../database/sql-state.ts'
 import { ClaimRefused, StaleAttempt } from '../../errors.ts'
 import type { Allocation, Selection } from '../../objects/request-spec.ts'
-import { CLAIM_REFUSED_STATE } from './schema.ts'
+import { CLAIM_REFUSED_STATE } from './sql-states.ts'
 
 /** Which try of which instance. */
 export interface Try {
@@ -18,8 +18,9 @@ export interface Try {
 export async function claimOf(database: Queryable, asked: Try): Promise<Selection | undefined> {
   const [consumer] = await database.query<ConsumerRow>(
     `select attempt, void_through, host, report,
-            (select coalesce(json_agg(json_build_object('provider', a.provider, 'resource_class', a.resource_class,
-                                                        'amount', a.amount)
+            (select coalesce(json_agg(json_strip_nulls(json_build_object(
+                                        'provider', a.provider, 'resource_class', a.resource_class,
+                                        'amount', a.amount, 'pinned', nullif(a.pinned, false)))
                                       order by a.provider collate "C", a.resource_class collate "C"), '[]')
                from allocations a where a.consumer = consumers.uuid) as allocations
        from consumers where uuid = $1`,
@@ -120,9 +121,9 @@ async function giveBack(tx: Queryable, uuid: string, next: readonly Allocation[]
 /** Inserts in one order for all; the trigger on the table counts, and refuses. */
 async function allocate(tx: Queryable, uuid: string, allocations: readonly Allocation[]): Promise<void> {
   await tx.query(
-    `insert into allocations (consumer, provider, resource_class, amount)
-     select $1, provider, resource_class, amount
-       from jsonb_to_recordset($2::jsonb) as n (provider text, resource_class text, amount integer)
+    `insert into allocations (consumer, provider, resource_class, amount, pinned)
+     select $1, provider, resource_class, amount, coalesce(pinned, false)
+       from jsonb_to_recordset($2::jsonb) as n (provider text, resource_class text, amount integer, pinned boolean)
       order by provider collate "C", resource_class collate "C"`,
     [uuid, JSON.stringify(allocations)],
   )

@@ -9,6 +9,8 @@ interface Overcommitted {
   readonly provider: string
   readonly resource_class: string
   readonly used: number
+  /** Part of `used`; never overcommitted. */
+  readonly pinned: number
   readonly capacity: number
   readonly offered: boolean
 }
@@ -140,9 +142,9 @@ async function removeProviders(tx: Queryable, { host, providers }: HostReport): 
 
 async function overcommitted(tx: Queryable, host: string): Promise<readonly Overcommitted[]> {
   const found = await tx.query<Overcommitted>(
-    `select i.provider, i.resource_class, i.used, inventory_capacity(i) as capacity, i.offered
+    `select i.provider, i.resource_class, i.used, i.pinned, inventory_capacity(i) as capacity, i.offered
        from inventories i join resource_providers p on p.name = i.provider
-      where p.host = $1 and (not i.offered or i.used > inventory_capacity(i))
+      where p.host = $1 and not (i.offered and inventory_takes(i, 0, 0))
       order by i.provider, i.resource_class`,
     [host],
   )

@@ -26,7 +26,7 @@ export async function hostStates(
   )
   const inventories = await database.query<InventoryRow>(
     `select i.provider, i.resource_class, i.total, i.reserved, i.min_unit, i.max_unit, i.step_size, i.allocation_ratio,
-            i.used, i.offered
+            i.used, i.pinned, i.offered
        from inventories i join resource_providers p on p.name = i.provider
       where $1::text[] is null or p.host = any($1)
       order by i.provider collate "C", i.resource_class collate "C"`,
@@ -69,6 +69,7 @@ interface InventoryRow extends Inventory {
   readonly provider: string
   readonly resource_class: string
   readonly used: number
+  readonly pinned: number
   readonly offered: boolean
 }
 

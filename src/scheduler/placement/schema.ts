@@ -1,8 +1,6 @@
 import type { Migration } from '../../database/migration.ts'
-
-/** SQLSTATEs that our triggers raise; the class `SV` is not PostgreSQL's. DETAIL has the facts as JSON. */
-export const CLAIM_REFUSED_STATE = 'SV001'
-const USE_GUARDED_STATE = 'SV002'
+import { PINNED_MEMORY } from './pinned-memory-schema.ts'
+import { CLAIM_REFUSED_STATE, USE_GUARDED_STATE } from './sql-states.ts'
 
 /**
  * Hosts, resource providers in trees, inventories, traits, consumers, allocations: OpenStack Placement's words.
@@ -144,4 +142,5 @@ const CLAIM_GUARD = `
 
 export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0001', sql: TABLES + CAPACITY + CLAIM_GUARD },
+  { id: 'placement-0002', sql: PINNED_MEMORY },
 ]

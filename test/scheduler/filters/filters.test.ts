@@ -6,6 +6,7 @@ import { ignoredHosts } from '../../../src/scheduler/filters/ignored-hosts.ts'
 import { machineType } from '../../../src/scheduler/filters/machine-type.ts'
 import { memEncryptionModel } from '../../../src/scheduler/filters/mem-encryption-model.ts'
 import { memEncryptionSlots } from '../../../src/scheduler/filters/mem-encryption-slots.ts'
+import { pinnedMemory } from '../../../src/scheduler/filters/pinned-memory.ts'
 import { resources } from '../../../src/scheduler/filters/resources.ts'
 import { uefi } from '../../../src/scheduler/filters/uefi.ts'
 import { aHost, aRequest } from '../builders.ts'
@@ -193,6 +194,52 @@ describe('Uefi', () => {
   })
 })
 
+describe('PinnedMemory', () => {
+  const overcommitted = { memoryMb: 65_536, ramRatio: 1.5, slots: { 'amd-sev': 15 } } as const
+  const asked = (memoryMb: number) => aRequest({ model: 'amd-sev', memoryMb: memoryMb - 32 })
+
+  it('lends out twice only what is not pinned: 32 GiB pinned leave 48 GiB of the other 32 at a ratio of 1.5', () => {
+    const half = aHost('cn-1', { ...overcommitted, used: { MEMORY_MB: 32_768 }, pinned: 32_768 })
+
+    expect(pinnedMemory.reject(half, asked(32_768))).toBeUndefined()
+    expect(pinnedMemory.reject(half, aRequest({ memoryMb: 49_152 }))).toBeUndefined()
+    expect(pinnedMemory.reject(half, asked(32_769))).toBe(
+      'MEMORY_MB: 32769 asked, to be pinned, 32768 of 98304 used, 32768 of it pinned; what is pinned is not overcommitted (65536 in all, 0 reserved, ratio 1.5)',
+    )
+    expect(pinnedMemory.reject(half, aRequest({ memoryMb: 49_153 }))).toBe(
+      'MEMORY_MB: 49153 asked, 32768 of 98304 used, 32768 of it pinned; what is pinned is not overcommitted (65536 in all, 0 reserved, ratio 1.5)',
+    )
+  })
+
+  it('finds no room for a pinned guest beside ordinary ones that already live on borrowed memory', () => {
+    const lent = aHost('cn-1', { ...overcommitted, used: { MEMORY_MB: 80_000 } })
+
+    expect(pinnedMemory.reject(lent, aRequest({ memoryMb: 16_384 }))).toBeUndefined()
+    expect(pinnedMemory.reject(lent, asked(12_202))).toBeUndefined()
+    expect(pinnedMemory.reject(lent, asked(12_203))).toContain('12203 asked, to be pinned, 80000 of 98304 used')
+  })
+
+  it('holds for whoever locks his memory, encrypted or not', () => {
+    const lent = aHost('cn-1', { ...overcommitted, used: { MEMORY_MB: 80_000 } })
+    const { flavor } = aRequest({ memoryMb: 16_384 }).spec
+    const extra_specs = { 'hw:locked_memory': 'true', 'hw:mem_page_size': 'small' }
+
+    expect(pinnedMemory.reject(lent, aRequest({ spec: { flavor: { ...flavor, extra_specs } } }))).toContain(
+      '16384 asked, to be pinned',
+    )
+  })
+
+  it('leaves hosts without overcommit, and what fits nowhere, to the filter of resources', () => {
+    const full = aHost('cn-1', { used: { MEMORY_MB: 65_000 }, pinned: 65_000, slots: { 'amd-sev': 15 } })
+    const bare = { ...full.root, inventories: {} }
+
+    for (const host of [full, { ...full, root: bare }]) {
+      expect(pinnedMemory.reject(host, asked(1056))).toBeUndefined()
+      expect(resources.reject(host, asked(1056))).toContain('MEMORY_MB: 1056 asked')
+    }
+  })
+})
+
 describe('the default filters', () => {
   it('ask first who may not be used, then what can never fit, then what is full now', () => {
     expect(defaultFilters.map(({ name }) => name)).toEqual([
@@ -203,6 +250,7 @@ describe('the default filters', () => {
       'MachineType',
       'Uefi',
       'MemEncryptionSlots',
+      'PinnedMemory',
       'Resources',
     ])
   })

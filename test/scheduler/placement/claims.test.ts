@@ -16,7 +16,7 @@ function selection(host: string, attempt = 1, amounts: readonly Allocation[] = e
 
 function encrypted(host: string): readonly Allocation[] {
   return [
-    { provider: host, resource_class: 'MEMORY_MB', amount: 1024 },
+    { provider: host, resource_class: 'MEMORY_MB', amount: 1024, pinned: true },
     { provider: host, resource_class: 'VCPU', amount: 1 },
     { provider: `${host}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 },
   ]
@@ -239,10 +239,11 @@ describe.each(databaseEngines)('claims on $name', ({ open }) => {
     const byHand = (sql: string) => expect(database.query(sql)).rejects
 
     await byHand('update inventories set used = 0').toMatchObject({ code: 'SV002' })
+    await byHand('update inventories set pinned = 0').toMatchObject({ code: 'SV002' })
     await byHand('truncate allocations').toMatchObject({ code: 'SV002' })
     await byHand('update allocations set amount = amount + 99').toMatchObject({ code: 'SV001' })
     await byHand(`delete from inventories`).toMatchObject({ code: '23503' })
-    await byHand(`select take_from_inventory('cn-1', 'VCPU', 1)`).toMatchObject({ code: 'SV002' })
+    await byHand(`select take_from_inventory('cn-1', 'VCPU', 1, 0)`).toMatchObject({ code: 'SV002' })
     expect(await given.used()).toEqual({ 'cn-1': [1, 1, 1] })
   })
 })

@@ -36,6 +36,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
       ...inventory,
       capacity,
       used: 0,
+      pinned: 0,
       offered: true,
     })
     expect(await given.placement.hostStates()).toEqual([
@@ -129,7 +130,14 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
     expect(record).toEqual({
       changed: true,
       overcommitted: [
-        { provider: 'cn-1_amd_sev', resource_class: 'MEM_ENCRYPTION_CONTEXT', used: 2, capacity: 1, offered: true },
+        {
+          provider: 'cn-1_amd_sev',
+          resource_class: 'MEM_ENCRYPTION_CONTEXT',
+          used: 2,
+          pinned: 0,
+          capacity: 1,
+          offered: true,
+        },
       ],
     })
     await expect(
@@ -151,7 +159,14 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
     const refused = placement.claim(randomUUID(), { host: 'cn-1', attempt: 1, allocations: [slot('cn-1')], report })
 
     expect(withoutPool.overcommitted).toEqual([
-      { provider: 'cn-1_amd_sev', resource_class: 'MEM_ENCRYPTION_CONTEXT', used: 1, capacity: 3, offered: false },
+      {
+        provider: 'cn-1_amd_sev',
+        resource_class: 'MEM_ENCRYPTION_CONTEXT',
+        used: 1,
+        pinned: 0,
+        capacity: 3,
+        offered: false,
+      },
     ])
     await expect(refused).rejects.toMatchObject({ details: { refusal: 'is offered no more' } })
     await placement.release({ instance_uuid: uuid, attempt: 1 })
