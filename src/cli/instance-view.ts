@@ -67,8 +67,8 @@ function attemptText(attempt: BuildAttempt): string {
   if (attempt.reason !== null) lines.push(`  ${attempt.reason}`)
   if (attempt.allocations.length > 0) {
     lines.push('  claimed:')
-    for (const { provider, resource_class, amount } of attempt.allocations)
-      lines.push(`    ${provider}: ${resource_class} ${amount}`)
+    for (const { provider, resource_class, amount, pinned } of attempt.allocations)
+      lines.push(`    ${provider}: ${resource_class} ${amount}${pinned ? ' (pinned)' : ''}`)
   }
   if (attempt.report) lines.push(...reportLines(attempt.report))
   return lines.join('\n')
