@@ -9,7 +9,8 @@ import {
   MemEncryptionModel as ModelSchema,
   policyHex,
 } from './mem-encryption.ts'
-import { CONTEXT_SPEC, refuseContraryTraits, refuseMisspelledRequests } from './mem-encryption-spelling.ts'
+import { CONTEXT_SPEC, refuseMisspelledRequests, suspectKeys } from './mem-encryption-spelling.ts'
+import { refuseContraryTraits } from './mem-encryption-traits.ts'
 import { spelledBoolean, spelledChoice } from './spelled-value.ts'
 
 /**
@@ -24,20 +25,21 @@ import { spelledBoolean, spelledChoice } from './spelled-value.ts'
  *   the property, its value and the fix
  */
 export function memEncryptionRequest(flavor: Flavor, image: ImageMeta): MemEncryption | undefined {
-  refuseMisspelledRequests(flavor, image)
+  const suspects = suspectKeys(flavor, image)
+  refuseMisspelledRequests(flavor, image, suspects)
   const byFlavor = flavorAsks(flavor)
   const byImage = spelledBoolean(imageLabel(image), 'hw_mem_encryption', image.properties.hw_mem_encryption)
   refuseContradiction(flavor, image, byFlavor?.asked, byImage)
   const model = requestedModel(flavor, image)
   if (!byFlavor?.asked && !byImage) {
     refuseModelWithoutRequest(flavor, image, model)
-    refuseContraryTraits(flavor, image, undefined)
+    refuseContraryTraits(flavor, image, suspects, undefined)
     return undefined
   }
   const rules = MEM_ENCRYPTION_MODELS[model ?? 'amd-sev']
   const requestedBy = byFlavor?.asked && byImage ? 'flavor and image' : byFlavor?.asked ? 'flavor' : 'image'
   refuseWhatEncryptedGuestsCannotHave(flavor, image, rules, requestedBy)
-  refuseContraryTraits(flavor, image, rules.model)
+  refuseContraryTraits(flavor, image, suspects, rules.model)
   return { model: rules.model, policy: policyHex(rules), requested_by: requestedBy }
 }
 

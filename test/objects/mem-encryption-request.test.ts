@@ -262,7 +262,7 @@ describe('memory encryption, from flavor and image: written where nobody reads i
       for (const asked of [{}, ASKED] as Specs[]) {
         expect(refusal({ ...asked, [key]: '0x0001' }, UEFI)).toMatchObject({
           code: 'INVALID_PROPERTY',
-          fix: 'remove it: every model has one fixed policy, which nobody configures',
+          fix: 'remove it: every model has one fixed policy',
         })
         expect(outcome(asked, { ...UEFI, [key.replaceAll(':', '_')]: 1 })).toBe('INVALID_PROPERTY')
       }
@@ -387,7 +387,22 @@ describe('memory encryption, from flavor and image: the words of a refusal', () 
     [
       { 'trait:HW_CPU_X86_AMD_SEV_ES': 'required' },
       UEFI,
-      'flavor m1.test has trait:HW_CPU_X86_AMD_SEV_ES=required, which asks for no encryption here; nobody asks for encryption: for SEV-ES write hw:mem_encryption=true and hw:mem_encryption_model=amd-sev-es, or remove the trait',
+      'flavor m1.test has trait:HW_CPU_X86_AMD_SEV_ES=required, but nobody asks for encryption; for SEV-ES write hw:mem_encryption=true and hw:mem_encryption_model=amd-sev-es, or remove the trait',
+    ],
+    [
+      { ...ASKED, 'trait:HW_CPU_X86_AMD_SEV': 'forbidden' },
+      UEFI,
+      'flavor m1.test has trait:HW_CPU_X86_AMD_SEV=forbidden, but the guest asks for amd-sev; remove it',
+    ],
+    [
+      {},
+      { ...UEFI, 'hw:mem_encryption': true },
+      `${image} has hw:mem_encryption=true, which asks for no encryption here; write hw_mem_encryption=true, or remove it`,
+    ],
+    [
+      { ...ASKED, 'hw:sev_policy': '0x1' },
+      UEFI,
+      'flavor m1.test has hw:sev_policy=0x1, but no policy can be chosen; remove it: every model has one fixed policy',
     ],
   ] as [Specs, Properties, string][])('%j with %j', (specs, properties, message) => {
     const { message: said, fix } = refusal(specs, properties)

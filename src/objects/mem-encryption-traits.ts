@@ -1,0 +1,59 @@
+import { InvalidProperty } from '../errors.ts'
+import { type Flavor, flavorLabel } from './flavor.ts'
+import { type ImageMeta, imageLabel } from './image-meta.ts'
+import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from './mem-encryption.ts'
+import type { SuspectKeys } from './mem-encryption-spelling.ts'
+
+/** Also by the name that the spec has for the trait, and in granular groups. */
+const TRAIT_KEY = /^trait[^:]*:HW_CPU_(?:X86_)?AMD_SEV(_ES|_SNP)?$/
+const MODEL_OF_TRAIT: Readonly<Record<string, MemEncryptionModel>> = {
+  '': 'amd-sev',
+  _ES: 'amd-sev-es',
+  _SNP: 'amd-sev-snp',
+}
+
+/**
+ * The spec: the trait is not how encryption is asked for. It may stand beside a request that says the same; required
+ * without one, or of another model, or forbidden although asked for, it contradicts what would be started.
+ *
+ * @param model what flavor and image ask for; undefined: nothing
+ * @throws InvalidProperty
+ */
+export function refuseContraryTraits(
+  flavor: Flavor,
+  image: ImageMeta,
+  suspects: SuspectKeys,
+  model: MemEncryptionModel | undefined,
+): void {
+  for (const key of suspects.flavor) {
+    refuseIfContrary({ owner: flavorLabel(flavor), key, value: flavor.extra_specs[key], prefix: 'hw:' }, model)
+  }
+  for (const key of suspects.image) {
+    refuseIfContrary({ owner: imageLabel(image), key, value: image.properties[key], prefix: 'hw_' }, model)
+  }
+}
+
+interface Written {
+  readonly owner: string
+  readonly key: string
+  readonly value: unknown
+  /** How its owner writes requests. */
+  readonly prefix: string
+}
+
+function refuseIfContrary({ owner, key, value, prefix }: Written, model: MemEncryptionModel | undefined): void {
+  const suffix = TRAIT_KEY.exec(key)
+  if (suffix === null) return
+  const meant = MODEL_OF_TRAIT[suffix[1] ?? ''] as MemEncryptionModel
+  if (value === 'forbidden' ? meant !== model : meant === model) return
+  const asked = model === undefined ? 'nobody asks for encryption' : `the guest asks for ${model}`
+  const request = `${prefix}mem_encryption=true and ${prefix}mem_encryption_model=${meant}`
+  const { label } = MEM_ENCRYPTION_MODELS[meant]
+  const fix = value === 'forbidden' ? 'remove it' : `for ${label} write ${request}, or remove the trait`
+  throw new InvalidProperty(`${owner} has ${key}=${String(value)}, but ${asked}; ${fix}`, {
+    owner,
+    property: key,
+    value,
+    fix,
+  })
+}
