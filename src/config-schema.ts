@@ -41,6 +41,8 @@ export const ConfigSchema = z.strictObject({
     .strictObject({
       /** Seconds that running work may take to end after SIGTERM. */
       shutdown_grace_seconds: Seconds.default(60),
+      /** How often a worker asks itself through its own queues whether it still gets its messages; 0: never. */
+      self_check_seconds: z.number().min(0).max(86_400).default(30),
       /** JSON lines on standard error, from this level up. */
       log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     })

@@ -125,6 +125,8 @@ export class MessageUndeliverable extends published('MESSAGE_UNDELIVERABLE', {
 export class TransportUnavailable extends published('TRANSPORT_UNAVAILABLE', { retryable: true, isOutage: true }) {}
 /** What is declared on the broker differs from what we declare (AMQP 406), or we may not use it (403). */
 export class TopologyMismatch extends published('TOPOLOGY_MISMATCH') {}
+/** The worker no longer gets its messages, or its replies, although the broker is there, and new connections did not mend it. */
+export class WorkerDeaf extends published('WORKER_DEAF', { retryable: true }) {}
 /** A message that is not oslo.messaging's envelope. */
 export class InvalidMessage extends published('INVALID_MESSAGE') {}
 /** The message is not of a user of the broker whom this side takes messages from, or does not say of whom it is. */
@@ -192,6 +194,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       MessageUndeliverable,
       TransportUnavailable,
       TopologyMismatch,
+      WorkerDeaf,
       InvalidMessage,
       SenderNotAllowed,
       NoSuchMethod,

@@ -11,9 +11,18 @@ import { InstanceEvents } from '../notifications/instance-events.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
+import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
-import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
+import {
+  closeInOrder,
+  firstBroken,
+  LAST_MESSAGES_MS,
+  once,
+  startOrClose,
+  type Worker,
+  type WorkerPorts,
+} from './worker.ts'
 
 /** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
 const JOURNAL_POLL_MS = 250
@@ -23,10 +32,10 @@ export async function startCompute(config: Config, { host, transport, logger }: 
   const { compute } = config
   const names = busNames(config)
   let onBroken = (_error: unknown) => {}
-  const broken = new Promise<never>((_, reject) => {
+  const journalBroken = new Promise<never>((_, reject) => {
     onBroken = reject
   })
-  broken.catch((err: unknown) => logger.fatal({ err }, 'the journal takes no more; this worker stops'))
+  journalBroken.catch((err: unknown) => logger.fatal({ err }, 'the journal takes no more; this worker stops'))
   const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host, onBroken })
   let driver: VirtDriver
   try {
@@ -72,8 +81,11 @@ export async function startCompute(config: Config, { host, transport, logger }: 
     concurrency,
     allowedSenders: allowedSenders(config, 'compute'),
   })
+  const intervalMs = config.worker.self_check_seconds * 1000
+  const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
     await closeInOrder([
+      () => selfCheck.close(),
       () => reporter.close(),
       () => server.drain(graceMs),
       () => manager.drain(graceMs),
@@ -90,9 +102,10 @@ export async function startCompute(config: Config, { host, transport, logger }: 
     manager.recover()
     await server.start()
     await reporter.start()
+    selfCheck.start()
   })
   logger.info({ host, transport: transport.description, driver: driver.description }, 'compute worker is ready')
-  return { name: `compute ${host}`, broken, drain }
+  return { name: `compute ${host}`, broken: firstBroken(journalBroken, selfCheck.broken), drain }
 }
 
 function openDriver({ compute, fake }: Config): Promise<VirtDriver> {

@@ -10,6 +10,7 @@ import { InstanceEvents } from '../notifications/instance-events.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
+import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
@@ -69,9 +70,12 @@ export async function startConductor(
   const watchdog = setInterval(() => {
     reviveOverdue(conductorPorts).catch((err: unknown) => logger.warn({ err }, 'overdue builds cannot be read now'))
   }, conductorPorts.buildTimeoutMs / WATCHDOG_PARTS)
+  const intervalMs = config.worker.self_check_seconds * 1000
+  const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
     clearInterval(watchdog)
     await closeInOrder([
+      () => selfCheck.close(),
       () => server.drain(graceMs),
       () => relay.close(LAST_MESSAGES_MS),
       () => client.close(),
@@ -82,8 +86,9 @@ export async function startConductor(
     await declareNotifications(config, transport)
     relay.start()
     await server.start()
+    selfCheck.start()
     if (isBrokerNew) await resendUnfinished(conductorPorts)
   })
   logger.info({ host, transport: transport.description, database: database.description }, 'conductor is ready')
-  return { name: `conductor ${host}`, drain }
+  return { name: `conductor ${host}`, broken: selfCheck.broken, drain }
 }

@@ -8,7 +8,7 @@ import { startCompute } from './compute-worker.ts'
 import { startConductor } from './conductor-worker.ts'
 import { allMigrations } from './migrations.ts'
 import { startScheduler } from './scheduler-worker.ts'
-import { closeInOrder, once, startOrClose, type Worker } from './worker.ts'
+import { closeInOrder, firstBroken, once, startOrClose, type Worker } from './worker.ts'
 
 export interface SimulatedHost {
   readonly host: string
@@ -56,5 +56,5 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Worke
       await start(host, (transport) => startCompute(own, { host, transport, logger: logger.child({ worker: host }) }))
     }
   })
-  return { name: 'local cloud', drain }
+  return { name: 'local cloud', broken: firstBroken(...started.map(({ broken }) => broken)), drain }
 }

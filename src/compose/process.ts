@@ -25,8 +25,7 @@ export function onTermination(say: (text: string) => void): AbortSignal {
  * @throws what broke the worker, after the drain: whoever started it starts it again
  */
 export async function serveUntil(signal: AbortSignal, worker: Worker, graceMs: number, logger: Logger): Promise<void> {
-  const { broken = new Promise<never>(() => {}) } = worker
-  const failure = await Promise.race([aborted(signal), broken]).then(
+  const failure = await Promise.race([aborted(signal), worker.broken]).then(
     () => undefined,
     (error: unknown) => ({ error }),
   )

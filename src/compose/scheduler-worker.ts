@@ -1,6 +1,8 @@
 import type { Config } from '../config.ts'
 import type { Database } from '../database/database.ts'
+import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
+import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { defaultFilters } from '../scheduler/filters/default-filters.ts'
 import { loadFilters, loadWeighers } from '../scheduler/load-extension.ts'
@@ -43,10 +45,22 @@ export async function startScheduler(
     concurrency,
     allowedSenders: allowedSenders(config, 'scheduler'),
   })
+  // A scheduler asks nobody but itself.
+  const client = new RpcClient({ transport, logger, names, allowedSenders: config.transport.allowed_senders })
+  const intervalMs = config.worker.self_check_seconds * 1000
+  const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
-    await closeInOrder([() => server.drain(graceMs), () => transport.close()])
+    await closeInOrder([
+      () => selfCheck.close(),
+      () => server.drain(graceMs),
+      () => client.close(),
+      () => transport.close(),
+    ])
   })
-  await startOrClose(drain, () => server.start())
+  await startOrClose(drain, async () => {
+    await server.start()
+    selfCheck.start()
+  })
   logger.info({ host, transport: transport.description, database: database.description }, 'scheduler is ready')
-  return { name: `scheduler ${host}`, drain }
+  return { name: `scheduler ${host}`, broken: selfCheck.broken, drain }
 }

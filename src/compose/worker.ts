@@ -5,8 +5,8 @@ import type { Transport } from '../rpc/transport.ts'
 export interface Worker {
   /** For logs: `scheduler of node1`. */
   readonly name: string
-  /** Rejects when the worker cannot go on: its disk does not take what it must remember. Never resolves. */
-  readonly broken?: Promise<never>
+  /** Rejects when the worker cannot go on: it is deaf, or its disk does not take what it must remember. Never resolves. */
+  readonly broken: Promise<never>
   /**
    * Takes nothing new, lets running work end within the grace time, gives back the rest, closes what it opened. A
    * second caller gets the same promise.
@@ -52,4 +52,11 @@ export function once<T, A extends unknown[]>(work: (...args: A) => Promise<T>): 
     running ??= work(...args)
     return running
   }
+}
+
+/** Rejects as the first of them does. Nobody need listen: whoever rejects says so in the log. */
+export function firstBroken(...all: readonly Promise<never>[]): Promise<never> {
+  const first = Promise.race(all)
+  first.catch(() => {})
+  return first
 }

@@ -1,8 +1,11 @@
 import { z } from 'zod'
 import { call, defineApi } from './contract.ts'
+import { decodeMessage, type EncodedMessage } from './envelope.ts'
+
+const PING = 'oslo_rpc_server_ping'
 
 const ping = call({
-  wire: 'oslo_rpc_server_ping',
+  wire: PING,
   since: '1.0',
   summary: 'Says that the server takes requests and answers them.',
   input: z.looseObject({}),
@@ -17,4 +20,14 @@ const ping = call({
  */
 export function pingApiOf(service: string) {
   return defineApi({ service, version: '1.0', methods: { ping } })
+}
+
+/** Told from the bytes, for nearly no message is one; only one that has the word in it is read for it. */
+export function isPing(message: EncodedMessage): boolean {
+  if (!message.body.includes(PING)) return false
+  try {
+    return decodeMessage(message).method === PING
+  } catch {
+    return false
+  }
 }

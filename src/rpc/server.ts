@@ -11,6 +11,7 @@ import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
 import { NextTurn } from './next-turn.ts'
 import { Once } from './once.ts'
+import { isPing } from './ping.ts'
 import { RecentIds } from './recent-ids.ts'
 import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
@@ -28,6 +29,8 @@ const MAX_UNFINISHED_DELIVERIES = 15
 const OUTAGE_PAUSES = 5
 /** Time to heed the signal at the end of the grace, and then for the last replies. */
 const LAST_WORDS_MS = 2_000
+/** Pings answered at a time, whatever all hands do. */
+const PINGS = 2
 
 const DEFAULTS = { names: DEFAULT_BUS_NAMES, concurrency: 32, maxDeliveries: 5, retryDelayMs: 200, allowedSenders: [] }
 
@@ -56,12 +59,15 @@ export interface RpcServerOptions {
 export class RpcServer {
   readonly #options: Required<RpcServerOptions>
   readonly #topic: string
+  readonly #ownQueue: string
   readonly #replier: Replier
   readonly #senders: AllowedSenders
   readonly #once = new Once()
   /** Begun; the ids of casts are with `#once`. */
   readonly #calls = new RecentIds()
   readonly #limiter: Limiter
+  readonly #pings = new Limiter(PINGS)
+  #heardByName = 0
   /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
   readonly #turn = new NextTurn()
   /** The three ends of a drain that takes too long: work is told to stop, is left alone, and nobody is answered. */
@@ -75,11 +81,30 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = { ...DEFAULTS, ...options }
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
+    this.#ownQueue = `${this.#topic}.${options.server}`
     // Every request that runs listens to them; Node takes more than ten for a leak.
     setMaxListeners(0, this.#abort.signal, this.#silence.signal)
     this.#limiter = new Limiter(this.#options.concurrency)
     this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
     this.#replier = new Replier(options.transport, options.logger, this.#silence.signal)
+  }
+
+  get service(): string {
+    return this.#options.bindings[0].api.service
+  }
+
+  get server(): string {
+    return this.#options.server
+  }
+
+  /** All hands are busy. */
+  get isFull(): boolean {
+    return this.#limiter.isFull
+  }
+
+  /** How many requests have come by this server's own name, pings not counted. */
+  get heardByName(): number {
+    return this.#heardByName
   }
 
   /** Resolves once requests can arrive. */
@@ -111,7 +136,8 @@ export class RpcServer {
     const timers = ends.map((end, index) => setTimeout(end, graceMs + index * LAST_WORDS_MS))
     this.#stopped = this.#listener?.stop() ?? Promise.resolve()
     await this.#stopped
-    await endedWithin(graceMs + ends.length * LAST_WORDS_MS, this.#limiter.idle())
+    const idle = Promise.all([this.#limiter.idle(), this.#pings.idle()])
+    await endedWithin(graceMs + ends.length * LAST_WORDS_MS, idle)
     await endedWithin(LAST_WORDS_MS, this.#replier.idle())
     this.#silence.abort(reason)
     for (const timer of timers) clearTimeout(timer)
@@ -120,7 +146,11 @@ export class RpcServer {
 
   /** Waits unacknowledged while all hands are busy: the prefetch then leaves the next request to another server. */
   #accept(delivery: Delivery): void {
-    void this.#limiter.run(() => this.#handle(delivery).catch((error: unknown) => this.#giveBack(delivery, error)))
+    // Who asks whether the server lives is not told how busy it is.
+    const asksForLife = isPing(delivery)
+    if (!asksForLife && delivery.queue === this.#ownQueue) this.#heardByName++
+    const hands = asksForLife ? this.#pings : this.#limiter
+    void hands.run(() => this.#handle(delivery).catch((error: unknown) => this.#giveBack(delivery, error)))
   }
 
   /** What keeps us from settling a message (no connection, mostly) would meet it again at once, so there is a pause. */

@@ -7,12 +7,15 @@ export class TcpProxy implements AsyncDisposable {
   readonly #sockets = new Set<Socket>()
   #refusing = false
   #silent = false
+  /** Made anew for each connection. */
+  #filter: () => (bytes: Buffer) => Buffer = () => (bytes) => bytes
 
   private constructor(server: Server, target: { readonly host: string; readonly port: number }) {
     this.#server = server
     server.on('connection', (near) => {
       if (this.#refusing) return void near.destroy()
       const far = connect(target)
+      const filtered = this.#filter()
       for (const [socket, other] of [
         [near, far],
         [far, near],
@@ -20,7 +23,8 @@ export class TcpProxy implements AsyncDisposable {
         this.#sockets.add(socket)
         socket.setNoDelay(true)
         socket.on('data', (bytes) => {
-          if (!this.#silent || socket === near) other.write(bytes)
+          if (socket === near) other.write(bytes)
+          else if (!this.#silent) other.write(filtered(bytes))
         })
         socket.on('error', () => {})
         socket.on('close', () => {
@@ -62,6 +66,11 @@ export class TcpProxy implements AsyncDisposable {
   /** What the server says from now on is lost; what it is told arrives. */
   silence(): void {
     this.#silent = true
+  }
+
+  /** What the server says on connections made from now on passes through this. */
+  filter(filter: () => (bytes: Buffer) => Buffer): void {
+    this.#filter = filter
   }
 
   restore(): void {

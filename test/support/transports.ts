@@ -8,6 +8,7 @@ import { type Declaration, routeOf, subscriptionOf, topologyNamed } from '../../
 import { parseTransportUrl } from '../../src/rpc/drivers/transport-url.ts'
 import type { BusNames } from '../../src/rpc/names.ts'
 import type { Destination, Source, Transport } from '../../src/rpc/transport.ts'
+import { onChannel } from './raw-channel.ts'
 
 /** A broker for one test, with names of the test's own; whatever it made there is gone afterwards. */
 export interface TestBus extends AsyncDisposable {
@@ -18,6 +19,8 @@ export interface TestBus extends AsyncDisposable {
   connect(): Promise<Transport>
   /** One that does not say who it is, as Python's. */
   connectUnnamed(): Promise<Transport>
+  /** Behind the back of whoever consumes it. */
+  deleteQueue(name: string): Promise<void>
 }
 
 export interface TransportUnderTest {
@@ -51,6 +54,7 @@ async function openMemory(): Promise<TestBus> {
     userId: 'guest',
     connect: () => connect('guest'),
     connectUnnamed: () => connect(undefined),
+    deleteQueue: async (name) => bus.delete(name),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(connections.map((transport) => transport.close()))
     },
@@ -71,6 +75,7 @@ async function openRabbit(): Promise<TestBus> {
     userId: parseTransportUrl(inject('amqpUrl')).hosts[0].username,
     connect: () => connect(true),
     connectUnnamed: () => connect(false),
+    deleteQueue: (name) => onChannel(inject('amqpUrl'), async (channel) => void (await channel.deleteQueue(name))),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(connections.map((transport) => transport.close()))
       await made.remove()

@@ -66,12 +66,19 @@ function bindingKey(exchange: string, routingKey: string): string {
   return JSON.stringify([exchange, routingKey])
 }
 
+interface MemoryListener extends Listener {
+  /** Declares and consumes again, under the same names. */
+  restart(): void
+  /** What it no longer gets messages from, a sentence each. */
+  lost(): readonly string[]
+}
+
 class MemoryTransport implements Transport {
   readonly description = 'in-process bus'
   readonly #bus: MemoryBus
   readonly userId: string | undefined
   readonly blocked = undefined
-  readonly #listeners = new Set<Listener & { restart(): void }>()
+  readonly #listeners = new Set<MemoryListener>()
   #closed = false
 
   constructor(bus: MemoryBus, userId: string | undefined) {
@@ -116,24 +123,33 @@ class MemoryTransport implements Transport {
 
   async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
     this.#throwIfClosed()
-    const { queues, own, fanout } = this.#declare(source)
-    const consume = () =>
-      queues.map((queue) => new MemoryConsumer({ queue, handler, prefetch, fanout: queue === fanout }))
-    let consumers = consume()
+    const id = hex()
+    const consume = () => {
+      const { queues, own, fanout } = this.#declare(source, id)
+      const consumers = queues.map(
+        (queue) => new MemoryConsumer({ queue, handler, prefetch, fanout: queue === fanout }),
+      )
+      return { queues, own, consumers }
+    }
+    let consuming = consume()
     let isStopped = false
     const listener = {
       restart: () => {
-        for (const consumer of consumers) consumer.close()
-        if (!isStopped) consumers = consume()
+        for (const consumer of consuming.consumers) consumer.close()
+        if (!isStopped) consuming = consume()
+      },
+      lost: () => {
+        const gone = isStopped ? [] : consuming.queues.filter((queue) => this.#bus.find(queue.name) !== queue)
+        return gone.map(({ name }) => `the queue ${name} has no consumer any more`)
       },
       stop: async () => {
         isStopped = true
-        for (const consumer of consumers) consumer.stop()
+        for (const consumer of consuming.consumers) consumer.stop()
       },
       close: async () => {
         this.#listeners.delete(listener)
-        for (const consumer of consumers) consumer.close()
-        if (own) this.#bus.delete(own.name)
+        for (const consumer of consuming.consumers) consumer.close()
+        if (consuming.own) this.#bus.delete(consuming.own.name)
       },
     }
     this.#listeners.add(listener)
@@ -146,11 +162,10 @@ class MemoryTransport implements Transport {
     return this.#bus.find(queue)?.state
   }
 
-  /** Nothing comes between a queue and its consumers here. */
   async check(signal: AbortSignal): Promise<readonly string[]> {
     signal.throwIfAborted()
     this.#throwIfClosed()
-    return []
+    return [...this.#listeners].flatMap((listener) => listener.lost())
   }
 
   async reconnect(): Promise<void> {
@@ -185,11 +200,11 @@ class MemoryTransport implements Transport {
   }
 
   /** @returns the queues to consume, and which of them is gone with the listener, and which brings fanouts */
-  #declare(source: Source): { queues: MemoryQueue[]; own?: MemoryQueue; fanout?: MemoryQueue } {
+  #declare(source: Source, id: string): { queues: MemoryQueue[]; own?: MemoryQueue; fanout?: MemoryQueue } {
     switch (source.kind) {
       case 'server': {
         const { exchange, topic, server } = source
-        const fanout = this.#bound(`${topic}_fanout_${hex()}`, `${topic}_fanout`, [''])
+        const fanout = this.#bound(`${topic}_fanout_${id}`, `${topic}_fanout`, [''])
         const shared = this.#bound(topic, exchange, [topic])
         const directed = this.#bound(`${topic}.${server}`, exchange, [`${topic}.${server}`])
         return { queues: [shared, directed, fanout], own: fanout, fanout }
@@ -206,7 +221,7 @@ class MemoryTransport implements Transport {
         return { queues: keys.map((key) => this.#bound(key, source.exchange, [key])) }
       }
       case 'notification-tap': {
-        const tap = this.#bound(`tap_${hex()}`, source.exchange, notificationKeys(source))
+        const tap = this.#bound(`tap_${id}`, source.exchange, notificationKeys(source))
         return { queues: [tap], own: tap }
       }
       default:
