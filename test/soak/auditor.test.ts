@@ -94,6 +94,7 @@ describe('the auditor', () => {
     ['memory that grows', { server: growing(300_000) }, 'the memory of server-1#1 grew by 1.1 MB over 400 messages'],
     ['a process that did not end in order', { without: 'finished' }, 'server-1#1 did not end in order'],
     ['a process that died', { troubles: ['server-1#1 ended with 1: boom'] }, 'server-1#1 ended with 1: boom'],
+    ['a run that got stuck', { stuck: ['nothing has gone well'] }, 'nothing has gone well'],
     ['messages that are left', { left: { 'dead-letters': 2 } }, '2 messages are left in dead-letters'],
   ])('finds %s', (_, change, violation) => {
     expect(audit(evidence(change), LIMITS)).toEqual([violation])
@@ -156,13 +157,23 @@ interface Change {
   readonly effects?: readonly string[]
   readonly troubles?: readonly string[]
   readonly left?: Evidence['left']
+  readonly stuck?: readonly string[]
   /** Facts of this type are missing at the server. */
   readonly without?: Fact['type']
 }
 
 /** One call answered, one order and one notification stored and done. */
 function evidence(change: Change = {}): Evidence {
-  const { sender = [], server = [], listener = [], facts = [], effects = [], troubles = [], left = {} } = change
+  const {
+    sender = [],
+    server = [],
+    listener = [],
+    facts = [],
+    effects = [],
+    troubles = [],
+    left = {},
+    stuck = [],
+  } = change
   const finished: Fact[] = [{ type: 'finished' }]
   const serverFacts = [ran('c0'), ran('c1'), ran('o1'), ...server, ...finished]
   return {
@@ -187,6 +198,7 @@ function evidence(change: Change = {}): Evidence {
     effects: ['o1', ...effects],
     left: { outbox: 0, ...left },
     quietSince: 20_000,
+    troubles: stuck,
   }
 }
 

@@ -20,6 +20,8 @@ export interface Evidence {
   readonly effects: readonly string[]
   /** Messages left on the broker, by queue: nothing may be left. */
   readonly left: Readonly<Record<string, number>>
+  /** What got stuck during the run, a sentence each. */
+  readonly troubles: readonly string[]
   /** When the last fault was over, in milliseconds since 1970. */
   readonly quietSince: number
 }
@@ -228,13 +230,14 @@ function memory(books: readonly Book[], { growthBytes }: Limits): readonly strin
   })
 }
 
-function ends({ books, left }: Evidence): readonly string[] {
+function ends({ books, left, troubles }: Evidence): readonly string[] {
   const unfinished = books.filter(
     ({ entries, killedAt }) => killedAt === undefined && !entries.some(({ type }) => type === 'finished'),
   )
   const waiting = Object.entries(left).filter(([, messages]) => messages > 0)
   return [
-    ...books.flatMap(({ troubles }) => troubles),
+    ...troubles,
+    ...books.flatMap((book) => book.troubles),
     ...unfinished.map(({ process }) => `${process} did not end in order`),
     ...waiting.map(([queue, messages]) => `${messages} messages are left in ${queue}`),
   ]

@@ -11,12 +11,11 @@ import { OrderApi } from './contract.ts'
 import { CrewMember, type CrewOptions } from './crew.ts'
 import { Faults } from './faults.ts'
 import type { Role } from './life.ts'
-import { describeFault, schedule } from './schedule.ts'
+import { schedule } from './schedule.ts'
 import { readEffects, readFacts, soakMigrations, unsent } from './tables.ts'
+import { Traffic } from './traffic.ts'
 
 const POLL_MS = 100
-/** Faults are planned for the part of the messages that goes well: calls that are answered, casts that are confirmed. */
-const PART_DONE = 0.6
 /** Longer than the longest deadline of a call. */
 const STOP_GRACE_MS = 20_000
 /** Longer than the lease of a message whose sender was killed, and the longest pauses of relays and reconnects. */
@@ -89,20 +88,13 @@ async function run(options: SoakOptions, database: Database, crew: CrewMember[])
   const begun = performance.now()
   await hire('sender', members.senders)
 
-  const sum = (key: 'messages' | 'done') => crew.reduce((all, { sent }) => all + sent[key], 0)
-  const faults = new Faults(broker, crew, names)
   const planned = schedule(options.seed, members, options.moreFaults)
-  const happening: Promise<void>[] = []
-  for (const { at, fault } of planned) {
-    while (sum('done') < at * options.messages * PART_DONE) await sleep(POLL_MS)
-    tell(`${sum('messages')} messages, ${sum('done')} done: ${describeFault(fault)}`)
-    happening.push(faults.happen(fault))
-  }
-  await Promise.all(happening)
+  const traffic = new Traffic(crew, tell)
+  await traffic.flow(planned, new Faults(broker, crew, names), options)
   const quietSince = Date.now()
-  while (sum('messages') < options.messages || Date.now() < quietSince + options.quietMs) await sleep(POLL_MS)
+  await traffic.until(() => traffic.messages >= options.messages && Date.now() >= quietSince + options.quietMs)
   const working = crew.filter(({ role }) => role === 'sender')
-  tell(`${sum('messages')} messages: no more`)
+  tell(`${traffic.messages} messages: no more`)
   await Promise.all(working.map((member) => member.stop(STOP_GRACE_MS)))
   const trafficMs = performance.now() - begun
 
@@ -110,7 +102,7 @@ async function run(options: SoakOptions, database: Database, crew: CrewMember[])
     database,
     crew.filter(({ role }) => role === 'listener'),
   )
-  const messages = sum('messages')
+  const { messages, troubles } = traffic
   await Promise.all(working.map((member) => member.end(END_GRACE_MS)))
   await Promise.all(crew.map((member) => member.end(END_GRACE_MS)))
   const queues = [topicOf(names, OrderApi), `${notifications.topic}.info`, deadLetterQueue(names)]
@@ -120,6 +112,7 @@ async function run(options: SoakOptions, database: Database, crew: CrewMember[])
     effects: await readEffects(database),
     left: { outbox: await unsent(database), ...(await depths(broker.url, queues)) },
     quietSince,
+    troubles,
   }
   return { evidence, messages, faults: planned.length, trafficMs }
 }
