@@ -28,10 +28,14 @@ it.each([1, 2, 3, 4, 5])('restarts the broker twice and lets each other thing ha
   expect(new Set(killed)).toEqual(new Set(['sender', 'server', 'listener']))
   expect(planned.map(({ at }) => at)).toEqual(planned.map(({ at }) => at).toSorted((a, b) => a - b))
   expect(planned.every(({ at }) => at > 0 && at < 1)).toBe(true)
+  expect(kinds.indexOf('delete queue')).toBeGreaterThan(kinds.indexOf('restart broker SIGKILL'))
 })
 
 it('says what happens in words', () => {
-  const [first] = schedule(1, CREW, 0)
-
-  expect(first && describeFault(first.fault)).toBe('line of server-1 slow for 4000 ms')
+  expect(describeFault({ kind: 'half-open', who: 'server-1', left: 'broker' })).toBe(
+    'connections of server-1 left open at the broker only',
+  )
+  expect(describeFault({ kind: 'delete queue', queue: { of: 'replies to', who: 'sender-2' } })).toBe(
+    'queue of replies to sender-2 deleted',
+  )
 })

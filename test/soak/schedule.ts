@@ -34,24 +34,30 @@ const LONG_STALL_MS = 5_000
 /** Shorter: everything goes on as if nothing had been. */
 const SHORT_STALL_MS = 1_500
 const SLOW_MS = 4_000
+/** Between them, as parts of all messages. */
+const [FIRST, LAST] = [0.05, 0.9] as const
 
 /**
- * Two restarts of the broker, at a third and at two thirds, and between them everything else: each kind at least once,
- * and as many more as wanted. The same seed gives the same.
+ * Two restarts of the broker, a crash at a third and an orderly one at two thirds, and between them everything else: each
+ * kind at least once, and as many more as wanted. The same seed gives the same.
+ *
+ * Queues are deleted after the crash only: a quorum queue that was declared in the seconds before one may be lost for
+ * good ("could not be restarted {error,enoent}", RabbitMQ 3.10), and whoever touches it then loses the connection (541).
  */
 export function schedule(seed: number, cast: Cast, more: number): readonly Planned[] {
   const random = randomFrom(seed)
   const kinds = faultsOf(random, cast)
   const others = [...kinds.map((make) => make()), ...Array.from({ length: more }, () => oneOf(random, kinds)())]
-  const spread = shuffled(random, others).map((fault, index) => ({
-    at: 0.05 + (0.85 * (index + random())) / others.length,
-    fault,
-  }))
-  const signals = random() < 0.5 ? (['SIGTERM', 'SIGKILL'] as const) : (['SIGKILL', 'SIGTERM'] as const)
-  const restarts = signals.map((signal, index) => ({
-    at: (index + 0.8 + 0.4 * random()) / 3,
-    fault: { kind: 'restart broker', signal } as const,
-  }))
+  const [crash, restart] = ([0, 1] as const).map((index) => (index + 0.8 + 0.4 * random()) / 3) as [number, number]
+  const spread = shuffled(random, others).map((fault, index) => {
+    const at = FIRST + ((LAST - FIRST) * (index + random())) / others.length
+    const isTooEarly = fault.kind === 'delete queue' && at < crash
+    return { at: isTooEarly ? crash + (LAST - crash) * random() : at, fault }
+  })
+  const restarts = [
+    { at: crash, fault: { kind: 'restart broker', signal: 'SIGKILL' } as const },
+    { at: restart, fault: { kind: 'restart broker', signal: 'SIGTERM' } as const },
+  ]
   return [...spread, ...restarts].toSorted((a, b) => a.at - b.at)
 }
 
