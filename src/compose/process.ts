@@ -25,7 +25,7 @@ export function onTermination(say: (text: string) => void): AbortSignal {
  * @throws what broke the worker, after the drain: whoever started it starts it again
  */
 export async function serveUntil(signal: AbortSignal, worker: Worker, graceMs: number, logger: Logger): Promise<void> {
-  const failure = await Promise.race([aborted(signal), worker.broken]).then(
+  const failure = await aborted(signal, worker.broken).then(
     () => undefined,
     (error: unknown) => ({ error }),
   )
@@ -35,14 +35,13 @@ export async function serveUntil(signal: AbortSignal, worker: Worker, graceMs: n
   if (failure !== undefined) throw failure.error
 }
 
-/** Resolves at the abort; keeps the process alive until then. */
-export function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => {
-    const alive = setInterval(() => {}, 60_000)
-    signal.addEventListener('abort', () => {
-      clearInterval(alive)
-      resolve()
-    })
-  })
+/**
+ * Resolves at the abort; keeps the process alive until then.
+ * @throws as `unless` does, if that comes first
+ */
+export async function aborted(signal: AbortSignal, unless: Promise<never> = new Promise(() => {})): Promise<void> {
+  if (signal.aborted) return
+  const alive = setInterval(() => {}, 60_000)
+  const abort = new Promise((resolve) => signal.addEventListener('abort', resolve))
+  await Promise.race([abort, unless]).finally(() => clearInterval(alive))
 }

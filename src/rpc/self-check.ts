@@ -99,7 +99,7 @@ export class SelfCheck {
       }
       if (repairs === MAX_REPAIRS) throw this.#deaf(trouble)
       logger.warn({ reason: trouble, repairs }, 'messages do not arrive here; connecting anew')
-      await abortable(transport.reconnect(`self-check: ${trouble}`), this.#stop.signal)
+      await abortable(transport.reconnect('the self-check heard nothing by it'), this.#stop.signal)
       // The broker has gone away: that is another trouble, and the transport's.
       if (!(await this.#isBack())) return
     }
@@ -120,10 +120,12 @@ export class SelfCheck {
       await ping(newRequestContext(), {}, { server: name, timeoutMs, signal: this.#stop.signal })
       return undefined
     } catch (error) {
-      if (error instanceof NoSuchServer) return error.message
+      if (error instanceof NoSuchServer) return `no queue takes what is sent to ${service} ${name}`
       // Any other error has come as an answer, or tells of the connection.
       if (!(error instanceof MessagingTimeout)) return undefined
-      return server.isFull || server.heardByName !== heardByName ? undefined : error.message
+      return server.isFull || server.heardByName !== heardByName
+        ? undefined
+        : `a call to itself had no reply within ${timeoutMs} ms`
     }
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
 import type { Instance } from '../../src/objects/instance.ts'
+import { onChannel } from '../support/raw-channel.ts'
 import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
@@ -141,5 +142,24 @@ describe('workers in processes of their own, on RabbitMQ and PostgreSQL', () => 
     withoutDatabase.kill('SIGTERM')
     expect(await Promise.all([withoutBroker.exited(), withoutDatabase.exited()])).toEqual([0, 0])
     expect(withoutBroker.output + withoutDatabase.output).not.toContain('secret')
+  })
+
+  it('end with the reason when they are deaf and cannot mend it', async () => {
+    await using cloud = await ProcessCloud.open()
+    const { SEVBUS_TRANSPORT_TOPIC_PREFIX: prefix, SEVBUS_TRANSPORT_URL: url = '' } = cloud.env
+    const worker = await cloud.worker('scheduler', 's1', { SEVBUS_WORKER_SELF_CHECK_SECONDS: '0.2' })
+    const queue = `${prefix}scheduler.s1`
+
+    // Otherwise than workers declare it: they are refused (406) as long as it is there.
+    await onChannel(url, async (channel) => {
+      await channel.deleteQueue(queue)
+      await channel.assertQueue(queue, { durable: true })
+    })
+    await worker.said(`"repairs":2`)
+    await worker.said('WORKER_DEAF')
+
+    expect(await worker.exited()).toBe(1)
+    expect(worker.output).toContain(`scheduler s1 does not get its messages, and 3 new connections did not mend it`)
+    expect(worker.output).toContain(`the queue ${queue} is on the broker with x-queue-type none`)
   })
 })

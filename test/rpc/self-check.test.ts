@@ -31,7 +31,8 @@ const PATIENCE = { timeout: 20_000, interval: 20 }
 /** A worker with two hands that checks itself many times a second, and a client that asks it for work. */
 async function aWorker(transport: Transport, names: BusNames, asking: Transport, timeoutMs = 1000) {
   const said: string[] = []
-  const logger = lines(said)
+  const reasons: string[] = []
+  const logger = lines(said, reasons)
   const done: number[] = []
   let finish: () => void = () => {}
   let gate = Promise.resolve()
@@ -64,6 +65,8 @@ async function aWorker(transport: Transport, names: BusNames, asking: Transport,
   const client = rpc.of(WorkApi)
   return {
     said,
+    /** Why it connected anew, or gave itself up. */
+    reasons,
     done,
     selfCheck,
     topic: topicOf(names, WorkApi),
@@ -87,8 +90,14 @@ async function aWorker(transport: Transport, names: BusNames, asking: Transport,
   }
 }
 
-function lines(into: string[]): Logger {
-  const stream: DestinationStream = { write: (line) => into.push(JSON.parse(line).msg) }
+function lines(said: string[], reasons: string[]): Logger {
+  const stream: DestinationStream = {
+    write: (line) => {
+      const { msg, reason } = JSON.parse(line)
+      said.push(msg)
+      if (reason !== undefined) reasons.push(reason)
+    },
+  }
   return pino({ level: 'info' }, stream)
 }
 
@@ -193,7 +202,7 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
 
   it('serves again when its consumer was lost, although the queue is as it was', async () => {
     const classic = { topology: 'classic-durable' } as const
-    const { behindItsBack, queue, names, selfCheck, ask, done, said, repairs } = await openDeafening(classic)
+    const { behindItsBack, queue, names, selfCheck, ask, done, said, reasons } = await openDeafening(classic)
     await behindItsBack(async (channel) => {
       await channel.deleteQueue(queue)
       await channel.assertQueue(queue, CLASSIC)
@@ -204,11 +213,13 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
     selfCheck.start()
 
     await vi.waitFor(() => expect({ done, said }).toEqual({ done: [1], said: REPAIRED }), PATIENCE)
-    expect(repairs.mock.calls).toEqual([[expect.stringContaining(`the queue ${queue} has no consumer any more`)]])
+    expect(reasons).toEqual([
+      `a call to itself had no reply within 1000 ms; the queue ${queue} has no consumer any more`,
+    ])
   })
 
   it('serves again when the broker says that it consumes, and delivers into nothing', async () => {
-    const { behindItsBack, queue, names, selfCheck, ask, done, said, repairs } = await openDeafening()
+    const { behindItsBack, queue, names, selfCheck, ask, done, said, reasons } = await openDeafening()
     // So quickly that RabbitMQ 3.10 takes the consumer of the old quorum queue for one of the new.
     await behindItsBack(async (channel) => {
       await channel.deleteQueue(queue)
@@ -220,11 +231,11 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
     selfCheck.start()
 
     await vi.waitFor(() => expect({ done, said }).toEqual({ done: [1], said: REPAIRED }), PATIENCE)
-    expect(repairs.mock.calls).toEqual([[expect.stringContaining('oslo_rpc_server_ping: no reply within 1000 ms')]])
+    expect(reasons).toEqual(['a call to itself had no reply within 1000 ms'])
   })
 
   it('serves again when its queue was made anew and is bound to nothing', async () => {
-    const { behindItsBack, queue, selfCheck, serves, said, repairs } = await openDeafening()
+    const { behindItsBack, queue, selfCheck, serves, said, reasons } = await openDeafening()
     await behindItsBack(async (channel) => {
       await channel.deleteQueue(queue)
       await channel.assertQueue(queue, QUORUM)
@@ -234,22 +245,22 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
 
     await serves(1)
     await vi.waitFor(() => expect(said).toEqual(REPAIRED), PATIENCE)
-    expect(repairs.mock.calls).toEqual([[expect.stringContaining(`nobody serves ${queue}`)]])
+    expect(reasons).toEqual([expect.stringContaining('no queue takes what is sent to work node1')])
   })
 
   it('serves again when the binding of its queue was removed', async () => {
-    const { behindItsBack, queue, names, selfCheck, serves, said, repairs } = await openDeafening()
+    const { behindItsBack, queue, names, selfCheck, serves, said, reasons } = await openDeafening()
     await behindItsBack((channel) => channel.unbindQueue(queue, names.exchange, queue))
 
     selfCheck.start()
 
     await serves(1)
     await vi.waitFor(() => expect(said).toEqual(REPAIRED), PATIENCE)
-    expect(repairs.mock.calls).toEqual([[expect.stringContaining(`nobody serves ${queue}`)]])
+    expect(reasons).toEqual([expect.stringContaining('no queue takes what is sent to work node1')])
   })
 
   it('gets replies again when its reply queue was deleted', async () => {
-    const { behindItsBack, made, pingItself, selfCheck, checksItself, serves, said, repairs } = await openDeafening()
+    const { behindItsBack, made, pingItself, selfCheck, checksItself, serves, said, reasons } = await openDeafening()
     await pingItself()
     const replyQueues = made.queues.filter((name) => name.startsWith('reply_'))
     expect(replyQueues).toHaveLength(1)
@@ -258,7 +269,9 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
     selfCheck.start()
 
     await vi.waitFor(() => expect(said).toEqual(REPAIRED), PATIENCE)
-    expect(repairs.mock.calls).toEqual([[expect.stringContaining(`the queue ${replyQueues[0]} has no consumer`)]])
+    expect(reasons).toEqual([
+      `a call to itself had no reply within 1000 ms; the queue ${replyQueues[0]} has no consumer any more`,
+    ])
     await checksItself()
     expect(said).toEqual(REPAIRED)
     await serves(1)
