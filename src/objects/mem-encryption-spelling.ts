@@ -27,7 +27,10 @@ function suspectsOf(properties: Readonly<Record<string, unknown>>): readonly str
   return found
 }
 
-/** What only somebody writes who means our subject, however he spells it. */
+/**
+ * What only somebody writes who means our subject, however he spells it. The resource class in a granular group
+ * (`resources1:…`) is among it: there it would be a second slot.
+ */
 const MEANS_ENCRYPTION =
   /(^|_)mem(ory)?_?encrypt|(^|_)(sev|sev_es|snp)_policy|^hw_(amd_)?(sev|snp)(_|$)|^hw_launch_?security/
 /** Nobody configures a policy: one fixed value per model (the spec, "SEV launch-time configuration"). */
@@ -55,7 +58,7 @@ function refuseIfMeant(owner: string, property: string, value: unknown, request:
     .trim()
     .toLowerCase()
     .replaceAll(/[\s:.-]+/g, '_')
-  if (!MEANS_ENCRYPTION.test(key) && !isContext(key)) return
+  if (!MEANS_ENCRYPTION.test(key)) return
   const [why, fix] = MEANS_POLICY.test(key)
     ? ['but no policy can be chosen', 'remove it: every model has one fixed policy']
     : ['which asks for no encryption here', `write ${request}, or remove it`]
@@ -65,9 +68,4 @@ function refuseIfMeant(owner: string, property: string, value: unknown, request:
     value,
     fix,
   })
-}
-
-/** In a granular group (`resources1:…`) it would be a second slot, or one in a group that nobody reads. */
-function isContext(key: string): boolean {
-  return key.startsWith('resources') && key.endsWith(MEM_ENCRYPTION_CONTEXT.toLowerCase())
 }

@@ -47,7 +47,7 @@ const MAX_KIB = 1 << 30
 function parsed(owner: string, property: string, value: string): MemoryPageSize {
   if (value === 'small' || value === 'large' || value === 'any') return value
   const kib = /^\d+$/.test(value) ? Number(value) : kibOf(value)
-  if (kib !== undefined && Number.isInteger(kib) && kib >= 1 && kib <= MAX_KIB) return { kib }
+  if (Number.isInteger(kib) && kib >= 1 && kib <= MAX_KIB) return { kib }
   const fix = 'write small, large, any, a number of KiB (2048), or a size with its unit (2MB, 1GB)'
   throw new MemoryPageSizeInvalid(`${owner} has ${property}=${JSON.stringify(value)}, which is no page size; ${fix}`, {
     owner,
@@ -57,12 +57,11 @@ function parsed(owner: string, property: string, value: string): MemoryPageSize 
   })
 }
 
-function kibOf(value: string): number | undefined {
+/** NaN for what is no size. */
+function kibOf(value: string): number {
   const [, magnitude, prefix = '', unit] = SIZE.exec(value) ?? []
-  const exponent = EXPONENT[prefix]
-  if (magnitude === undefined || exponent === undefined) return undefined
-  const bytes = Math.ceil((Number(magnitude) * 1024 ** exponent) / (unit === 'B' ? 1 : 8))
-  return bytes / 1024
+  const bytes = (Number(magnitude) * 1024 ** (EXPONENT[prefix] ?? 0)) / (unit === 'B' ? 1 : 8)
+  return Math.ceil(bytes) / 1024
 }
 
 function forbidden(flavor: Flavor, image: ImageMeta, byImage: string, byFlavor: string, fix: string) {

@@ -12,7 +12,6 @@ const FALSE = new Set(['0', 'f', 'false', 'off', 'n', 'no'])
  */
 export function spelledBoolean(owner: string, property: string, value: unknown): boolean | undefined {
   if (value === undefined || value === null) return undefined
-  if (typeof value === 'boolean') return value
   const word = String(value).trim().toLowerCase()
   if (TRUE.has(word)) return true
   if (FALSE.has(word)) return false

@@ -25,7 +25,7 @@ function refusal(extraSpecs: Specs, properties: Properties) {
     memEncryptionRequest(aFlavor(extraSpecs), anImage(properties))
   } catch (error) {
     const { code, message, details } = error as { code: string; message: string; details: Record<string, unknown> }
-    return { code, message, fix: details.fix }
+    return { code, message, details, fix: details.fix }
   }
   throw new Error('was not refused')
 }
@@ -410,6 +410,80 @@ describe('memory encryption, from flavor and image: the words of a refusal', () 
     expect(said).toBe(message)
     expect(message).toContain(fix)
   })
+
+  const id = '11111111-2222-3333-4444-555555555555'
+
+  it.each([
+    [
+      { 'hw:mem_encryption': 'off' },
+      { ...UEFI, hw_mem_encryption: 'on' },
+      { flavor: 'm1.test', image: id, flavor_value: false, image_value: true },
+    ],
+    [
+      { ...ASKED, 'hw:mem_encryption_model': 'tdx' },
+      { ...UEFI, hw_mem_encryption_model: 'amd-sev' },
+      { flavor: 'm1.test', image: id, flavor_value: 'tdx', image_value: 'amd-sev' },
+    ],
+    [
+      { 'hw:mem_encryption': 'x'.repeat(80) },
+      UEFI,
+      { owner: 'flavor m1.test', property: 'hw:mem_encryption', value: 'x'.repeat(64) },
+    ],
+    [{}, { ...UEFI, hw_mem_encryption: 7 }, { owner: image, property: 'hw_mem_encryption', value: 7 }],
+    [
+      { 'resources:MEM_ENCRYPTION_CONTEXT': '2' },
+      UEFI,
+      { owner: 'flavor m1.test', property: 'resources:MEM_ENCRYPTION_CONTEXT', value: '2' },
+    ],
+    [
+      { 'hw:mem_encryption': '0', 'resources:MEM_ENCRYPTION_CONTEXT': '1' },
+      UEFI,
+      { owner: 'flavor m1.test', property: 'hw:mem_encryption', value: '0' },
+    ],
+    [
+      {},
+      { ...UEFI, hw_mem_encryption_model: 'amd-sev' },
+      { owner: image, property: 'hw_mem_encryption_model', value: 'amd-sev' },
+    ],
+    [ASKED, {}, { flavor: 'm1.test', image: id, property: 'hw_firmware_type', value: null, requested_by: 'flavor' }],
+    [
+      {},
+      { hw_firmware_type: 'bios', hw_mem_encryption: true },
+      { flavor: 'm1.test', image: id, property: 'hw_firmware_type', value: 'bios', requested_by: 'image' },
+    ],
+    [ASKED, { ...UEFI, hw_machine_type: 'pc' }, { image: id, property: 'hw_machine_type', value: 'pc' }],
+    [
+      { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' },
+      UEFI,
+      { image: id, property: 'hw_firmware_stateless', value: null, model: 'amd-sev-snp' },
+    ],
+    [
+      { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' },
+      { ...UEFI, hw_firmware_stateless: 'no' },
+      { image: id, property: 'hw_firmware_stateless', value: 'no', model: 'amd-sev-snp' },
+    ],
+    [ASKED, { ...UEFI, hw_disk_bus: 'ide' }, { image: id, property: 'hw_disk_bus', value: 'ide' }],
+    [ASKED, { ...UEFI, hw_cdrom_bus: 'ide' }, { image: id, property: 'hw_cdrom_bus', value: 'ide' }],
+    [
+      { ...ASKED, 'resources:VGPU': '1' },
+      UEFI,
+      { flavor: 'm1.test', image: id, property: 'resources:VGPU', value: '1' },
+    ],
+    [{ 'hw:sev_policy': '0x1' }, UEFI, { owner: 'flavor m1.test', property: 'hw:sev_policy', value: '0x1' }],
+    [
+      {},
+      { ...UEFI, 'trait:HW_CPU_X86_AMD_SEV': 'required' },
+      { owner: image, property: 'trait:HW_CPU_X86_AMD_SEV', value: 'required' },
+    ],
+  ] as [Specs, Properties, Record<string, unknown>][])(
+    'come with facts for programs: %j with %j',
+    (specs, properties, facts) => {
+      const { details, fix } = refusal(specs, properties)
+
+      expect(details).toEqual({ ...facts, fix: expect.any(String) })
+      expect(fix).not.toBe('')
+    },
+  )
 
   it.each([
     [{}, 'image <no-name> (<no-id>)'],
