@@ -6,7 +6,7 @@ export default defineConfig({
     include: [
       'test/objects/**/*.test.ts',
       'test/scheduler/{filters,weighers}/**/*.test.ts',
-      'test/scheduler/{filter-hosts,weigh-hosts,scheduling-report}.test.ts',
+      'test/scheduler/{filter-hosts,host-state,weigh-hosts,scheduling-report}.test.ts',
       'test/compute/libvirt/**/*.test.ts',
       'test/rpc/{envelope,failure,json,request}.test.ts',
       'test/errors.test.ts',

@@ -53,9 +53,7 @@ export function free(inventory: InventoryState | undefined): number {
 
 /** Does so much more fit beside what is pinned? The rule is the database's: placement/pinned-memory-schema.ts. */
 export function fitsBesidePinned(inventory: InventoryState, amount: number, isPinned: boolean): boolean {
-  const more = isPinned ? amount : 0
-  const { pinned, total, reserved, used } = inventory
-  return pinned + more <= total - reserved && used + amount <= capacityBesidePinned(inventory, more)
+  return inventory.used + amount <= capacityBesidePinned(inventory, isPinned ? amount : 0)
 }
 
 /** What is pinned counts once; only the rest is lent out more than once. */

@@ -203,6 +203,7 @@ describe('PinnedMemory', () => {
 
     expect(pinnedMemory.reject(half, asked(32_768))).toBeUndefined()
     expect(pinnedMemory.reject(half, aRequest({ memoryMb: 49_152 }))).toBeUndefined()
+    expect(pinnedMemory.reject(half, aRequest({ memoryMb: 65_536 }))).toContain('65536 asked, 32768 of 98304 used')
     expect(pinnedMemory.reject(half, asked(32_769))).toBe(
       'MEMORY_MB: 32769 asked, to be pinned, 32768 of 98304 used, 32768 of it pinned; what is pinned is not overcommitted (65536 in all, 0 reserved, ratio 1.5)',
     )
