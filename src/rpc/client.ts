@@ -1,6 +1,13 @@
 import type { Logger } from 'pino'
 import type { z } from 'zod'
-import { InvalidArguments, MessageUndeliverable, NoSuchServer, RemoteError, ServiceStopping } from '../errors.ts'
+import {
+  InvalidArguments,
+  MessageUndeliverable,
+  MessagingTimeout,
+  NoSuchServer,
+  RemoteError,
+  ServiceStopping,
+} from '../errors.ts'
 import type { Api, CallOptions, ClientOf, Method } from './contract.ts'
 import { Deadline } from './deadline.ts'
 import { describeIssues, wrongArguments } from './dispatcher.ts'
@@ -14,6 +21,7 @@ import { AllowedSenders } from './senders.ts'
 import { withTrace } from './trace-context.ts'
 import { inSpan, madeInSpan, sentSpan } from './tracing.ts'
 import {
+  blockedText,
   type Delivery,
   type Destination,
   destinationName,
@@ -107,7 +115,11 @@ export class RpcClient {
     const { expirationMs } = options
     const given = expirationMs !== undefined && { expirationMs }
     const message = { body, mandatory: !options.fanout, ...given, ...withTrace(context) }
-    await deadline.race(this.#publish(to, message, what, deadline))
+    try {
+      await deadline.race(this.#publish(to, message, what, deadline))
+    } catch (error) {
+      throw this.#explained(error)
+    }
   }
 
   async #call(api: Api, method: Method, context: RequestContext, args: unknown, options: CallOptions) {
@@ -135,6 +147,8 @@ export class RpcClient {
       // The reply ends the call, even before the confirm; the confirm only lets it fail early.
       this.#publish(to, message, what, deadline).catch((error: unknown) => this.#waiters.fail(msgId, error))
       return checkedResult(method, await result, what)
+    } catch (error) {
+      throw this.#explained(error)
     } finally {
       deadline[Symbol.dispose]()
     }
@@ -151,6 +165,15 @@ export class RpcClient {
     } catch (error) {
       throw error instanceof MessageUndeliverable ? noSuchServer(what, error) : error
     }
+  }
+
+  /** A timeout says when it was the broker that let us wait. */
+  #explained(error: unknown): unknown {
+    if (!(error instanceof MessagingTimeout)) return error
+    const { state, blocked } = this.#transport
+    const isAway = state === 'connecting' ? 'there is no connection to the broker' : undefined
+    const why = blocked === undefined ? isAway : blockedText(blocked)
+    return why === undefined ? error : new MessagingTimeout(`${error.message}: ${why}`, { ...error.details, why })
   }
 
   /** Once for all calls; those that come meanwhile wait for the same. */

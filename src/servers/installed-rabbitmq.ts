@@ -1,12 +1,16 @@
+import { execFile as execFileCallback } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { probeBroker } from './amqp-probe.ts'
 import { freePorts } from './free-ports.ts'
 import type { PrivateServer, StartOptions } from './private-server.ts'
 import { firstExecutable, onPath, resolved } from './programs.ts'
 import { ServerHome } from './server-home.ts'
+
+const execFile = promisify(execFileCallback)
 
 const START_TIMEOUT_MS = 60_000 // 6 s on two idle cores; a busy machine takes several times that
 const TRIES = 3
@@ -24,6 +28,8 @@ export interface InstalledRabbitMq extends PrivateServer {
    * @throws when it does not start again
    */
   restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
+  /** Runs rabbitmqctl on it. @returns what it prints @throws with what it prints when it fails */
+  control(...args: readonly string[]): Promise<string>
 }
 
 interface Programs {
@@ -95,6 +101,12 @@ async function startIn(
       await home.end(server, by)
       server = home.start('rabbitmq', programs.server, [], { env })
       await untilReady()
+    },
+    async control(...args) {
+      const program = join(dirname(programs.server), 'rabbitmqctl')
+      const { PATH } = process.env
+      const { stdout } = await execFile(program, args, { env: { PATH, LANG: 'C.UTF-8', HOME: home.folder, ...env } })
+      return stdout
     },
   }
 }

@@ -4,6 +4,7 @@ import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { MessageUndeliverable, TransportUnavailable } from '../../src/errors.ts'
 import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
 import type { Destination, Source } from '../../src/rpc/transport.ts'
+import { withoutCancels } from '../support/amqp-frames.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { freshNames, MadeOnBroker, silent } from '../support/transports.ts'
@@ -141,6 +142,28 @@ describe('RabbitTransport', () => {
 
     await vi.waitFor(() => transport.publish(anyServer, { body: 'again', mandatory: true }), { timeout: 10_000 })
     await received('again')
+  })
+
+  it('finds, when asked, the consumer that it has lost without being told, and has it again after connecting anew', async () => {
+    const { url, topic, exchange, proxy, transport, anyServer, listen, received } = await openProxied({
+      topology: 'classic-durable',
+    })
+    proxy.filter(withoutCancels)
+    await listen()
+    await onChannel(url, async (channel) => {
+      await channel.deleteQueue(topic)
+      await channel.assertQueue(topic, { durable: true })
+      await channel.bindQueue(topic, exchange, topic)
+    })
+    await transport.publish(anyServer, { body: 'waits', mandatory: true })
+
+    expect(await transport.check(AbortSignal.timeout(10_000))).toEqual([`the queue ${topic} has no consumer any more`])
+    await transport.reconnect('a test')
+
+    await received('waits')
+    await vi.waitFor(async () => expect(await transport.check(AbortSignal.timeout(10_000))).toEqual([]), {
+      timeout: 10_000,
+    })
   })
 
   it('declares the exchange again when it is deleted under it, and fails no other message for good', async () => {
