@@ -85,7 +85,7 @@ describe('the command line', () => {
     expect(refused.out).toContain(
       'error FLAVOR_IMAGE_CONFLICT: flavor m1.sev has hw:mem_encryption=true but image clear',
     )
-    expect(refused.out).toContain('fix: ')
+    expect(refused.out).toContain('; choose a flavor and an image that agree, or remove the property from one of them')
     expect(refused.out).not.toContain('    at ')
     expect((await json(['show', 'nobody'], env)).document.error.code).toBe('INSTANCE_NOT_FOUND')
   })

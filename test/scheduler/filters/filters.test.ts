@@ -137,6 +137,13 @@ describe('MemEncryptionSlots', () => {
     expect(memEncryptionSlots.reject(host, aRequest())).toBeUndefined()
   })
 
+  it('passes a host with a slot in any of its pools of the model', () => {
+    const full = aHost('cn-1', { slots: { 'amd-sev': 15 }, used: { MEM_ENCRYPTION_CONTEXT: 15 } })
+    const pools = [...full.pools, ...aHost('cn-1', { slots: { 'amd-sev': 1 } }).pools]
+
+    expect(memEncryptionSlots.reject({ ...full, pools }, aRequest({ model: 'amd-sev' }))).toBeUndefined()
+  })
+
   it('counts reserved slots as taken', () => {
     const host = aHost('cn-1', { slots: { 'amd-sev-snp': 15 }, used: { MEM_ENCRYPTION_CONTEXT: 12 } })
     const pools = host.pools.map((pool) => ({
