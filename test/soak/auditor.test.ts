@@ -118,8 +118,9 @@ describe('the auditor', () => {
 
   it('finds that somebody has not come back after the last fault', () => {
     const late = { code: 'MESSAGING_TIMEOUT' }
+    const patient: Fact = { type: 'cast', id: 'p1', timeoutMs: 5_000 }
     const sender = [
-      ...[at(24_000, call('c1')), at(26_000, ended('c1', late)), at(26_000, cast('p1')), at(28_000, ended('p1', late))],
+      ...[at(24_000, call('c1')), at(26_000, ended('c1', late)), at(26_000, patient), at(32_000, ended('p1', late))],
       ...[at(26_000, call('c2', 'refusal')), at(26_000, ended('c2', { code: 'INVALID_PROPERTY' }))],
     ]
     const { books, ...rest } = evidence()

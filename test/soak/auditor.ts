@@ -55,6 +55,8 @@ const TROUBLE = new Set([
 /** What the servers refuse with when they are asked to. */
 const REFUSAL_CODE = 'INVALID_PROPERTY'
 const EXAMPLES = 5
+/** A busy machine may be late for those who wait less. */
+const PATIENT_MS = 5_000
 
 type Asked = Extract<Entry, { type: 'call' | 'cast' }>
 type Ended = Extract<Entry, { type: 'ended' }>
@@ -193,7 +195,7 @@ function share({ calls }: Asking, { answeredPart }: Limits): readonly string[] {
 
 /** Nobody stays deaf: calls to any server and to each one are answered again, and casts confirmed. */
 function recovery({ quietSince }: Evidence, asked: Asking, { recoveryMs }: Limits): readonly string[] {
-  const late = asked.all.filter(({ entry }) => entry.at > quietSince + recoveryMs)
+  const late = asked.all.filter(({ entry }) => entry.at > quietSince + recoveryMs && entry.timeoutMs >= PATIENT_MS)
   return limited(
     late.flatMap(({ book, entry, ends }) =>
       ends.flatMap(({ outcome }) => {

@@ -24,7 +24,7 @@ export const QuestionApi = defineApi({
       summary: 'Doubles a number, and takes so long that the caller wants signs of life.',
       input: Question,
       output: Answer,
-      monitorTimeoutMs: 2_000,
+      monitorTimeoutMs: 4_000,
     }),
   },
 })

@@ -1,14 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { endedWithin } from '../../src/rpc/abortable.ts'
 import type { Book } from './auditor.ts'
 import { readLedger } from './ledger.ts'
 import type { FromMember, Settings, ToMember } from './member.ts'
-
-/** A little less than others: whatever runs beside it comes first. */
-const NICE = 5
 
 export type Role = 'sender' | 'server' | 'listener'
 
@@ -33,7 +29,6 @@ export class Life {
       execArgv: ['--expose-gc', '--import', 'tsx'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
-    if (this.#child.pid !== undefined) setPriority(this.#child.pid, NICE)
     // What it is told after it has died is seen by how it ends.
     this.#child.on('error', () => {})
     this.#child.stderr?.on('data', (bytes: Buffer) => {

@@ -7,7 +7,8 @@ import type { Means } from './member.ts'
 import { oneOf } from './random.ts'
 
 const TIMEOUTS_MS = [2_000, 5_000, 10_000] as const
-const LONG_WORK_MS = 2_500
+/** Longer than its caller waits for a sign of life. */
+const LONG_WORK_MS = 4_500
 const LONG_TEXT = 20_000
 
 /** Asks, and notes before and after. */

@@ -68,6 +68,7 @@ async function main(): Promise<boolean> {
     senders: Math.ceil(half),
     servers: Math.max(2, Math.floor(half)),
     listeners: 2,
+    disturbedPart: 0.6,
     quietMs: LIMITS.recoveryMs + 10_000,
     moreFaults: Number(values.faults),
     tell: say,

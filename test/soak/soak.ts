@@ -37,6 +37,8 @@ export interface SoakOptions {
   readonly listeners: number
   /** How long it goes on after the last fault, in milliseconds, to see that everybody has come back. */
   readonly quietMs: number
+  /** The faults are spread over so great a part of the messages, counting those that go well. */
+  readonly disturbedPart: number
   /** Beside one of each kind. */
   readonly moreFaults: number
   readonly tell: (line: string) => void
@@ -90,7 +92,7 @@ async function run(options: SoakOptions, database: Database, crew: CrewMember[])
 
   const planned = schedule(options.seed, members, options.moreFaults)
   const traffic = new Traffic(crew, tell)
-  await traffic.flow(planned, new Faults(broker, crew, names), options)
+  await traffic.flow(planned, new Faults(broker, crew, names), options.messages * options.disturbedPart)
   const quietSince = Date.now()
   await traffic.until(() => traffic.messages >= options.messages && Date.now() >= quietSince + options.quietMs)
   const working = crew.filter(({ role }) => role === 'sender')

@@ -5,8 +5,6 @@ import type { Faults } from './faults.ts'
 import { describeFault, type Planned } from './schedule.ts'
 
 const POLL_MS = 100
-/** Faults are planned for the part of the messages that goes well: calls that are answered, casts that are confirmed. */
-const PART_DONE = 0.6
 /** Longer than any fault with what it takes to recover from it. */
 const STUCK_MS = 30_000
 
@@ -26,11 +24,14 @@ export class Traffic {
     return this.#sum('messages')
   }
 
-  /** Resolves when the last fault is over. */
-  async flow(planned: readonly Planned[], faults: Faults, { messages }: { readonly messages: number }): Promise<void> {
+  /**
+   * Resolves when the last fault is over.
+   * @param messages that are to go well until then: calls that are answered, casts that are confirmed
+   */
+  async flow(planned: readonly Planned[], faults: Faults, messages: number): Promise<void> {
     const happening: Promise<void>[] = []
     for (const { at, fault } of planned) {
-      await this.until(() => this.#sum('done') >= at * messages * PART_DONE)
+      await this.until(() => this.#sum('done') >= at * messages)
       const what = describeFault(fault)
       this.#tell(`${this.messages} messages, ${this.#sum('done')} done: ${what}`)
       this.#underWay.add(what)
