@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { reviveOverdue } from '../../src/conductor/watchdog.ts'
 import {
-  FlavorImageConflict,
   InstanceExists,
   InstanceNotFound,
   NoSuchServer,
@@ -12,7 +11,7 @@ import {
 import { faultOf } from '../../src/objects/fault.ts'
 import type { RequestSpec } from '../../src/objects/request-spec.ts'
 import { databaseEngines } from '../support/databases.ts'
-import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
+import { aFlavor, anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
 import { aConductor, aSelection } from './conductor-harness.ts'
 
 const REPORT = {
@@ -50,12 +49,25 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     ])
   })
 
-  it('refuses a flavor and an image that contradict each other, and stores nothing', async () => {
+  it.each([
+    [
+      'contradict each other',
+      sevFlavor,
+      { hw_firmware_type: 'uefi', hw_mem_encryption: false },
+      'FLAVOR_IMAGE_CONFLICT',
+    ],
+    ['lock memory that nobody can count', aFlavor({ 'hw:locked_memory': 'true' }), {}, 'LOCK_MEMORY_FORBIDDEN'],
+    [
+      'want pages that the flavor does not allow',
+      plainFlavor,
+      { hw_mem_page_size: '1GB' },
+      'MEMORY_PAGE_SIZE_FORBIDDEN',
+    ],
+  ] as const)('refuses a flavor and an image that %s, and stores nothing', async (_what, flavor, properties, code) => {
     await using conductor = await aConductor(engine, neverAsked)
-    const image = anImage({ hw_firmware_type: 'uefi', hw_mem_encryption: false })
-    const args = { name: 'odd', flavor: sevFlavor, image, count: 1, ip_addresses: [] }
+    const args = { name: 'odd', flavor, image: anImage(properties), count: 1, ip_addresses: [] }
 
-    await expect(conductor.endpoint.buildInstances(args, conductor.request)).rejects.toBeInstanceOf(FlavorImageConflict)
+    await expect(conductor.endpoint.buildInstances(args, conductor.request)).rejects.toMatchObject({ code })
 
     expect((await conductor.endpoint.listInstances({ limit: 10 }, conductor.request)).instances).toEqual([])
     expect(await conductor.sent()).toEqual([])
