@@ -43,6 +43,10 @@ export const ConfigSchema = z.strictObject({
       shutdown_grace_seconds: Seconds.default(60),
       /** How often a worker asks itself through its own queues whether it still gets its messages; 0: never. */
       self_check_seconds: z.number().min(0).max(86_400).default(30),
+      /** Where /livez, /readyz and /metrics are served; 0: on any free port, which the log names. Without it: nowhere. */
+      monitor_port: z.int().min(0).max(65_535).optional(),
+      /** The address they are served on; nobody is asked who he is. */
+      monitor_host: z.string().min(1).max(255).default('127.0.0.1'),
       /** JSON lines on standard error, from this level up. */
       log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     })

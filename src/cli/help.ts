@@ -61,6 +61,15 @@ Examples:
 Examples:
   sevbus events               takes nothing away from billing
   sevbus events --json        one notification a line`,
+  'dead-letters': `
+Examples:
+  sevbus dead-letters list
+  sevbus dead-letters show 3f0c…              the message, without tokens
+  sevbus dead-letters replay 3f0c…            when what was wrong is mended
+  sevbus dead-letters replay --all --code DATABASE_UNAVAILABLE
+  sevbus dead-letters purge 3f0c… --yes
+A letter is sent again before it is removed, with its ids: what was done meanwhile is not done twice. It is said to be of
+the broker's user that you log in as: where allowed_senders is set, take one that is among them.`,
   db: `
 Examples:
   SEVBUS_DATABASE_URL=postgresql://sevbus@localhost/sevbus sevbus db migrate`,

@@ -8,6 +8,7 @@ import type { GlobalOptions } from './session.ts'
 import { VERSION } from './version.ts'
 
 type Run = (options: never, words: readonly string[]) => Promise<number>
+type Example = keyof typeof EXAMPLES
 
 /**
  * The command line. Commands are loaded when they are asked for, so that `sevbus --help` needs no database.
@@ -26,20 +27,25 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     .showHelpAfterError('(add --help for what it takes, with examples)')
     .exitOverride()
 
-  const define = (name: string, summary: string, run: Run): Command =>
-    program
-      .command(name)
-      .description(summary)
-      .addHelpText('after', EXAMPLES[name.split(' ')[0] as keyof typeof EXAMPLES] ?? '')
-      .exitOverride()
-      .action(async (...args: unknown[]) => {
-        const command = args.at(-1) as Command
-        exitCode = await run(command.optsWithGlobals() as never, command.args)
-      })
+  const defineIn =
+    (parent: Command): Define =>
+    (name, summary, run) =>
+      parent
+        .command(name)
+        .description(summary)
+        .addHelpText('after', EXAMPLES[(parent === program ? name.split(' ')[0] : parent.name()) as Example] ?? '')
+        .exitOverride()
+        .action(async (...args: unknown[]) => {
+          const command = args.at(-1) as Command
+          exitCode = await run(command.optsWithGlobals() as never, command.args)
+        })
+  const define = defineIn(program)
 
   defineTrying(define)
   defineWorkers(define)
   defineOperating(define)
+  const letters = program.command('dead-letters').description('messages that nobody could handle').exitOverride()
+  defineDeadLetters(defineIn(letters.addHelpText('after', EXAMPLES['dead-letters'])))
   const db = program.command('db').description('the database').exitOverride()
   db.command('migrate')
     .description('make or update the tables; all steps or none, safe to run at every start')
@@ -121,4 +127,25 @@ function defineOperating(define: Define): void {
   define('events', 'follow the notifications as billing sees them', async (options) =>
     (await import('./events.ts')).events(options),
   )
+}
+
+function defineDeadLetters(define: Define): void {
+  const load = () => import('./dead-letters.ts')
+  define('list', 'what is parked, and why', async (options) => (await load()).listDeadLetters(options)).option(
+    '--limit <n>',
+    'at most so many, oldest first',
+    '100',
+  )
+  define('show <id>', 'one of them, with its message', async (options, [id]) =>
+    (await load()).showDeadLetter(id as string, options),
+  )
+  define('replay [ids...]', 'send them once more to the queues they came from', async (options, ids) =>
+    (await load()).replayDeadLetters(ids, options),
+  )
+    .option('--all', 'all of them')
+    .option('--code <code>', 'of these, only those with this error code')
+  define('purge [ids...]', 'throw them away', async (options, ids) => (await load()).purgeDeadLetters(ids, options))
+    .option('--all', 'all of them')
+    .option('--code <code>', 'of these, only those with this error code')
+    .option('--yes', 'they are gone for good: this says that you know')
 }

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os'
+import { openMonitor } from '../compose/monitor/open.ts'
 import { databaseUrl, openTransport, waitForDatabase } from '../compose/open.ts'
 import { onTermination, serveUntil } from '../compose/process.ts'
-import { closeInOrder } from '../compose/worker.ts'
+import { closeInOrder, type Worker } from '../compose/worker.ts'
 import { workerName } from '../config.ts'
 import { createLogger } from '../logger.ts'
 import { EXIT } from './exit-codes.ts'
@@ -24,14 +25,19 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
   const who = `sevbus ${service} ${host}`
   const transport = openTransport(config, logger, who)
   const graceMs = config.worker.shutdown_grace_seconds * 1000
+  const monitor = await openMonitor(config, { service, host, transport, logger })
   // Known at once, not only when the broker is there.
   if (service !== 'compute') databaseUrl(config)
   const opened: (() => Promise<void>)[] = []
+  const serve = (worker: Worker) => {
+    worker.broken.catch((error: Error) => monitor?.broke(error))
+    return serveUntil(stop, worker, graceMs, logger)
+  }
   try {
     await transport.connect(stop)
     if (service === 'compute') {
       const { startCompute } = await import('../compose/compute-worker.ts')
-      await serveUntil(stop, await startCompute(config, { host, transport, logger }), graceMs, logger)
+      await serve(await startCompute(config, { host, transport, logger, monitor }))
       return EXIT.OK
     }
     const database = await waitForDatabase(config, who, logger, stop)
@@ -40,13 +46,13 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
       service === 'conductor'
         ? (await import('../compose/conductor-worker.ts')).startConductor
         : (await import('../compose/scheduler-worker.ts')).startScheduler
-    await serveUntil(stop, await start(config, { host, transport, logger, database }), graceMs, logger)
+    await serve(await start(config, { host, transport, logger, monitor, database }))
     return EXIT.OK
   } catch (error) {
     // Told to stop while it still waited: that is an orderly end.
     if (stop.aborted) return EXIT.OK
     throw error
   } finally {
-    await closeInOrder([() => transport.close(), ...opened])
+    await closeInOrder([() => transport.close(), ...opened, async () => monitor?.close()])
   }
 }

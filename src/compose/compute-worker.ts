@@ -28,7 +28,7 @@ import {
 const JOURNAL_POLL_MS = 250
 
 /** Puts a compute worker together and starts it: what an earlier one had begun is taken up first. */
-export async function startCompute(config: Config, { host, transport, logger }: WorkerPorts): Promise<Worker> {
+export async function startCompute(config: Config, { host, transport, logger, monitor }: WorkerPorts): Promise<Worker> {
   const { compute } = config
   const names = busNames(config)
   let onBroken = (_error: unknown) => {}
@@ -50,6 +50,7 @@ export async function startCompute(config: Config, { host, transport, logger }: 
     names,
     timeoutMs: config.transport.rpc_timeout_seconds * 1000,
     allowedSenders: config.transport.allowed_senders,
+    observer: monitor?.observer,
   })
   const relay = new Relay({ store: journal, transport, logger, pollIntervalMs: JOURNAL_POLL_MS })
   const manager = new ComputeManager({
@@ -80,6 +81,7 @@ export async function startCompute(config: Config, { host, transport, logger }: 
     bindings: [...bindings],
     concurrency,
     allowedSenders: allowedSenders(config, 'compute'),
+    observer: monitor?.observer,
   })
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
@@ -103,6 +105,7 @@ export async function startCompute(config: Config, { host, transport, logger }: 
     await server.start()
     await reporter.start()
     selfCheck.start()
+    monitor?.watch({ server, selfCheck, store: journal, checks: [reporter] })
   })
   logger.info({ host, transport: transport.description, driver: driver.description }, 'compute worker is ready')
   return { name: `compute ${host}`, broken: firstBroken(journalBroken, selfCheck.broken), drain }

@@ -13,6 +13,7 @@ import { Relay } from '../rpc/relay.ts'
 import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import { databaseCheck } from './monitor/database-check.ts'
 import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
 import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
@@ -30,7 +31,7 @@ export interface ConductorWorkerPorts extends WorkerPorts {
 /** Puts a conductor together and starts it. The database stays the caller's. */
 export async function startConductor(
   config: Config,
-  { host, transport, logger, database, isBrokerNew = false }: ConductorWorkerPorts,
+  { host, transport, logger, monitor, database, isBrokerNew = false }: ConductorWorkerPorts,
 ): Promise<Worker> {
   const names = busNames(config)
   const client = new RpcClient({
@@ -39,6 +40,7 @@ export async function startConductor(
     names,
     timeoutMs: config.transport.rpc_timeout_seconds * 1000,
     allowedSenders: config.transport.allowed_senders,
+    observer: monitor?.observer,
   })
   const store = new DatabaseOutbox(database, { owner: 'conductor' })
   const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
@@ -66,6 +68,7 @@ export async function startConductor(
     bindings: [...bindings],
     concurrency,
     allowedSenders: allowedSenders(config, 'conductor'),
+    observer: monitor?.observer,
   })
   const watchdog = setInterval(() => {
     reviveOverdue(conductorPorts).catch((err: unknown) => logger.warn({ err }, 'overdue builds cannot be read now'))
@@ -87,6 +90,7 @@ export async function startConductor(
     relay.start()
     await server.start()
     selfCheck.start()
+    monitor?.watch({ server, selfCheck, store, checks: [databaseCheck(database)] })
     if (isBrokerNew) await resendUnfinished(conductorPorts)
   })
   logger.info({ host, transport: transport.description, database: database.description }, 'conductor is ready')

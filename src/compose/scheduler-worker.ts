@@ -10,13 +10,14 @@ import { SchedulerManager } from '../scheduler/manager.ts'
 import { DatabasePlacement } from '../scheduler/placement/placement.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import { defaultWeighers } from '../scheduler/weighers/default-weighers.ts'
+import { databaseCheck } from './monitor/database-check.ts'
 import { allowedSenders, busNames } from './names.ts'
 import { closeInOrder, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
 
 /** Puts a scheduler together and starts it. The database stays the caller's. */
 export async function startScheduler(
   config: Config,
-  { host, transport, logger, database }: WorkerPorts & { readonly database: Database },
+  { host, transport, logger, monitor, database }: WorkerPorts & { readonly database: Database },
 ): Promise<Worker> {
   const { scheduler } = config
   // Paths in the configuration are the operator's: relative to where the worker was started.
@@ -44,9 +45,16 @@ export async function startScheduler(
     bindings: [...bindings],
     concurrency,
     allowedSenders: allowedSenders(config, 'scheduler'),
+    observer: monitor?.observer,
   })
   // A scheduler asks nobody but itself.
-  const client = new RpcClient({ transport, logger, names, allowedSenders: config.transport.allowed_senders })
+  const client = new RpcClient({
+    transport,
+    logger,
+    names,
+    allowedSenders: config.transport.allowed_senders,
+    observer: monitor?.observer,
+  })
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
@@ -60,6 +68,7 @@ export async function startScheduler(
   await startOrClose(drain, async () => {
     await server.start()
     selfCheck.start()
+    monitor?.watch({ server, selfCheck, checks: [databaseCheck(database)] })
   })
   logger.info({ host, transport: transport.description, database: database.description }, 'scheduler is ready')
   return { name: `scheduler ${host}`, broken: selfCheck.broken, drain }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Transport } from '../rpc/transport.ts'
+import type { Monitor } from './monitor/monitor.ts'
 
 /** A service that runs: it takes work until it is drained. */
 export interface Worker {
@@ -20,6 +21,8 @@ export interface WorkerPorts {
   readonly host: string
   readonly transport: Transport
   readonly logger: Logger
+  /** Where it is watched, if anywhere. */
+  readonly monitor?: Pick<Monitor, 'observer' | 'watch'> | undefined
 }
 
 /** Closes in the order given, each even when one before it failed; the first failure is told at the end. */

@@ -31,10 +31,18 @@ export class HostReporter {
   #timer: NodeJS.Timeout | undefined
   #reporting: Promise<void> | undefined
   #lastFailure: string | undefined
+  #lastTrouble: string | undefined = 'the host has not reported yet'
   #lastCapabilities: HostCapabilities | undefined
 
   constructor(options: HostReporterOptions) {
     this.#options = options
+  }
+
+  readonly name = 'host report'
+
+  /** Why the scheduler does not know this host as it is now. */
+  async trouble(): Promise<string | undefined> {
+    return this.#lastTrouble
   }
 
   /** Resolves after the first report, sent or not. */
@@ -96,6 +104,7 @@ export class HostReporter {
   #noteSuccess(): void {
     if (this.#lastFailure !== undefined) this.#options.logger.info('reports reach the scheduler again')
     this.#lastFailure = undefined
+    this.#lastTrouble = undefined
   }
 
   /** Once for each kind of failure: an hour without a scheduler is one line. */
@@ -103,5 +112,6 @@ export class HostReporter {
     const { code, message } = toSevbusError(thrown)
     if (code !== this.#lastFailure) this.#options.logger.warn({ code }, `the host could not be reported: ${message}`)
     this.#lastFailure = code
+    this.#lastTrouble = `the last report did not get through: ${message}`
   }
 }

@@ -1,4 +1,4 @@
-import type { DurableMessage, MessageStore, StoredMessage } from '../rpc/durable-message.ts'
+import type { Backlog, Backlogged, DurableMessage, MessageStore, StoredMessage } from '../rpc/durable-message.ts'
 import type { Database, Queryable } from './database.ts'
 import type { Migration } from './migration.ts'
 
@@ -41,7 +41,7 @@ export interface OutboxOptions {
  * ids; who stores two of one key in concurrent transactions has to decide their order itself, by locking the row that
  * the key names first.
  */
-export class DatabaseOutbox implements MessageStore {
+export class DatabaseOutbox implements MessageStore, Backlogged {
   readonly #database: Database
   readonly #owner: string
   readonly #leaseMs: number
@@ -111,6 +111,16 @@ export class DatabaseOutbox implements MessageStore {
       this.#owner,
       [...ids],
     ])
+  }
+
+  async backlog(): Promise<Backlog> {
+    const [row] = await this.#database.query<{ messages: number; age: number | null }>(
+      `select count(*)::integer as messages,
+              extract(epoch from clock_timestamp() - min(stored_at))::double precision as age
+         from outbox where owner = $1`,
+      [this.#owner],
+    )
+    return { messages: row?.messages ?? 0, oldestAgeSeconds: row?.age ?? undefined }
   }
 
   async postpone(id: string, delayMs: number, reason: string): Promise<void> {

@@ -98,7 +98,7 @@ export class NotificationConsumer {
     const received: Received[] = []
     for (const delivery of batch) {
       const each = this.#read(delivery)
-      if ('error' in each) await this.#park(delivery, each.error)
+      if ('error' in each) await this.#park(delivery, each.error, delivery.deliveryCount)
       else if (this.#isHandled(each.notification)) delivery.ack()
       // What was lost on the way here is delivered again.
       else if (!delivery.lost) received.push(each)
@@ -129,7 +129,8 @@ export class NotificationConsumer {
       const isGivenBack = failure === 'requeue' && tries <= MAX_REQUEUES
       if (failure !== 'requeue') {
         this.#logger.warn({ ...factsOf(received), tries, code: failure.code }, `not handled: ${failure.message}`)
-        if (tries >= this.#maxTries && !this.#closing.signal.aborted) return await this.#giveUp(received, failure)
+        if (tries >= this.#maxTries && !this.#closing.signal.aborted)
+          return await this.#giveUp(received, failure, tries)
       }
       await pause(Math.min(this.#retryDelayMs * tries, MAX_RETRY_DELAY_MS), this.#closing.signal)
       if (isGivenBack || this.#closing.signal.aborted) return requeue(deliveries)
@@ -158,19 +159,19 @@ export class NotificationConsumer {
   }
 
   /** One bad notification takes nobody with it that only happened to be in its batch. */
-  async #giveUp(received: readonly Received[], error: SevbusError): Promise<void> {
+  async #giveUp(received: readonly Received[], error: SevbusError, tries: number): Promise<void> {
     for (const each of received) {
       const failure = received.length > 1 ? await this.#try([each]) : error
       if (failure === 'requeue') each.delivery.requeue()
-      else if (failure !== undefined) await this.#park(each.delivery, failure)
+      else if (failure !== undefined) await this.#park(each.delivery, failure, tries)
     }
   }
 
-  async #park(delivery: Delivery, error: SevbusError): Promise<void> {
+  async #park(delivery: Delivery, error: SevbusError, tries: number): Promise<void> {
     // A tap looks at a copy: the notification itself is in the hands of others.
     if (!this.#isTap) {
       const place = { transport: this.#transport, names: this.#busNames }
-      await parkDeadLetter(place, this.#names.topic, delivery, error)
+      await parkDeadLetter(place, this.#names.topic, delivery, error, tries)
     }
     const facts = { code: error.code, reason: error.message }
     this.#logger.error(facts, 'notification could not be handled and was put aside')

@@ -14,6 +14,7 @@ import { describeIssues, wrongArguments } from './dispatcher.ts'
 import type { DurableMessage } from './durable-message.ts'
 import { newMessageId } from './message-id.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
+import { type BusObserver, observed } from './observer.ts'
 import { ReplyWaiters } from './reply-waiters.ts'
 import { encodeRequest } from './request.ts'
 import type { RequestContext } from './request-context.ts'
@@ -43,6 +44,7 @@ export interface RpcClientOptions {
   readonly timeoutMs?: number
   /** Users of the broker whose replies are taken; without any, everyone's. */
   readonly allowedSenders?: readonly string[]
+  readonly observer?: BusObserver | undefined
 }
 
 /** Speaks to servers by their contracts. One per process: all calls share one reply queue, opened at the first call. */
@@ -51,6 +53,7 @@ export class RpcClient {
   readonly #names: BusNames
   readonly #timeoutMs: number
   readonly #waiters: ReplyWaiters
+  readonly #observer: BusObserver | undefined
   readonly #replyQueue = `reply_${newMessageId()}`
   #replies: Listener | undefined
   #opening: Promise<void> | undefined
@@ -61,10 +64,12 @@ export class RpcClient {
     names = DEFAULT_BUS_NAMES,
     timeoutMs = DEFAULT_TIMEOUT_MS,
     allowedSenders,
+    observer,
   }: RpcClientOptions) {
     this.#transport = transport
     this.#names = names
     this.#timeoutMs = timeoutMs
+    this.#observer = observer
     this.#waiters = new ReplyWaiters(logger, new AllowedSenders(transport, allowedSenders))
   }
 
@@ -72,11 +77,13 @@ export class RpcClient {
   of<A extends Api>(api: A): ClientOf<A> {
     const methods = Object.entries(api.methods).map(([name, method]) => {
       const send = (context: RequestContext, args: unknown, options: CallOptions = {}) =>
-        inSpan(sentSpan(api, method), context, (traced) =>
-          method.kind === 'call'
-            ? this.#call(api, method, traced, args, options)
-            : this.#cast(api, method, traced, args, options),
-        )
+        inSpan(sentSpan(api, method), context, (traced) => {
+          const sent = () =>
+            method.kind === 'call'
+              ? this.#call(api, method, traced, args, options)
+              : this.#cast(api, method, traced, args, options)
+          return this.#observer === undefined ? sent() : observed(this.#observer, 'sending', api, method, sent)
+        })
       return [name, send]
     })
     return Object.freeze(Object.fromEntries(methods)) as ClientOf<A>

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { SevbusError } from '../errors.ts'
 import { decompress } from './compression.ts'
 import { MAX_BODY_BYTES } from './envelope.ts'
+import { newMessageId } from './message-id.ts'
 import { type BusNames, deadLetterQueue } from './names.ts'
 import type { Delivery, Destination, Transport } from './transport.ts'
 
@@ -11,23 +12,30 @@ export function deadLettersOf(names: BusNames): Destination {
 }
 
 /**
- * Parks a message that nobody can handle, as it came (but unpacked, if it was compressed), with the reason beside it; only then is the original settled.
+ * Parks a message that nobody can handle, as it came (but unpacked, if it was compressed), with the reason beside it;
+ * only then is the original settled. `dead-letter-box.ts` reads it.
  *
  * By publishing and not by queue arguments: those would differ from what Python peers declare on the shared queues.
+ *
+ * @param from the topic it was sent to
+ * @param tries how often it was worked on, here and elsewhere together, as far as it is known
  */
 export async function parkDeadLetter(
   { transport, names }: { readonly transport: Transport; readonly names: BusNames },
   from: string,
   delivery: Delivery,
   error: SevbusError,
+  tries: number,
 ): Promise<void> {
   const plain = unpacked(delivery)
   const isText = isUtf8(plain)
   const headers = {
+    'x-sevbus-letter-id': newMessageId(),
     'x-sevbus-from': from,
+    'x-sevbus-queue': delivery.queue,
     'x-sevbus-error-code': error.code,
     'x-sevbus-error': error.message.slice(0, 1000),
-    'x-sevbus-deliveries': String(delivery.deliveryCount),
+    'x-sevbus-tries': String(tries),
     'x-sevbus-content-type': (delivery.contentType ?? '').slice(0, 255),
     ...(delivery.userId !== undefined && { 'x-sevbus-user-id': delivery.userId }),
     'x-sevbus-encoding': isText ? 'utf8' : 'base64',

@@ -22,6 +22,13 @@ export interface StoredMessage extends DurableMessage {
   readonly failures: number
 }
 
+/** What waits in a store. */
+export interface Backlog {
+  readonly messages: number
+  /** Of the message that has waited longest; undefined when there is none. */
+  readonly oldestAgeSeconds: number | undefined
+}
+
 /** Where durable messages wait: a table, or a journal on disk. */
 export interface MessageStore {
   /** Takes up to `limit` messages that are due for this sender for a while; none that has an older one of its key before it. */
@@ -30,4 +37,10 @@ export interface MessageStore {
   sent(ids: readonly string[]): Promise<void>
   /** Not sent now: try again no sooner than in `delayMs`. */
   postpone(id: string, delayMs: number, reason: string): Promise<void>
+}
+
+/** A store that tells how much waits in it. */
+export interface Backlogged {
+  /** All that wait, whoever will send them. */
+  backlog(): Promise<Backlog>
 }

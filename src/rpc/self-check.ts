@@ -33,6 +33,12 @@ export interface SelfCheckOptions {
   readonly timeoutMs?: number
 }
 
+export interface SelfCheckCounts {
+  readonly checks: number
+  /** Times everything was connected anew. */
+  readonly repairs: number
+}
+
 /**
  * Notices that a worker has become deaf: its connection is well, but a consumer, a binding or the reply queue is lost, so
  * that it looks alive and gets nothing. It calls itself through its own queue and reply queue, and asks the broker about
@@ -49,6 +55,7 @@ export class SelfCheck {
   readonly #options: Required<SelfCheckOptions>
   readonly #stop = new AbortController()
   #running: Promise<void> | undefined
+  readonly #counts = { checks: 0, repairs: 0 }
   #break: (error: WorkerDeaf) => void = () => {}
   /** Rejects with WorkerDeaf. Never resolves. */
   readonly broken = new Promise<never>((_, reject) => {
@@ -61,6 +68,10 @@ export class SelfCheck {
     this.broken.catch((error: WorkerDeaf) =>
       logger.fatal({ code: error.code, reason: error.message }, 'deaf; stopping'),
     )
+  }
+
+  get counts(): SelfCheckCounts {
+    return this.#counts
   }
 
   start(): void {
@@ -90,6 +101,7 @@ export class SelfCheck {
   /** @throws WorkerDeaf, or when it is closed meanwhile */
   async #check(): Promise<void> {
     const { transport, logger } = this.#options
+    this.#counts.checks++
     for (let repairs = 0; ; repairs++) {
       const trouble = await this.#findTrouble()
       this.#stop.signal.throwIfAborted()
@@ -99,6 +111,7 @@ export class SelfCheck {
       }
       if (repairs === MAX_REPAIRS) throw this.#deaf(trouble)
       logger.warn({ reason: trouble, repairs }, 'messages do not arrive here; connecting anew')
+      this.#counts.repairs++
       await abortable(transport.reconnect('the self-check heard nothing by it'), this.#stop.signal)
       // The broker has gone away: that is another trouble, and the transport's.
       if (!(await this.#isBack())) return

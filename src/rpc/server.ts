@@ -10,6 +10,7 @@ import { encodeFailure } from './failure.ts'
 import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
 import { NextTurn } from './next-turn.ts'
+import { type BusObserver, observed } from './observer.ts'
 import { Once } from './once.ts'
 import { isPing } from './ping.ts'
 import { RecentIds } from './recent-ids.ts'
@@ -50,6 +51,7 @@ export interface RpcServerOptions {
   readonly retryDelayMs?: number
   /** Users of the broker whose messages are taken; without any, everyone's. */
   readonly allowedSenders?: readonly string[]
+  readonly observer?: BusObserver | undefined
 }
 
 /**
@@ -57,7 +59,8 @@ export interface RpcServerOptions {
  * acknowledged when their endpoint has returned (at least once).
  */
 export class RpcServer {
-  readonly #options: Required<RpcServerOptions>
+  readonly #options: Required<Omit<RpcServerOptions, 'observer'>>
+  readonly #observer: BusObserver | undefined
   readonly #topic: string
   readonly #ownQueue: string
   readonly #replier: Replier
@@ -68,6 +71,7 @@ export class RpcServer {
   readonly #limiter: Limiter
   readonly #pings = new Limiter(PINGS)
   #heardByName = 0
+  readonly #lastTaken = new Map<string, number>()
   /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
   readonly #turn = new NextTurn()
   /** The three ends of a drain that takes too long: work is told to stop, is left alone, and nobody is answered. */
@@ -78,8 +82,9 @@ export class RpcServer {
   #stopped: Promise<void> | undefined
   #drained: Promise<void> | undefined
 
-  constructor(options: RpcServerOptions) {
+  constructor({ observer, ...options }: RpcServerOptions) {
     this.#options = { ...DEFAULTS, ...options }
+    this.#observer = observer
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
     this.#ownQueue = `${this.#topic}.${options.server}`
     // Every request that runs listens to them; Node takes more than ten for a leak.
@@ -105,6 +110,24 @@ export class RpcServer {
   /** How many requests have come by this server's own name, pings not counted. */
   get heardByName(): number {
     return this.#heardByName
+  }
+
+  /** Those of its queues whose length matters: the shared one, and the one by its name. */
+  get queues(): readonly string[] {
+    return [this.#topic, this.#ownQueue]
+  }
+
+  /** From start to drain: messages are taken. */
+  get isServing(): boolean {
+    return this.#listener !== undefined && this.#drained === undefined
+  }
+
+  /**
+   * When what came last from a queue was sent, in milliseconds since 1970: whatever still waits in it is younger.
+   * Undefined: nothing has come from it yet, or nobody observes.
+   */
+  lastTakenSentAtMs(queue: string): number | undefined {
+    return this.#lastTaken.get(queue)
   }
 
   /** Resolves once requests can arrive. */
@@ -149,8 +172,15 @@ export class RpcServer {
     // Who asks whether the server lives is not told how busy it is.
     const asksForLife = isPing(delivery)
     if (!asksForLife && delivery.queue === this.#ownQueue) this.#heardByName++
+    if (this.#observer !== undefined) this.#note(delivery, this.#observer)
     const hands = asksForLife ? this.#pings : this.#limiter
     void hands.run(() => this.#handle(delivery).catch((error: unknown) => this.#giveBack(delivery, error)))
+  }
+
+  #note({ queue, sentAtMs, deliveryCount }: Delivery, observer: BusObserver): void {
+    // Python's messages do not say when they were sent: then it is known since now.
+    this.#lastTaken.set(queue, sentAtMs ?? Date.now())
+    if (deliveryCount > 1) observer.redelivered()
   }
 
   /** What keeps us from settling a message (no connection, mostly) would meet it again at once, so there is a pause. */
@@ -182,6 +212,7 @@ export class RpcServer {
   }
 
   async #refuse(delivery: Delivery, error: SevbusError): Promise<void> {
+    this.#observer?.refused(error.code)
     const { reply, method: what = 'malformed message' } = salvage(delivery)
     const facts = { what, user_id: delivery.userId, code: error.code, reason: error.message }
     this.#options.logger.warn(facts, 'a message was refused')
@@ -218,7 +249,7 @@ export class RpcServer {
   async #serve(delivery: Delivery, request: Request): Promise<boolean> {
     let found: Dispatch
     try {
-      found = dispatch(this.#options.bindings, request)
+      found = this.#found(request)
     } catch (error) {
       this.#logFailure(request, error)
       await this.#settleFailed(delivery, toSevbusError(error), request.method)
@@ -235,7 +266,7 @@ export class RpcServer {
   async #answer(request: Request, address: ReplyAddress): Promise<void> {
     const signs = this.#replier.signsOfLife(address)
     try {
-      const result = await this.#run(request, dispatch(this.#options.bindings, request))
+      const result = await this.#run(request, this.#found(request))
       signs.stop()
       await this.#replier.result(address, result)
     } catch (error) {
@@ -250,7 +281,7 @@ export class RpcServer {
     const { isTransient = false } = found.method
     if (delivery.deliveryCount > Math.max(MAX_UNFINISHED_DELIVERIES, maxDeliveries)) {
       const text = `delivered ${delivery.deliveryCount} times and never finished: it may be what ends its workers`
-      await this.#settleFailed(delivery, new InternalError(text), request.method, isTransient)
+      await this.#settleFailed(delivery, new InternalError(text), request.method, { isTransient })
       return false
     }
     let tries = delivery.deliveryCount
@@ -265,9 +296,10 @@ export class RpcServer {
       const { error, isHopeless } = failure
       const isOver = delivery.fanout || isTransient || isHopeless || (!error.isOutage && tries >= maxDeliveries)
       if (isOver) {
-        await this.#settleFailed(delivery, error, request.method, isTransient)
+        await this.#settleFailed(delivery, error, request.method, { isTransient, tries })
         return false
       }
+      this.#observer?.retried({ service: this.service, method: found.method.wire })
       // While the database is away it is not the message that fails: it waits, and no try is counted.
       if (!error.isOutage) tries++
       await pause(retryDelayMs * (error.isOutage ? OUTAGE_PAUSES : tries), this.#abort.signal)
@@ -276,21 +308,40 @@ export class RpcServer {
     return false
   }
 
+  /** @throws as dispatch does; told to the observer, for no method is there to count it */
+  #found(request: Request): Dispatch {
+    try {
+      return dispatch(this.#options.bindings, request)
+    } catch (error) {
+      this.#observer?.refused(toSevbusError(error).code)
+      throw error
+    }
+  }
+
   async #run(request: Request, found: Dispatch): Promise<unknown> {
-    const span = servedSpan(this.#options.bindings[0].api, found.method, this.#options.server)
+    const { api } = this.#options.bindings[0]
+    const span = servedSpan(api, found.method, this.#options.server)
     return await inReceivedSpan(span, request.context, (context) =>
-      this.#abandonment.race(found.run({ context, signal: this.#abort.signal })),
+      observed(this.#observer, 'serving', api, found.method, () =>
+        this.#abandonment.race(found.run({ context, signal: this.#abort.signal })),
+      ),
     )
   }
 
   /** A fanout that failed is over: others have copies of their own. What is transient is said again by the next one. */
-  async #settleFailed(delivery: Delivery, error: SevbusError, what: string, isTransient = false): Promise<void> {
+  async #settleFailed(
+    delivery: Delivery,
+    error: SevbusError,
+    what: string,
+    { isTransient = false, tries = delivery.deliveryCount } = {},
+  ): Promise<void> {
     if (delivery.fanout || isTransient) delivery.ack()
-    else await this.#park(delivery, error, what)
+    else await this.#park(delivery, error, what, tries)
   }
 
-  async #park(delivery: Delivery, error: SevbusError, what: string): Promise<void> {
-    await parkDeadLetter(this.#options, this.#topic, delivery, error)
+  async #park(delivery: Delivery, error: SevbusError, what: string, tries: number): Promise<void> {
+    await parkDeadLetter(this.#options, this.#topic, delivery, error, tries)
+    this.#observer?.parked(error.code)
     this.#options.logger.error({ what, code: error.code, reason: error.message }, 'message parked as a dead letter')
     delivery.ack()
   }

@@ -105,6 +105,20 @@ export interface QueueState {
   readonly consumers: number
 }
 
+/** What has become of messages and connections so far; only ever grows. */
+export interface TransportCounts {
+  /** Connections made after one was lost. */
+  readonly reconnects: number
+  /** Messages by what the broker made of them. */
+  readonly published: Readonly<Record<PublishOutcome, number>>
+}
+
+/**
+ * `returned`: mandatory, and no queue took it. `refused`: the broker said no (nack). `lost`: the channel ended before
+ * the broker said anything. `not sent`: the channel had ended before.
+ */
+export type PublishOutcome = 'confirmed' | 'returned' | 'refused' | 'lost' | 'not sent'
+
 export type TransportState = 'connecting' | 'connected' | 'closed'
 
 export interface Transport {
@@ -115,6 +129,7 @@ export interface Transport {
   readonly blocked: string | undefined
   /** The user of the broker whom our messages are said to be of; undefined when they do not say, or not yet. */
   readonly userId: string | undefined
+  readonly counts: TransportCounts
   /** Waits until connected; retries by itself. @throws InvalidConfiguration or the signal's reason */
   connect(signal: AbortSignal): Promise<void>
   /**

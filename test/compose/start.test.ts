@@ -24,6 +24,9 @@ function refusing(bus: MemoryBus, refuses: (source: Source) => boolean = () => t
     closed: false,
     userId: transport.userId,
     blocked: undefined,
+    get counts() {
+      return transport.counts
+    },
     get state() {
       return transport.state
     },

@@ -113,6 +113,9 @@ export class MadeOnBroker {
       get userId() {
         return transport.userId
       },
+      get counts() {
+        return transport.counts
+      },
       connect: (signal) => transport.connect(signal),
       inspect: (queue, signal) => transport.inspect(queue, signal),
       check: (signal) => transport.check(signal),

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { AlreadyInUse, InvalidFile } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
-import type { DurableMessage, MessageStore, StoredMessage } from '../../rpc/durable-message.ts'
+import type { Backlog, Backlogged, DurableMessage, MessageStore, StoredMessage } from '../../rpc/durable-message.ts'
 import { LineFile } from './line-file.ts'
 import { JournalHeader, JournalRecord } from './records.ts'
 import { type Build, JournalState, type KnownTry, type Termination } from './state.ts'
@@ -28,13 +28,14 @@ export interface JournalOptions {
  * What this host has promised and not yet done, on disk: builds and terminations that were begun, and messages that
  * wait to be sent. Opened, it knows what a worker that was killed had begun.
  */
-export class Journal implements MessageStore {
+export class Journal implements MessageStore, Backlogged {
   readonly #state: JournalState
   readonly #header: JournalHeader
   readonly #lock: FolderLock
   readonly #taken = new Set<string>()
   readonly #notBefore = new Map<string, number>()
   readonly #failures = new Map<string, number>()
+  readonly #openedAtMs = Date.now()
   #file!: LineFile
 
   private constructor(header: JournalHeader, state: JournalState, lock: FolderLock) {
@@ -132,6 +133,14 @@ export class Journal implements MessageStore {
     this.#failures.set(id, (this.#failures.get(id) ?? 0) + 1)
   }
 
+  async backlog(): Promise<Backlog> {
+    const [oldest] = this.#state.messages.values()
+    if (oldest === undefined) return { messages: 0, oldestAgeSeconds: undefined }
+    // Journals of the first release do not say when: known since the worker started.
+    const oldestAgeSeconds = Math.max(0, Date.now() - (oldest.storedAtMs ?? this.#openedAtMs)) / 1000
+    return { messages: this.#state.messages.size, oldestAgeSeconds }
+  }
+
   /** Waits for what was appended. */
   async close(): Promise<void> {
     await this.#file.close()
@@ -152,7 +161,10 @@ export class Journal implements MessageStore {
 
 /** Messages as they are appended with the facts they tell; their ids stay the same however often they are sent. */
 export function queued(messages: readonly DurableMessage[]): JournalRecord {
-  return { type: 'queued', messages: messages.map((message) => ({ ...message, id: randomUUID() })) }
+  return {
+    type: 'queued',
+    messages: messages.map((message) => ({ ...message, id: randomUUID(), storedAtMs: Date.now() })),
+  }
 }
 
 /** @throws InvalidFile, AlreadyInUse (the journal of another host) */

@@ -12,6 +12,7 @@ const Terminated = z.strictObject({ at: Timestamp, void: z.boolean() })
 /** A message with the id it is settled by. How often it failed is not written: a restart tries at once. */
 export interface QueuedMessage extends DurableMessage {
   readonly id: string
+  readonly storedAtMs?: number
 }
 
 const Message = z.custom<QueuedMessage>((value) => {

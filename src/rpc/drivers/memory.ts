@@ -11,6 +11,7 @@ import {
   type QueueState,
   type Source,
   type Transport,
+  type TransportCounts,
   type TransportState,
 } from '../transport.ts'
 import { MemoryConsumer, MemoryQueue } from './memory-queue.ts'
@@ -79,6 +80,7 @@ class MemoryTransport implements Transport {
   readonly userId: string | undefined
   readonly blocked = undefined
   readonly #listeners = new Set<MemoryListener>()
+  readonly #published = { confirmed: 0, returned: 0, refused: 0, lost: 0, 'not sent': 0 }
   #closed = false
 
   constructor(bus: MemoryBus, userId: string | undefined) {
@@ -90,6 +92,10 @@ class MemoryTransport implements Transport {
     return this.#closed ? 'closed' : 'connected'
   }
 
+  get counts(): TransportCounts {
+    return { reconnects: 0, published: this.#published }
+  }
+
   async connect(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     this.#throwIfClosed()
@@ -99,6 +105,7 @@ class MemoryTransport implements Transport {
     this.#throwIfClosed()
     const queues = this.#route(to)
     if (queues.length === 0 && message.mandatory) {
+      this.#published.returned++
       const destination = destinationName(to)
       throw new MessageUndeliverable(`no queue takes a message to ${destination}`, { destination })
     }
@@ -113,6 +120,7 @@ class MemoryTransport implements Transport {
       expiresAt: performance.now() + (expirationMs ?? Number.POSITIVE_INFINITY),
     }
     for (const queue of queues) queue.push(stored)
+    this.#published.confirmed++
   }
 
   async declare(to: Destination, signal?: AbortSignal): Promise<void> {

@@ -1,13 +1,7 @@
 import { type ChannelModel, type ConfirmChannel, IllegalOperationError, type Options } from 'amqplib'
 import { InvalidArguments } from '../../errors.ts'
 import { CONTENT_ENCODING, CONTENT_TYPE } from '../envelope.ts'
-import type { OutboundMessage } from '../transport.ts'
-
-/**
- * `returned`: mandatory, and no queue took it. `refused`: the broker said no (nack). `lost`: the channel ended before
- * the broker said anything. `not sent`: the channel had ended before.
- */
-export type PublishOutcome = 'confirmed' | 'returned' | 'refused' | 'lost' | 'not sent'
+import type { OutboundMessage, PublishOutcome } from '../transport.ts'
 
 /** One AMQP channel in confirm mode, on which every message learns its own outcome. */
 export class ConfirmedChannel {

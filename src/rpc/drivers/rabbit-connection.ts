@@ -39,7 +39,7 @@ export class RabbitConnection {
   /** Ends the watch over a connection whose own events may never come. */
   #giveUp: (reason: string) => void = () => {}
   #running: Promise<void> | undefined
-  #wasConnected = false
+  #connections = 0
   #said = { reason: '', at: 0 }
   /** The broker's address, of this connection or of the last try. */
   #where = ''
@@ -66,6 +66,11 @@ export class RabbitConnection {
   get product(): string | undefined {
     const properties = this.#model?.connection.serverProperties
     return properties && `${properties.product} ${properties.version}`
+  }
+
+  /** Connections made after the first. */
+  get reconnects(): number {
+    return Math.max(0, this.#connections - 1)
   }
 
   /** Who we are to the broker of this connection, for AMQP's `user-id`; undefined when it is not to be sent. */
@@ -136,7 +141,7 @@ export class RabbitConnection {
       connectedAt = performance.now()
       this.#model = model
       this.#userId = userId
-      this.#wasConnected = true
+      this.#connections++
       const level = this.#said.reason === '' ? 'debug' : 'info'
       this.#said = { reason: '', at: 0 }
       this.#next.resolve(model)
@@ -149,7 +154,7 @@ export class RabbitConnection {
       const { message } = error as Error
       this.#say(`no connection to ${where}: ${message}`)
       // Files that are wrong later are being replaced.
-      if (error instanceof InvalidConfiguration && !this.#wasConnected) this.#end(error)
+      if (error instanceof InvalidConfiguration && this.#connections === 0) this.#end(error)
     }
     return Math.max(0, performance.now() - connectedAt)
   }

@@ -2,8 +2,14 @@ import type { ChannelModel } from 'amqplib'
 import type { Logger } from 'pino'
 import { MessageUndeliverable, SevbusError, TransportUnavailable } from '../../errors.ts'
 import { abortable } from '../abortable.ts'
-import { type Destination, destinationName, type OutboundMessage, type Patience } from '../transport.ts'
-import { ConfirmedChannel, type PublishOutcome } from './rabbit-confirmed-channel.ts'
+import {
+  type Destination,
+  destinationName,
+  type OutboundMessage,
+  type Patience,
+  type PublishOutcome,
+} from '../transport.ts'
+import { ConfirmedChannel } from './rabbit-confirmed-channel.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import { declareAside } from './rabbit-declare.ts'
 import { type Route, routeOf, type Topology } from './rabbit-topology.ts'
@@ -17,6 +23,8 @@ export class RabbitPublisher {
   readonly #topology: Topology
   readonly #logger: Logger
   #session: Session | undefined
+  /** Each offer by itself: one message may be offered more than once. */
+  readonly counts: Record<PublishOutcome, number> = { confirmed: 0, returned: 0, refused: 0, lost: 0, 'not sent': 0 }
 
   constructor(connection: RabbitConnection, topology: Topology, logger: Logger) {
     this.#connection = connection
@@ -34,6 +42,7 @@ export class RabbitPublisher {
       while (this.#connection.blockage.reason !== undefined) await this.#connection.blockage.over(patience?.signal)
       const channel = this.#readyFor(to, route) ?? (await this.#prepare(to, route, patience))
       const outcome = channel === undefined ? 'not sent' : await channel.publish(route, offered)
+      this.counts[outcome]++
       if (outcome === 'confirmed') return
       if (outcome === 'returned') this.#session?.forget(route)
       if (!mayRepeat(outcome, to, keeps) || offers >= MAX_OFFERS) throw asError(outcome, destinationName(to))

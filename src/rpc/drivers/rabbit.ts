@@ -11,6 +11,7 @@ import type {
   QueueState,
   Source,
   Transport,
+  TransportCounts,
   TransportState,
 } from '../transport.ts'
 import { blockedText } from '../transport.ts'
@@ -86,6 +87,11 @@ export class RabbitTransport implements Transport {
 
   get userId(): string | undefined {
     return this.#publishing.userId
+  }
+
+  get counts(): TransportCounts {
+    const reconnects = this.#publishing.reconnects + this.#consuming.reconnects
+    return { reconnects, published: this.#publisher.counts }
   }
 
   async connect(signal: AbortSignal): Promise<void> {

@@ -1,0 +1,94 @@
+import { Counter, Gauge, type Registry } from 'prom-client'
+import type { WatchedProcess, WatchedServer } from './watched.ts'
+
+/** What broker and store have not told by then is left out of a scrape, in milliseconds. */
+const READ_TIMEOUT_MS = 2_000
+
+/** Readings that are taken when they are asked for. */
+export interface Refreshed {
+  /** Never throws: what cannot be read now has no value. */
+  refresh(watched: WatchedProcess): Promise<void>
+}
+
+export function refreshed(registry: Registry): Refreshed {
+  const registers = [registry]
+  const gauge = <const L extends string>(name: string, help: string, ...labelNames: L[]) =>
+    new Gauge({ name, help, labelNames, registers })
+  /** Counted elsewhere, and read here. */
+  const total = <const L extends string>(name: string, help: string, ...labelNames: L[]) =>
+    new Counter({ name, help, labelNames, registers })
+  const ready = gauge('sevbus_worker_serving', '1 while requests are taken: from start to drain.')
+  const connected = gauge('sevbus_broker_connected', '1 while there is a connection to the broker.')
+  const blocked = gauge('sevbus_broker_blocked', '1 while the broker takes no messages, being short of memory or disk.')
+  const reconnects = total('sevbus_broker_reconnects_total', 'Connections made after one was lost.')
+  const published = total(
+    'sevbus_broker_publishes_total',
+    'Messages offered to the broker, by what became of them: confirmed, returned (no queue), refused (nack), lost or not sent (no connection).',
+    'outcome',
+  )
+  const messages = gauge('sevbus_queue_messages', 'Messages that wait in a queue, not those being worked on.', 'queue')
+  const consumers = gauge('sevbus_queue_consumers', 'Consumers of a queue.', 'queue')
+  const age = gauge(
+    'sevbus_queue_oldest_message_age_seconds',
+    'At most so long has the oldest message waited in a queue; 0 when none waits.',
+    'queue',
+  )
+  const stored = gauge('sevbus_outbox_messages', 'Messages stored and not yet confirmed by the broker.')
+  const storedAge = gauge(
+    'sevbus_outbox_oldest_message_age_seconds',
+    'How long the oldest stored message has waited; 0 when none waits.',
+  )
+  const checks = total('sevbus_self_checks_total', 'Self-checks: calls of the worker to itself.')
+  const repairs = total('sevbus_self_check_repairs_total', 'Times the worker heard nothing and connected anew.')
+  const startedAtMs = Date.now()
+
+  async function readQueues({ transport, deadLetterQueue, worker }: WatchedProcess, signal: AbortSignal) {
+    if (transport.state !== 'connected') return
+    const names = [...(worker?.server.queues ?? []), deadLetterQueue]
+    await Promise.all(
+      names.map(async (queue) => {
+        const state = await transport.inspect(queue, signal)
+        if (state === undefined) return
+        messages.set({ queue }, state.messages)
+        consumers.set({ queue }, state.consumers)
+        if (worker?.server.queues.includes(queue)) {
+          age.set({ queue }, oldestAgeSeconds(state.messages, worker.server, queue, startedAtMs))
+        }
+      }),
+    )
+  }
+
+  async function readStore({ worker }: WatchedProcess) {
+    const backlog = await worker?.store?.backlog()
+    if (backlog === undefined) return
+    stored.set(backlog.messages)
+    storedAge.set(backlog.oldestAgeSeconds ?? 0)
+  }
+
+  return {
+    async refresh(watched) {
+      const { transport, worker } = watched
+      for (const reading of [messages, consumers, age, stored, storedAge]) reading.reset()
+      for (const counted of [reconnects, published, checks, repairs]) counted.reset()
+      ready.set(worker?.server.isServing ? 1 : 0)
+      connected.set(transport.state === 'connected' ? 1 : 0)
+      blocked.set(transport.blocked === undefined ? 0 : 1)
+      reconnects.inc(transport.counts.reconnects)
+      for (const [outcome, count] of Object.entries(transport.counts.published)) published.inc({ outcome }, count)
+      checks.inc(worker?.selfCheck.counts.checks ?? 0)
+      repairs.inc(worker?.selfCheck.counts.repairs ?? 0)
+      const signal = AbortSignal.timeout(READ_TIMEOUT_MS)
+      const late = new Promise((resolve) => signal.addEventListener('abort', resolve))
+      await Promise.race([late, Promise.allSettled([readQueues(watched, signal), readStore(watched)])])
+    },
+  }
+}
+
+/**
+ * AMQP does not tell how old the message at the head is. A queue is first in, first out, so it is younger than the one
+ * that was taken last: since that one was sent is the most it can have waited.
+ */
+function oldestAgeSeconds(waiting: number, server: WatchedServer, queue: string, startedAtMs: number): number {
+  if (waiting === 0) return 0
+  return Math.max(0, Date.now() - (server.lastTakenSentAtMs(queue) ?? startedAtMs)) / 1000
+}

@@ -1,0 +1,36 @@
+import type { Backlogged } from '../../rpc/durable-message.ts'
+import type { SelfCheckCounts } from '../../rpc/self-check.ts'
+import type { Transport } from '../../rpc/transport.ts'
+
+/** One condition of being ready. */
+export interface ReadinessCheck {
+  readonly name: string
+  /** Why not, in words for an operator; undefined: ready. @throws the signal's reason, or whatever went wrong */
+  trouble(signal: AbortSignal): Promise<string | undefined>
+}
+
+/** What a server tells about itself. */
+export interface WatchedServer {
+  readonly queues: readonly string[]
+  readonly isServing: boolean
+  lastTakenSentAtMs(queue: string): number | undefined
+}
+
+/** The parts of a worker that is put together. */
+export interface WatchedWorker {
+  readonly server: WatchedServer
+  readonly selfCheck: { readonly counts: SelfCheckCounts }
+  /** Where its messages wait until they are sent, if it stores any. */
+  readonly store?: Backlogged
+  /** Beyond the broker and its own server. */
+  readonly checks: readonly ReadinessCheck[]
+}
+
+/** What is known before, and after. */
+export interface WatchedProcess {
+  readonly transport: Pick<Transport, 'state' | 'blocked' | 'counts' | 'inspect'>
+  /** Where dead letters are parked. */
+  readonly deadLetterQueue: string
+  /** Undefined while it starts. */
+  readonly worker: WatchedWorker | undefined
+}

@@ -1,0 +1,192 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { z } from 'zod'
+import { InvalidMessage, SpawnFailed } from '../../src/errors.ts'
+import { RpcClient } from '../../src/rpc/client.ts'
+import { cast, defineApi } from '../../src/rpc/contract.ts'
+import { type DeadLetter, DeadLetterBox } from '../../src/rpc/dead-letter-box.ts'
+import { bind } from '../../src/rpc/dispatcher.ts'
+import { newRequestContext } from '../../src/rpc/request-context.ts'
+import { RpcServer } from '../../src/rpc/server.ts'
+import { silent, transports } from '../support/transports.ts'
+
+const BuildApi = defineApi({
+  service: 'build',
+  version: '1.0',
+  methods: {
+    spawn: cast({
+      wire: 'spawn',
+      since: '1.0',
+      summary: 'Starts a guest.',
+      input: z.object({ guest: z.string() }),
+      output: z.void(),
+    }),
+  },
+})
+const context = newRequestContext({ user_id: 'u-1' })
+
+describe.each(transports)('dead letters over $name', ({ open }) => {
+  /** Two hosts, on which nothing starts until they are mended. */
+  async function openHosts() {
+    const bus = await open()
+    onTestFinished(() => bus[Symbol.asyncDispose]())
+    const started: string[] = []
+    const host = { isMended: false }
+    const tries: string[] = []
+    for (const server of ['h1', 'h2']) {
+      const worker = new RpcServer({
+        transport: await bus.connect(),
+        logger: silent,
+        server,
+        names: bus.names,
+        maxDeliveries: 3,
+        retryDelayMs: 1,
+        bindings: [
+          bind(BuildApi, {
+            async spawn({ guest }) {
+              tries.push(`${guest} on ${server}`)
+              if (!host.isMended) throw new SpawnFailed(`${guest} did not start`)
+              started.push(`${guest} on ${server}`)
+            },
+          }),
+        ],
+      })
+      await worker.start()
+      onTestFinished(() => worker.drain(1000))
+    }
+    const transport = await bus.connect()
+    const client = new RpcClient({ transport, logger: silent, names: bus.names })
+    onTestFinished(() => client.close())
+    const box = new DeadLetterBox(transport, bus.names)
+    const signal = AbortSignal.timeout(30_000)
+    const look = async (limit = 100) => await box.look(limit, signal)
+    const parked = async (count: number) =>
+      await vi.waitFor(
+        async () => {
+          const { letters } = await look()
+          expect(letters).toHaveLength(count)
+          return letters
+        },
+        { timeout: 10_000, interval: 50 },
+      )
+    return { bus, transport, host, started, tries, box, look, parked, signal, build: client.of(BuildApi) }
+  }
+
+  const facts = ({ queue, method, errorCode, error, tries }: DeadLetter) => ({ queue, method, errorCode, error, tries })
+
+  it('are found with what they were, why they are there and how often they were tried', async () => {
+    const { bus, build, parked } = await openHosts()
+
+    await build.spawn(context, { guest: 'a' }, { server: 'h2' })
+
+    const [letter] = (await parked(1)) as [DeadLetter]
+    expect(facts(letter)).toEqual({
+      queue: `${bus.names.topicPrefix}build.h2`,
+      method: 'spawn',
+      errorCode: 'SPAWN_FAILED',
+      error: 'a did not start',
+      tries: 3,
+    })
+    expect(letter.id).toMatch(/^[0-9a-f]{32}$/)
+    expect(Math.abs(Date.now() - (letter.parkedAtMs ?? 0))).toBeLessThan(30_000)
+  })
+
+  it('stay in their order, under their ids, however often one looks', async () => {
+    const { build, parked, look } = await openHosts()
+    for (const guest of ['a', 'b', 'c']) {
+      await build.spawn(context, { guest }, { server: 'h1' })
+      await parked(guest.charCodeAt(0) - 96)
+    }
+
+    const looks = []
+    for (let count = 0; count < 25; count++) looks.push((await look()).letters.map(({ id }) => id))
+
+    expect(new Set(looks.map((ids) => ids.join())).size).toBe(1)
+    expect((await look()).letters.map(({ error }) => error)).toEqual([
+      'a did not start',
+      'b did not start',
+      'c did not start',
+    ])
+  })
+
+  it('are looked at as far as asked, and the others counted', async () => {
+    const { build, parked, look } = await openHosts()
+    for (const guest of ['a', 'b', 'c']) await build.spawn(context, { guest })
+    await parked(3)
+
+    const { letters, others } = await look(2)
+
+    expect([letters.length, others]).toEqual([2, 1])
+  })
+
+  it('once replayed, go to the host that they were for, and have their effect once', async () => {
+    const { build, parked, look, host, started, tries, box, signal } = await openHosts()
+    await build.spawn(context, { guest: 'a' }, { server: 'h2' })
+    await build.spawn(context, { guest: 'b' }, { server: 'h1' })
+    const letters = await parked(2)
+    const ofA = letters.find(({ error }) => error.startsWith('a ')) as DeadLetter
+
+    host.isMended = true
+    const { settled, failed } = await box.settle(({ id }) => (id === ofA.id ? 'replay' : 'keep'), signal)
+
+    expect([settled.map(({ id }) => id), failed]).toEqual([[ofA.id], []])
+    await vi.waitFor(() => expect(started).toEqual(['a on h2']))
+    expect(tries.filter((each) => each === 'a on h2')).toHaveLength(4)
+    expect((await look()).letters.map(({ error }) => error)).toEqual(['b did not start'])
+  })
+
+  it('that fail again are parked again', async () => {
+    const { build, parked, box, signal } = await openHosts()
+    await build.spawn(context, { guest: 'a' })
+    const [first] = (await parked(1)) as [DeadLetter]
+
+    await box.settle(() => 'replay', signal)
+
+    await vi.waitFor(async () => {
+      const [again] = await parked(1)
+      expect(again?.id).not.toBe(first.id)
+      expect(again?.error).toBe('a did not start')
+    })
+  })
+
+  it('are kept, with the reason, when the queue they came from is gone', async () => {
+    const { transport, bus, parked, box, signal } = await openHosts()
+    const queue = `${bus.names.topicPrefix}dead-letters`
+    await transport.publish(
+      { kind: 'queue', queue, durable: true },
+      { body: '{}', mandatory: false, headers: { 'x-sevbus-queue': 'gone', 'x-sevbus-letter-id': 'l1' } },
+    )
+    await parked(1)
+
+    const { settled, failed } = await box.settle(() => 'replay', signal)
+
+    expect(settled).toEqual([])
+    expect(failed.map(({ letter, error }) => [letter.id, (error as Error).name])).toEqual([
+      ['l1', 'MessageUndeliverable'],
+    ])
+    await parked(1)
+  })
+
+  it('are gone when they are purged, and no others', async () => {
+    const { build, parked, look, box, signal } = await openHosts()
+    for (const guest of ['a', 'b']) await build.spawn(context, { guest })
+    await parked(2)
+
+    const { settled } = await box.settle(({ error }) => (error.startsWith('a ') ? 'purge' : 'keep'), signal)
+
+    expect(settled.map(({ error }) => error)).toEqual(['a did not start'])
+    expect((await look()).letters.map(({ error }) => error)).toEqual(['b did not start'])
+  })
+
+  it('keep the bytes of what was no text', async () => {
+    const { transport, bus, parked } = await openHosts()
+    const { exchange, topicPrefix } = bus.names
+    const bytes = Buffer.from([0xff, 0x00, 0xfe, 0x7b])
+
+    const to = { kind: 'topic', exchange, topic: `${topicPrefix}build` } as const
+    await transport.publish(to, { body: bytes, mandatory: true })
+
+    const [letter] = (await parked(1)) as [DeadLetter]
+    expect(letter.body).toEqual(bytes)
+    expect([letter.method, letter.errorCode]).toEqual([undefined, InvalidMessage.code])
+  })
+})
