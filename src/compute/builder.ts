@@ -66,7 +66,9 @@ export class Builder {
     if (build === undefined) return
     const wanted = await this.#isWanted(build, AbortSignal.any([signal, this.#signals.draining])).catch(() => undefined)
     if (wanted === undefined || this.#current(uuid, attempt) === undefined) return
-    logger.info({ instance_uuid: uuid, attempt, wanted, interruptions: build.interruptions }, 'interrupted build found')
+    const { interruptions, context } = build
+    const facts = { instance_uuid: uuid, attempt, wanted, interruptions, request_id: context.request_id }
+    logger.info(facts, 'interrupted build found')
     if (!wanted) return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
     await journal.append([{ type: 'build_resumed', uuid, attempt }])
     const resumed = this.#current(uuid, attempt)
@@ -103,7 +105,8 @@ export class Builder {
       await inSpan(boot, build.context, () =>
         bootGuest(build.instance, this.#ports, signal, ({ step, error }) => {
           isClean = false
-          logger.error({ instance_uuid: uuid, step, err: error }, 'undo failed; trying again')
+          const { request_id } = build.context
+          logger.error({ instance_uuid: uuid, step, request_id, err: error }, 'undo failed; trying again')
         }),
       )
     } catch (error) {

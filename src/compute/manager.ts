@@ -65,7 +65,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
     if (known !== undefined && attempt <= known.attempt) {
-      logger.info({ instance_uuid: uuid, attempt, known_attempt: known.attempt }, 'build ignored: not newer')
+      const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
+      logger.info(facts, 'build ignored: not newer')
       await journal.flushed()
       return null
     }
@@ -84,7 +85,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
     if (known !== undefined && attempt < known.attempt) {
-      logger.info({ instance_uuid: uuid, attempt, known_attempt: known.attempt }, 'termination of an older try ignored')
+      const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
+      logger.info(facts, 'termination of an older try ignored')
       return null
     }
     const ended = known?.attempt === attempt ? known.terminated : undefined

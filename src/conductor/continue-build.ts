@@ -61,7 +61,8 @@ async function askScheduler(
       const error = toSevbusError(thrown)
       const delayMs = ASK_AGAIN_MS[tries]
       if (!error.retryable || delayMs === undefined) return error
-      const facts = { instance_uuid: spec.instance_uuid, code: error.code, tries }
+      const { request_id } = context
+      const facts = { instance_uuid: spec.instance_uuid, code: error.code, tries, request_id }
       ports.logger.warn(facts, `asking again: ${error.message}`)
       await pause(delayMs, signal)
     }

@@ -46,6 +46,7 @@ async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promi
       host: instance.host,
       attempt: instance.attempt,
       task_state: instance.task_state,
+      request_id: context.request_id,
     }
     ports.logger.warn(facts, 'overdue: nothing was heard of it for the build timeout')
     await tx.query('UPDATE instances SET updated_at = $2 WHERE uuid = $1', [uuid, ports.now()])

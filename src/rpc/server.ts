@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { InternalError, ServerLost, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
 import { Abandonment } from './abandonment.ts'
 import { endedWithin, pause } from './abortable.ts'
-import { deadLettersOf, parkDeadLetter } from './dead-letters.ts'
+import { deadLettersOf } from './dead-letters.ts'
 import { type Binding, type Dispatch, dispatch } from './dispatcher.ts'
 import { decodeMessage } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
@@ -12,6 +12,7 @@ import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
 import { NextTurn } from './next-turn.ts'
 import { type BusObserver, observed } from './observer.ts'
 import { Once } from './once.ts'
+import { Parking } from './parking.ts'
 import { isPing } from './ping.ts'
 import { RecentIds } from './recent-ids.ts'
 import { Replier, type ReplyAddress } from './replier.ts'
@@ -64,6 +65,7 @@ export class RpcServer {
   readonly #topic: string
   readonly #ownQueue: string
   readonly #replier: Replier
+  readonly #parking: Parking
   readonly #senders: AllowedSenders
   readonly #once = new Once()
   /** Begun; the ids of casts are with `#once`. */
@@ -91,6 +93,7 @@ export class RpcServer {
     setMaxListeners(0, this.#abort.signal, this.#silence.signal)
     this.#limiter = new Limiter(this.#options.concurrency)
     this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
+    this.#parking = new Parking({ ...this.#options, from: this.#topic, observer })
     this.#replier = new Replier(options.transport, options.logger, this.#silence.signal)
   }
 
@@ -216,7 +219,7 @@ export class RpcServer {
     const { reply, method: what = 'malformed message' } = salvage(delivery)
     const facts = { what, user_id: delivery.userId, code: error.code, reason: error.message }
     this.#options.logger.warn(facts, 'a message was refused')
-    if (reply === undefined) return await this.#settleFailed(delivery, error, what)
+    if (reply === undefined) return await this.#parking.settle(delivery, error, { method: what })
     delivery.ack()
     await this.#replier.failure(reply, encodeFailure(error))
   }
@@ -252,7 +255,7 @@ export class RpcServer {
       found = this.#found(request)
     } catch (error) {
       this.#logFailure(request, error)
-      await this.#settleFailed(delivery, toSevbusError(error), request.method)
+      await this.#parking.settle(delivery, toSevbusError(error), request)
       return false
     }
     if (found.method.kind === 'cast') return await this.#serveCast(delivery, request, found)
@@ -281,7 +284,7 @@ export class RpcServer {
     const { isTransient = false } = found.method
     if (delivery.deliveryCount > Math.max(MAX_UNFINISHED_DELIVERIES, maxDeliveries)) {
       const text = `delivered ${delivery.deliveryCount} times and never finished: it may be what ends its workers`
-      await this.#settleFailed(delivery, new InternalError(text), request.method, { isTransient })
+      await this.#parking.settle(delivery, new InternalError(text), request, { isTransient })
       return false
     }
     let tries = delivery.deliveryCount
@@ -296,7 +299,7 @@ export class RpcServer {
       const { error, isHopeless } = failure
       const isOver = delivery.fanout || isTransient || isHopeless || (!error.isOutage && tries >= maxDeliveries)
       if (isOver) {
-        await this.#settleFailed(delivery, error, request.method, { isTransient, tries })
+        await this.#parking.settle(delivery, error, request, { isTransient, tries })
         return false
       }
       this.#observer?.retried({ service: this.service, method: found.method.wire })
@@ -326,24 +329,6 @@ export class RpcServer {
         this.#abandonment.race(found.run({ context, signal: this.#abort.signal })),
       ),
     )
-  }
-
-  /** A fanout that failed is over: others have copies of their own. What is transient is said again by the next one. */
-  async #settleFailed(
-    delivery: Delivery,
-    error: SevbusError,
-    what: string,
-    { isTransient = false, tries = delivery.deliveryCount } = {},
-  ): Promise<void> {
-    if (delivery.fanout || isTransient) delivery.ack()
-    else await this.#park(delivery, error, what, tries)
-  }
-
-  async #park(delivery: Delivery, error: SevbusError, what: string, tries: number): Promise<void> {
-    await parkDeadLetter(this.#options, this.#topic, delivery, error, tries)
-    this.#observer?.parked(error.code)
-    this.#options.logger.error({ what, code: error.code, reason: error.message }, 'message parked as a dead letter')
-    delivery.ack()
   }
 
   #logFailure(request: Request, thrown: unknown): void {

@@ -81,6 +81,22 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
     ])
   })
 
+  it('tells how much waits, with those that a relay has, and since when; nothing of another owner', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    const other = new DatabaseOutbox(test.database, { owner: 'scheduler' })
+    const empty = await outbox.backlog()
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1), message('a', 2)]))
+    await test.database.query(`update outbox set stored_at = now() - interval '1 hour' where id = 1`)
+    await outbox.take(1)
+
+    const { messages, oldestAgeSeconds } = await outbox.backlog()
+
+    expect(empty).toEqual({ messages: 0, oldestAgeSeconds: undefined })
+    expect([messages, Math.floor((oldestAgeSeconds ?? 0) / 60)]).toEqual([2, 60])
+    expect(await other.backlog()).toEqual({ messages: 0, oldestAgeSeconds: undefined })
+  })
+
   it("gives first what has waited longest, so that what cannot be sent stands in nobody's way", async () => {
     await using test = await open(outboxMigrations)
     const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })

@@ -22,7 +22,7 @@ describe('compose.yaml', () => {
   it('sets only variables that the workers know, and a file that they accept', () => {
     const config = loadConfig({ env: { ...variables, SEVBUS_CONFIG: join(ROOT, 'compose.toml') } })
 
-    expect(Object.keys(variables)).toHaveLength(9)
+    expect(Object.keys(variables)).toHaveLength(10)
     expect(config.compute).toMatchObject({ host: 'host-3', driver: 'fake', state_folder: '/var/lib/sevbus' })
     expect(Object.keys(config.flavors)).toEqual(['m1.small', 'm1.sev', 'm1.sev-es', 'm1.sev-snp'])
   })

@@ -83,6 +83,29 @@ describe('the journal', () => {
     await again.close()
   })
 
+  it('tells how many messages wait, and for how long the first, after a start, too', async () => {
+    const folder = await aFolder()
+    const journal = await reopened(folder)
+    const empty = await journal.backlog()
+    const first = queued([aMessage('a', 'a1')])
+    const anHourAgo = Date.now() - 3_600_000
+    await journal.append([
+      {
+        type: 'queued',
+        messages: first.type === 'queued' ? first.messages.map((m) => ({ ...m, storedAtMs: anHourAgo })) : [],
+      },
+      queued([aMessage('b', 'b1')]),
+    ])
+    await journal.close()
+
+    const again = await reopened(folder)
+    const { messages, oldestAgeSeconds } = await again.backlog()
+
+    expect(empty).toEqual({ messages: 0, oldestAgeSeconds: undefined })
+    expect([messages, Math.floor((oldestAgeSeconds ?? 0) / 60)]).toEqual([2, 60])
+    await again.close()
+  })
+
   it('gives messages in the order of their key, one of each key at a time', async () => {
     const journal = await reopened(await aFolder())
     await journal.append([queued([aMessage('a', 'a1'), aMessage('b', 'b1'), aMessage('a', 'a2')])])
