@@ -1,5 +1,5 @@
 import { allMigrations } from '../compose/migrations.ts'
-import { openDatabase } from '../compose/open.ts'
+import { openDatabase } from '../compose/open-database.ts'
 import { migrate } from '../database/migrate.ts'
 import { EXIT } from './exit-codes.ts'
 import { print, printJson } from './output.ts'

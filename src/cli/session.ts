@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { busNames, notificationNames } from '../compose/names.ts'
-import { openTransport } from '../compose/open.ts'
+import { openTransport } from '../compose/open-transport.ts'
 import { ComputeApi } from '../compute/rpc-api.ts'
 import { ConductorApi } from '../conductor/rpc-api.ts'
 import { type Config, loadConfig } from '../config.ts'

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { openMonitor } from '../compose/monitor/open.ts'
-import { databaseUrl, openTransport, waitForDatabase } from '../compose/open.ts'
+import { openTransport } from '../compose/open-transport.ts'
 import { onTermination, serveUntil } from '../compose/process.ts'
 import { closeInOrder, type Worker } from '../compose/worker.ts'
 import { workerName } from '../config.ts'
@@ -26,8 +26,9 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
   const transport = openTransport(config, logger, who)
   const graceMs = config.worker.shutdown_grace_seconds * 1000
   const monitor = await openMonitor(config, { service, host, transport, logger })
-  // Known at once, not only when the broker is there.
-  if (service !== 'compute') databaseUrl(config)
+  // A compute worker has nothing to do with databases, and loads nothing of them. A wrong URL is known at once.
+  const databases = service === 'compute' ? undefined : await import('../compose/open-database.ts')
+  databases?.databaseUrl(config)
   const opened: (() => Promise<void>)[] = []
   const serve = (worker: Worker) => {
     worker.broken.catch((error: Error) => monitor?.broke(error))
@@ -35,12 +36,12 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
   }
   try {
     await transport.connect(stop)
-    if (service === 'compute') {
+    if (databases === undefined) {
       const { startCompute } = await import('../compose/compute-worker.ts')
       await serve(await startCompute(config, { host, transport, logger, monitor }))
       return EXIT.OK
     }
-    const database = await waitForDatabase(config, who, logger, stop)
+    const database = await databases.waitForDatabase(config, who, logger, stop)
     opened.push(() => database.close())
     const start =
       service === 'conductor'

@@ -1,30 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
-import { brokerOptions } from '../config-transport.ts'
 import type { Database } from '../database/database.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { openPostgres } from '../database/postgres.ts'
 import { DatabaseSchemaMismatch, DatabaseUnavailable, InvalidConfiguration } from '../errors.ts'
-import { RabbitTransport } from '../rpc/drivers/rabbit.ts'
 import { allMigrations } from './migrations.ts'
 
 const RETRY_MS = 1000
-
-/** A connection of its own to the configured broker, not connected yet. @param who its name in the broker's lists */
-export function openTransport(
-  { transport }: Pick<Config, 'transport'>,
-  logger: Logger,
-  who: string,
-  onWaiting?: (reason: string) => void,
-): RabbitTransport {
-  return new RabbitTransport({
-    ...brokerOptions(transport),
-    connectionName: who,
-    logger,
-    ...(onWaiting && { onWaiting }),
-  })
-}
 
 /** @throws InvalidConfiguration when none is configured */
 export function databaseUrl({ database }: Pick<Config, 'database'>): string {
