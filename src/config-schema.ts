@@ -94,6 +94,32 @@ export const ConfigSchema = z.strictObject({
       max_concurrent_builds: z.int().min(1).max(1000).default(10),
       /** How often the host tells that it lives, and what it offers. */
       report_interval_seconds: Seconds.max(3600).default(10),
+      /** Machine type per architecture for images that leave it open, `x86_64=q35`: Nova's option of this name. */
+      hw_machine_type: z
+        .array(z.string().regex(/^[\w-]+=[\w.-]+$/, 'write architecture=machine type, e.g. x86_64=q35'))
+        .default([]),
+      /** Guests with SEV at most; without it as many as libvirt tells, or no limit where it does not. 0 offers none. */
+      num_memory_encrypted_guests: Count.optional(),
+      /** The same for SEV-ES. */
+      num_sev_es_encrypted_guests: Count.optional(),
+      /** The same for SEV-SNP. */
+      num_sev_snp_encrypted_guests: Count.optional(),
+      /** What a config drive is: a CD-ROM, or a virtio disk. Nova's option of this name. */
+      config_drive_format: z.enum(['iso9660', 'vfat']).default('iso9660'),
+      /** Every guest gets one, not only those whose image has img_config_drive=mandatory. */
+      force_config_drive: z.boolean().default(false),
+      /** Bus of CD-ROMs of images without hw_cdrom_bus. */
+      cdrom_bus: z.enum(['sata', 'scsi', 'virtio', 'usb', 'ide']).optional(),
+      /** PCIe ports left free on q35 for devices that are attached later; 0: as libvirt does. */
+      num_pcie_ports: z.int().min(0).max(28).default(0),
+      /** How often the balloon tells about a guest's memory; 0: guests have no balloon. */
+      mem_stats_period_seconds: z.int().min(0).max(86_400).default(10),
+      /** UEFI code for hosts whose libvirt finds none by descriptors; needs uefi_nvram_template. */
+      uefi_loader: z.string().startsWith('/').optional(),
+      /** What the variables of a new guest begin as. */
+      uefi_nvram_template: z.string().startsWith('/').optional(),
+      /** UEFI code that keeps no variables, for stateless guests and SEV-SNP. */
+      uefi_stateless_loader: z.string().startsWith('/').optional(),
       /** MiB kept for the host itself; pinned guests cannot be swapped out. */
       reserved_host_memory_mb: Count.default(512),
       /** VCPUs offered per CPU. */
@@ -102,6 +128,10 @@ export const ConfigSchema = z.strictObject({
       ram_allocation_ratio: z.number().positive().max(64).default(1),
       /** Disk offered per disk. */
       disk_allocation_ratio: z.number().positive().max(64).default(1),
+    })
+    .refine((compute) => (compute.uefi_loader === undefined) === (compute.uefi_nvram_template === undefined), {
+      path: ['uefi_nvram_template'],
+      message: 'belongs to compute.uefi_loader: set both, or neither',
     })
     .prefault({}),
   /** The simulated host (`compute.driver = "fake"`). */

@@ -52,6 +52,8 @@ export class FlavorImageConflict extends published('FLAVOR_IMAGE_CONFLICT', { wi
 export class InvalidMachineType extends published('INVALID_MACHINE_TYPE', { wireModule: NOVA }) {}
 /** SEV-SNP needs `hw_firmware_stateless=True` on the image. */
 export class StatelessFirmwareRequired extends published('STATELESS_FIRMWARE_REQUIRED', { wireModule: NOVA }) {}
+/** Secure boot is required, which no host here offers. */
+export class SecureBootNotSupported extends published('SECURE_BOOT_NOT_SUPPORTED', { wireModule: NOVA }) {}
 /** Flavor and image differ on locked memory. */
 export class FlavorImageLockedMemoryConflict extends published('FLAVOR_IMAGE_LOCKED_MEMORY_CONFLICT', {
   wireModule: NOVA,
@@ -166,6 +168,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       FlavorImageConflict,
       InvalidMachineType,
       StatelessFirmwareRequired,
+      SecureBootNotSupported,
       FlavorImageLockedMemoryConflict,
       LockMemoryForbidden,
       MemoryPageSizeInvalid,

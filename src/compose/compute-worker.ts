@@ -1,6 +1,6 @@
 import { join } from 'node:path'
-import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
 import { HostReporter } from '../compute/host-reporter.ts'
+import { HostView } from '../compute/host-view.ts'
 import { Journal } from '../compute/journal/journal.ts'
 import { ComputeManager } from '../compute/manager.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../compute/resource-tracker.ts'
@@ -13,6 +13,7 @@ import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
 import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
+import { domainOptions, openDriver, slotLimits } from './compute-host.ts'
 import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
 import {
   closeInOrder,
@@ -62,10 +63,13 @@ export async function startCompute(config: Config, { host, transport, logger, mo
     events: new InstanceEvents(notificationNames(config), `nova-compute:${host}`),
     logger,
     maxConcurrentBuilds: compute.max_concurrent_builds,
+    domainOptions: domainOptions(compute),
   })
+  const view = new HostView({ driver, limits: slotLimits(compute), logger })
   const reporter = new HostReporter({
     host,
     driver,
+    view,
     client,
     logger,
     resources: { ...DEFAULT_RESOURCE_OPTIONS, ...pickResources(compute) },
@@ -109,15 +113,6 @@ export async function startCompute(config: Config, { host, transport, logger, mo
   })
   logger.info({ host, transport: transport.description, driver: driver.description }, 'compute worker is ready')
   return { name: `compute ${host}`, broken: firstBroken(journalBroken, selfCheck.broken), drain }
-}
-
-function openDriver({ compute, fake }: Config): Promise<VirtDriver> {
-  switch (compute.driver) {
-    case 'fake':
-      return openFakeHost({ ...fake, folder: join(compute.state_folder, 'guests') })
-    default:
-      return compute.driver satisfies never
-  }
 }
 
 function pickResources({

@@ -14,13 +14,13 @@ import type { VirtDriver } from './virt-driver.ts'
  */
 export async function bootGuest(
   instance: Instance,
-  { driver, places }: Pick<ComputePorts, 'driver' | 'places'>,
+  { driver, domainOptions }: Pick<ComputePorts, 'driver' | 'domainOptions'>,
   signal: AbortSignal,
   onUndoFailed: (failure: UndoFailure) => void,
 ): Promise<void> {
   await using rollback = new Rollback(onUndoFailed)
   try {
-    const domain = buildDomain(guestSpec(instance, places), await driver.capabilities(signal))
+    const domain = buildDomain(guestSpec(instance, domainOptions), await driver.capabilities(signal))
 
     rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
     await driver.createDisks(domain, signal)

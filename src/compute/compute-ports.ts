@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { InstanceEvents } from '../notifications/instance-events.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import type { Journal } from './journal/journal.ts'
-import type { HostPlaces } from './libvirt/guest-spec.ts'
+import type { DomainOptions } from './libvirt/domain-options.ts'
 import type { VirtDriver } from './virt-driver.ts'
 
 /** What the parts of a compute worker work with. */
@@ -16,7 +16,7 @@ export interface ComputePorts {
   /** Makes notifications, which the journal keeps and the relay sends. */
   readonly events: Pick<InstanceEvents, 'message'>
   readonly logger: Logger
-  readonly places: HostPlaces
+  readonly domainOptions: DomainOptions
   readonly retryDelaysMs: readonly number[]
   readonly now: () => Date
 }

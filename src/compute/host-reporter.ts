@@ -1,16 +1,17 @@
-import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { toSevbusError } from '../errors.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import { newRequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
-import type { HostCapabilities } from './libvirt/host-capabilities.ts'
+import type { HostView } from './host-view.ts'
 import { hostReport, type ResourceOptions } from './resource-tracker.ts'
 import type { VirtDriver } from './virt-driver.ts'
 
 export interface HostReporterOptions {
   readonly host: string
-  readonly driver: VirtDriver
+  readonly driver: Pick<VirtDriver, 'hypervisorType' | 'resources'>
+  /** What of the host is offered now. */
+  readonly view: Pick<HostView, 'look'>
   readonly client: Pick<RpcClient, 'of'>
   readonly logger: Logger
   readonly resources: ResourceOptions
@@ -32,7 +33,6 @@ export class HostReporter {
   #reporting: Promise<void> | undefined
   #lastFailure: string | undefined
   #lastTrouble: string | undefined = 'the host has not reported yet'
-  #lastCapabilities: HostCapabilities | undefined
 
   constructor(options: HostReporterOptions) {
     this.#options = options
@@ -75,12 +75,11 @@ export class HostReporter {
   }
 
   async #report(): Promise<void> {
-    const { host, driver, client, resources: options, reportIntervalSeconds } = this.#options
+    const { host, driver, view, client, resources: options, reportIntervalSeconds } = this.#options
     const { signal } = this.#stop
     if (signal.aborted) return
     try {
-      const [capabilities, resources] = await Promise.all([driver.capabilities(signal), driver.resources(signal)])
-      this.#noteChange(capabilities)
+      const [capabilities, resources] = await Promise.all([view.look(signal), driver.resources(signal)])
       const { hypervisorType } = driver
       const report = hostReport({ host, hypervisorType, capabilities, resources, options, reportIntervalSeconds })
       // A report that waits longer is stale: it must not make a dead host look alive.
@@ -91,14 +90,6 @@ export class HostReporter {
     } catch (thrown) {
       if (!signal.aborted) this.#noteFailure(thrown)
     }
-  }
-
-  #noteChange(capabilities: HostCapabilities): void {
-    if (isDeepStrictEqual(capabilities, this.#lastCapabilities)) return
-    const { slots, missing } = capabilities
-    const what = this.#lastCapabilities === undefined ? 'the host offers' : 'the host has changed, and offers now'
-    this.#options.logger.info({ slots, missing }, what)
-    this.#lastCapabilities = capabilities
   }
 
   #noteSuccess(): void {

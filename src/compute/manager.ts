@@ -7,12 +7,12 @@ import { type ComputePorts, timestamp } from './compute-ports.ts'
 import { InstanceLanes } from './instance-lanes.ts'
 import { deleting, spawning } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
-import { DEFAULT_PLACES } from './libvirt/guest-spec.ts'
+import { DEFAULT_DOMAIN_OPTIONS } from './libvirt/domain-options.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
-type Optional = 'places' | 'retryDelaysMs' | 'now'
+type Optional = 'domainOptions' | 'retryDelaysMs' | 'now'
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -34,7 +34,11 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   #drained: Promise<void> | undefined
 
   constructor({ maxConcurrentBuilds = 10, ...ports }: ComputeManagerOptions) {
-    const defaults = { places: DEFAULT_PLACES, retryDelaysMs: DEFAULT_RETRY_DELAYS_MS, now: () => new Date() }
+    const defaults = {
+      domainOptions: DEFAULT_DOMAIN_OPTIONS,
+      retryDelaysMs: DEFAULT_RETRY_DELAYS_MS,
+      now: () => new Date(),
+    }
     const signals = { draining: this.#draining.signal, stopping: this.#stopping.signal }
     this.#ports = { ...defaults, ...ports }
     this.#builder = new Builder(this.#ports, maxConcurrentBuilds, signals)

@@ -41,7 +41,8 @@ export function hostReport(snapshot: HostSnapshot): HostReport {
     host,
     hypervisor_type: snapshot.hypervisorType,
     default_machine_type: capabilities.defaultMachineType,
-    supports_uefi: capabilities.supportsUefi,
+    machine_types: capabilities.machineTypes.slice(0, 1000),
+    supports_uefi: capabilities.supportsUefi || capabilities.namedFirmware === true,
     missing_models: Object.fromEntries(
       Object.entries(capabilities.missing).map(([model, reason]) => [model, reason.slice(0, 500)]),
     ),

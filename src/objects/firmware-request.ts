@@ -1,4 +1,5 @@
-import { InvalidProperty } from '../errors.ts'
+import { InvalidProperty, SecureBootNotSupported } from '../errors.ts'
+import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
 import { spelledBoolean, spelledChoice } from './spelled-value.ts'
 
@@ -16,6 +17,30 @@ export function requestedFirmware(image: ImageMeta): FirmwareRequest {
   const type = spelledChoice(owner, 'hw_firmware_type', hw_firmware_type, ['bios', 'uefi'])
   const stateless = spelledBoolean(owner, 'hw_firmware_stateless', hw_firmware_stateless) === true
   return { type, stateless }
+}
+
+/**
+ * Secure boot is not offered: firmware for encrypted guests has none, and for others libvirt is told to take one without.
+ * Who only prefers it gets a guest without, as in Nova; who requires it is refused.
+ *
+ * @throws SecureBootNotSupported, or InvalidProperty for a value that means nothing
+ */
+export function refuseSecureBoot(flavor: Flavor, image: ImageMeta): void {
+  const words = ['required', 'optional', 'disabled'] as const
+  const askers = [
+    { owner: flavorLabel(flavor), property: 'os:secure_boot', value: flavor.extra_specs['os:secure_boot'] },
+    { owner: imageLabel(image), property: 'os_secure_boot', value: image.properties.os_secure_boot },
+  ]
+  for (const { owner, property, value } of askers) {
+    if (spelledChoice(owner, property, value, words) !== 'required') continue
+    const fix = 'set it to optional, or remove it'
+    throw new SecureBootNotSupported(`${owner} has ${property}=required, and no host here offers secure boot; ${fix}`, {
+      owner,
+      property,
+      value: 'required',
+      fix,
+    })
+  }
 }
 
 /** @throws InvalidProperty for stateless firmware that is not UEFI: Nova's rule, for libvirt knows no other */

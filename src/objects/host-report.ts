@@ -42,6 +42,8 @@ export const HostReport = z.strictObject({
   hypervisor_type: z.string().max(64),
   /** Machine type for images that leave it open, e.g. `q35` or `pc`. */
   default_machine_type: z.string().max(64),
+  /** All that guests may ask for by `hw_machine_type`; empty: the host does not tell. */
+  machine_types: z.array(z.string().max(64)).max(1000).default([]),
   supports_uefi: z.boolean(),
   /** Models the host cannot offer, and why: shown when a request asks for them. */
   missing_models: z.record(z.string(), z.string().max(500)),

@@ -1,5 +1,5 @@
 import { InvalidProperty } from '../errors.ts'
-import { refuseStatelessBios } from './firmware-request.ts'
+import { refuseSecureBoot, refuseStatelessBios } from './firmware-request.ts'
 import type { Flavor } from './flavor.ts'
 import type { ImageMeta } from './image-meta.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from './mem-encryption.ts'
@@ -18,11 +18,12 @@ export interface LaunchRequest {
  * judged first, as in Nova.
  *
  * @throws FlavorImageConflict, InvalidMachineType, StatelessFirmwareRequired, InvalidProperty, MemoryPageSizeInvalid,
- *   MemoryPageSizeForbidden, FlavorImageLockedMemoryConflict, LockMemoryForbidden
+ *   MemoryPageSizeForbidden, FlavorImageLockedMemoryConflict, LockMemoryForbidden, SecureBootNotSupported
  */
 export function launchRequest(flavor: Flavor, image: ImageMeta): LaunchRequest {
   const encryption = memEncryptionRequest(flavor, image)
   refuseStatelessBios(image)
+  refuseSecureBoot(flavor, image)
   return { encryption, memoryBacking: memoryBacking(flavor, image, encryption) }
 }
 

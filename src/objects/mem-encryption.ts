@@ -26,6 +26,8 @@ export interface MemEncryptionRules {
   readonly policyDigits: number
   /** `<launchSecurity type=…>`. */
   readonly launchSecurityType: 'sev' | 'sev-snp'
+  /** What a firmware descriptor of QEMU says of firmware that can be used for it (docs/interop/firmware.json). */
+  readonly firmwareFeature: string
   /** SEV and SEV-ES pin every page (the spec, "Memory locking and accounting"); SNP does not need it. */
   readonly locksMemory: boolean
   /** SNP measures its firmware and so cannot keep variables in it. */
@@ -42,6 +44,7 @@ export const MEM_ENCRYPTION_MODELS: Readonly<Record<MemEncryptionModel, MemEncry
     policy: SEV_POLICY_NORM,
     policyDigits: 4,
     launchSecurityType: 'sev',
+    firmwareFeature: 'amd-sev',
     locksMemory: true,
     needsStatelessFirmware: false,
   },
@@ -53,6 +56,7 @@ export const MEM_ENCRYPTION_MODELS: Readonly<Record<MemEncryptionModel, MemEncry
     policy: SEV_POLICY_NORM | SEV_POLICY.ES,
     policyDigits: 4,
     launchSecurityType: 'sev',
+    firmwareFeature: 'amd-sev-es',
     locksMemory: true,
     needsStatelessFirmware: false,
   },
@@ -64,6 +68,7 @@ export const MEM_ENCRYPTION_MODELS: Readonly<Record<MemEncryptionModel, MemEncry
     policy: SNP_POLICY.SMT | SNP_POLICY.RESERVED_MUST_BE_ONE,
     policyDigits: 8,
     launchSecurityType: 'sev-snp',
+    firmwareFeature: 'amd-sev-snp',
     locksMemory: false,
     needsStatelessFirmware: true,
   },

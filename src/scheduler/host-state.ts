@@ -34,6 +34,8 @@ export interface HostState {
   readonly disabledReason: string | undefined
   readonly hypervisorType: string
   readonly defaultMachineType: string
+  /** All that guests may ask for; empty: the host does not tell. */
+  readonly machineTypes: readonly string[]
   readonly supportsUefi: boolean
   /** Models that the host cannot offer, and why. */
   readonly missingModels: Readonly<Record<string, string>>

@@ -2,6 +2,8 @@ import { pino } from 'pino'
 import { describe, expect, it, vi } from 'vitest'
 import { openFakeHost } from '../../src/compute/fake/fake-virt-driver.ts'
 import { HostReporter } from '../../src/compute/host-reporter.ts'
+import { HostView } from '../../src/compute/host-view.ts'
+import { NO_LIMITS } from '../../src/compute/libvirt/slot-limits.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../../src/compute/resource-tracker.ts'
 import { NoSuchServer } from '../../src/errors.ts'
 import type { HostReport } from '../../src/objects/host-report.ts'
@@ -19,7 +21,16 @@ async function aReporter(reportHost: (report: HostReport, options: CallOptions) 
       reportHost(report, options),
   }
   const client = { of: () => scheduler } as unknown as Pick<RpcClient, 'of'>
-  const options = { host: 'node1', driver, client, logger, resources: DEFAULT_RESOURCE_OPTIONS, reportIntervalSeconds }
+  const view = new HostView({ driver, limits: NO_LIMITS, logger })
+  const options = {
+    host: 'node1',
+    driver,
+    view,
+    client,
+    logger,
+    resources: DEFAULT_RESOURCE_OPTIONS,
+    reportIntervalSeconds,
+  }
   const reporter = new HostReporter(options)
   return {
     driver,

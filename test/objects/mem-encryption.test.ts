@@ -36,6 +36,7 @@ describe('the table of models', () => {
     expect(needs).toEqual([
       {
         model: 'amd-sev',
+        firmwareFeature: 'amd-sev',
         trait: 'HW_CPU_X86_AMD_SEV',
         poolSuffix: '_amd_sev',
         launchSecurityType: 'sev',
@@ -44,6 +45,7 @@ describe('the table of models', () => {
       },
       {
         model: 'amd-sev-es',
+        firmwareFeature: 'amd-sev-es',
         trait: 'HW_CPU_X86_AMD_SEV_ES',
         poolSuffix: '_amd_sev_es',
         launchSecurityType: 'sev',
@@ -52,6 +54,7 @@ describe('the table of models', () => {
       },
       {
         model: 'amd-sev-snp',
+        firmwareFeature: 'amd-sev-snp',
         trait: 'HW_CPU_X86_AMD_SEV_SNP',
         poolSuffix: '_amd_sev_snp',
         launchSecurityType: 'sev-snp',

@@ -28,6 +28,7 @@ export function aHost(host: string, { used = {}, pinned = 0, state = {}, ...opti
     disabledReason: undefined,
     hypervisorType: report.hypervisor_type,
     defaultMachineType: report.default_machine_type,
+    machineTypes: report.machine_types,
     supportsUefi: report.supports_uefi,
     missingModels: report.missing_models,
     instances: 0,

@@ -33,6 +33,7 @@ export function aHostReport(host: string, options: HostOptions = {}): HostReport
     host,
     hypervisor_type: 'QEMU',
     default_machine_type: 'q35',
+    machine_types: ['q35', 'pc', 'pc-q35-9.2', 'pc-i440fx-9.2'],
     supports_uefi: true,
     missing_models: {},
     report_interval_seconds: 10,

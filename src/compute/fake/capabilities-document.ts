@@ -1,6 +1,33 @@
 import { create } from 'xmlbuilder2'
+import type { DescriptorFile } from '../libvirt/firmware-descriptors.ts'
 import type { KernelParameters } from '../libvirt/kernel-parameters.ts'
-import type { FakeHostFacts } from './fake-host-options.ts'
+import { FAKE_MACHINES, type FakeHostFacts } from './fake-host-options.ts'
+
+/** What libvirt would tell about the host as a whole. */
+export function libvirtCapabilitiesDocument(): string {
+  const machine = Object.entries(FAKE_MACHINES).flatMap(([alias, canonical]) => [
+    { '@maxCpus': 288, '#': canonical },
+    { '@canonical': canonical, '@maxCpus': 288, '#': alias },
+  ])
+  const arch = { '@name': 'x86_64', wordsize: 64, machine, domain: [{ '@type': 'qemu' }, { '@type': 'kvm' }] }
+  const document = { capabilities: { host: { cpu: { arch: 'x86_64' } }, guest: { os_type: 'hvm', arch } } }
+  return create(document).end({ prettyPrint: true, headless: true, wellFormed: true })
+}
+
+/** The descriptors that its distribution would bring. */
+export function descriptorFilesOf({
+  firmware_features: features,
+  supports_uefi,
+}: FakeHostFacts): readonly DescriptorFile[] {
+  if (!supports_uefi) return []
+  const descriptor = {
+    'interface-types': ['uefi'],
+    mapping: { device: 'flash' },
+    targets: [{ architecture: 'x86_64', machines: ['pc-q35-*'] }],
+    features,
+  }
+  return [{ name: '50-ovmf.json', text: JSON.stringify(descriptor) }]
+}
 
 /** The document that libvirt 11 would give for this host and machine type, with the parts that anybody reads. */
 export function capabilitiesDocument(facts: FakeHostFacts, machine: string): string {
@@ -9,8 +36,7 @@ export function capabilitiesDocument(facts: FakeHostFacts, machine: string): str
   const sev = hasSev && {
     cbitpos: 51,
     reducedPhysBits: 1,
-    maxGuests: facts.sev_slots,
-    maxESGuests: esKeys(facts),
+    ...(facts.counts_guests && { maxGuests: facts.sev_slots, maxESGuests: esKeys(facts) }),
   }
   const document = {
     domainCapabilities: {
@@ -24,6 +50,7 @@ export function capabilitiesDocument(facts: FakeHostFacts, machine: string): str
         enum: { '@name': 'firmware', ...(facts.supports_uefi && { value: 'efi' }) },
         loader: { '@supported': 'yes', enum: { '@name': 'type', value: ['rom', 'pflash'] } },
       },
+      devices: { disk: { '@supported': 'yes', enum: { '@name': 'bus', value: [...facts.disk_buses] } } },
       features: {
         vmcoreinfo: { '@supported': 'yes' },
         sev: { '@supported': hasSev ? 'yes' : 'no', ...sev },

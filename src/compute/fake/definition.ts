@@ -1,10 +1,8 @@
 import { HostCapabilityMissing, SpawnFailed } from '../../errors.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import type { HostCapabilities } from '../libvirt/host-capabilities.ts'
+import { modelOf } from '../libvirt/model-of.ts'
 import { attribute, child, children, parseXml, textOf, type XmlElement } from '../libvirt/parse-xml.ts'
-
-/** Bit 2 of a SEV policy. Source: AMD SEV-KM API specification, "Guest Policy". */
-const POLICY_ES = 0x04
 
 /** What the simulated hypervisor understood of a document. */
 export interface Definition {
@@ -33,20 +31,25 @@ export function readDefinition(xml: string, host: HostCapabilities): Definition 
   const disks = children(child(domain, 'devices'), 'disk')
   return {
     uuid,
-    model: launchModel(child(domain, 'launchSecurity'), host),
+    model: launchModel(child(domain, 'launchSecurity'), xml, host),
     diskFiles: disks.flatMap((disk) => attribute(child(disk, 'source'), 'file') ?? []),
   }
 }
 
-function launchModel(security: XmlElement | undefined, host: HostCapabilities): MemEncryptionModel | undefined {
+function launchModel(
+  security: XmlElement | undefined,
+  xml: string,
+  host: HostCapabilities,
+): MemEncryptionModel | undefined {
   if (security === undefined) return undefined
-  const type = attribute(security, 'type')
-  const policy = Number.parseInt(textOf(child(security, 'policy')) ?? '', 16)
-  if (Number.isNaN(policy)) throw new SpawnFailed('XML error: failed to get launch security policy')
-  const model = type === 'sev-snp' ? 'amd-sev-snp' : policy & POLICY_ES ? 'amd-sev-es' : 'amd-sev'
-  if (host.slots[model] === undefined) {
+  if (!/^(0x)?[0-9a-f]+$/i.test(textOf(child(security, 'policy')) ?? '')) {
+    throw new SpawnFailed('XML error: failed to get launch security policy')
+  }
+  const model = modelOf(xml)
+  if (model === undefined || host.slots[model] === undefined) {
+    const type = attribute(security, 'type')
     throw new HostCapabilityMissing(
-      `unsupported configuration: '${type}' launch security with policy 0x${policy.toString(16)} is not supported here: ${host.missing[model]}`,
+      `unsupported configuration: '${type}' launch security is not supported with this QEMU binary: ${model && host.missing[model]}`,
       { model },
     )
   }

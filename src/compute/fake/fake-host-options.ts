@@ -1,8 +1,10 @@
 import { InvalidConfiguration, type SevbusError } from '../../errors.ts'
+import { type FirmwareFiles, NO_FIRMWARE_FILES } from '../libvirt/domain-options.ts'
 import type { KernelParameters } from '../libvirt/kernel-parameters.ts'
 
-/** Machine types of the simulated QEMU: aliases first, then what they stand for. */
-export const FAKE_MACHINE_TYPES = ['q35', 'pc', 'pc-q35-9.2', 'pc-i440fx-9.2']
+/** Machine types of the simulated QEMU: aliases, with what they stand for. */
+export const FAKE_MACHINES: Readonly<Record<string, string>> = { q35: 'pc-q35-9.2', pc: 'pc-i440fx-9.2' }
+const MACHINE_TYPES = [...Object.keys(FAKE_MACHINES), ...Object.values(FAKE_MACHINES)]
 
 /** What the simulated machine is like, and how it misbehaves. Names as in the configuration file. */
 export interface FakeHostOptions {
@@ -11,6 +13,14 @@ export interface FakeHostOptions {
   readonly disk_gb?: number
   readonly default_machine_type?: string
   readonly supports_uefi?: boolean
+  /** Features of its firmware descriptors, e.g. `amd-sev` alone, as some distributions' OVMF has. */
+  readonly firmware_features?: readonly string[]
+  /** Buses that its QEMU has disks on. */
+  readonly disk_buses?: readonly string[]
+  /** False: libvirt is older than 8.0, and does not tell how many guests it allows. */
+  readonly counts_guests?: boolean
+  /** UEFI files that the operator names. */
+  readonly firmware_files?: FirmwareFiles
   /** Encryption keys for SEV guests. EPYC of the first generation has 15. */
   readonly sev_slots?: number
   /** Keys set aside in the BIOS for SEV-ES. */
@@ -37,6 +47,10 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     disk_gb: 2048,
     default_machine_type: 'q35',
     supports_uefi: true,
+    firmware_features: ['amd-sev', 'amd-sev-es', 'amd-sev-snp'],
+    disk_buses: ['fdc', 'scsi', 'virtio', 'usb', 'sata'],
+    counts_guests: true,
+    firmware_files: NO_FIRMWARE_FILES,
     sev_slots: 15,
     sev_es_slots: 0,
     sev_snp_slots: 0,
@@ -46,9 +60,9 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     starts_in_clear: false,
     ...options,
   }
-  if (!FAKE_MACHINE_TYPES.includes(facts.default_machine_type)) {
+  if (!MACHINE_TYPES.includes(facts.default_machine_type)) {
     throw new InvalidConfiguration(
-      `fake.default_machine_type is ${facts.default_machine_type}; the simulated host has ${FAKE_MACHINE_TYPES.join(', ')}`,
+      `fake.default_machine_type is ${facts.default_machine_type}; the simulated host has ${MACHINE_TYPES.join(', ')}`,
       { value: facts.default_machine_type, fix: 'write q35 or pc' },
     )
   }

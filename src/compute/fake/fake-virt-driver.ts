@@ -5,11 +5,18 @@ import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import type { DomainSpec } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
+import { effectiveDescriptors, firmwareFeatures } from '../libvirt/firmware-descriptors.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
+import { machineTypesOf, machineTypesOfInterest, parseLibvirtCapabilities } from '../libvirt/libvirt-capabilities.ts'
 import type { Guest, HostResources, VirtDriver } from '../virt-driver.ts'
-import { capabilitiesDocument, kernelParametersOf } from './capabilities-document.ts'
+import {
+  capabilitiesDocument,
+  descriptorFilesOf,
+  kernelParametersOf,
+  libvirtCapabilitiesDocument,
+} from './capabilities-document.ts'
 import { type Definition, readDefinition } from './definition.ts'
-import { FAKE_MACHINE_TYPES, type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
+import { FAKE_MACHINES, type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
 import { GuestStore } from './guest-store.ts'
 
 /** Opens a simulated SEV host whose guests live in `folder`. @throws AlreadyInUse, InvalidFile */
@@ -178,12 +185,19 @@ export class FakeVirtDriver implements VirtDriver {
 
 /** By way of documents and kernel parameters: what reads libvirt's answers reads these. */
 function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
+  const libvirt = parseLibvirtCapabilities(libvirtCapabilitiesDocument())
+  const arch = libvirt.arch ?? 'unknown'
+  const machines = machineTypesOfInterest(libvirt, arch, facts.default_machine_type)
   return decideHostCapabilities({
-    arch: 'x86_64',
+    arch,
     defaultMachineType: facts.default_machine_type,
-    machineTypes: FAKE_MACHINE_TYPES,
-    documents: ['q35', 'pc'].map((machine) => parseDomainCapabilities(capabilitiesDocument(facts, machine))),
+    machineTypes: machineTypesOf(libvirt, arch),
+    documents: machines.map((machine) =>
+      parseDomainCapabilities(capabilitiesDocument(facts, FAKE_MACHINES[machine] ?? machine)),
+    ),
     kernel: kernelParametersOf(facts),
+    firmwareFeatures: firmwareFeatures(effectiveDescriptors([descriptorFilesOf(facts)]), arch),
+    firmwareFiles: facts.firmware_files,
   })
 }
 

@@ -1,14 +1,21 @@
+import { configDrive } from './configurators/config-drive.ts'
 import type { Configurator } from './configurators/configurator.ts'
 import { disks } from './configurators/disks.ts'
 import { firmware } from './configurators/firmware.ts'
 import { guestAgent } from './configurators/guest-agent.ts'
+import { inputs } from './configurators/inputs.ts'
 import { interfaces } from './configurators/interfaces.ts'
 import { iommu } from './configurators/iommu.ts'
 import { launchSecurity } from './configurators/launch-security.ts'
 import { machine } from './configurators/machine.ts'
-import { memoryLocking } from './configurators/memory-locking.ts'
+import { memballoon } from './configurators/memballoon.ts'
+import { memoryBacking } from './configurators/memory-backing.ts'
 import { metadata } from './configurators/metadata.ts'
+import { pciePorts } from './configurators/pcie-ports.ts'
+import { rng } from './configurators/rng.ts'
 import { scsiController } from './configurators/scsi-controller.ts'
+import { sharedMemory } from './configurators/shared-memory.ts'
+import { video } from './configurators/video.ts'
 import { vmcoreinfo } from './configurators/vmcoreinfo.ts'
 import type { DomainSpec } from './domain-spec.ts'
 import type { GuestSpec } from './guest-spec.ts'
@@ -20,12 +27,19 @@ const CONFIGURATORS: readonly Configurator[] = [
   machine,
   firmware,
   launchSecurity,
-  memoryLocking,
+  memoryBacking,
   vmcoreinfo,
   disks,
+  configDrive,
+  pciePorts,
   scsiController,
   guestAgent,
   interfaces,
+  inputs,
+  video,
+  memballoon,
+  rng,
+  sharedMemory,
   iommu,
 ]
 
@@ -36,10 +50,12 @@ const CONFIGURATORS: readonly Configurator[] = [
  *   when none can
  */
 export function buildDomain(guest: GuestSpec, host: HostCapabilities): DomainSpec {
-  return CONFIGURATORS.reduce((domain, configure) => configure(domain, guest, host), bareDomain(guest))
+  let domain = bareDomain(guest)
+  for (const configure of CONFIGURATORS) domain = configure(domain, guest, host)
+  return domain
 }
 
-/** What every guest has, encrypted or not. */
+/** What every guest has before anybody has looked at what it asks for. */
 function bareDomain({ uuid, name, flavor, folder }: GuestSpec): DomainSpec {
   return {
     uuid,
@@ -54,19 +70,21 @@ function bareDomain({ uuid, name, flavor, folder }: GuestSpec): DomainSpec {
       encryption: undefined,
     },
     memoryMib: flavor.memory_mb,
+    memoryBacking: { locked: false, hugepages: undefined, shared: false },
     vcpus: flavor.vcpus,
-    memoryLocked: false,
-    os: { arch: 'x86_64', machine: 'pc', firmware: 'bios', stateless: false },
+    os: { arch: 'x86_64', machine: 'pc', firmware: { kind: 'bios' } },
     vmcoreinfo: false,
     disks: [],
+    filesystems: [],
     controllers: [],
     interfaces: [],
+    inputs: [],
     serial: { logFile: `${folder}/console.log` },
     guestAgent: false,
-    video: { model: 'virtio', iommu: false },
-    // Nova's mem_stats_period_seconds.
-    memballoon: { statsPeriodSeconds: 10, iommu: false },
-    rng: { source: '/dev/urandom', iommu: false },
+    video: undefined,
+    memballoon: undefined,
+    rng: undefined,
+    vsock: undefined,
     launchSecurity: undefined,
   }
 }

@@ -7,6 +7,8 @@ export interface DomainCapabilities {
   readonly machine: string | undefined
   /** Kinds of firmware that libvirt can pick by itself. */
   readonly firmware: readonly string[]
+  /** Buses that disks can be on; undefined: the document does not tell. */
+  readonly diskBuses: readonly string[] | undefined
   readonly sev: SevCapabilities
   /** Values of `sectype`; libvirt reports them since 10.5, before that undefined. */
   readonly launchSecurityTypes: readonly string[] | undefined
@@ -30,6 +32,7 @@ export function parseDomainCapabilities(xml: string): DomainCapabilities {
     arch: textOf(child(root, 'arch')),
     machine: textOf(child(root, 'machine')),
     firmware: enumValues(child(root, 'os'), 'firmware') ?? [],
+    diskBuses: enumValues(child(root, 'devices', 'disk'), 'bus'),
     sev: sevCapabilities(child(root, 'features', 'sev')),
     launchSecurityTypes: isSupported(launchSecurity) ? enumValues(launchSecurity, 'sectype') : undefined,
   }

@@ -7,31 +7,56 @@ export interface DomainSpec {
   readonly name: string
   readonly metadata: DomainMetadata
   readonly memoryMib: number
+  readonly memoryBacking: MemoryBackingSpec
   readonly vcpus: number
-  /** `<memoryBacking><locked/>`: no page of the guest is ever swapped or moved. */
-  readonly memoryLocked: boolean
   readonly os: OsSpec
   /** A fw_cfg device through which crash dumps find their notes. */
   readonly vmcoreinfo: boolean
   readonly disks: readonly DiskSpec[]
+  readonly filesystems: readonly FilesystemSpec[]
   readonly controllers: readonly ControllerSpec[]
   readonly interfaces: readonly InterfaceSpec[]
+  readonly inputs: readonly InputSpec[]
   readonly serial: { readonly logFile: string }
   /** Where the guest's agent answers; needs a virtio-serial controller. */
   readonly guestAgent: boolean
-  readonly video: VideoSpec
-  readonly memballoon: VirtioDevice & { readonly statsPeriodSeconds: number }
-  readonly rng: VirtioDevice & { readonly source: string }
+  /** Undefined: none. */
+  readonly video: VideoSpec | undefined
+  /** Undefined: none; libvirt would add one by itself, so it is told. */
+  readonly memballoon: MemballoonSpec | undefined
+  readonly rng: RngSpec | undefined
+  readonly vsock: VsockSpec | undefined
   readonly launchSecurity: LaunchSecurity | undefined
+}
+
+export interface MemoryBackingSpec {
+  /** `<locked/>`: no page of the guest is ever swapped or moved. */
+  readonly locked: boolean
+  /** Pages of this size; `default` is the host's. Undefined: ordinary pages. */
+  readonly hugepages: 'default' | { readonly kib: number } | undefined
+  /** Another process serves a device out of the guest's memory (vhost-user, virtiofs), and must see it. */
+  readonly shared: boolean
 }
 
 export interface OsSpec {
   readonly arch: string
   /** As libvirt takes it: an alias (`q35`) or a versioned name (`pc-q35-7.2`). */
   readonly machine: string
-  readonly firmware: 'bios' | 'efi'
-  /** No variables are kept: the firmware is the same, and measures the same, at every boot. */
-  readonly stateless: boolean
+  readonly firmware: FirmwareSpec
+}
+
+export type FirmwareSpec =
+  | { readonly kind: 'bios' }
+  /** libvirt picks the files by their descriptors. `stateless`: it measures the same at every boot, for it keeps nothing. */
+  | { readonly kind: 'efi'; readonly stateless: boolean }
+  /** Files by name, where libvirt cannot pick; without `nvram` it is stateless. */
+  | { readonly kind: 'files'; readonly loader: string; readonly nvram: NvramSpec | undefined }
+
+export interface NvramSpec {
+  /** The guest's own variables. */
+  readonly file: string
+  /** What they begin with. */
+  readonly template: string
 }
 
 /** A device that may carry `<driver iommu='on'>`: the guest's DMA for it goes through shared bounce buffers. */
@@ -42,30 +67,66 @@ export interface VirtioDevice {
 export type DiskBus = 'virtio' | 'scsi' | 'sata' | 'ide' | 'usb'
 
 export interface DiskSpec extends VirtioDevice {
-  readonly role: 'root' | 'ephemeral' | 'swap'
+  readonly role: 'root' | 'ephemeral' | 'swap' | 'config drive' | 'volume'
+  readonly device: 'disk' | 'cdrom'
+  readonly format: 'qcow2' | 'raw'
   readonly file: string
   readonly bus: DiskBus
   /** `vda`, `sda`: unique in the guest; its first letters follow the bus. */
   readonly target: string
-  /** For whoever makes the file; libvirt does not ask. */
+  /** For whoever makes the file; libvirt does not ask. 0: it makes itself as large as it must be. */
   readonly sizeMib: number
 }
 
+/** A folder of the host, by virtiofs. */
+export interface FilesystemSpec extends VirtioDevice {
+  readonly folder: string
+  /** The name by which the guest mounts it. */
+  readonly tag: string
+}
+
 export interface ControllerSpec extends VirtioDevice {
-  readonly type: 'scsi' | 'virtio-serial'
+  readonly type: 'scsi' | 'virtio-serial' | 'pci'
   readonly index: number
-  /** SCSI only. */
+  /** SCSI and PCI only. */
   readonly model?: string
 }
 
+/** How a virtual NIC reaches the host. */
+export type InterfaceSource =
+  | { readonly kind: 'network'; readonly network: string }
+  | { readonly kind: 'bridge'; readonly bridge: string }
+  /** A switch in user space that reads the guest's memory: no device of the host, so encrypted guests may have it. */
+  | { readonly kind: 'vhostuser'; readonly socket: string; readonly mode: 'server' | 'client' }
+
 export interface InterfaceSpec extends VirtioDevice {
   readonly mac: string
-  readonly network: string
-  readonly model: 'virtio'
+  readonly source: InterfaceSource
+  readonly model: string
+}
+
+export interface InputSpec extends VirtioDevice {
+  readonly type: 'tablet' | 'keyboard'
+  readonly bus: 'usb' | 'virtio'
 }
 
 export interface VideoSpec extends VirtioDevice {
   readonly model: string
+}
+
+export interface MemballoonSpec extends VirtioDevice {
+  readonly statsPeriodSeconds: number
+}
+
+export interface RngSpec extends VirtioDevice {
+  readonly source: string
+  /** So many bytes in so many milliseconds at most. */
+  readonly rate: { readonly bytes: number; readonly periodMs: number } | undefined
+}
+
+export interface VsockSpec extends VirtioDevice {
+  /** Undefined: libvirt chooses one that is free. */
+  readonly cid: number | undefined
 }
 
 export type LaunchSecurity =

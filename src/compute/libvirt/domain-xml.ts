@@ -1,25 +1,44 @@
 import { create } from 'xmlbuilder2'
 import { InvalidDomainXml } from '../../errors.ts'
-import type { DomainMetadata, DomainSpec, LaunchSecurity, VirtioDevice } from './domain-spec.ts'
+import {
+  controllerElement,
+  diskElement,
+  filesystemElement,
+  inputElement,
+  interfaceElement,
+  memballoonElement,
+  rngElement,
+  videoElement,
+  vsockElement,
+} from './device-elements.ts'
+import type { DomainMetadata, DomainSpec, LaunchSecurity, MemoryBackingSpec } from './domain-spec.ts'
+import { type Element, withoutUndefined } from './xml-element.ts'
 
 /** Namespace of what we write into a domain's metadata. */
 const METADATA_NAMESPACE = 'urn:sevbus:instance:1'
 
-/** xmlbuilder2's form of an element: `@name` is an attribute, `#` the text; undefined members are left out. */
-type Element = { readonly [name: string]: unknown }
-
 /**
- * Writes a domain as libvirt's document, elements in the order of its documentation. The library escapes, here only.
+ * Writes a domain as libvirt's document, elements in the order of its documentation.
  *
  * @throws InvalidDomainXml when a value has characters that XML cannot carry
  */
 export function domainXml(domain: DomainSpec): string {
+  return xmlOf({ domain: domainElement(domain) }, `domain ${domain.name}`, domain.uuid)
+}
+
+/**
+ * The one place that writes XML: the library escapes, and refuses what cannot be escaped.
+ *
+ * @param what names the document in errors
+ * @throws InvalidDomainXml
+ */
+export function xmlOf(document: Element, what: string, instanceUuid: string): string {
   try {
-    return create({ domain: domainElement(domain) }).end({ wellFormed: true, prettyPrint: true, headless: true })
+    return create(document).end({ wellFormed: true, prettyPrint: true, headless: true })
   } catch (error) {
     throw new InvalidDomainXml(
-      `domain ${domain.name} cannot be written as XML: ${(error as Error).message}`,
-      { instance_uuid: domain.uuid, fix: 'remove control characters from names and properties' },
+      `${what} cannot be written as XML: ${(error as Error).message}`,
+      { instance_uuid: instanceUuid, fix: 'remove control characters from names and properties' },
       { cause: error },
     )
   }
@@ -33,7 +52,7 @@ function domainElement(domain: DomainSpec): Element {
     metadata: metadataElement(domain.metadata),
     memory: { '@unit': 'MiB', '#': domain.memoryMib },
     currentMemory: { '@unit': 'MiB', '#': domain.memoryMib },
-    memoryBacking: domain.memoryLocked ? { locked: {} } : undefined,
+    memoryBacking: memoryBackingElement(domain.memoryBacking),
     vcpu: { '@placement': 'static', '#': domain.vcpus },
     os: osElement(domain),
     features: withoutUndefined({
@@ -66,59 +85,61 @@ function metadataElement({ encryption, ...guest }: DomainMetadata): Element {
   }
 }
 
-/** Secure boot is off by name, so that libvirt may pick a firmware built for SEV, which has none. */
-function osElement({ os }: DomainSpec): Element {
-  const type = { '@arch': os.arch, '@machine': os.machine, '#': 'hvm' }
-  if (os.firmware === 'bios') return { type }
+function memoryBackingElement({ locked, hugepages, shared }: MemoryBackingSpec): Element | undefined {
+  if (!locked && hugepages === undefined && !shared) return undefined
+  const page = typeof hugepages === 'object' ? { page: { '@size': hugepages.kib, '@unit': 'KiB' } } : {}
   return withoutUndefined({
-    '@firmware': 'efi',
-    type,
-    firmware: { feature: { '@enabled': 'no', '@name': 'secure-boot' } },
-    loader: os.stateless ? { '@stateless': 'yes' } : undefined,
+    hugepages: hugepages && page,
+    locked: locked ? {} : undefined,
+    // Huge pages are files already, which others can map.
+    source: shared && hugepages === undefined ? { '@type': 'memfd' } : undefined,
+    access: shared ? { '@mode': 'shared' } : undefined,
   })
+}
+
+/** Secure boot is off by name, so that libvirt may pick a firmware built for SEV, which has none. */
+function osElement({ os: { arch, machine, firmware } }: DomainSpec): Element {
+  const type = { '@arch': arch, '@machine': machine, '#': 'hvm' }
+  switch (firmware.kind) {
+    case 'bios':
+      return { type }
+    case 'efi':
+      return withoutUndefined({
+        '@firmware': 'efi',
+        type,
+        firmware: { feature: { '@enabled': 'no', '@name': 'secure-boot' } },
+        loader: firmware.stateless ? { '@stateless': 'yes' } : undefined,
+      })
+    case 'files': {
+      const { loader, nvram } = firmware
+      const stateless = nvram === undefined ? { '@stateless': 'yes' } : {}
+      return withoutUndefined({
+        type,
+        loader: { '@readonly': 'yes', '@type': 'pflash', ...stateless, '#': loader },
+        nvram: nvram && { '@template': nvram.template, '#': nvram.file },
+      })
+    }
+    default:
+      return firmware satisfies never
+  }
 }
 
 function devicesElement(domain: DomainSpec): Element {
   return withoutUndefined({
-    disk: domain.disks.map((disk) => ({
-      '@type': 'file',
-      '@device': 'disk',
-      driver: { '@name': 'qemu', '@type': 'qcow2', '@cache': 'none', ...iommuAttribute(disk) },
-      source: { '@file': disk.file },
-      target: { '@dev': disk.target, '@bus': disk.bus },
-      ...(disk.role === 'root' && { boot: { '@order': 1 } }),
-    })),
-    controller: domain.controllers.map(({ type, index, model, iommu }) =>
-      withoutUndefined({ '@type': type, '@index': index, '@model': model, driver: driverElement({ iommu }) }),
-    ),
-    interface: domain.interfaces.map(({ mac, network, model, iommu }) =>
-      withoutUndefined({
-        '@type': 'network',
-        mac: { '@address': mac },
-        source: { '@network': network },
-        model: { '@type': model },
-        driver: driverElement({ iommu }),
-      }),
-    ),
+    disk: domain.disks.map(diskElement),
+    controller: domain.controllers.map(controllerElement),
+    filesystem: domain.filesystems.map(filesystemElement),
+    interface: domain.interfaces.map(interfaceElement),
     serial: { '@type': 'pty', log: { '@file': domain.serial.logFile, '@append': 'off' }, target: { '@port': 0 } },
     console: { '@type': 'pty', target: { '@type': 'serial', '@port': 0 } },
     channel: domain.guestAgent
       ? { '@type': 'unix', target: { '@type': 'virtio', '@name': 'org.qemu.guest_agent.0' } }
       : undefined,
-    video: withoutUndefined({
-      driver: driverElement(domain.video),
-      model: { '@type': domain.video.model, '@heads': 1, '@primary': 'yes' },
-    }),
-    memballoon: withoutUndefined({
-      '@model': 'virtio',
-      driver: driverElement(domain.memballoon),
-      stats: { '@period': domain.memballoon.statsPeriodSeconds },
-    }),
-    rng: withoutUndefined({
-      '@model': 'virtio',
-      driver: driverElement(domain.rng),
-      backend: { '@model': 'random', '#': domain.rng.source },
-    }),
+    input: domain.inputs.map(inputElement),
+    video: videoElement(domain.video),
+    memballoon: memballoonElement(domain.memballoon),
+    rng: domain.rng && rngElement(domain.rng),
+    vsock: domain.vsock && vsockElement(domain.vsock),
   })
 }
 
@@ -129,16 +150,4 @@ function launchSecurityElement(security: LaunchSecurity): Element {
   }
   const { cbitpos, reducedPhysBits, policy } = security
   return withoutUndefined({ '@type': 'sev', cbitpos, reducedPhysBits, policy })
-}
-
-function driverElement(device: VirtioDevice): Element | undefined {
-  return device.iommu ? iommuAttribute(device) : undefined
-}
-
-function iommuAttribute({ iommu }: VirtioDevice): Element {
-  return iommu ? { '@iommu': 'on' } : {}
-}
-
-function withoutUndefined(element: Element): Element {
-  return Object.fromEntries(Object.entries(element).filter(([, value]) => value !== undefined))
 }

@@ -4,6 +4,7 @@ import type { Instance } from '../../objects/instance.ts'
 import { launchRequest, refuseDisagreement } from '../../objects/launch-request.ts'
 import type { MemEncryption } from '../../objects/mem-encryption.ts'
 import type { MemoryBacking } from '../../objects/memory-backing.ts'
+import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from './domain-options.ts'
 
 /** What configurators know about the guest to be: the instance, without its history, and where its files are. */
 export interface GuestSpec {
@@ -19,20 +20,11 @@ export interface GuestSpec {
   readonly macs: readonly string[]
   /** Folder of the guest's disks and console log. */
   readonly folder: string
-  /** libvirt network its interfaces are in. */
-  readonly network: string
+  readonly options: DomainOptions
 }
-
-export interface HostPlaces {
-  /** Nova's `instances_path`: one folder per guest. */
-  readonly instancesPath: string
-  readonly network: string
-}
-
-export const DEFAULT_PLACES: HostPlaces = { instancesPath: '/var/lib/sevbus/instances', network: 'default' }
 
 /** @throws InvalidProperty when the instance does not say what its flavor and image ask for: never started then */
-export function guestSpec(instance: Instance, places: HostPlaces = DEFAULT_PLACES): GuestSpec {
+export function guestSpec(instance: Instance, options: DomainOptions = DEFAULT_DOMAIN_OPTIONS): GuestSpec {
   const request = launchRequest(instance.flavor, instance.image)
   refuseDisagreement(request, instance.mem_encryption)
   return {
@@ -45,7 +37,7 @@ export function guestSpec(instance: Instance, places: HostPlaces = DEFAULT_PLACE
     encryption: instance.mem_encryption ?? undefined,
     memoryBacking: request.memoryBacking,
     macs: [...new Set(instance.ip_addresses.map(({ mac }) => mac.toLowerCase()))],
-    folder: `${places.instancesPath}/${instance.uuid}`,
-    network: places.network,
+    folder: `${options.instancesPath}/${instance.uuid}`,
+    options,
   }
 }

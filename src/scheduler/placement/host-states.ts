@@ -47,6 +47,8 @@ interface HostRow {
   readonly facts: {
     readonly hypervisor_type: string
     readonly default_machine_type: string
+    /** Absent: written by an earlier release. */
+    readonly machine_types?: readonly string[]
     readonly supports_uefi: boolean
     readonly missing_models: Readonly<Record<string, string>>
   }
@@ -89,6 +91,7 @@ function hostState(
     disabledReason: row.disabled_reason ?? undefined,
     hypervisorType: row.facts.hypervisor_type,
     defaultMachineType: row.facts.default_machine_type,
+    machineTypes: row.facts.machine_types ?? [],
     supportsUefi: row.facts.supports_uefi,
     missingModels: row.facts.missing_models,
     instances: row.instances,

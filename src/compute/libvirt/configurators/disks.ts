@@ -4,10 +4,9 @@ import { spelledChoice } from '../../../objects/spelled-value.ts'
 import type { DiskBus, DiskSpec } from '../domain-spec.ts'
 import type { GuestSpec } from '../guest-spec.ts'
 import type { Configurator } from './configurator.ts'
+import { freeTarget } from './disk-targets.ts'
 
-const BUSES: readonly DiskBus[] = ['virtio', 'scsi', 'sata', 'ide', 'usb']
-/** How the guest's kernel names disks of a bus; libvirt wants the same letters. */
-const TARGET_PREFIX: Readonly<Record<DiskBus, string>> = { virtio: 'vd', scsi: 'sd', sata: 'sd', ide: 'hd', usb: 'sd' }
+export const DISK_BUSES: readonly DiskBus[] = ['virtio', 'scsi', 'sata', 'ide', 'usb']
 
 /** Root, ephemeral and swap disk, as the flavor sizes them, on one bus. */
 export const disks: Configurator = (domain, guest) => {
@@ -18,11 +17,12 @@ export const disks: Configurator = (domain, guest) => {
     { role: 'ephemeral', file: `${guest.folder}/disk.eph0`, sizeMib: ephemeral_gb * 1024 },
     { role: 'swap', file: `${guest.folder}/disk.swap`, sizeMib: swap },
   ] as const
-  const needed = wanted.filter(({ role, sizeMib }) => role === 'root' || sizeMib > 0)
-  return {
-    ...domain,
-    disks: needed.map((disk, index): DiskSpec => ({ ...disk, bus, target: target(bus, index), iommu: false })),
+  const made: DiskSpec[] = []
+  for (const disk of wanted) {
+    if (disk.role !== 'root' && disk.sizeMib === 0) continue
+    made.push({ ...disk, device: 'disk', format: 'qcow2', bus, target: freeTarget(made, bus), iommu: false })
   }
+  return { ...domain, disks: made }
 }
 
 /**
@@ -30,15 +30,11 @@ export const disks: Configurator = (domain, guest) => {
  * boot from virtio-blk: too few bounce buffers for its DMA (the spec, "Limitations").
  */
 function diskBus({ image, encryption }: GuestSpec): DiskBus {
-  const asked = spelledChoice(imageLabel(image), 'hw_disk_bus', image.properties.hw_disk_bus, BUSES)
+  const asked = spelledChoice(imageLabel(image), 'hw_disk_bus', image.properties.hw_disk_bus, DISK_BUSES)
   if (encryption === undefined) return asked ?? 'virtio'
   if (asked !== 'virtio' && asked !== 'ide') return asked ?? 'scsi'
   throw new FlavorImageConflict(
     `${imageLabel(image)} has hw_disk_bus=${asked}, from which an encrypted guest cannot boot; set hw_disk_bus=scsi or remove it`,
     { property: 'hw_disk_bus', value: asked, fix: 'set hw_disk_bus=scsi or remove it' },
   )
-}
-
-function target(bus: DiskBus, index: number): string {
-  return `${TARGET_PREFIX[bus]}${String.fromCharCode('a'.charCodeAt(0) + index)}`
 }

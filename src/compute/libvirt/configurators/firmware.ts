@@ -1,25 +1,39 @@
 import { HostCapabilityMissing } from '../../../errors.ts'
-import { imageLabel } from '../../../objects/image-meta.ts'
+import { requestedFirmware } from '../../../objects/firmware-request.ts'
 import { MEM_ENCRYPTION_MODELS } from '../../../objects/mem-encryption.ts'
-import { spelledBoolean, spelledChoice } from '../../../objects/spelled-value.ts'
+import type { FirmwareSpec } from '../domain-spec.ts'
+import type { GuestSpec } from '../guest-spec.ts'
+import type { HostCapabilities } from '../host-capabilities.ts'
 import type { Configurator } from './configurator.ts'
 
 /**
- * UEFI for encrypted guests and images that ask for it, else BIOS. No file is named: libvirt picks the firmware whose
- * descriptor has what the guest needs (`amd-sev`, `amd-sev-es`, `amd-sev-snp`).
+ * UEFI for encrypted guests and images that ask for it, else BIOS. libvirt picks the files whose descriptor has what the
+ * guest needs (`amd-sev`, `amd-sev-es`, `amd-sev-snp`); where no descriptor has it, those that the operator names.
  */
 export const firmware: Configurator = (domain, guest, host) => {
-  const owner = imageLabel(guest.image)
-  const { hw_firmware_type: type, hw_firmware_stateless: stateless } = guest.image.properties
-  const asked = spelledChoice(owner, 'hw_firmware_type', type, ['bios', 'uefi'])
-  const needsStateless =
-    guest.encryption !== undefined && MEM_ENCRYPTION_MODELS[guest.encryption.model].needsStatelessFirmware
-  const isStateless = needsStateless || spelledBoolean(owner, 'hw_firmware_stateless', stateless) === true
-  const efi = guest.encryption !== undefined || asked === 'uefi'
-  if (efi && !host.supportsUefi) {
-    throw new HostCapabilityMissing('this host has no UEFI firmware that libvirt knows', {
-      fix: 'install OVMF with its firmware descriptors (/usr/share/qemu/firmware)',
-    })
-  }
-  return { ...domain, os: { ...domain.os, firmware: efi ? 'efi' : 'bios', stateless: efi && isStateless } }
+  const asked = requestedFirmware(guest.image)
+  if (guest.encryption === undefined && asked.type !== 'uefi') return domain
+  const rules = guest.encryption && MEM_ENCRYPTION_MODELS[guest.encryption.model]
+  const stateless = asked.stateless || rules?.needsStatelessFirmware === true
+  const found = picked(host, rules?.firmwareFeature, stateless) ?? named(guest, stateless)
+  if (found !== undefined) return { ...domain, os: { ...domain.os, firmware: found } }
+  const kind = rules === undefined ? 'UEFI firmware' : `UEFI firmware for ${rules.label}`
+  const fix = `install OVMF with firmware descriptors (/usr/share/qemu/firmware), or name its files in ${stateless ? 'compute.uefi_stateless_loader' : 'compute.uefi_loader and compute.uefi_nvram_template'}`
+  throw new HostCapabilityMissing(`this host has no ${kind} that libvirt knows; ${fix}`, { fix })
+}
+
+/** Descriptors that nobody could read may have everything: then libvirt is asked, and says so itself. */
+function picked(host: HostCapabilities, feature: string | undefined, stateless: boolean): FirmwareSpec | undefined {
+  if (!host.supportsUefi) return undefined
+  const { firmwareFeatures } = host
+  if (feature !== undefined && firmwareFeatures !== undefined && !firmwareFeatures.includes(feature)) return undefined
+  return { kind: 'efi', stateless }
+}
+
+function named({ folder, options }: GuestSpec, stateless: boolean): FirmwareSpec | undefined {
+  const { loader, nvramTemplate: template, statelessLoader } = options.firmwareFiles
+  if (stateless)
+    return statelessLoader === undefined ? undefined : { kind: 'files', loader: statelessLoader, nvram: undefined }
+  if (loader === undefined || template === undefined) return undefined
+  return { kind: 'files', loader, nvram: { file: `${folder}/nvram.fd`, template } }
 }

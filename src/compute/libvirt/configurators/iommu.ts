@@ -1,4 +1,4 @@
-import type { DomainSpec, VirtioDevice } from '../domain-spec.ts'
+import type { ControllerSpec, DiskSpec, DomainSpec, InputSpec, InterfaceSpec, VirtioDevice } from '../domain-spec.ts'
 import type { Configurator } from './configurator.ts'
 
 /**
@@ -6,23 +6,36 @@ import type { Configurator } from './configurator.ts'
  * and so the bounce buffers that host and guest share; no IOMMU is needed (the spec, "Proposed change").
  * Works over the whole value, and last, so that no other configurator can forget it.
  */
-export const iommu: Configurator = (domain, { encryption }) => {
-  if (encryption === undefined) return domain
+export const iommu: Configurator = (domain, { encryption }) => (encryption === undefined ? domain : withIommu(domain))
+
+/** The same for each kind of device: at boot here, and on hot-plug in `hot-plug.ts`. */
+export function withIommu(domain: DomainSpec): DomainSpec {
   return {
     ...domain,
-    disks: domain.disks.map((disk) => on(disk, disk.bus === 'virtio')),
+    disks: domain.disks.map(diskWithIommu),
+    filesystems: domain.filesystems.map((device) => on(device)),
     controllers: domain.controllers.map((device) => on(device, isVirtioController(device))),
-    interfaces: domain.interfaces.map((device) => on(device, device.model === 'virtio')),
-    video: on(domain.video, domain.video.model === 'virtio'),
-    memballoon: on(domain.memballoon, true),
-    rng: on(domain.rng, true),
+    interfaces: domain.interfaces.map(interfaceWithIommu),
+    inputs: domain.inputs.map((device: InputSpec) => on(device, device.bus === 'virtio')),
+    video: domain.video && on(domain.video, domain.video.model === 'virtio'),
+    memballoon: domain.memballoon && on(domain.memballoon),
+    rng: domain.rng && on(domain.rng),
+    vsock: domain.vsock && on(domain.vsock),
   }
 }
 
-function on<D extends VirtioDevice>(device: D, isVirtio: boolean): D {
+export function diskWithIommu(disk: DiskSpec): DiskSpec {
+  return on(disk, disk.bus === 'virtio')
+}
+
+export function interfaceWithIommu(device: InterfaceSpec): InterfaceSpec {
+  return on(device, device.model === 'virtio')
+}
+
+function on<D extends VirtioDevice>(device: D, isVirtio = true): D {
   return isVirtio ? { ...device, iommu: true } : device
 }
 
-function isVirtioController({ type, model }: DomainSpec['controllers'][number]): boolean {
-  return type === 'virtio-serial' || (model?.startsWith('virtio') ?? false)
+function isVirtioController({ type, model }: ControllerSpec): boolean {
+  return type === 'virtio-serial' || (type === 'scsi' && model === 'virtio-scsi')
 }

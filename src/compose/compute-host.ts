@@ -1,0 +1,53 @@
+import { join } from 'node:path'
+import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
+import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../compute/libvirt/domain-options.ts'
+import type { SlotLimits } from '../compute/libvirt/slot-limits.ts'
+import type { VirtDriver } from '../compute/virt-driver.ts'
+import type { Config } from '../config.ts'
+
+type ComputeSection = Config['compute']
+
+/** The host that the configuration names. @throws AlreadyInUse, InvalidFile, InvalidConfiguration */
+export function openDriver({ compute, fake }: Config): Promise<VirtDriver> {
+  const { firmwareFiles } = domainOptions(compute)
+  switch (compute.driver) {
+    case 'fake':
+      return openFakeHost({
+        ...fake,
+        default_machine_type: defaultMachineType(compute, 'x86_64') ?? fake.default_machine_type,
+        firmware_files: firmwareFiles,
+        folder: join(compute.state_folder, 'guests'),
+      })
+    default:
+      return compute.driver satisfies never
+  }
+}
+
+export function domainOptions(compute: ComputeSection): DomainOptions {
+  return {
+    ...DEFAULT_DOMAIN_OPTIONS,
+    configDriveFormat: compute.config_drive_format,
+    forceConfigDrive: compute.force_config_drive,
+    cdromBus: compute.cdrom_bus,
+    numPciePorts: compute.num_pcie_ports,
+    memStatsPeriodSeconds: compute.mem_stats_period_seconds,
+    firmwareFiles: {
+      loader: compute.uefi_loader,
+      nvramTemplate: compute.uefi_nvram_template,
+      statelessLoader: compute.uefi_stateless_loader,
+    },
+  }
+}
+
+export function slotLimits(compute: ComputeSection): SlotLimits {
+  return {
+    'amd-sev': compute.num_memory_encrypted_guests,
+    'amd-sev-es': compute.num_sev_es_encrypted_guests,
+    'amd-sev-snp': compute.num_sev_snp_encrypted_guests,
+  }
+}
+
+/** Of `hw_machine_type`, whose later entries win as in Nova. */
+function defaultMachineType({ hw_machine_type }: ComputeSection, arch: string): string | undefined {
+  return hw_machine_type.findLast((entry) => entry.startsWith(`${arch}=`))?.slice(arch.length + 1)
+}

@@ -1,0 +1,113 @@
+import type {
+  ControllerSpec,
+  DiskSpec,
+  FilesystemSpec,
+  InputSpec,
+  InterfaceSource,
+  InterfaceSpec,
+  MemballoonSpec,
+  RngSpec,
+  VideoSpec,
+  VirtioDevice,
+  VsockSpec,
+} from './domain-spec.ts'
+import { type Element, withoutUndefined } from './xml-element.ts'
+
+/** One function for each kind of device. Source: libvirt's "Domain XML format", section "Devices". */
+export function diskElement(disk: DiskSpec): Element {
+  const isCdrom = disk.device === 'cdrom'
+  return withoutUndefined({
+    '@type': 'file',
+    '@device': disk.device,
+    // The page cache of the host would hold a copy; a CD-ROM is only read.
+    driver: { '@name': 'qemu', '@type': disk.format, ...(!isCdrom && { '@cache': 'none' }), ...iommuAttribute(disk) },
+    source: { '@file': disk.file },
+    target: { '@dev': disk.target, '@bus': disk.bus },
+    readonly: isCdrom ? {} : undefined,
+    boot: disk.role === 'root' ? { '@order': 1 } : undefined,
+  })
+}
+
+export function filesystemElement({ folder, tag, iommu }: FilesystemSpec): Element {
+  return {
+    '@type': 'mount',
+    '@accessmode': 'passthrough',
+    driver: { '@type': 'virtiofs', ...iommuAttribute({ iommu }) },
+    source: { '@dir': folder },
+    target: { '@dir': tag },
+  }
+}
+
+export function controllerElement({ type, index, model, iommu }: ControllerSpec): Element {
+  return withoutUndefined({ '@type': type, '@index': index, '@model': model, driver: driverElement({ iommu }) })
+}
+
+export function interfaceElement({ mac, source, model, iommu }: InterfaceSpec): Element {
+  return withoutUndefined({
+    '@type': source.kind,
+    mac: { '@address': mac },
+    source: sourceElement(source),
+    model: { '@type': model },
+    driver: driverElement({ iommu }),
+  })
+}
+
+function sourceElement(source: InterfaceSource): Element {
+  switch (source.kind) {
+    case 'network':
+      return { '@network': source.network }
+    case 'bridge':
+      return { '@bridge': source.bridge }
+    case 'vhostuser':
+      return { '@type': 'unix', '@path': source.socket, '@mode': source.mode }
+    default:
+      return source satisfies never
+  }
+}
+
+export function inputElement({ type, bus, iommu }: InputSpec): Element {
+  return withoutUndefined({ '@type': type, '@bus': bus, driver: driverElement({ iommu }) })
+}
+
+/** Without any, libvirt would add one to a guest that has graphics: `none` is said, not left out. */
+export function videoElement(video: VideoSpec | undefined): Element {
+  if (video === undefined) return { model: { '@type': 'none' } }
+  return withoutUndefined({
+    driver: driverElement(video),
+    model: { '@type': video.model, '@heads': 1, '@primary': 'yes' },
+  })
+}
+
+export function memballoonElement(memballoon: MemballoonSpec | undefined): Element {
+  if (memballoon === undefined) return { '@model': 'none' }
+  return withoutUndefined({
+    '@model': 'virtio',
+    driver: driverElement(memballoon),
+    stats: { '@period': memballoon.statsPeriodSeconds },
+  })
+}
+
+export function rngElement({ source, rate, iommu }: RngSpec): Element {
+  return withoutUndefined({
+    '@model': 'virtio',
+    driver: driverElement({ iommu }),
+    rate: rate && { '@bytes': rate.bytes, '@period': rate.periodMs },
+    backend: { '@model': 'random', '#': source },
+  })
+}
+
+export function vsockElement({ cid, iommu }: VsockSpec): Element {
+  return withoutUndefined({
+    '@model': 'virtio',
+    driver: driverElement({ iommu }),
+    cid: cid === undefined ? { '@auto': 'yes' } : { '@auto': 'no', '@address': cid },
+  })
+}
+
+function driverElement(device: VirtioDevice): Element | undefined {
+  return device.iommu ? iommuAttribute(device) : undefined
+}
+
+function iommuAttribute({ iommu }: VirtioDevice): Element {
+  return iommu ? { '@iommu': 'on' } : {}
+}

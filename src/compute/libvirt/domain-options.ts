@@ -1,0 +1,44 @@
+/** What an operator decides about the domains of a host; the names are Nova's where Nova has the option. */
+export interface DomainOptions {
+  /** Nova's `instances_path`: one folder per guest. */
+  readonly instancesPath: string
+  /** libvirt network of the guests' interfaces. */
+  readonly network: string
+  /** What a config drive is: a CD-ROM, or a disk that needs no CD-ROM bus. */
+  readonly configDriveFormat: 'iso9660' | 'vfat'
+  /** Every guest gets one, whatever its image says. */
+  readonly forceConfigDrive: boolean
+  /** Bus of CD-ROMs of images that do not say; undefined: SATA on q35, which has no IDE, and IDE on the old machine. */
+  readonly cdromBus: 'sata' | 'scsi' | 'virtio' | 'usb' | 'ide' | undefined
+  /** PCIe ports left free on q35 for devices that come later; 0: as libvirt does. */
+  readonly numPciePorts: number
+  /** How often the balloon tells about the guest's memory; 0: no balloon. */
+  readonly memStatsPeriodSeconds: number
+  /** UEFI firmware by name, for hosts whose libvirt finds none by its descriptors. */
+  readonly firmwareFiles: FirmwareFiles
+}
+
+export interface FirmwareFiles {
+  /** Code that keeps its variables apart, with what the variables begin as: both, or neither. */
+  readonly loader: string | undefined
+  readonly nvramTemplate: string | undefined
+  /** Code that keeps none: what SEV-SNP needs. */
+  readonly statelessLoader: string | undefined
+}
+
+export const NO_FIRMWARE_FILES: FirmwareFiles = {
+  loader: undefined,
+  nvramTemplate: undefined,
+  statelessLoader: undefined,
+}
+
+export const DEFAULT_DOMAIN_OPTIONS: DomainOptions = {
+  instancesPath: '/var/lib/sevbus/instances',
+  network: 'default',
+  configDriveFormat: 'iso9660',
+  forceConfigDrive: false,
+  cdromBus: undefined,
+  numPciePorts: 0,
+  memStatsPeriodSeconds: 10,
+  firmwareFiles: NO_FIRMWARE_FILES,
+}

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest'
+import { parseDomainCapabilities } from '../../../src/compute/libvirt/domain-capabilities.ts'
+import { NO_FIRMWARE_FILES } from '../../../src/compute/libvirt/domain-options.ts'
+import { decideHostCapabilities, type HostFacts } from '../../../src/compute/libvirt/host-capabilities.ts'
+import { capabilitiesXml, WITH_SNP } from '../support/domain-capabilities.ts'
+
+function decide(changes: Partial<HostFacts> = {}, sev_snp = 'N') {
+  return decideHostCapabilities({
+    arch: 'x86_64',
+    defaultMachineType: 'q35',
+    machineTypes: ['q35', 'pc'],
+    documents: [parseDomainCapabilities(capabilitiesXml({ launchSecurity: WITH_SNP }))],
+    kernel: { sev: 'Y', sev_es: 'Y', sev_snp },
+    ...changes,
+  })
+}
+
+const withFirmware = (firmware: string) => [parseDomainCapabilities(capabilitiesXml({ firmware }))]
+const withDisks = (buses: string) =>
+  parseDomainCapabilities(
+    capabilitiesXml({ launchSecurity: WITH_SNP }).replace(
+      '<features>',
+      `<devices><disk supported='yes'><enum name='bus'>${buses}</enum></disk></devices><features>`,
+    ),
+  )
+
+describe('a host offers a model only with all that a launch needs', () => {
+  it('needs firmware whose descriptor has the model, where descriptors can be read', () => {
+    const host = decide({ firmwareFeatures: ['amd-sev', 'secure-boot'] })
+
+    expect(host.slots).toEqual({ 'amd-sev': 410 })
+    expect(host.missing['amd-sev-es']).toBe(
+      'no firmware descriptor has amd-sev-es: install an OVMF that does, or set compute.uefi_loader',
+    )
+    expect(host.firmwareFeatures).toEqual(['amd-sev', 'secure-boot'])
+  })
+
+  it('takes files that the operator names in place of descriptors, each kind for its models', () => {
+    const files = { loader: '/code.fd', nvramTemplate: '/vars.fd', statelessLoader: undefined }
+    const named = { ...NO_FIRMWARE_FILES, ...files }
+
+    expect(decide({ firmwareFeatures: [], firmwareFiles: named }).slots).toEqual({ 'amd-sev': 410, 'amd-sev-es': 99 })
+    expect(decide({ firmwareFeatures: [], firmwareFiles: named }, 'Y').missing['amd-sev-snp']).toMatch(
+      /no firmware descriptor has amd-sev-snp.*compute.uefi_stateless_loader/,
+    )
+    const stateless = { ...named, statelessLoader: '/amdsev.fd' }
+    expect(decide({ firmwareFeatures: [], firmwareFiles: stateless }, 'Y').slots).toEqual({
+      'amd-sev': 410,
+      'amd-sev-snp': 99,
+    })
+  })
+
+  it('needs UEFI at all', () => {
+    const host = decide({ documents: withFirmware('') })
+
+    expect(host.slots).toEqual({})
+    expect(host.missing['amd-sev']).toMatch(/libvirt finds no UEFI firmware: install OVMF with its descriptors/)
+  })
+
+  it('needs the machine type q35', () => {
+    const host = decide({ machineTypes: ['pc', 'pc-i440fx-9.2', 'notq35'] })
+
+    expect(host.missing['amd-sev']).toBe('QEMU has no machine type q35, which encrypted guests need')
+  })
+
+  it('needs disks on SCSI, unless libvirt does not tell its buses', () => {
+    const buses = (...names: string[]) => names.map((name) => `<value>${name}</value>`).join('')
+
+    expect(decide({ documents: [withDisks(buses('scsi', 'virtio'))] }).slots).toMatchObject({ 'amd-sev': 410 })
+    expect(decide({ documents: [withDisks(buses('virtio', 'sata'))] }).missing['amd-sev']).toMatch(
+      /no SCSI disks on q35/,
+    )
+    expect(decide().slots).toMatchObject({ 'amd-sev': 410 })
+  })
+
+  it('offers nothing where libvirt has no document, or the processor is of another make, and says so of each model', () => {
+    expect(Object.values(decide({ documents: [] }).missing)).toEqual(
+      Array(3).fill('libvirt tells no domain capabilities: install QEMU for x86_64, with KVM'),
+    )
+    expect(decide({ arch: 'aarch64' }).missing['amd-sev-snp']).toBe("the host is aarch64; SEV is AMD's, on x86_64")
+  })
+})
