@@ -1,6 +1,13 @@
 import { parseArgs } from 'node:util'
+import { create } from 'xmlbuilder2'
+import { buildDomain } from '../dist/compute/libvirt/build-domain.js'
+import { domainXml } from '../dist/compute/libvirt/domain-xml.js'
+import { guestSpec } from '../dist/compute/libvirt/guest-spec.js'
+import { HostCapabilities } from '../dist/compute/libvirt/host-capabilities.js'
 import { launchRequest } from '../dist/objects/launch-request.js'
 import { launchFlavor, resourceRequest } from '../dist/objects/resource-request.js'
+import { aCapableHost } from '../test/compute/support/hosts.ts'
+import { anInstance } from '../test/compute/support/instances.ts'
 
 const HELP = `Measures what is decided from values alone beside the least that could be done, in turns, and prints ratios.
 
@@ -31,7 +38,12 @@ interface Pair {
   readonly aim: number
 }
 
-const PAIRS: readonly Pair[] = [translation('encrypted', { 'hw:mem_encryption': 'true' }), translation('in clear', {})]
+const PAIRS: readonly Pair[] = [
+  translation('encrypted', { 'hw:mem_encryption': 'true' }),
+  translation('in clear', {}),
+  rendering('encrypted', 'sev'),
+  rendering('in clear', 'plain'),
+]
 
 for (const pair of PAIRS) console.log(measured(pair))
 
@@ -94,6 +106,22 @@ function translation(what: string, asked: Readonly<Record<string, string>>): Pai
   }
 }
 
+/** From an instance to its domain's document, beside the library alone writing the same tree. */
+function rendering(what: string, kind: 'sev' | 'plain'): Pair {
+  const instance = anInstance(kind === 'sev' ? { model: 'amd-sev' } : {})
+  const host = HostCapabilities.parse(aCapableHost())
+  const build = () => domainXml(buildDomain(guestSpec(instance), host))
+  const tree = create(build()).end({ format: 'object' })
+  const literal = () => create(tree).end({ prettyPrint: true, headless: true })
+  if (literal() !== build()) throw new Error('the yardstick writes another document')
+  return {
+    title: `building and rendering a domain, ${what} (${build().length} bytes of XML)`,
+    ours: build,
+    yardstick: { name: 'xmlbuilder2', run: literal },
+    aim: 1.3,
+  }
+}
+
 function measured({ title, ours, yardstick, aim }: Pair): string {
   const turns = Array.from({ length: Number(values.rounds) }, () => ({
     ours: microseconds(ours),
@@ -110,8 +138,8 @@ function microseconds(work: () => unknown): number {
   let calls = 0
   let spent = 0
   while (spent < Number(values.ms) * 1000) {
-    for (let n = 0; n < 1000; n++) if (work() === undefined) throw new Error('it gave nothing')
-    calls += 1000
+    for (let n = 0; n < 100; n++) if (work() === undefined) throw new Error('it gave nothing')
+    calls += 100
     const { user, system } = process.cpuUsage(before)
     spent = user + system
   }

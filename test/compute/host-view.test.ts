@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FakeHostOptions } from '../../src/compute/fake/fake-host-options.ts'
@@ -7,15 +10,18 @@ import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
 import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
 import { NO_LIMITS, type SlotLimits } from '../../src/compute/libvirt/slot-limits.ts'
 import type { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
-import { aFolder } from './support/folders.ts'
 import { anInstance } from './support/instances.ts'
 
 const signal = new AbortController().signal
 const GUEST = '7d5d3a3e-0c0b-4c2f-9a51-2f6a8f0d1c11'
 
 async function aView(options: FakeHostOptions, limits: Partial<SlotLimits> = {}) {
-  const driver = await openFakeHost({ folder: await aFolder(), ...options })
-  onTestFinished(() => driver.close())
+  const folder = await mkdtemp(join(tmpdir(), 'sevbus-view-'))
+  const driver = await openFakeHost({ folder, ...options })
+  onTestFinished(async () => {
+    await driver.close()
+    await rm(folder, { recursive: true })
+  })
   const logged: { readonly level: number; readonly msg: string; readonly instances?: string[] }[] = []
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line)) })
   const view = new HostView({ driver, limits: { ...NO_LIMITS, ...limits }, logger })

@@ -38,7 +38,7 @@ export async function mayInstall(): Promise<boolean> {
 
 /** @throws when apt-get fails, with the last lines of what it printed */
 export async function installPackages(kinds: readonly Installable[], tell?: (line: string) => void): Promise<void> {
-  const packages = kinds.map((kind) => DEBIAN_PACKAGES[kind])
+  const packages = kinds.flatMap((kind) => DEBIAN_PACKAGES[kind])
   tell?.(`installing ${packages.join(' and ')} with apt-get, once (SEVBUS_TEST_NO_INSTALL=1 forbids it)`)
   const shell = spawn('sh', ['-c', SCRIPT, 'sevbus-install', ...packages], {
     detached: true,

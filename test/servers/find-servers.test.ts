@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import type { PrivateServer } from '../../src/servers/private-server.ts'
-import { findServers, type Installable, type Machine, type ServerKind, ServersMissing } from './find-servers.ts'
+import {
+  type ExtraKind,
+  findServers,
+  type Installable,
+  type Machine,
+  type ServerKind,
+  ServersMissing,
+} from './find-servers.ts'
 
 /** A machine where each way has the servers named; it keeps a diary of what it was asked for. */
 function aMachine(has: {
@@ -8,8 +15,8 @@ function aMachine(has: {
   docker?: readonly ServerKind[]
   installed?: readonly ServerKind[]
   installable?: readonly Installable[]
-  /** oslo.messaging is there already, unless it is said not to be. */
-  oslo?: boolean
+  /** What else the tests want is there already, unless it is said not to be. */
+  lacks?: readonly ExtraKind[]
   refusesInstallation?: boolean
 }) {
   const diary: string[] = []
@@ -28,7 +35,7 @@ function aMachine(has: {
     given: way('given', () => has.given ?? []),
     docker: way('docker', () => has.docker ?? []),
     installed: way('installed', () => installed),
-    hasOslo: async () => has.oslo !== false,
+    missingExtras: async () => has.lacks ?? [],
     install: has.refusesInstallation ? undefined : install,
   }
   return { machine, diary }
@@ -73,24 +80,31 @@ describe('the servers of a test run', () => {
     expect(noBroker.diary.filter((line) => line.startsWith('install '))).toEqual(['install rabbitmq'])
   })
 
-  it('are installed together with oslo.messaging when that is missing, and it comes alone when only it is', async () => {
-    const nothing = aMachine({ oslo: false, installable: [...both, 'oslo'] })
-    const onlyOslo = aMachine({ oslo: false, given: both, installable: ['oslo'] })
+  it('are installed together with the extras that are missing, which come alone when only they are', async () => {
+    const nothing = aMachine({ lacks: ['oslo', 'libvirt'], installable: [...both, 'oslo', 'libvirt'] })
+    const onlyOslo = aMachine({ lacks: ['oslo'], given: both, installable: ['oslo'] })
 
     await findServers(nothing.machine)
     await findServers(onlyOslo.machine)
 
-    expect(nothing.diary.filter((line) => line.startsWith('install '))).toEqual(['install rabbitmq+postgres+oslo'])
+    expect(nothing.diary.filter((line) => line.startsWith('install '))).toEqual([
+      'install rabbitmq+postgres+oslo+libvirt',
+    ])
     expect(onlyOslo.diary.filter((line) => line.startsWith('install '))).toEqual(['install oslo'])
   })
 
-  it('are there also where the distribution has no oslo.messaging', async () => {
-    const { machine, diary } = aMachine({ oslo: false, installable: both })
+  it('are there also where the distribution lacks one of the extras, and so are the others of them', async () => {
+    const { machine, diary } = aMachine({ lacks: ['oslo', 'libvirt'], installable: [...both, 'libvirt'] })
 
     const { rabbitmq } = await findServers(machine)
 
     expect(rabbitmq.url).toBe('installed rabbitmq')
-    expect(diary).toContain('install rabbitmq+postgres')
+    expect(diary.filter((line) => line.startsWith('install '))).toEqual([
+      'install rabbitmq+postgres+oslo+libvirt',
+      'install rabbitmq+postgres',
+      'install oslo',
+      'install libvirt',
+    ])
   })
 
   it('end the run with a message that says what to install, when there is no way', async () => {

@@ -5,13 +5,18 @@ export const SERVER_KINDS = ['rabbitmq', 'postgres'] as const
 export type ServerKind = (typeof SERVER_KINDS)[number]
 export type Servers = Readonly<Record<ServerKind, PrivateServer>>
 
-/** What the tests may install: the servers, and oslo.messaging for the Python peers, which they can do without. */
-export const DEBIAN_PACKAGES = {
-  rabbitmq: 'rabbitmq-server',
-  postgres: 'postgresql',
-  oslo: 'python3-oslo.messaging',
-} as const
-export type Installable = keyof typeof DEBIAN_PACKAGES
+/** What some tests want besides: oslo.messaging for the Python peers, libvirt's tools for its opinion on our documents. */
+export const EXTRA_KINDS = ['oslo', 'libvirt'] as const
+export type ExtraKind = (typeof EXTRA_KINDS)[number]
+
+/** What the tests may install. */
+export const DEBIAN_PACKAGES: Readonly<Record<ServerKind | ExtraKind, readonly string[]>> = {
+  rabbitmq: ['rabbitmq-server'],
+  postgres: ['postgresql'],
+  oslo: ['python3-oslo.messaging'],
+  libvirt: ['libvirt-clients', 'libxml2-utils'],
+}
+export type Installable = ServerKind | ExtraKind
 
 /** Undefined from a way: it does not exist on this machine. */
 type Way = (kind: ServerKind, options: StartOptions) => Promise<PrivateServer | undefined>
@@ -22,7 +27,8 @@ export interface Machine {
   readonly given: Way
   readonly docker: Way
   readonly installed: Way
-  readonly hasOslo: () => Promise<boolean>
+  /** Those of the extras that it does not have. */
+  readonly missingExtras: () => Promise<readonly ExtraKind[]>
   /** Undefined where nothing may be installed; else installs the packages of these. */
   readonly install: ((what: readonly Installable[], tell?: (line: string) => void) => Promise<void>) | undefined
 }
@@ -34,7 +40,7 @@ export class ServersMissing extends Error {
 
 /**
  * A server of each kind, each by the first way that works: named by the environment, from a Docker engine, from the
- * programs on the machine, from the programs after one installation of what is missing, which brings oslo.messaging, too.
+ * programs on the machine, from the programs after one installation of what is missing, which brings the extras, too.
  * @throws ServersMissing, having ended what it started
  */
 export async function findServers(machine: Machine, options: StartOptions = {}): Promise<Servers> {
@@ -59,15 +65,23 @@ export async function findServers(machine: Machine, options: StartOptions = {}):
 }
 
 /** What a distribution does not have costs only the tests that need it. */
-async function installOnce({ install, hasOslo }: Machine, servers: readonly ServerKind[], tell?: StartOptions['tell']) {
+async function installOnce(
+  { install, missingExtras }: Machine,
+  servers: readonly ServerKind[],
+  tell?: StartOptions['tell'],
+) {
   if (install === undefined) return
-  const wanted: readonly Installable[] = (await hasOslo()) ? servers : [...servers, 'oslo']
-  for (const kinds of wanted.length > servers.length ? [wanted, servers] : [servers]) {
-    if (kinds.length === 0) return
+  const attempt = async (kinds: readonly Installable[]) => {
+    if (kinds.length === 0) return true
     const error = await install(kinds, tell).then(() => undefined, asError)
-    if (error === undefined) return
-    tell?.(error.message)
+    if (error !== undefined) tell?.(error.message)
+    return error === undefined
   }
+  const extras = await missingExtras()
+  if ((await attempt([...servers, ...extras])) || extras.length === 0) return
+  // One that is not to be had must not keep the others away.
+  await attempt(servers)
+  if (extras.length + servers.length > 1) for (const extra of extras) await attempt([extra])
 }
 
 function asError(thrown: unknown): Error {
@@ -103,7 +117,7 @@ function howToGet(kinds: readonly ServerKind[]): string {
   return [
     `The tests need a real ${names}, and this machine offers none. One of these is enough:`,
     '  - a Docker engine that this user may use and that can pull images (https://docs.docker.com/engine/install/)',
-    `  - the programs: sudo apt-get install ${kinds.map((kind) => DEBIAN_PACKAGES[kind]).join(' ')}  (as root on Debian or Ubuntu the tests do this themselves)`,
+    `  - the programs: sudo apt-get install ${kinds.flatMap((kind) => DEBIAN_PACKAGES[kind]).join(' ')}  (as root on Debian or Ubuntu the tests do this themselves)`,
     '  - a server that runs somewhere, named in the environment:',
     ...variables,
   ].join('\n')

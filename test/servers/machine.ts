@@ -3,8 +3,9 @@ import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 import type { PrivateServer, StartOptions } from '../../src/servers/private-server.ts'
 import { startContainer } from './containers.ts'
 import { installPackages, mayInstall } from './debian-packages.ts'
-import type { Machine, ServerKind } from './find-servers.ts'
+import { EXTRA_KINDS, type ExtraKind, type Machine, type ServerKind } from './find-servers.ts'
 import { startInstalledPostgres } from './installed-postgres.ts'
+import { findLibvirtTools } from './libvirt-tools.ts'
 import { describeOsloPeers } from './oslo-peers.ts'
 import { describePostgres } from './postgres-probe.ts'
 
@@ -16,9 +17,14 @@ export async function thisMachine(): Promise<Machine> {
     given,
     docker: startContainer,
     installed,
-    hasOslo: async () => (await describeOsloPeers()) !== undefined,
+    missingExtras,
     install: (await mayInstall()) ? installPackages : undefined,
   }
+}
+
+async function missingExtras(): Promise<readonly ExtraKind[]> {
+  const has = { oslo: await describeOsloPeers(), libvirt: await findLibvirtTools() }
+  return EXTRA_KINDS.filter((kind) => has[kind] === undefined)
 }
 
 async function given(kind: ServerKind): Promise<PrivateServer | undefined> {

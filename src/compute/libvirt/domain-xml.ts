@@ -12,7 +12,7 @@ import {
   vsockElement,
 } from './device-elements.ts'
 import type { DomainMetadata, DomainSpec, LaunchSecurity, MemoryBackingSpec } from './domain-spec.ts'
-import { type Element, withoutUndefined } from './xml-element.ts'
+import { type Element, withoutUndefined, written } from './xml-element.ts'
 
 /** Namespace of what we write into a domain's metadata. */
 const METADATA_NAMESPACE = 'urn:sevbus:instance:1'
@@ -27,14 +27,14 @@ export function domainXml(domain: DomainSpec): string {
 }
 
 /**
- * The one place that writes XML: the library escapes, and refuses what cannot be escaped.
+ * The one place that writes XML.
  *
  * @param what names the document in errors
  * @throws InvalidDomainXml
  */
 export function xmlOf(document: Element, what: string, instanceUuid: string): string {
   try {
-    return create(document).end({ wellFormed: true, prettyPrint: true, headless: true })
+    return create(written(document) as object).end({ prettyPrint: true, headless: true })
   } catch (error) {
     throw new InvalidDomainXml(
       `${what} cannot be written as XML: ${(error as Error).message}`,

@@ -1,9 +1,11 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
 import { domainXml } from '../../../src/compute/libvirt/domain-xml.ts'
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
 import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
+import { attribute, child, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
 import { aCapableHost } from '../support/hosts.ts'
 import { anInstance, type InstanceChanges } from '../support/instances.ts'
 
@@ -103,6 +105,27 @@ describe('the domain document', () => {
     const xml = domainXml(buildDomain(guestSpec(instance), aCapableHost()))
 
     expect(xml).toContain('<sevbus:name>&lt;a b="c"&gt;&amp;\'</sevbus:name>')
+  })
+
+  it('gives back every name as it was, whatever its owner wrote into it', () => {
+    const nasty = fc.string({
+      unit: fc.constantFrom('&', '&lt;', '&#10;', '<', '>', '"', "'", ']]>', '\n', '\t', 'é', '🦊', 'a', ' '),
+    })
+    fc.assert(
+      fc.property(nasty, nasty, (name, flavor) => {
+        const instance = { ...anInstance(), name: `x${name}x` }
+        const guest = guestSpec({ ...instance, flavor: { ...instance.flavor, name: `x${flavor}x` } })
+
+        const domain = parseXml(domainXml(buildDomain(guest, aCapableHost())), 'domain', 'the domain')
+
+        const metadata = child(domain, 'metadata', 'sevbus:instance')
+        expect([textOf(child(metadata, 'sevbus:name')), attribute(child(metadata, 'sevbus:flavor'), 'name')]).toEqual([
+          `x${name}x`,
+          `x${flavor}x`,
+        ])
+      }),
+      { numRuns: 500 },
+    )
   })
 
   it('refuses characters that XML cannot carry, by name', () => {

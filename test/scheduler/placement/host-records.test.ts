@@ -50,6 +50,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
         disabledReason: undefined,
         hypervisorType: 'QEMU',
         defaultMachineType: 'pc',
+        machineTypes: ['q35', 'pc', 'pc-q35-9.2', 'pc-i440fx-9.2'],
         supportsUefi: true,
         missingModels: { 'amd-sev-es': 'ES is off because SNP is on' },
         instances: 0,
