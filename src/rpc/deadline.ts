@@ -1,5 +1,8 @@
 import { MessagingTimeout } from '../errors.ts'
 
+/** Node takes a longer one for 1 ms. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
 /**
  * One limit over connecting, publishing and waiting. Ends with MessagingTimeout when the time is over, with the caller's
  * reason when the caller gave up, and at the end of the scope, so that nothing waits on.
@@ -21,7 +24,7 @@ export class Deadline implements Disposable {
     this.#what = what
     this.#timeoutMs = timeoutMs
     this.#caller = caller
-    this.#timer = setTimeout(Deadline.#expire, timeoutMs, this)
+    this.#timer = setTimeout(Deadline.#expire, Math.min(timeoutMs, MAX_TIMER_MS), this)
     if (caller !== undefined) this.#follow(caller)
   }
 

@@ -58,6 +58,31 @@ describe('a message that RabbitMQ does not take', () => {
     await vi.waitFor(publish, PATIENCE)
   })
 
+  it.each([Number.POSITIVE_INFINITY, 2 ** 40, Number.NaN])(
+    'is not one that may wait %d ms, though AMQP cannot say that',
+    async (ms) => {
+      const url = inject('amqpUrl')
+      const names = freshNames()
+      const made = new MadeOnBroker(url)
+      onTestFinished(() => made.remove())
+      const transport = made.record(new RabbitTransport({ url, logger: silent }))
+      onTestFinished(() => transport.close())
+      const { server, said } = aServer(transport, names)
+      await server.start()
+      const rpc = new RpcClient({ transport, logger: silent, names })
+      const { say, note } = rpc.of(NoteApi)
+
+      await note(context, { text: 'told' }, { expirationMs: ms })
+      const isTime = !Number.isNaN(ms)
+      const answer = await say(context, { text: 'asked' }, isTime ? { timeoutMs: ms } : {})
+
+      expect(answer).toEqual({ text: 'asked' })
+      await vi.waitFor(() => expect(said.toSorted()).toEqual(['asked', 'told']), PATIENCE)
+      await rpc.close()
+      await server.drain(1_000)
+    },
+  )
+
   it('fails its call at once, not after the timeout, when the connection is lost before the confirm', async () => {
     const url = inject('amqpUrl')
     const names = freshNames()

@@ -3,6 +3,9 @@ import { InvalidArguments } from '../../errors.ts'
 import { CONTENT_ENCODING, CONTENT_TYPE } from '../envelope.ts'
 import type { OutboundMessage, PublishOutcome } from '../transport.ts'
 
+/** The longest that RabbitMQ takes: 32 bits of milliseconds. */
+const MAX_EXPIRATION_MS = 2 ** 32 - 1
+
 /** One AMQP channel in confirm mode, on which every message learns its own outcome. */
 export class ConfirmedChannel {
   readonly #channel: ConfirmChannel
@@ -57,7 +60,7 @@ export class ConfirmedChannel {
       ...this.#sender,
     }
     if (headers !== undefined) properties.headers = headers
-    if (expirationMs !== undefined) properties.expiration = String(Math.max(0, Math.ceil(expirationMs)))
+    if (expirationMs !== undefined) properties.expiration = expirationOf(expirationMs)
     return new Promise((resolve, reject) => {
       const onConfirm = (error: unknown) => {
         const returned = this.#returned.delete(messageId)
@@ -72,6 +75,12 @@ export class ConfirmedChannel {
       }
     })
   }
+}
+
+/** Anything but digits, or too many, and RabbitMQ closes the channel over it, with all that is under way there. */
+function expirationOf(ms: number): string {
+  const isSendable = ms < MAX_EXPIRATION_MS
+  return String(isSendable ? Math.max(0, Math.ceil(ms)) : MAX_EXPIRATION_MS)
 }
 
 /** amqplib tells both by an Error; the close event may come after the callbacks. */

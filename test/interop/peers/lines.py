@@ -77,7 +77,7 @@ def describe(error):
     return facts
 
 
-def serve(commands):
+def serve(commands, source=sys.stdin):
     def run(line):
         command = json.loads(line)
         try:
@@ -87,6 +87,6 @@ def serve(commands):
         say({'id': command['id'], **answer})
 
     event('ready')
-    for line in sys.stdin:
+    for line in source:
         threading.Thread(target=run, args=(line,), daemon=True).start()
     os._exit(0)
