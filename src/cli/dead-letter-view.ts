@@ -9,31 +9,40 @@ const CONTEXT_PREFIX = '_context_'
 const REASON_WIDTH = 70
 /** Of what is no JSON. */
 const SHOWN_BYTES = 256
+/** What a terminal would act on, or hide, instead of showing it: escape sequences, turned text. */
+const INVISIBLE = /[\p{Cc}\p{Cf}]/gu
 
 export function letterTable(letters: readonly DeadLetter[]): string {
   const rows = letters.map((letter) => [
-    letter.id,
+    line(letter.id),
     parkedAt(letter),
-    letter.queue,
+    line(letter.queue),
     letter.method ?? '-',
     String(letter.tries),
-    letter.errorCode,
+    String(letter.body.length),
+    line(letter.errorCode),
     shortened(letter.error),
   ])
-  return table(['ID', 'PARKED AT', 'QUEUE', 'METHOD', 'TRIES', 'CODE', 'REASON'], rows)
+  return table(['ID', 'PARKED AT', 'QUEUE', 'METHOD', 'TRIES', 'BYTES', 'CODE', 'REASON'], rows)
 }
 
 export function letterFacts(letter: DeadLetter): string {
   return facts([
-    ['id', letter.id],
+    ['id', line(letter.id)],
     ['parked at', parkedAt(letter)],
-    ['queue', letter.queue],
+    ['queue', line(letter.queue)],
     ['method', letter.method ?? 'cannot be read'],
     ['tries', String(letter.tries)],
-    ['sender', letter.userId ?? 'did not say'],
-    ['error', `${letter.errorCode}: ${letter.error}`],
+    ['sender', line(letter.userId ?? 'did not say')],
+    ['error', line(`${letter.errorCode}: ${letter.error}`)],
     ['bytes', String(letter.body.length)],
   ])
+}
+
+/** The message for people; still JSON. */
+export function letterText(letter: DeadLetter): string {
+  const text = JSON.stringify(letterContent(letter), null, 2)
+  return text.replace(INVISIBLE, (char) => (char === '\n' ? char : escaped(char)))
 }
 
 /** For programs: what the table has, and what is asked for by `show`. */
@@ -61,17 +70,32 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** It may be a request that was cut off: then its context, and all that follows, is not shown. */
 function excerpt(body: Buffer): string {
-  const text = JSON.stringify(body.subarray(0, SHOWN_BYTES).toString('latin1')).slice(1, -1)
-  return body.length > SHOWN_BYTES ? `${text}… (${body.length} bytes)` : text
+  const context = body.indexOf(CONTEXT_PREFIX)
+  const end = Math.min(context < 0 ? body.length : context, SHOWN_BYTES)
+  const text = JSON.stringify(body.subarray(0, end).toString('latin1')).slice(1, -1)
+  return end < body.length ? `${text}… (${body.length} bytes)` : text
 }
 
 function parkedAt({ parkedAtMs }: DeadLetter): string {
   return parkedAtMs === undefined ? '-' : new Date(parkedAtMs).toISOString().replace('T', ' ').slice(0, 19)
 }
 
-/** One line, whatever a peer wrote into its error. */
 function shortened(reason: string): string {
-  const line = reason.replaceAll(/\s+/g, ' ')
-  return line.length > REASON_WIDTH ? `${line.slice(0, REASON_WIDTH - 1)}${pc.dim('…')}` : line
+  const text = line(reason)
+  return text.length > REASON_WIDTH ? `${text.slice(0, REASON_WIDTH - 1)}${pc.dim('…')}` : text
+}
+
+/** One line, whatever a peer wrote into its error. */
+function line(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').replace(INVISIBLE, escaped)
+}
+
+function escaped(char: string): string {
+  return [...Array(char.length).keys()].map((at) => `\\u${hex(char.charCodeAt(at))}`).join('')
+}
+
+function hex(unit: number): string {
+  return unit.toString(16).padStart(4, '0')
 }

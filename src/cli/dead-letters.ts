@@ -1,7 +1,7 @@
 import { busNames } from '../compose/names.ts'
-import { InvalidArguments, toSevbusError } from '../errors.ts'
+import { InvalidArguments, MessagingTimeout, toSevbusError } from '../errors.ts'
 import { type DeadLetter, DeadLetterBox, MAX_LETTERS, type Verdict } from '../rpc/dead-letter-box.ts'
-import { letterContent, letterFacts, letterJson, letterTable } from './dead-letter-view.ts'
+import { letterContent, letterFacts, letterJson, letterTable, letterText } from './dead-letter-view.ts'
 import { EXIT } from './exit-codes.ts'
 import { note, print, printJson } from './output.ts'
 import { type GlobalOptions, type Session, withSession } from './session.ts'
@@ -34,7 +34,7 @@ export async function showDeadLetter(id: string, options: DeadLetterOptions): Pr
     const letter = letters.find((each) => each.id === id)
     if (letter === undefined) return notFound([id])
     if (options.json) printJson({ ...letterJson(letter), message: letterContent(letter) })
-    else print(`${letterFacts(letter)}\n\n${JSON.stringify(letterContent(letter), null, 2)}`)
+    else print(`${letterFacts(letter)}\n\n${letterText(letter)}`)
     return EXIT.OK
   })
 }
@@ -90,8 +90,16 @@ function boxOf({ transport, config }: Session): DeadLetterBox {
   return new DeadLetterBox(transport, busNames(config))
 }
 
+/** For all of it; what was done by then is told. */
 function waitOf({ timeout = '10' }: DeadLetterOptions): AbortSignal {
-  return AbortSignal.timeout(Number(timeout) * 1000)
+  const controller = new AbortController()
+  const fix = 'do it again with a longer --timeout; what was done is done'
+  const error = new MessagingTimeout(`not done within ${timeout} s; ${fix}`, {
+    timeout_ms: Number(timeout) * 1000,
+    fix,
+  })
+  setTimeout(() => controller.abort(error), Number(timeout) * 1000).unref()
+  return controller.signal
 }
 
 function notFound(ids: readonly string[]): number {

@@ -66,6 +66,7 @@ export async function dev(options: DevOptions): Promise<number> {
         describeBroker(brokerSettings(brokerOptions(config.transport))),
       ),
     )
+    for (const { worker, url } of cloud.monitors) note(`${worker}: ${url}/readyz and /metrics`)
     await serveUntil(stop, cloud, config.worker.shutdown_grace_seconds * 1000, logger)
     return EXIT.OK
   } catch (error) {

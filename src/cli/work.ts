@@ -25,16 +25,17 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
   const who = `sevbus ${service} ${host}`
   const transport = openTransport(config, logger, who)
   const graceMs = config.worker.shutdown_grace_seconds * 1000
-  const monitor = await openMonitor(config, { service, host, transport, logger })
   // A compute worker has nothing to do with databases, and loads nothing of them. A wrong URL is known at once.
   const databases = service === 'compute' ? undefined : await import('../compose/open-database.ts')
   databases?.databaseUrl(config)
   const opened: (() => Promise<void>)[] = []
-  const serve = (worker: Worker) => {
-    worker.broken.catch((error: Error) => monitor?.broke(error))
-    return serveUntil(stop, worker, graceMs, logger)
-  }
   try {
+    const monitor = await openMonitor(config, { service, host, transport, logger })
+    opened.push(async () => monitor?.close())
+    const serve = (worker: Worker) => {
+      worker.broken.catch((error: Error) => monitor?.broke(error))
+      return serveUntil(stop, worker, graceMs, logger)
+    }
     await transport.connect(stop)
     if (databases === undefined) {
       const { startCompute } = await import('../compose/compute-worker.ts')
@@ -42,7 +43,7 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
       return EXIT.OK
     }
     const database = await databases.waitForDatabase(config, who, logger, stop)
-    opened.push(() => database.close())
+    opened.unshift(() => database.close())
     const start =
       service === 'conductor'
         ? (await import('../compose/conductor-worker.ts')).startConductor
@@ -54,6 +55,6 @@ export async function work(service: 'conductor' | 'scheduler' | 'compute', optio
     if (stop.aborted) return EXIT.OK
     throw error
   } finally {
-    await closeInOrder([() => transport.close(), ...opened, async () => monitor?.close()])
+    await closeInOrder([() => transport.close(), ...opened])
   }
 }

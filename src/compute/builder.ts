@@ -46,7 +46,7 @@ export class Builder {
       if (this.#isLate(build) && !(await this.#isWanted(build, AbortSignal.any([signal, draining])))) {
         return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
       }
-      if (!isFirst) await removeLeftovers(uuid, this.#ports, stopping)
+      if (!isFirst) await removeLeftovers(uuid, build.context, this.#ports, stopping)
       await this.#boot(build, AbortSignal.any([signal, stopping]))
     })
     try {
@@ -61,7 +61,7 @@ export class Builder {
   /** After a start of the worker: is the interrupted try still wanted? Then again, else away with it, in silence. */
   async recover(uuid: string, attempt: number, signal: AbortSignal): Promise<void> {
     const { journal, logger } = this.#ports
-    await removeLeftovers(uuid, this.#ports, this.#signals.stopping)
+    await removeLeftovers(uuid, this.#current(uuid, attempt)?.context, this.#ports, this.#signals.stopping)
     const build = this.#current(uuid, attempt)
     if (build === undefined) return
     const wanted = await this.#isWanted(build, AbortSignal.any([signal, this.#signals.draining])).catch(() => undefined)
@@ -93,7 +93,8 @@ export class Builder {
     const conductor = client.of(ConductorApi)
     const args = { instance_uuid: instance.uuid, attempt: instance.attempt, host }
     const ask = async () => (await conductor.checkBuild(context, args, { signal })).wanted
-    return untilDone(`ask the conductor about ${instance.uuid}`, ask, this.#ports, signal)
+    const options = { ...this.#ports, request_id: context.request_id }
+    return untilDone(`ask the conductor about ${instance.uuid}`, ask, options, signal)
   }
 
   async #boot(build: Build, signal: AbortSignal): Promise<void> {
@@ -110,7 +111,7 @@ export class Builder {
         }),
       )
     } catch (error) {
-      if (!isClean) await removeLeftovers(uuid, this.#ports, this.#signals.stopping)
+      if (!isClean) await removeLeftovers(uuid, build.context, this.#ports, this.#signals.stopping)
       signal.throwIfAborted()
       return this.#failed(build, toSevbusError(error))
     }

@@ -1,3 +1,4 @@
+import type { RequestContext } from '../rpc/request-context.ts'
 import type { ComputePorts } from './compute-ports.ts'
 import { untilDone } from './patience.ts'
 
@@ -5,10 +6,17 @@ import { untilDone } from './patience.ts'
  * Removes whatever the host has of an instance: guest first, then its disks. Tries until the host lets it: a guest
  * that cannot be removed keeps its claim, and nobody is told that it is gone.
  *
+ * @param context of the request that wants it gone, or had it made; for the log
  * @throws the signal's reason
  */
-export async function removeLeftovers(uuid: string, ports: ComputePorts, stopping: AbortSignal): Promise<void> {
+export async function removeLeftovers(
+  uuid: string,
+  context: RequestContext | undefined,
+  ports: ComputePorts,
+  stopping: AbortSignal,
+): Promise<void> {
   const { driver } = ports
-  await untilDone(`destroy guest ${uuid}`, () => driver.destroy(uuid), ports, stopping)
-  await untilDone(`remove disks of ${uuid}`, () => driver.removeDisks(uuid), ports, stopping)
+  const options = { ...ports, request_id: context?.request_id }
+  await untilDone(`destroy guest ${uuid}`, () => driver.destroy(uuid), options, stopping)
+  await untilDone(`remove disks of ${uuid}`, () => driver.removeDisks(uuid), options, stopping)
 }

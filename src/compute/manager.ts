@@ -45,10 +45,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     this.#terminator = new Terminator(this.#ports, signals)
     this.#lanes = new InstanceLanes((error, uuid) => {
       if (this.#stopping.signal.aborted) return
-      this.#ports.logger.error(
-        { instance_uuid: uuid, err: error },
-        'work on an instance broke off; a restart resumes it',
-      )
+      const { journal, logger } = this.#ports
+      const begun = journal.termination(uuid) ?? journal.build(uuid)
+      const facts = { instance_uuid: uuid, request_id: begun?.context.request_id, err: error }
+      logger.error(facts, 'work on an instance broke off; a restart resumes it')
     })
   }
 

@@ -8,6 +8,8 @@ export const DEFAULT_RETRY_DELAYS_MS: readonly number[] = [500, 1000, 2000, 5000
 export interface PatienceOptions {
   readonly logger: Logger
   readonly retryDelaysMs: readonly number[]
+  /** On whose behalf, for the log. */
+  readonly request_id?: string | undefined
 }
 
 /**
@@ -19,7 +21,7 @@ export interface PatienceOptions {
 export async function untilDone<T>(
   what: string,
   work: () => Promise<T>,
-  { logger, retryDelaysMs }: PatienceOptions,
+  { logger, retryDelaysMs, request_id }: PatienceOptions,
   signal: AbortSignal,
 ): Promise<T> {
   for (let tries = 0; ; tries++) {
@@ -30,7 +32,8 @@ export async function untilDone<T>(
       signal.throwIfAborted()
       const { code, message } = toSevbusError(thrown)
       const delayMs = retryDelaysMs[Math.min(tries, retryDelaysMs.length - 1)] ?? 0
-      logger.warn({ what, code, tries: tries + 1, delayMs }, `${what} failed, trying again: ${message}`)
+      const facts = { what, code, tries: tries + 1, delayMs, request_id }
+      logger.warn(facts, `${what} failed, trying again: ${message}`)
       await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted())
     }
   }

@@ -19,9 +19,10 @@ export class Terminator {
   /** Ends in the journal, unless the worker stops: nothing else interrupts it. */
   async terminate(uuid: string): Promise<void> {
     const { host, journal, outbox, events, logger } = this.#ports
-    if (journal.termination(uuid) === undefined) return
+    const begun = journal.termination(uuid)
+    if (begun === undefined) return
     try {
-      await removeLeftovers(uuid, this.#ports, this.#signals.stopping)
+      await removeLeftovers(uuid, begun.context, this.#ports, this.#signals.stopping)
     } catch (error) {
       if (this.#signals.stopping.aborted) return
       throw error

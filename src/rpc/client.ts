@@ -70,7 +70,7 @@ export class RpcClient {
     this.#names = names
     this.#timeoutMs = timeoutMs
     this.#observer = observer
-    this.#waiters = new ReplyWaiters(logger, new AllowedSenders(transport, allowedSenders))
+    this.#waiters = new ReplyWaiters(logger, new AllowedSenders(transport, allowedSenders), observer)
   }
 
   /** A typed client: one function per method of the contract. */

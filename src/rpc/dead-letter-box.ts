@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
+import { TransportUnavailable } from '../errors.ts'
 import { pause } from './abortable.ts'
 import { deadLettersOf } from './dead-letters.ts'
 import { type BusNames, deadLetterQueue } from './names.ts'
 import { salvage } from './salvage.ts'
+import { spanContextOf, type TraceHeaders, traceHeaders } from './trace-context.ts'
 import type { Delivery, Transport } from './transport.ts'
 
 /** A letter may be 4 MiB: so many are held at a time when no other bound is given. */
@@ -28,6 +30,8 @@ export interface DeadLetter {
   /** The broker's user who sent it, if its sender said so. */
   readonly userId: string | undefined
   readonly contentType: string | undefined
+  /** The trace it belongs to, if any. */
+  readonly trace: TraceHeaders
   readonly body: Buffer
 }
 
@@ -66,8 +70,8 @@ export class DeadLetterBox {
   }
 
   /**
-   * Goes through all of them, and does with each as `judge` says.
-   * @returns those that were replayed or purged, and those that were to be replayed and could not be
+   * Goes through all of them, and does with each as `judge` says. Aborted on the way, it tells what was done until then.
+   * @returns those that were replayed or purged, and those that were to be and are kept, with the reason
    */
   async settle(judge: (letter: DeadLetter) => Verdict, signal: AbortSignal) {
     return await this.#open(MAX_LETTERS, signal, async (held, others) => {
@@ -78,12 +82,14 @@ export class DeadLetterBox {
         const verdict = judge(letter)
         if (verdict === 'keep') continue
         try {
+          signal.throwIfAborted()
+          throwIfLost(delivery, 'somebody else may have it now')
           if (verdict === 'replay') await this.#replay(letter, signal)
+          throwIfLost(delivery, 'it was sent again, and could not be removed')
           delivery.ack()
           each.isSettled = true
           settled.push(letter)
         } catch (error) {
-          if (signal.aborted) throw error
           failed.push({ letter, error })
         }
       }
@@ -91,10 +97,10 @@ export class DeadLetterBox {
     })
   }
 
-  async #replay({ queue, body, contentType }: DeadLetter, signal: AbortSignal): Promise<void> {
+  async #replay({ queue, body, contentType, trace: headers }: DeadLetter, signal: AbortSignal): Promise<void> {
     // To the queue itself and no other: a request to one host must not go to any.
     const type = contentType === undefined ? {} : { contentType }
-    await this.#transport.publish({ kind: 'queue', queue }, { body, ...type, mandatory: true }, { signal })
+    await this.#transport.publish({ kind: 'queue', queue }, { body, ...type, headers, mandatory: true }, { signal })
   }
 
   async #open<T>(
@@ -123,17 +129,19 @@ export class DeadLetterBox {
       return await work(held, Math.max(0, waiting - held.length))
     } finally {
       await listener.close()
-      await this.#untilGivenBack(queue, held.filter(({ isSettled }) => !isSettled).length)
+      await this.#untilGivenBack(queue, waiting - held.filter(({ isSettled }) => isSettled).length)
     }
   }
 
-  /** A broker takes its time; whoever looks next, or ourselves, must find them. */
+  /**
+   * A broker takes its time; whoever looks next, or ourselves, must find them. Consumers tell nothing here: a quorum
+   * queue counts ours for a while after its channel is closed. Who else looks has them meanwhile: then patience ends it.
+   */
   async #untilGivenBack(queue: string, count: number): Promise<void> {
     const end = performance.now() + PATIENCE_MS
     while (performance.now() < end) {
       const state = await this.#transport.inspect(queue).catch(() => undefined)
-      // With another consumer they may be in its hands already.
-      if (state === undefined || state.messages >= count || state.consumers > 0) return
+      if (state === undefined || state.messages >= count) return
       await pause(POLL_MS, new AbortController().signal)
     }
   }
@@ -145,6 +153,10 @@ interface Held {
   readonly letter: DeadLetter
 }
 
+function throwIfLost({ lost }: Delivery, consequence: string): void {
+  if (lost) throw new TransportUnavailable(`the connection to the broker was lost: ${consequence}`)
+}
+
 function letterOf(delivery: Delivery): DeadLetter {
   const { body: stored, headers, sentAtMs } = delivery
   const text = (name: string) => {
@@ -154,6 +166,7 @@ function letterOf(delivery: Delivery): DeadLetter {
   const body = text('encoding') === 'base64' ? Buffer.from(stored.toString('latin1'), 'base64') : stored
   const queue = text('queue') ?? text('from') ?? ''
   const tries = Number(text('tries') ?? 1)
+  const span = spanContextOf(headers)
   return {
     id: text('letter-id') ?? createHash('sha256').update(queue).update(body).digest('hex').slice(0, 32),
     parkedAtMs: sentAtMs,
@@ -164,6 +177,7 @@ function letterOf(delivery: Delivery): DeadLetter {
     tries: Number.isFinite(tries) ? tries : 1,
     userId: text('user-id'),
     contentType: text('content-type'),
+    trace: span === undefined ? {} : traceHeaders(span),
     body,
   }
 }

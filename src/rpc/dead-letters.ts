@@ -4,6 +4,7 @@ import { decompress } from './compression.ts'
 import { MAX_BODY_BYTES } from './envelope.ts'
 import { newMessageId } from './message-id.ts'
 import { type BusNames, deadLetterQueue } from './names.ts'
+import { spanContextOf, traceHeaders } from './trace-context.ts'
 import type { Delivery, Destination, Transport } from './transport.ts'
 
 /** Where dead letters are kept. */
@@ -29,6 +30,7 @@ export async function parkDeadLetter(
 ): Promise<void> {
   const plain = unpacked(delivery)
   const isText = isUtf8(plain)
+  const span = spanContextOf(delivery.headers)
   const headers = {
     'x-sevbus-letter-id': newMessageId(),
     'x-sevbus-from': from,
@@ -39,6 +41,8 @@ export async function parkDeadLetter(
     'x-sevbus-content-type': (delivery.contentType ?? '').slice(0, 255),
     ...(delivery.userId !== undefined && { 'x-sevbus-user-id': delivery.userId }),
     'x-sevbus-encoding': isText ? 'utf8' : 'base64',
+    // Replayed, it goes on in its request's trace.
+    ...(span !== undefined && traceHeaders(span)),
   }
   const body = plain.toString(isText ? 'utf8' : 'base64')
   await transport.publish(deadLettersOf(names), { body, mandatory: false, headers })

@@ -27,6 +27,8 @@ export interface BusObserver {
   redelivered(): void
   /** A message was not worked on: malformed, of a sender who is not allowed, or for a method that nobody has. */
   refused(code: string): void
+  /** A reply to a call of ours was not taken: malformed, or of a sender who is not allowed. */
+  replyRefused(code: string): void
   /** A cast failed and will be tried again. */
   retried(method: ObservedMethod): void
   /** A message was put aside, for people. */

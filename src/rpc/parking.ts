@@ -3,7 +3,6 @@ import type { SevbusError } from '../errors.ts'
 import { parkDeadLetter } from './dead-letters.ts'
 import type { BusNames } from './names.ts'
 import type { BusObserver } from './observer.ts'
-import type { RequestContext } from './request-context.ts'
 import type { Delivery, Transport } from './transport.ts'
 
 export interface ParkingOptions {
@@ -18,7 +17,7 @@ export interface ParkingOptions {
 /** What is known of a message: of one that cannot be read, little. */
 export interface ParkedRequest {
   readonly method: string
-  readonly context?: Pick<RequestContext, 'request_id'>
+  readonly context: { readonly request_id: string | undefined }
 }
 
 export interface Failing {
@@ -46,7 +45,7 @@ export class Parking {
       const { logger, observer, from } = this.#options
       await parkDeadLetter(this.#options, from, delivery, error, tries)
       observer?.parked(error.code)
-      const facts = { what, request_id: context?.request_id, code: error.code, tries, reason: error.message }
+      const facts = { what, request_id: context.request_id, code: error.code, tries, reason: error.message }
       logger.error(facts, 'message parked as a dead letter')
     }
     delivery.ack()

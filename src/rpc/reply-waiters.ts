@@ -3,6 +3,7 @@ import { MessagingTimeout, type SevbusError, toSevbusError } from '../errors.ts'
 import type { Deadline } from './deadline.ts'
 import { decodeMessage, type JsonObject } from './envelope.ts'
 import { decodeFailure } from './failure.ts'
+import type { BusObserver } from './observer.ts'
 import { salvage } from './salvage.ts'
 import type { AllowedSenders } from './senders.ts'
 import type { Delivery } from './transport.ts'
@@ -20,11 +21,13 @@ export class ReplyWaiters {
   readonly #waiters = new Map<string, Waiter>()
   readonly #logger: Logger
   readonly #senders: AllowedSenders
+  readonly #observer: BusObserver | undefined
 
   /** @param senders whose replies are taken */
-  constructor(logger: Logger, senders: AllowedSenders) {
+  constructor(logger: Logger, senders: AllowedSenders, observer?: BusObserver) {
     this.#logger = logger
     this.#senders = senders
+    this.#observer = observer
   }
 
   /**
@@ -54,6 +57,7 @@ export class ReplyWaiters {
       else this.#settle(decodeMessage(delivery))
     } catch (thrown) {
       const error = toSevbusError(thrown)
+      this.#observer?.replyRefused(error.code)
       this.#logger.warn({ code: error.code, reason: error.message }, 'a reply cannot be read')
       this.fail(salvage(delivery).msgId ?? '', error)
     }
@@ -61,6 +65,7 @@ export class ReplyWaiters {
 
   /** Who waits goes on waiting: else anyone could end a call. */
   #sayRefused(delivery: Delivery, { code, message }: SevbusError): void {
+    this.#observer?.replyRefused(code)
     const facts = { what: salvage(delivery).msgId, user_id: delivery.userId, code, reason: message }
     this.#logger.warn(facts, 'a reply was refused')
   }

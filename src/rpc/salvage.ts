@@ -13,6 +13,8 @@ export interface Salvaged {
   readonly reply: { readonly msgId: string; readonly queue: string } | undefined
   /** What a request asks for, for the log. */
   readonly method: string | undefined
+  /** On whose behalf, for the log. */
+  readonly requestId: string | undefined
 }
 
 /**
@@ -21,9 +23,10 @@ export interface Salvaged {
  */
 export function salvage(message: EncodedMessage): Salvaged {
   const find = searchable(message)
-  const [msgId, queue, method] = ['_msg_id', '_reply_q', 'method'].map(find).map(asName)
+  const keys = ['_msg_id', '_reply_q', 'method', '_context_request_id']
+  const [msgId, queue, method, requestId] = keys.map(find).map(asName)
   const reply = msgId === undefined || queue === undefined ? undefined : { msgId, queue }
-  return { msgId, reply, method }
+  return { msgId, reply, method, requestId }
 }
 
 /** Looks a key up. */

@@ -216,10 +216,10 @@ export class RpcServer {
 
   async #refuse(delivery: Delivery, error: SevbusError): Promise<void> {
     this.#observer?.refused(error.code)
-    const { reply, method: what = 'malformed message' } = salvage(delivery)
-    const facts = { what, user_id: delivery.userId, code: error.code, reason: error.message }
+    const { reply, method = 'malformed message', requestId: request_id } = salvage(delivery)
+    const facts = { what: method, request_id, user_id: delivery.userId, code: error.code, reason: error.message }
     this.#options.logger.warn(facts, 'a message was refused')
-    if (reply === undefined) return await this.#parking.settle(delivery, error, { method: what })
+    if (reply === undefined) return await this.#parking.settle(delivery, error, { method, context: { request_id } })
     delivery.ack()
     await this.#replier.failure(reply, encodeFailure(error))
   }

@@ -39,15 +39,15 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
 
   async selectDestinations(
     { request_spec: spec }: { readonly request_spec: RequestSpec },
-    { signal, context }: RequestInfo,
+    info: RequestInfo,
   ): Promise<{ selection: Selection }> {
     refuseDisagreement(launchRequest(spec.flavor, spec.image), spec.mem_encryption)
     const { placement, memEncryptionOverheadMb } = this.#deps
     const request = schedulingRequest(spec, memEncryptionOverheadMb)
-    const selection = (await placement.claimOf(spec)) ?? (await this.#select(request, signal))
+    const selection = (await placement.claimOf(spec)) ?? (await this.#select(request, info))
     const { host, attempt } = selection
     this.#deps.logger.info(
-      { instance_uuid: spec.instance_uuid, host, attempt, request_id: context.request_id },
+      { instance_uuid: spec.instance_uuid, host, attempt, request_id: info.context.request_id },
       'host claimed',
     )
     return { selection }
@@ -63,13 +63,14 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
     return null
   }
 
-  async reportHost({ report }: { readonly report: HostReport }): Promise<null> {
+  async reportHost({ report }: { readonly report: HostReport }, { context }: RequestInfo): Promise<null> {
+    const { request_id } = context
     const { changed, overcommitted } = await this.#deps.placement.recordHost(report)
     if (!changed) return null
-    this.#deps.logger.info({ host: report.host }, 'host reported a change')
+    this.#deps.logger.info({ host: report.host, request_id }, 'host reported a change')
     for (const inventory of overcommitted) {
       this.#deps.logger.warn(
-        { host: report.host, ...inventory },
+        { host: report.host, ...inventory, request_id },
         'instances use more than the host has; it takes no more of them until enough are gone',
       )
     }
@@ -80,13 +81,13 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
     return { hosts: (await this.#deps.placement.hostStates(hosts)).map(hostSummary) }
   }
 
-  async #select(request: SchedulingRequest, signal: AbortSignal): Promise<Selection> {
+  async #select(request: SchedulingRequest, info: RequestInfo): Promise<Selection> {
     const { placement, filters, weighers } = this.#deps
     for (let look = 1; ; look++) {
       const hosts = await placement.hostStates()
       const { passed, rejections } = filterHosts(hosts, request, filters)
       const ranking = weighHosts(passed, request, weighers)
-      const outcome = await this.#claimFirst(request, ranking, rejections, signal)
+      const outcome = await this.#claimFirst(request, ranking, rejections, info)
       if ('selection' in outcome) return outcome.selection
       // What others took is seen at the next look; it is only worth one when something was there.
       if (passed.length === 0 || look === LOOKS) throw noValidHost(request, outcome.rejections, filters)
@@ -98,7 +99,7 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
     request: SchedulingRequest,
     ranking: readonly WeighedHost[],
     rejections: readonly Rejection[],
-    signal: AbortSignal,
+    { signal, context: { request_id } }: RequestInfo,
   ): Promise<{ readonly selection: Selection } | { readonly rejections: readonly Rejection[] }> {
     const { instance_uuid, attempt } = request.spec
     const lost: Rejection[] = []
@@ -116,7 +117,8 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
         return { selection: await this.#deps.placement.claim(instance_uuid, wanted) }
       } catch (error) {
         if (!(error instanceof ClaimRefused)) throw error
-        this.#deps.logger.debug({ instance_uuid, host: host.host, reason: error.message }, 'lost to a faster claim')
+        const facts = { instance_uuid, host: host.host, reason: error.message, request_id }
+        this.#deps.logger.debug(facts, 'lost to a faster claim')
         lost.push({ host: host.host, filter: LOST_CLAIM, reason: error.message })
       }
     }

@@ -124,6 +124,7 @@ describe('exit codes', () => {
       'hosts',
       'explain',
       'events',
+      'dead-letters',
       'db',
     ]
 

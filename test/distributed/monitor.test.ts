@@ -62,3 +62,13 @@ it('a worker that waits for its broker lives, and says why it is not ready', asy
     text: '[-] broker: not connected (connecting)\n[-] server: it has not started yet\n',
   })
 })
+
+it('a worker that is monitored and cannot start ends all the same', async () => {
+  await using cloud = await ProcessCloud.open()
+
+  const scheduler = cloud.start(['scheduler'], { ...MONITORED, SEVBUS_DATABASE_URL: 'nonsense' })
+  const elsewhere = cloud.start(['scheduler'], { ...MONITORED, SEVBUS_WORKER_MONITOR_HOST: '192.0.2.1' })
+
+  expect(await Promise.all([scheduler.exited(), elsewhere.exited()])).toEqual([2, 2])
+  expect(elsewhere.output).toContain('nothing can be served at 192.0.2.1:0')
+})

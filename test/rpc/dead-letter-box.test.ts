@@ -7,6 +7,7 @@ import { type DeadLetter, DeadLetterBox } from '../../src/rpc/dead-letter-box.ts
 import { bind } from '../../src/rpc/dispatcher.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
+import type { Delivery } from '../../src/rpc/transport.ts'
 import { silent, transports } from '../support/transports.ts'
 
 const BuildApi = defineApi({
@@ -24,6 +25,14 @@ const BuildApi = defineApi({
 })
 const context = newRequestContext({ user_id: 'u-1' })
 
+/** A delivery of its own over the driver's. */
+function factsOf(delivery: Delivery): Omit<Delivery, 'lost'> {
+  const { queue, body, contentType, headers, userId, fanout, deliveryCount, isCounted, sentAtMs, expirationMs } =
+    delivery
+  const read = { queue, body, contentType, headers, userId, fanout, deliveryCount, isCounted, sentAtMs, expirationMs }
+  return { ...read, ack: () => delivery.ack(), requeue: () => delivery.requeue() }
+}
+
 describe.each(transports)('dead letters over $name', ({ open }) => {
   /** Two hosts, on which nothing starts until they are mended. */
   async function openHosts() {
@@ -32,6 +41,7 @@ describe.each(transports)('dead letters over $name', ({ open }) => {
     const started: string[] = []
     const host = { isMended: false }
     const tries: string[] = []
+    const traces = new Set<string | undefined>()
     for (const server of ['h1', 'h2']) {
       const worker = new RpcServer({
         transport: await bus.connect(),
@@ -42,8 +52,9 @@ describe.each(transports)('dead letters over $name', ({ open }) => {
         retryDelayMs: 1,
         bindings: [
           bind(BuildApi, {
-            async spawn({ guest }) {
+            async spawn({ guest }, { context: { traceparent } }) {
               tries.push(`${guest} on ${server}`)
+              traces.add(traceparent)
               if (!host.isMended) throw new SpawnFailed(`${guest} did not start`)
               started.push(`${guest} on ${server}`)
             },
@@ -68,7 +79,7 @@ describe.each(transports)('dead letters over $name', ({ open }) => {
         },
         { timeout: 10_000, interval: 50 },
       )
-    return { bus, transport, host, started, tries, box, look, parked, signal, build: client.of(BuildApi) }
+    return { bus, transport, host, started, tries, traces, box, look, parked, signal, build: client.of(BuildApi) }
   }
 
   const facts = ({ queue, method, errorCode, error, tries }: DeadLetter) => ({ queue, method, errorCode, error, tries })
@@ -132,6 +143,80 @@ describe.each(transports)('dead letters over $name', ({ open }) => {
     await vi.waitFor(() => expect(started).toEqual(['a on h2']))
     expect(tries.filter((each) => each === 'a on h2')).toHaveLength(4)
     expect((await look()).letters.map(({ error }) => error)).toEqual(['b did not start'])
+  })
+
+  it('once replayed, go on in the trace of their request', async () => {
+    const { build, parked, host, started, traces, box, signal } = await openHosts()
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    await build.spawn(newRequestContext({ traceparent }), { guest: 'a' })
+    await parked(1)
+
+    host.isMended = true
+    await box.settle(() => 'replay', signal)
+
+    await vi.waitFor(() => expect(started).toHaveLength(1))
+    expect([...traces]).toEqual([traceparent])
+  })
+
+  it('are told apart when the time is over on the way: those that are done, and those that are kept', async () => {
+    const { build, parked, look, box } = await openHosts()
+    for (const guest of ['a', 'b', 'c']) {
+      await build.spawn(context, { guest }, { server: 'h1' })
+      await parked(guest.charCodeAt(0) - 96)
+    }
+    const time = new AbortController()
+    const isOver = new Error('the time is over')
+
+    const { settled, failed } = await box.settle(({ error }) => {
+      if (error.startsWith('b ')) time.abort(isOver)
+      return 'purge'
+    }, time.signal)
+
+    expect(settled.map(({ error }) => error)).toEqual(['a did not start'])
+    expect(failed.map(({ letter, error }) => [letter.error, error])).toEqual([
+      ['b did not start', isOver],
+      ['c did not start', isOver],
+    ])
+    expect((await look()).letters).toEqual(failed.map(({ letter }) => letter))
+  })
+
+  it('are not said to be replayed when the connection was lost before they were removed', async () => {
+    const { transport, build, parked, host, started, box, signal } = await openHosts()
+    for (const guest of ['a', 'b']) {
+      await build.spawn(context, { guest }, { server: 'h1' })
+      await parked(guest.charCodeAt(0) - 96)
+    }
+    host.isMended = true
+    let isLost = false
+    const publish = transport.publish.bind(transport)
+    vi.spyOn(transport, 'publish').mockImplementation(async (...sent) => {
+      await publish(...sent)
+      isLost = true
+    })
+    const listen = transport.listen.bind(transport)
+    vi.spyOn(transport, 'listen').mockImplementationOnce((source, handler, options) =>
+      listen(
+        source,
+        (delivery) =>
+          handler({
+            ...factsOf(delivery),
+            get lost() {
+              return isLost
+            },
+          }),
+        options,
+      ),
+    )
+
+    const { settled, failed } = await box.settle(() => 'replay', signal)
+
+    expect(settled).toEqual([])
+    expect(failed.map(({ error }) => (error as Error).message)).toEqual([
+      'the connection to the broker was lost: it was sent again, and could not be removed',
+      'the connection to the broker was lost: somebody else may have it now',
+    ])
+    await vi.waitFor(() => expect(started).toEqual(['a on h1']))
+    await parked(2)
   })
 
   it('that fail again are parked again', async () => {

@@ -181,16 +181,17 @@ describe('a report of a host', () => {
     const placement = new FakePlacement([])
     const manager = new SchedulerManager({ placement, filters: [], weighers: [], logger })
     placement.record = { changed: true, overcommitted: [beyond] }
-    await manager.reportHost({ report: aHostReport('cn-1') })
+    await manager.reportHost({ report: aHostReport('cn-1') }, info)
     placement.record = { changed: false, overcommitted: [beyond] }
-    await manager.reportHost({ report: aHostReport('cn-1') })
+    await manager.reportHost({ report: aHostReport('cn-1') }, info)
 
     expect(lines).toEqual([
-      { level: 30, host: 'cn-1', msg: 'host reported a change' },
+      { level: 30, host: 'cn-1', request_id: info.context.request_id, msg: 'host reported a change' },
       {
         level: 40,
         host: 'cn-1',
         ...beyond,
+        request_id: info.context.request_id,
         msg: 'instances use more than the host has; it takes no more of them until enough are gone',
       },
     ])
@@ -209,7 +210,7 @@ describe.each(databaseEngines)('several schedulers on $name', ({ open }) => {
   it('give 40 encrypted instances the 15 slots of three hosts, and the others a reason', async () => {
     await using given = await openSchedulers(2)
     for (const host of ['cn-1', 'cn-2', 'cn-3']) {
-      await given.first.reportHost({ report: aHostReport(host, { slots: { 'amd-sev-snp': 5 } }) })
+      await given.first.reportHost({ report: aHostReport(host, { slots: { 'amd-sev-snp': 5 } }) }, info)
     }
 
     const outcomes = await Promise.allSettled(
@@ -238,7 +239,7 @@ describe.each(databaseEngines)('several schedulers on $name', ({ open }) => {
 
   it('give one try the same answer however often and whomever it asks', async () => {
     await using given = await openSchedulers(3)
-    for (const host of ['cn-1', 'cn-2']) await given.first.reportHost({ report: aHostReport(host) })
+    for (const host of ['cn-1', 'cn-2']) await given.first.reportHost({ report: aHostReport(host) }, info)
     const request_spec = aRequestSpec()
 
     const answers = await Promise.all(
@@ -252,7 +253,7 @@ describe.each(databaseEngines)('several schedulers on $name', ({ open }) => {
   it('move an instance in one step at its next try, and claim nothing for it after it gave all back', async () => {
     await using given = await openSchedulers(1)
     const { first } = given
-    for (const host of ['cn-1', 'cn-2']) await first.reportHost({ report: aHostReport(host) })
+    for (const host of ['cn-1', 'cn-2']) await first.reportHost({ report: aHostReport(host) }, info)
     const asked = (attempt: number, ignore_hosts: string[] = []) =>
       first.selectDestinations({ request_spec: aRequestSpec({ spec: { attempt, ignore_hosts } }) }, info)
 

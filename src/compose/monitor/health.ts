@@ -46,12 +46,27 @@ function broker({ transport }: WatchedProcess): ReadinessCheck {
   }
 }
 
-function serving({ worker }: WatchedProcess): ReadinessCheck {
+function serving({ transport, worker }: WatchedProcess): ReadinessCheck {
   return {
     name: 'server',
-    async trouble() {
+    async trouble(signal) {
       if (worker === undefined) return 'it has not started yet'
-      return worker.server.isServing ? undefined : 'it takes no requests: starting or draining'
+      if (!worker.server.isServing) return 'it takes no requests: starting or draining'
+      // That is the broker's trouble, and said there.
+      if (transport.state !== 'connected') return undefined
+      const troubles = await Promise.all(worker.server.queues.map((queue) => queueTrouble(transport, queue, signal)))
+      return troubles.find((trouble) => trouble !== undefined)
     },
   }
+}
+
+/** A connection may be well and its consumers lost; the self-check mends that, at its interval. */
+async function queueTrouble(
+  transport: WatchedProcess['transport'],
+  queue: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const state = await transport.inspect(queue, signal)
+  if (state === undefined) return `its queue ${queue} is gone`
+  return state.consumers === 0 ? `nobody consumes its queue ${queue}` : undefined
 }

@@ -27,12 +27,20 @@ export function workerMetrics({ service, host }: MetricsOptions): WorkerMetrics 
   registry.setDefaultLabels({ worker_service: service, worker: host })
   collectDefaultMetrics({ register: registry })
   const readings = refreshed(registry)
+  const take = async (watched: WatchedProcess) => {
+    await readings.refresh(watched)
+    return await registry.metrics()
+  }
+  let taking: Promise<string> | undefined
   return {
     observer: busMetrics(registry),
     contentType: registry.contentType,
-    async scrape(watched) {
-      await readings.refresh(watched)
-      return await registry.metrics()
+    // Two that scrape at the same time get the same: each begins by forgetting what was read.
+    scrape(watched) {
+      taking ??= take(watched).finally(() => {
+        taking = undefined
+      })
+      return taking
     },
   }
 }
@@ -71,6 +79,11 @@ function busMetrics(registry: Registry): BusObserver {
     'Messages that were not worked on: malformed, of a sender who is not allowed, or for a method that nobody has.',
     'code',
   )
+  const repliesRefused = counter(
+    'sevbus_rpc_client_replies_refused_total',
+    'Replies that were not taken: malformed, or of a sender who is not allowed.',
+    'code',
+  )
   const retried = counter(
     'sevbus_rpc_server_retries_total',
     'Casts that failed and are tried again.',
@@ -83,6 +96,7 @@ function busMetrics(registry: Registry): BusObserver {
     serving: side('server', 'Requests that this worker serves'),
     redelivered: () => redelivered.inc(),
     refused: (code) => refused.inc({ code }),
+    replyRefused: (code) => repliesRefused.inc({ code }),
     retried: (method) => retried.inc({ ...method }),
     parked: (code) => parked.inc({ code }),
   }

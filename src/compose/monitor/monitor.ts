@@ -70,6 +70,8 @@ export class Monitor {
       this.#server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(at, error)))
       this.#server.listen(at.port, at.host, resolve)
     })
+    // A connection that cannot be accepted (no more file descriptors) must not end the worker that is asked how it is.
+    this.#server.on('error', (error) => logger.warn({ err: error }, 'the monitor could not take a connection'))
     logger.info({ monitor: this.url }, 'serving /livez, /readyz and /metrics')
   }
 

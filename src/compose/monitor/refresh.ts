@@ -65,18 +65,24 @@ export function refreshed(registry: Registry): Refreshed {
     storedAge.set(backlog.oldestAgeSeconds ?? 0)
   }
 
+  /** What the process itself knows. */
+  function readOwn({ transport, worker }: WatchedProcess) {
+    for (const counted of [reconnects, published, checks, repairs]) counted.reset()
+    ready.set(worker?.server.isServing ? 1 : 0)
+    connected.set(transport.state === 'connected' ? 1 : 0)
+    blocked.set(transport.blocked === undefined ? 0 : 1)
+    reconnects.inc(transport.counts.reconnects)
+    for (const [outcome, count] of Object.entries(transport.counts.published)) published.inc({ outcome }, count)
+    checks.inc(worker?.selfCheck.counts.checks ?? 0)
+    repairs.inc(worker?.selfCheck.counts.repairs ?? 0)
+  }
+
   return {
     async refresh(watched) {
-      const { transport, worker } = watched
-      for (const reading of [messages, consumers, age, stored, storedAge]) reading.reset()
-      for (const counted of [reconnects, published, checks, repairs]) counted.reset()
-      ready.set(worker?.server.isServing ? 1 : 0)
-      connected.set(transport.state === 'connected' ? 1 : 0)
-      blocked.set(transport.blocked === undefined ? 0 : 1)
-      reconnects.inc(transport.counts.reconnects)
-      for (const [outcome, count] of Object.entries(transport.counts.published)) published.inc({ outcome }, count)
-      checks.inc(worker?.selfCheck.counts.checks ?? 0)
-      repairs.inc(worker?.selfCheck.counts.repairs ?? 0)
+      readOwn(watched)
+      for (const reading of [messages, consumers, age]) reading.reset()
+      // What has no labels is reset to 0: an outbox that cannot be read is not an empty one.
+      for (const reading of [stored, storedAge]) reading.remove()
       const signal = AbortSignal.timeout(READ_TIMEOUT_MS)
       const late = new Promise((resolve) => signal.addEventListener('abort', resolve))
       await Promise.race([late, Promise.allSettled([readQueues(watched, signal), readStore(watched)])])

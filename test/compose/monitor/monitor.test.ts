@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
+import { workerMetrics } from '../../../src/compose/monitor/metrics.ts'
 import { Monitor } from '../../../src/compose/monitor/monitor.ts'
 import type { ReadinessCheck } from '../../../src/compose/monitor/watched.ts'
 import { InvalidConfiguration, NoValidHost, SpawnFailed, WorkerDeaf } from '../../../src/errors.ts'
@@ -27,7 +28,8 @@ const context = newRequestContext()
 /** A worker that is watched: it refuses `no`, waits over `wait`, and fails at `bad`. */
 async function openWatched({ start = true, concurrency = 4 } = {}) {
   const names = freshNames()
-  const transport = new MemoryBus().connect()
+  const bus = new MemoryBus()
+  const transport = bus.connect()
   const options = { service: 'echo', host: 'node1', transport, logger: silent }
   const at = { host: '127.0.0.1', port: 0 }
   const monitor = await Monitor.open({ ...options, at, deadLetterQueue: deadLetterQueue(names) })
@@ -60,12 +62,12 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
   })
   const client = new RpcClient({ transport, logger: silent, names, observer })
   const checks: ReadinessCheck[] = []
-  const backlog = { messages: 3, oldestAgeSeconds: 7.5 }
+  const store = { backlog: async () => ({ messages: 3, oldestAgeSeconds: 7.5 }) }
   const watch = () =>
     monitor.watch({
       server,
       selfCheck: { counts: { checks: 5, repairs: 1 } },
-      store: { backlog: async () => backlog },
+      store,
       checks,
     })
   if (start) {
@@ -95,7 +97,20 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
       }),
     )
   }
-  return { names, transport, monitor, server, checks, watch, release, get, scrape, echo: client.of(EchoApi) }
+  return {
+    bus,
+    names,
+    transport,
+    store,
+    monitor,
+    server,
+    checks,
+    watch,
+    release,
+    get,
+    scrape,
+    echo: client.of(EchoApi),
+  }
 }
 
 describe('/livez', () => {
@@ -151,6 +166,24 @@ describe('/readyz', () => {
         '[-] host report: no answer within 2000 ms',
         '',
       ].join('\n'),
+    })
+  })
+
+  it('is 503 while a queue of its own is gone, or has nobody who consumes it, though the connection is well', async () => {
+    const { get, bus, names } = await openWatched()
+    const topic = `${names.topicPrefix}echo`
+
+    bus.delete(topic)
+    expect(await get('/readyz')).toEqual({
+      status: 503,
+      text: `[+] broker\n[-] server: its queue ${topic} is gone\n`,
+    })
+
+    const other = await bus.connect().listen({ kind: 'queue', queue: topic }, () => {}, { prefetch: 1 })
+    await other.close()
+    expect(await get('/readyz')).toEqual({
+      status: 503,
+      text: `[+] broker\n[-] server: nobody consumes its queue ${topic}\n`,
     })
   })
 })
@@ -213,6 +246,19 @@ describe('/metrics', () => {
     expect(series.join()).not.toContain('rm -rf')
   })
 
+  it('count replies that were not taken', async () => {
+    const { transport, echo, scrape } = await openWatched()
+    const publish = vi.spyOn(transport, 'publish')
+    await echo.say(context, { text: 'hello' })
+    const request = JSON.parse(JSON.parse(String(publish.mock.calls[0]?.[1].body))['oslo.message'])
+
+    await transport.publish({ kind: 'queue', queue: request._reply_q }, { body: 'no JSON', mandatory: true })
+
+    await vi.waitFor(async () => {
+      expect((await scrape())['sevbus_rpc_client_replies_refused_total{code="INVALID_MESSAGE"}']).toBe(1)
+    })
+  })
+
   it('tell of the connection, the store and the self-check', async () => {
     const { scrape, transport } = await openWatched()
 
@@ -237,6 +283,29 @@ describe('/metrics', () => {
     const series = await scrape()
     expect(series.sevbus_broker_connected).toBe(0)
     expect(series[`sevbus_queue_messages{queue="${deadLetterQueue(names)}"}`]).toBeUndefined()
+  })
+
+  it('do not take an outbox that cannot be read for an empty one', async () => {
+    const { scrape, store } = await openWatched()
+    await scrape()
+
+    store.backlog = async () => Promise.reject(new Error('connection refused'))
+
+    const series = Object.keys(await scrape())
+    expect(series.filter((name) => name.startsWith('sevbus_outbox'))).toEqual([])
+  })
+
+  it('are read once for all who scrape at the same time', async () => {
+    const { transport, server } = await openWatched()
+    const inspect = vi.spyOn(transport, 'inspect')
+    const { scrape } = workerMetrics({ service: 'echo', host: 'node1' })
+    const worker = { server, selfCheck: { counts: { checks: 0, repairs: 0 } }, checks: [] }
+    const watched = { transport, deadLetterQueue: 'letters', worker }
+
+    const [one, other] = await Promise.all([scrape(watched), scrape(watched)])
+
+    expect(inspect.mock.calls.map(([queue]) => queue)).toEqual([...server.queues, 'letters'])
+    expect(one).toBe(other)
   })
 
   it('are those of the documentation, with its types', async () => {
