@@ -129,17 +129,19 @@ export class DeadLetterBox {
       return await work(held, Math.max(0, waiting - held.length))
     } finally {
       await listener.close()
-      await this.#untilGivenBack(queue, held.filter(({ isSettled }) => !isSettled).length)
+      await this.#untilGivenBack(queue, waiting - held.filter(({ isSettled }) => isSettled).length)
     }
   }
 
-  /** A broker takes its time; whoever looks next, or ourselves, must find them. */
+  /**
+   * Whoever looks next, or ourselves, must find them all: a quorum queue has its letters back only some time after the
+   * channel is closed, and counts our consumer until then. With somebody else who looks, the patience ends the wait.
+   */
   async #untilGivenBack(queue: string, count: number): Promise<void> {
     const end = performance.now() + PATIENCE_MS
     while (performance.now() < end) {
       const state = await this.#transport.inspect(queue).catch(() => undefined)
-      // With another consumer they may be in its hands already.
-      if (state === undefined || state.messages >= count || state.consumers > 0) return
+      if (state === undefined || state.messages >= count) return
       await pause(POLL_MS, new AbortController().signal)
     }
   }
