@@ -133,6 +133,8 @@ export class WorkerDeaf extends published('WORKER_DEAF', { retryable: true }) {}
 export class InvalidMessage extends published('INVALID_MESSAGE') {}
 /** The message is not of a user of the broker whom this side takes messages from, or does not say of whom it is. */
 export class SenderNotAllowed extends published('SENDER_NOT_ALLOWED') {}
+/** No dead letter has this id: it was replayed or purged, or somebody else looks at it now. */
+export class DeadLetterNotFound extends published('DEAD_LETTER_NOT_FOUND') {}
 /** The endpoint has no such method. Text and module are oslo.messaging's. */
 export class NoSuchMethod extends published('NO_SUCH_METHOD', { wireModule: 'oslo_messaging.rpc.dispatcher' }) {}
 /** No endpoint serves this namespace and version. Text and module are oslo.messaging's. */
@@ -200,6 +202,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       WorkerDeaf,
       InvalidMessage,
       SenderNotAllowed,
+      DeadLetterNotFound,
       NoSuchMethod,
       UnsupportedVersion,
       RemoteError,

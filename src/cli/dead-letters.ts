@@ -1,5 +1,5 @@
 import { busNames } from '../compose/names.ts'
-import { InvalidArguments, MessagingTimeout, toSevbusError } from '../errors.ts'
+import { DeadLetterNotFound, InvalidArguments, MessagingTimeout, toSevbusError } from '../errors.ts'
 import { type DeadLetter, DeadLetterBox, MAX_LETTERS, type Verdict } from '../rpc/dead-letter-box.ts'
 import { letterContent, letterFacts, letterJson, letterTable, letterText } from './dead-letter-view.ts'
 import { EXIT } from './exit-codes.ts'
@@ -32,7 +32,7 @@ export async function showDeadLetter(id: string, options: DeadLetterOptions): Pr
   return withSession(options, async (session) => {
     const { letters } = await boxOf(session).look(MAX_LETTERS, waitOf(options))
     const letter = letters.find((each) => each.id === id)
-    if (letter === undefined) return notFound([id])
+    if (letter === undefined) throw notFound([id])
     if (options.json) printJson({ ...letterJson(letter), message: letterContent(letter) })
     else print(`${letterFacts(letter)}\n\n${letterText(letter)}`)
     return EXIT.OK
@@ -80,8 +80,10 @@ async function settleLetters(
       if (settled.length > 0) print(letterTable(settled))
       print(`${done}: ${settled.length}`)
       for (const { letter, error } of failed) note(`${letter.id} is kept: ${toSevbusError(error).message}`)
+      if (missing.length > 0) note(notFound(missing).message)
     }
-    if (missing.length > 0) return notFound(missing)
+    if (others > 0) note(`${others} more were not looked at: beyond ${MAX_LETTERS}, or somebody else looks at them now`)
+    if (missing.length > 0) return EXIT.NOT_FOUND
     return failed.length > 0 ? EXIT.FAILED : EXIT.OK
   })
 }
@@ -102,9 +104,9 @@ function waitOf({ timeout = '10' }: DeadLetterOptions): AbortSignal {
   return controller.signal
 }
 
-function notFound(ids: readonly string[]): number {
-  note(`no dead letter has the id ${ids.join(', ')}; see them with: sevbus dead-letters list`)
-  return EXIT.NOT_FOUND
+function notFound(ids: readonly string[]): DeadLetterNotFound {
+  const fix = 'see them with: sevbus dead-letters list'
+  return new DeadLetterNotFound(`no dead letter has the id ${ids.join(', ')}; ${fix}`, { ids, fix })
 }
 
 function limitOf({ limit = '100' }: DeadLetterOptions): number {

@@ -9,7 +9,7 @@ export const EXIT = {
   USAGE: 2,
   /** No broker, database or worker answered. */
   UNREACHABLE: 3,
-  /** There is no such instance, host or guest. */
+  /** There is no such instance, host, guest or dead letter. */
   NOT_FOUND: 4,
   /** The cloud said no: a contradiction in the request, or no host for it. */
   REFUSED: 5,
@@ -29,6 +29,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   SERVER_LOST: EXIT.UNREACHABLE,
   INSTANCE_NOT_FOUND: EXIT.NOT_FOUND,
   GUEST_NOT_FOUND: EXIT.NOT_FOUND,
+  DEAD_LETTER_NOT_FOUND: EXIT.NOT_FOUND,
   FLAVOR_IMAGE_CONFLICT: EXIT.REFUSED,
   INVALID_MACHINE_TYPE: EXIT.REFUSED,
   STATELESS_FIRMWARE_REQUIRED: EXIT.REFUSED,

@@ -81,6 +81,6 @@ Exit codes:
   1  tried and failed
   2  wrong words, file or configuration: nothing was tried
   3  no broker, database or worker answered
-  4  no such instance, host or guest
+  4  no such instance, host, guest or dead letter
   5  the cloud said no: a contradiction in the request, or no host for it
   130  interrupted before it was done`

@@ -134,8 +134,8 @@ export class DeadLetterBox {
   }
 
   /**
-   * A broker takes its time; whoever looks next, or ourselves, must find them. Consumers tell nothing here: a quorum
-   * queue counts ours for a while after its channel is closed. Who else looks has them meanwhile: then patience ends it.
+   * Whoever looks next, or ourselves, must find them all: a quorum queue has its letters back only some time after the
+   * channel is closed, and counts our consumer until then. With somebody else who looks, the patience ends the wait.
    */
   async #untilGivenBack(queue: string, count: number): Promise<void> {
     const end = performance.now() + PATIENCE_MS

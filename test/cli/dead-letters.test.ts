@@ -54,7 +54,10 @@ it('dead letters are listed, shown without tokens, replayed and purged by hand',
   }, 30_000)
 
   expect((await run('replay')).out).toContain('which dead letters? name ids')
-  expect(await run('show', 'nothing')).toMatchObject({ code: 4 })
+  const unknown = await run('show', 'nothing', '--json')
+  expect([unknown.code, JSON.parse(unknown.out).error.code]).toEqual([4, 'DEAD_LETTER_NOT_FOUND'])
+  const gone = await run('replay', ofBuild.id)
+  expect([gone.code, gone.out]).toEqual([4, expect.stringContaining(`no dead letter has the id ${ofBuild.id}`)])
   expect(await run('purge', '--all')).toMatchObject({ code: 2 })
   const purged = await run('purge', '--all', '--yes')
   expect(purged.out).toContain('purged: 2')

@@ -119,6 +119,29 @@ describe.each(transports)('dead letters over $name', ({ open }) => {
     ])
   })
 
+  it('stay in their order when only the first are looked at, and when more are parked meanwhile', async () => {
+    const { transport, bus, look, box, signal } = await openHosts()
+    const queue = `${bus.names.topicPrefix}dead-letters`
+    const park = (id: string) =>
+      transport.publish(
+        { kind: 'queue', queue, durable: true },
+        { body: '{}', mandatory: false, headers: { 'x-sevbus-letter-id': id } },
+      )
+    const ids = Array.from({ length: 50 }, (_, number) => `letter-${number}`)
+    for (const id of ids) await park(id)
+
+    for (const limit of [1, 7, 49]) expect((await look(limit)).letters.map(({ id }) => id)).toEqual(ids.slice(0, limit))
+    const late: Promise<void>[] = []
+    await box.settle((letter) => {
+      if (letter.id === ids[10]) late.push(park('late'))
+      return letter.id === ids[20] ? 'purge' : 'keep'
+    }, signal)
+    await Promise.all(late)
+
+    const left = [...ids.filter((id) => id !== ids[20]), 'late']
+    expect((await look()).letters.map(({ id }) => id)).toEqual(left)
+  })
+
   it('are looked at as far as asked, and the others counted', async () => {
     const { build, parked, look } = await openHosts()
     for (const guest of ['a', 'b', 'c']) await build.spawn(context, { guest })

@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { WatchedProcess, WatchedServer } from './watched.ts'
+import { OldestAge } from './oldest-age.ts'
+import type { WatchedProcess } from './watched.ts'
 
 /** What broker and store have not told by then is left out of a scrape, in milliseconds. */
 const READ_TIMEOUT_MS = 2_000
@@ -40,20 +41,22 @@ export function refreshed(registry: Registry): Refreshed {
   )
   const checks = total('sevbus_self_checks_total', 'Self-checks: calls of the worker to itself.')
   const repairs = total('sevbus_self_check_repairs_total', 'Times the worker heard nothing and connected anew.')
-  const startedAtMs = Date.now()
+  const oldest = new OldestAge()
 
   async function readQueues({ transport, deadLetterQueue, worker }: WatchedProcess, signal: AbortSignal) {
     if (transport.state !== 'connected') return
     const names = [...(worker?.server.queues ?? []), deadLetterQueue]
     await Promise.all(
       names.map(async (queue) => {
+        const askedAtMs = Date.now()
         const state = await transport.inspect(queue, signal)
         if (state === undefined) return
         messages.set({ queue }, state.messages)
         consumers.set({ queue }, state.consumers)
-        if (worker?.server.queues.includes(queue)) {
-          age.set({ queue }, oldestAgeSeconds(state.messages, worker.server, queue, startedAtMs))
-        }
+        if (!worker?.server.queues.includes(queue)) return
+        const sentAtMs = worker.server.lastTakenSentAtMs(queue)
+        const seconds = oldest.seconds(queue, state.messages, sentAtMs, askedAtMs)
+        if (seconds !== undefined) age.set({ queue }, seconds)
       }),
     )
   }
@@ -88,13 +91,4 @@ export function refreshed(registry: Registry): Refreshed {
       await Promise.race([late, Promise.allSettled([readQueues(watched, signal), readStore(watched)])])
     },
   }
-}
-
-/**
- * AMQP does not tell how old the message at the head is. A queue is first in, first out, so it is younger than the one
- * that was taken last: since that one was sent is the most it can have waited.
- */
-function oldestAgeSeconds(waiting: number, server: WatchedServer, queue: string, startedAtMs: number): number {
-  if (waiting === 0) return 0
-  return Math.max(0, Date.now() - (server.lastTakenSentAtMs(queue) ?? startedAtMs)) / 1000
 }
