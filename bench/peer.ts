@@ -17,8 +17,8 @@ export const IS_QUORUM = process.env.BENCH_QUEUE_TYPE === 'quorum'
 const say = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`)
 
 /**
- * The process of one side. Says `ready` on standard output; a client then waits for a line on standard input before it
- * is measured, so that starting, connecting and warming up cost nothing.
+ * The process of one side. Says `ready` on standard output; a client then makes its calls for each line on
+ * standard input, so that starting, connecting and warming up are not measured.
  */
 export async function runPeer(sides: Partial<PeerSides>): Promise<void> {
   const [role, calls = '1000', inFlight = '1', warmUp = '100'] = process.argv.slice(2)
@@ -33,14 +33,14 @@ export async function runPeer(sides: Partial<PeerSides>): Promise<void> {
   await drive(operation, Number(warmUp), Number(inFlight))
   const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
   say({ ready: true })
-  await input.next()
-  const began = performance.now()
-  const latenciesMs = await drive(operation, Number(calls), Number(inFlight))
-  const wallMs = performance.now() - began
-  latenciesMs.sort((a, b) => a - b)
-  const at = (part: number) => latenciesMs[Math.floor((latenciesMs.length - 1) * part)]
-  say({ calls: latenciesMs.length, wallMs, p50Ms: at(0.5), p99Ms: at(0.99) })
-  await input.next()
+  while (!(await input.next()).done) {
+    const began = performance.now()
+    const latenciesMs = await drive(operation, Number(calls), Number(inFlight))
+    const wallMs = performance.now() - began
+    latenciesMs.sort((a, b) => a - b)
+    const at = (part: number) => latenciesMs[Math.floor((latenciesMs.length - 1) * part)]
+    say({ calls: latenciesMs.length, wallMs, p50Ms: at(0.5), p99Ms: at(0.99) })
+  }
   process.exit(0)
 }
 

@@ -18,7 +18,7 @@ export const CALLS: readonly Peer[] = [
   { name: 'sevbus', what: 'validated twice, oslo.messaging envelope', command: node('sevbus.ts') },
   { name: 'amqplib', what: 'by hand; nothing validated', command: node('amqplib.ts') },
   {
-    name: 'amqplib, tuned',
+    name: 'amqplib-tuned',
     what: 'with what sevbus does to the socket, and nothing else of it',
     command: node('amqplib.ts'),
     options: { tuned: true },
@@ -31,7 +31,7 @@ export const CALLS: readonly Peer[] = [
 export const EVENT_PEERS: readonly Peer[] = [
   { name: 'sevbus', what: 'notification', command: node('sevbus.ts'), options: EVENTS },
   { name: 'amqplib', what: 'by hand', command: node('amqplib.ts'), options: EVENTS },
-  { name: 'amqplib, tuned', what: 'as above', command: node('amqplib.ts'), options: { events: true, tuned: true } },
+  { name: 'amqplib-tuned', what: 'as above', command: node('amqplib.ts'), options: { events: true, tuned: true } },
   {
     name: 'oslo.messaging',
     what: 'notifier and listener, Python',

@@ -24,15 +24,7 @@ export interface TurnOptions {
 
 /** One peer, measured once: a server and a client in processes of their own, on a queue of their own. */
 export async function runTurn(peer: Peer, { amqpUrl, queueType, inFlight, calls }: TurnOptions): Promise<Turn> {
-  const env = {
-    ...process.env,
-    BENCH_AMQP_URL: amqpUrl,
-    BENCH_QUEUE: `bench-${randomBytes(4).toString('hex')}`,
-    BENCH_QUEUE_TYPE: queueType,
-    BENCH_OPTIONS: JSON.stringify(peer.options ?? {}),
-  }
-  const server = new PeerProcess(peer, ['server'], env)
-  const client = new PeerProcess(peer, ['client', calls, inFlight, Math.ceil(calls / 3)].map(String), env)
+  const { server, client } = bothSides(peer, { amqpUrl, queueType, inFlight, calls })
   try {
     await server.says()
     client.begin()
@@ -49,6 +41,20 @@ export async function runTurn(peer: Peer, { amqpUrl, queueType, inFlight, calls 
   } finally {
     await Promise.all([client.end(), server.end()])
   }
+}
+
+/** The server is started at once, the client by `begin`; it makes `calls` for each `tell`. */
+export function bothSides(peer: Peer, { amqpUrl, queueType, inFlight, calls }: TurnOptions) {
+  const env = {
+    ...process.env,
+    BENCH_AMQP_URL: amqpUrl,
+    BENCH_QUEUE: `bench-${randomBytes(4).toString('hex')}`,
+    BENCH_QUEUE_TYPE: queueType,
+    BENCH_OPTIONS: JSON.stringify(peer.options ?? {}),
+  }
+  const server = new PeerProcess(peer, ['server'], env)
+  const client = new PeerProcess(peer, ['client', calls, inFlight, Math.ceil(calls / 3)].map(String), env)
+  return { server, client }
 }
 
 class PeerProcess {

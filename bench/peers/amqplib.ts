@@ -26,7 +26,7 @@ const QUEUE_OPTIONS = { durable: true, arguments: IS_QUORUM ? { 'x-queue-type': 
 function publish(channel: ConfirmChannel, exchange: string, key: string, body: object, properties: object) {
   const content = Buffer.from(JSON.stringify(body))
   return new Promise<void>((resolve, reject) => {
-    const options = { persistent: true, contentType: 'application/json', mandatory: true, ...properties }
+    const options = { persistent: true, contentType: 'application/json', ...properties }
     channel.publish(exchange, key, content, options, (error) => (error ? reject(error) : resolve()))
   })
 }
@@ -81,7 +81,7 @@ async function consumeEvents(): Promise<void> {
 
 async function publishEvents() {
   const channel = await open()
-  return (n: number) => publish(channel, `${QUEUE}.x`, 'boot', bootEvent(n), {})
+  return (n: number) => publish(channel, `${QUEUE}.x`, 'boot', bootEvent(n), { mandatory: true })
 }
 
 await runPeer(

@@ -76,8 +76,9 @@ export class RpcClient {
   /** A typed client: one function per method of the contract. */
   of<A extends Api>(api: A): ClientOf<A> {
     const methods = Object.entries(api.methods).map(([name, method]) => {
+      const span = sentSpan(api, method)
       const send = (context: RequestContext, args: unknown, options: CallOptions = {}) =>
-        inSpan(sentSpan(api, method), context, (traced) => {
+        inSpan(span, context, (traced) => {
           const sent = () =>
             method.kind === 'call'
               ? this.#call(api, method, traced, args, options)

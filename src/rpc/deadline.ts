@@ -14,7 +14,8 @@ export class Deadline implements Disposable {
   readonly #timeoutMs: number
   readonly #timer: NodeJS.Timeout
   readonly #caller: AbortSignal | undefined
-  readonly #onEnd = new Set<(reason: unknown) => void>()
+  /** Mostly one: a Set would cost each call more than all the rest of this. */
+  #onEnd: ((reason: unknown) => void)[] = []
   #onCallerAbort: (() => void) | undefined
   #controller: AbortController | undefined
   #ended: { readonly reason: unknown } | undefined
@@ -44,7 +45,7 @@ export class Deadline implements Disposable {
 
   /** Called with the reason when the time is over or the caller gave up; at once when that was before. */
   onEnd(callback: (reason: unknown) => void): void {
-    if (this.#ended === undefined) this.#onEnd.add(callback)
+    if (this.#ended === undefined) this.#onEnd.push(callback)
     else callback(this.#ended.reason)
   }
 
@@ -52,14 +53,16 @@ export class Deadline implements Disposable {
   race<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.onEnd(reject)
-      work.then(resolve, reject).finally(() => this.#onEnd.delete(reject))
+      work.then(resolve, reject).finally(() => {
+        this.#onEnd = this.#onEnd.filter((callback) => callback !== reject)
+      })
     })
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer)
     if (this.#onCallerAbort) this.#caller?.removeEventListener('abort', this.#onCallerAbort)
-    this.#onEnd.clear()
+    this.#onEnd = []
     this.#controller?.abort()
   }
 
@@ -80,7 +83,8 @@ export class Deadline implements Disposable {
   #end(reason: unknown): void {
     if (this.#ended !== undefined) return
     this.#ended = { reason }
-    for (const callback of this.#onEnd) callback(reason)
-    this.#onEnd.clear()
+    const told = this.#onEnd
+    this.#onEnd = []
+    for (const callback of told) callback(reason)
   }
 }

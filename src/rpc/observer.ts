@@ -36,16 +36,24 @@ export interface BusObserver {
 }
 
 /** Does the work, and tells the observer when it begins and how it ends. */
-export async function observed<T>(
+export function observed<T>(
   observer: BusObserver | undefined,
   side: 'sending' | 'serving',
   { service }: { readonly service: string },
   { wire }: Pick<Method, 'wire'>,
   work: () => Promise<T>,
 ): Promise<T> {
-  if (observer === undefined) return await work()
+  return observer === undefined ? work() : observedBy(observer, side, { service, method: wire }, work)
+}
+
+async function observedBy<T>(
+  observer: BusObserver,
+  side: 'sending' | 'serving',
+  method: ObservedMethod,
+  work: () => Promise<T>,
+): Promise<T> {
   const startedAt = performance.now()
-  const ended = observer[side]({ service, method: wire })
+  const ended = observer[side](method)
   const tell = (outcome: string) => ended({ outcome, seconds: (performance.now() - startedAt) / 1000 })
   try {
     const result = await work()

@@ -38,8 +38,10 @@ export class ReplyWaiters {
     const waiter = new Waiter(what, monitorTimeoutMs)
     this.#waiters.set(msgId, waiter)
     deadline.onEnd((reason) => this.fail(msgId, reason))
-    waiter.onSilence = (error) => this.fail(msgId, error)
-    waiter.alive()
+    if (monitorTimeoutMs !== undefined) {
+      waiter.onSilence = (error) => this.fail(msgId, error)
+      waiter.alive()
+    }
     return waiter.promise
   }
 

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { InternalError, ServerLost, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
 import { Abandonment } from './abandonment.ts'
 import { endedWithin, pause } from './abortable.ts'
+import type { Method } from './contract.ts'
 import { deadLettersOf } from './dead-letters.ts'
 import { type Binding, type Dispatch, dispatch } from './dispatcher.ts'
 import { decodeMessage } from './envelope.ts'
@@ -19,7 +20,7 @@ import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
 import { salvage } from './salvage.ts'
 import { AllowedSenders } from './senders.ts'
-import { inReceivedSpan, servedSpan } from './tracing.ts'
+import { inReceivedSpan, type SpanDraft, servedSpan } from './tracing.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
 
 /**
@@ -73,6 +74,7 @@ export class RpcServer {
   readonly #limiter: Limiter
   readonly #pings = new Limiter(PINGS)
   #heardByName = 0
+  readonly #spans = new Map<Method, SpanDraft>()
   readonly #lastTaken = new Map<string, number>()
   /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
   readonly #turn = new NextTurn()
@@ -323,12 +325,21 @@ export class RpcServer {
 
   async #run(request: Request, found: Dispatch): Promise<unknown> {
     const { api } = this.#options.bindings[0]
-    const span = servedSpan(api, found.method, this.#options.server)
-    return await inReceivedSpan(span, request.context, (context) =>
+    return await inReceivedSpan(this.#spanOf(found.method), request.context, (context) =>
       observed(this.#observer, 'serving', api, found.method, () =>
         this.#abandonment.race(found.run({ context, signal: this.#abort.signal })),
       ),
     )
+  }
+
+  /** Made once: its attributes are the same for each request. */
+  #spanOf(method: Method): SpanDraft {
+    let span = this.#spans.get(method)
+    if (span === undefined) {
+      span = servedSpan(this.#options.bindings[0].api, method, this.#options.server)
+      this.#spans.set(method, span)
+    }
+    return span
   }
 
   #logFailure(request: Request, thrown: unknown): void {

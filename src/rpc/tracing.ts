@@ -3,6 +3,7 @@ import {
   context as active,
   type Context,
   isSpanContextValid,
+  ProxyTracerProvider,
   ROOT_CONTEXT,
   type Span,
   type SpanContext,
@@ -16,7 +17,8 @@ import type { RequestContext } from './request-context.ts'
 import { spanContextOf, traceHeaders } from './trace-context.ts'
 
 /** Without an SDK in the process, its spans record nothing and carry on whatever trace the request came with. */
-const tracer = trace.getTracer('sevbus')
+const NAME = 'sevbus'
+const tracer = trace.getTracer(NAME)
 
 export interface SpanDraft {
   readonly name: string
@@ -59,6 +61,7 @@ export async function inSpan<T>(
   request: RequestContext,
   work: (context: RequestContext) => Promise<T>,
 ): Promise<T> {
+  if (isUntraced()) return await work(request)
   const parent = parentOf(request)
   const { span, context } = begin(draft, parent, request)
   return await run(span, parent, () => work(context))
@@ -70,6 +73,7 @@ export async function inReceivedSpan<T>(
   request: RequestContext,
   work: (context: RequestContext) => Promise<T>,
 ): Promise<T> {
+  if (isUntraced()) return await work(request)
   const parent = below(spanContextOf(request))
   const { span, context } = begin(draft, parent, request)
   return await run(span, parent, () => work(context))
@@ -122,6 +126,13 @@ async function run<T>(span: Span, parent: Context, work: () => Promise<T>): Prom
   } finally {
     span.end()
   }
+}
+
+/** Nobody records spans, and nothing runs in one: the request carries on its own trace, without a span made for it. */
+function isUntraced(): boolean {
+  const provider = trace.getTracerProvider()
+  const isRecorded = !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer(NAME) !== undefined
+  return !isRecorded && active.active() === ROOT_CONTEXT
 }
 
 function parentOf(request: RequestContext): Context {

@@ -11,7 +11,7 @@ export class ConfirmedChannel {
   readonly #channel: ConfirmChannel
   /** Ids of messages that were returned; the confirm, which comes after, takes them out. */
   readonly #returned = new Set<string>()
-  readonly #sender: { readonly userId?: string }
+  readonly #userId: string | undefined
   #lastId = 0
   #closed = false
 
@@ -21,7 +21,7 @@ export class ConfirmedChannel {
     onClose: (reason: string | undefined) => void,
   ) {
     this.#channel = channel
-    this.#sender = userId === undefined ? {} : { userId }
+    this.#userId = userId
     let reason: string | undefined
     channel.on('error', (error) => {
       reason = error.message
@@ -57,8 +57,8 @@ export class ConfirmedChannel {
       messageId,
       timestamp: Math.floor(Date.now() / 1000),
       mandatory,
-      ...this.#sender,
     }
+    if (this.#userId !== undefined) properties.userId = this.#userId
     if (headers !== undefined) properties.headers = headers
     if (expirationMs !== undefined) properties.expiration = expirationOf(expirationMs)
     return new Promise((resolve, reject) => {
