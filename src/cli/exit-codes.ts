@@ -11,7 +11,7 @@ export const EXIT = {
   UNREACHABLE: 3,
   /** There is no such instance, host or guest. */
   NOT_FOUND: 4,
-  /** The cloud said no: a contradiction in the request, or no host for it. */
+  /** The cloud said no, or would: a contradiction in the request, or no host for it. */
   REFUSED: 5,
   /** Ended by Ctrl-C or SIGTERM before it was done. */
   INTERRUPTED: 130,
@@ -39,6 +39,11 @@ const BY_CODE: Readonly<Record<string, number>> = {
   MEMORY_PAGE_SIZE_FORBIDDEN: EXIT.REFUSED,
   HOST_CAPABILITY_MISSING: EXIT.REFUSED,
   INVALID_PROPERTY: EXIT.REFUSED,
+  FLAVOR_IMAGE_LOCKED_MEMORY_CONFLICT: EXIT.REFUSED,
+  LOCK_MEMORY_FORBIDDEN: EXIT.REFUSED,
+  MEMORY_PAGE_SIZE_INVALID: EXIT.REFUSED,
+  MEMORY_PAGE_SIZE_FORBIDDEN: EXIT.REFUSED,
+  HOST_CAPABILITY_MISSING: EXIT.REFUSED,
   INSTANCE_EXISTS: EXIT.REFUSED,
   INSTANCE_INVALID_STATE: EXIT.REFUSED,
   NO_VALID_HOST: EXIT.REFUSED,
