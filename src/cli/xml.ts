@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { domainOptions } from '../compose/compute-host.ts'
 import { buildDomain } from '../compute/libvirt/build-domain.ts'
 import { domainXml } from '../compute/libvirt/domain-xml.ts'
-import { DEFAULT_PLACES } from '../compute/libvirt/guest-spec.ts'
 import type { HostCapabilities } from '../compute/libvirt/host-capabilities.ts'
 import { InvalidArguments } from '../errors.ts'
 import { NewFlavor } from '../objects/flavor.ts'
@@ -29,7 +29,8 @@ export async function xml(options: XmlOptions): Promise<number> {
   const image = fromCatalogue('image', NewImageMeta, options.image, config.images)
   const host = options.host === undefined ? anyHost(image) : readHostFile(options.host).capabilities
   const { encryption = null } = launchRequest(flavor, image)
-  const { name, network = DEFAULT_PLACES.network } = options
+  const { name, network } = options
+  const ofHost = domainOptions(config.compute)
   const guest = draftGuest({
     flavor,
     image,
@@ -37,7 +38,7 @@ export async function xml(options: XmlOptions): Promise<number> {
     ...(name !== undefined && { name }),
     ...(options.uuid !== undefined && { uuid: checked('--uuid', z.guid(), options.uuid, 'write a uuid') }),
     macs: (options.mac ?? []).map((mac) => checked('--mac', z.mac(), mac, 'write it as 52:54:00:12:34:56')),
-    places: { ...DEFAULT_PLACES, network },
+    options: { ...ofHost, ...(network !== undefined && { network }) },
   })
   const document = domainXml(buildDomain(guest, host))
   if (options.json) printJson({ xml: document })

@@ -118,15 +118,15 @@ describe('sevbus lint', () => {
     expect((await lintJson(small, bios, ['--host', bad])).code).toBe(5)
   })
 
-  it('asks the domain builder too: a machine type that the host has not is found before any boot', async () => {
-    const versioned = file('versioned.json', {
+  it('asks the domain builder too: what only the host would refuse is found before any boot', async () => {
+    const odd = file('odd.json', {
       name: 'linux',
-      properties: { hw_firmware_type: 'uefi', hw_machine_type: 'pc-q35-42.0' },
+      properties: { hw_firmware_type: 'uefi', hw_disk_bus: 'floppy' },
     })
-    const { code, out } = await run(['lint', '--flavor', sev, '--image', versioned, '--host', 'examples/host.json'])
+    const { code, out } = await run(['lint', '--flavor', sev, '--image', odd, '--host', 'examples/host.json'])
 
     expect(code).toBe(5)
-    expect(out).toContain('refused by milan-1, HOST_CAPABILITY_MISSING: this host has no machine type pc-q35-42.0')
+    expect(out).toContain('refused by milan-1, INVALID_PROPERTY: image linux (<no-id>) has hw_disk_bus="floppy"')
   })
 
   it('takes wrong words and files for a mistake, which is no refusal', async () => {

@@ -1,4 +1,5 @@
-import { DEFAULT_PLACES, type GuestSpec, guestSpec, type HostPlaces } from '../../compute/libvirt/guest-spec.ts'
+import type { DomainOptions } from '../../compute/libvirt/domain-options.ts'
+import { type GuestSpec, guestSpec } from '../../compute/libvirt/guest-spec.ts'
 import type { Flavor } from '../../objects/flavor.ts'
 import type { ImageMeta } from '../../objects/image-meta.ts'
 import type { MemEncryption } from '../../objects/mem-encryption.ts'
@@ -13,11 +14,11 @@ export interface Draft {
   readonly name?: string
   readonly uuid?: string
   readonly macs?: readonly string[]
-  readonly places?: HostPlaces
+  readonly options: DomainOptions
 }
 
 /** The guest that an instance of this flavor and image would become. */
-export function draftGuest({ flavor, image, encryption, places = DEFAULT_PLACES, ...draft }: Draft): GuestSpec {
+export function draftGuest({ flavor, image, encryption, options, ...draft }: Draft): GuestSpec {
   const at = new Date(0).toISOString()
   const instance = {
     uuid: draft.uuid ?? NO_UUID,
@@ -38,5 +39,5 @@ export function draftGuest({ flavor, image, encryption, places = DEFAULT_PLACES,
     launched_at: null,
     terminated_at: null,
   } as const
-  return guestSpec({ ...instance, ip_addresses: [...instance.ip_addresses] }, places)
+  return guestSpec({ ...instance, ip_addresses: [...instance.ip_addresses] }, options)
 }

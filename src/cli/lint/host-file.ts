@@ -1,33 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import type { HostCapabilities } from '../../compute/libvirt/host-capabilities.ts'
+import { HostCapabilities } from '../../compute/libvirt/host-capabilities.ts'
 import { hostReport } from '../../compute/resource-tracker.ts'
 import type { Config } from '../../config.ts'
 import { InvalidFile } from '../../errors.ts'
 import { HostName, type ProviderReport } from '../../objects/host-report.ts'
 import { capacity } from '../../objects/inventory.ts'
-import { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { describeIssues } from '../../rpc/dispatcher.ts'
 import type { HostState, ProviderState } from '../../scheduler/host-state.ts'
-
-const Slots = z.int().min(0).max(2_147_483_647)
-const Word = z.string().min(1).max(255)
-
-const Capabilities = z.strictObject({
-  arch: Word.default('x86_64'),
-  defaultMachineType: Word,
-  machineTypes: z.array(Word).min(1).max(1000),
-  supportsUefi: z.boolean(),
-  slots: z.partialRecord(MemEncryptionModel, Slots).default({}),
-  missing: z.partialRecord(MemEncryptionModel, z.string().max(500)).default({}),
-  cbitpos: z.int().min(0).max(63).optional(),
-  reducedPhysBits: z.int().min(0).max(63).optional(),
-}) satisfies z.ZodType<Omit<HostCapabilities, 'cbitpos' | 'reducedPhysBits'>>
 
 /** A host as `sevbus host-capabilities` writes it down: what it can do, and what the machine has. */
 const HostFile = z.strictObject({
   host: HostName,
-  capabilities: Capabilities,
+  capabilities: HostCapabilities,
   resources: z.strictObject({
     vcpus: z.int().min(1),
     memory_mb: z.int().min(1),
@@ -35,11 +20,7 @@ const HostFile = z.strictObject({
   }),
 })
 
-export interface DescribedHost {
-  readonly host: string
-  readonly capabilities: HostCapabilities
-  readonly resources: { readonly vcpus: number; readonly memory_mb: number; readonly disk_gb: number }
-}
+export type DescribedHost = z.infer<typeof HostFile>
 
 /** @throws InvalidFile naming what is wrong in it */
 export function readHostFile(file: string): DescribedHost {
@@ -48,9 +29,7 @@ export function readHostFile(file: string): DescribedHost {
     const fix = 'write it anew with: sevbus host-capabilities, or see examples/host.json'
     throw new InvalidFile(`${file} is not a host: ${describeIssues(parsed.error)}; ${fix}`, { file, fix })
   }
-  const { capabilities } = parsed.data
-  const { cbitpos, reducedPhysBits } = capabilities
-  return { ...parsed.data, capabilities: { ...capabilities, cbitpos, reducedPhysBits } }
+  return parsed.data
 }
 
 function readJson(file: string): unknown {
@@ -83,6 +62,7 @@ export function emptyHost({ host, capabilities, resources }: DescribedHost, { co
     disabledReason: undefined,
     hypervisorType: report.hypervisor_type,
     defaultMachineType: report.default_machine_type,
+    machineTypes: report.machine_types,
     supportsUefi: report.supports_uefi,
     missingModels: report.missing_models,
     instances: 0,

@@ -1,3 +1,4 @@
+import { domainOptions } from '../../compose/compute-host.ts'
 import { buildDomain } from '../../compute/libvirt/build-domain.ts'
 import type { Config } from '../../config.ts'
 import { type SevbusError, toSevbusError } from '../../errors.ts'
@@ -118,7 +119,7 @@ function judgeHost(
     const reason = reject(state, request)
     return reason === undefined ? [] : [{ by: name, reason, fix }]
   })
-  if (rejections.length === 0) rejections.push(...refusalsOfDomain(flavor, image, encryption, described))
+  if (rejections.length === 0) rejections.push(...refusalsOfDomain(flavor, image, encryption, config, described))
   return { host: described.host, takes_it: rejections.length === 0, rejections }
 }
 
@@ -126,10 +127,11 @@ function refusalsOfDomain(
   flavor: Flavor,
   image: ImageMeta,
   encryption: MemEncryption | null,
+  { compute }: Config,
   { capabilities }: DescribedHost,
 ) {
   try {
-    buildDomain(draftGuest({ flavor, image, encryption }), capabilities)
+    buildDomain(draftGuest({ flavor, image, encryption, options: domainOptions(compute) }), capabilities)
     return []
   } catch (thrown) {
     const { code, message, fix } = asProblem(toSevbusError(thrown))
