@@ -11,7 +11,7 @@ export const EXIT = {
   UNREACHABLE: 3,
   /** There is no such instance, host, guest or dead letter. */
   NOT_FOUND: 4,
-  /** The cloud said no: a contradiction in the request, or no host for it. */
+  /** The cloud said no, or would: a contradiction in the request, or no host for it. */
   REFUSED: 5,
   /** Ended by Ctrl-C or SIGTERM before it was done. */
   INTERRUPTED: 130,

@@ -61,6 +61,22 @@ Examples:
 Examples:
   sevbus events               takes nothing away from billing
   sevbus events --json        one notification a line`,
+  lint: `
+Examples:
+  sevbus lint --flavor flavor.json --image image.json         exit code 5 when a boot would be refused
+  sevbus host-capabilities > host.json
+  sevbus lint --flavor m1.sev --image linux-uefi --host host.json --json
+It tells all that is wrong with flavor and image at once. A host is judged as if nothing ran on it, with the reserved
+memory and the ratios of the configuration.`,
+  xml: `
+Examples:
+  sevbus xml --flavor flavor.json --image image.json > guest.xml && virt-xml-validate guest.xml domain
+  sevbus xml --flavor m1.sev --image linux-uefi --host host.json --mac 52:54:00:12:34:56
+Without --host the domain is for a host that has every model, q35 by default, and the C-bit at 51.`,
+  'host-capabilities': `
+Examples:
+  sevbus host-capabilities > host.json
+  SEVBUS_FAKE_SEV_SLOTS=15 SEVBUS_FAKE_DEFAULT_MACHINE_TYPE=pc sevbus host-capabilities --host epyc-1`,
   'dead-letters': `
 Examples:
   sevbus dead-letters list
@@ -82,5 +98,5 @@ Exit codes:
   2  wrong words, file or configuration: nothing was tried
   3  no broker, database or worker answered
   4  no such instance, host, guest or dead letter
-  5  the cloud said no: a contradiction in the request, or no host for it
+  5  the cloud said no, or would (lint, xml): a contradiction in the request, or no host for it
   130  interrupted before it was done`

@@ -44,6 +44,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   defineTrying(define)
   defineWorkers(define)
   defineOperating(define)
+  definePlanning(define)
   const letters = program.command('dead-letters').description('messages that nobody could handle').exitOverride()
   defineDeadLetters(defineIn(letters.addHelpText('after', EXAMPLES['dead-letters'])))
   const db = program.command('db').description('the database').exitOverride()
@@ -127,6 +128,32 @@ function defineOperating(define: Define): void {
   define('events', 'follow the notifications as billing sees them', async (options) =>
     (await import('./events.ts')).events(options),
   )
+}
+
+/** What needs no broker and no database: flavors, images and hosts on paper. */
+function definePlanning(define: Define): void {
+  const withRequest = (command: Command) =>
+    command
+      .requiredOption('--flavor <flavor>', 'a name of the catalogue, or a JSON file')
+      .requiredOption('--image <image>', 'a name of the catalogue, or a JSON file')
+      .option('--host <file>', 'a host, as host-capabilities writes it')
+  withRequest(
+    define('lint', 'what a boot would ask for, what would be refused, and the fix: asks nobody', async (options) =>
+      (await import('./lint.ts')).lint(options),
+    ),
+  )
+  withRequest(
+    define('xml', 'the libvirt domain document that a boot would make: asks nobody', async (options) =>
+      (await import('./xml.ts')).xml(options),
+    ),
+  )
+    .option('--name <name>', "the instance's name", 'draft')
+    .option('--uuid <uuid>', "the instance's uuid; else always the same, so that documents can be compared")
+    .option('--mac <mac...>', 'an interface with this address; several may be given')
+    .option('--network <network>', "libvirt's network for the interfaces")
+  define('host-capabilities', 'the simulated host of the configuration, as JSON for lint and xml', async (options) =>
+    (await import('./host-capabilities.ts')).hostCapabilities(options),
+  ).option('--host <name>', 'how the host is called')
 }
 
 function defineDeadLetters(define: Define): void {

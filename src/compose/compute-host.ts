@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { FakeHostOptions } from '../compute/fake/fake-host-options.ts'
 import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../compute/libvirt/domain-options.ts'
 import type { SlotLimits } from '../compute/libvirt/slot-limits.ts'
@@ -8,18 +9,22 @@ import type { Config } from '../config.ts'
 type ComputeSection = Config['compute']
 
 /** The host that the configuration names. @throws AlreadyInUse, InvalidFile, InvalidConfiguration */
-export function openDriver({ compute, fake }: Config): Promise<VirtDriver> {
-  const { firmwareFiles } = domainOptions(compute)
+export function openDriver(config: Config): Promise<VirtDriver> {
+  const { compute } = config
   switch (compute.driver) {
     case 'fake':
-      return openFakeHost({
-        ...fake,
-        default_machine_type: defaultMachineType(compute, 'x86_64') ?? fake.default_machine_type,
-        firmware_files: firmwareFiles,
-        folder: join(compute.state_folder, 'guests'),
-      })
+      return openFakeHost({ ...simulatedHost(config), folder: join(compute.state_folder, 'guests') })
     default:
       return compute.driver satisfies never
+  }
+}
+
+/** What the simulated machine is like. */
+export function simulatedHost({ compute, fake }: Config): FakeHostOptions {
+  return {
+    ...fake,
+    default_machine_type: defaultMachineType(compute, 'x86_64') ?? fake.default_machine_type,
+    firmware_files: domainOptions(compute).firmwareFiles,
   }
 }
 

@@ -3,6 +3,7 @@ import { requestedFirmware } from './firmware-request.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { requestedHostDevice } from './host-devices.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
+import type { Judge } from './judge.ts'
 import { isQ35 } from './machine-type.ts'
 import type { MemEncryption, MemEncryptionRules } from './mem-encryption.ts'
 
@@ -17,13 +18,14 @@ export function refuseWhatEncryptedGuestsCannotHave(
   image: ImageMeta,
   rules: MemEncryptionRules,
   requestedBy: MemEncryption['requested_by'],
+  judge: Judge,
 ): void {
-  requireUefi(flavor, image, requestedBy)
-  requireQ35(image, rules)
-  if (rules.needsStatelessFirmware) requireStatelessFirmware(image, rules)
-  requireBootBusOffVirtioBlk(image, rules)
-  requireCdromBusOfQ35(image, rules)
-  refuseHostDevices(flavor, image, rules)
+  judge(() => requireUefi(flavor, image, requestedBy))
+  judge(() => requireQ35(image, rules))
+  if (rules.needsStatelessFirmware) judge(() => requireStatelessFirmware(image, rules))
+  judge(() => requireBootBusOffVirtioBlk(image, rules))
+  judge(() => requireCdromBusOfQ35(image, rules))
+  judge(() => refuseHostDevices(flavor, image, rules))
 }
 
 function requireUefi(flavor: Flavor, image: ImageMeta, requestedBy: MemEncryption['requested_by']): void {

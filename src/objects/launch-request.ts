@@ -1,7 +1,8 @@
-import { InvalidProperty } from '../errors.ts'
+import { InvalidProperty, type SevbusError, toSevbusError } from '../errors.ts'
 import { refuseSecureBoot, refuseStatelessBios } from './firmware-request.ts'
 import type { Flavor } from './flavor.ts'
 import type { ImageMeta } from './image-meta.ts'
+import { collectInto, type Judge, strict } from './judge.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from './mem-encryption.ts'
 import { memEncryptionRequest } from './mem-encryption-request.ts'
 import { type MemoryBacking, memoryBacking } from './memory-backing.ts'
@@ -21,10 +22,21 @@ export interface LaunchRequest {
  *   MemoryPageSizeForbidden, FlavorImageLockedMemoryConflict, LockMemoryForbidden, SecureBootNotSupported
  */
 export function launchRequest(flavor: Flavor, image: ImageMeta): LaunchRequest {
-  const encryption = memEncryptionRequest(flavor, image)
-  refuseStatelessBios(image)
-  refuseSecureBoot(flavor, image)
-  return { encryption, memoryBacking: memoryBacking(flavor, image, encryption) }
+  return judged(flavor, image, strict)
+}
+
+/** All that `launchRequest` would refuse, its first refusal first; the same thing found by two rules is told once. */
+export function launchProblems(flavor: Flavor, image: ImageMeta): readonly SevbusError[] {
+  const refusals: unknown[] = []
+  judged(flavor, image, collectInto(refusals))
+  return [...new Map(refusals.map(toSevbusError).map((problem) => [problem.message, problem])).values()]
+}
+
+function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
+  const encryption = memEncryptionRequest(flavor, image, judge)
+  judge(() => refuseStatelessBios(image))
+  judge(() => refuseSecureBoot(flavor, image))
+  return { encryption, memoryBacking: memoryBacking(flavor, image, encryption, judge) }
 }
 
 /**

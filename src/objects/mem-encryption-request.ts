@@ -2,6 +2,7 @@ import { FlavorImageConflict, InvalidProperty } from '../errors.ts'
 import { refuseWhatEncryptedGuestsCannotHave } from './encrypted-guest-rules.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
+import { type Judge, strict } from './judge.ts'
 import {
   MEM_ENCRYPTION_MODELS,
   type MemEncryption,
@@ -24,22 +25,27 @@ import { spelledBoolean, spelledChoice } from './spelled-value.ts'
  * @throws FlavorImageConflict, InvalidMachineType, StatelessFirmwareRequired, InvalidProperty: each names the owner,
  *   the property, its value and the fix
  */
-export function memEncryptionRequest(flavor: Flavor, image: ImageMeta): MemEncryption | undefined {
+export function memEncryptionRequest(
+  flavor: Flavor,
+  image: ImageMeta,
+  judge: Judge = strict,
+): MemEncryption | undefined {
   const suspects = suspectKeys(flavor, image)
-  refuseMisspelledRequests(flavor, image, suspects)
-  const byFlavor = flavorAsks(flavor)
-  const byImage = spelledBoolean(imageLabel(image), 'hw_mem_encryption', image.properties.hw_mem_encryption)
-  refuseContradiction(flavor, image, byFlavor?.asked, byImage)
-  const model = requestedModel(flavor, image)
+  refuseMisspelledRequests(flavor, image, suspects, judge)
+  // A request that nobody can read is one: who goes on shall hear what else it would need.
+  const byFlavor = judge(() => flavorAsks(flavor), UNREADABLE)
+  const byImage = judge(() => imageAsks(image), true)
+  judge(() => refuseContradiction(flavor, image, byFlavor?.asked, byImage))
+  const model = judge(() => requestedModel(flavor, image), undefined)
   if (!byFlavor?.asked && !byImage) {
-    refuseModelWithoutRequest(flavor, image, model)
-    refuseContraryTraits(flavor, image, suspects, undefined)
+    judge(() => refuseModelWithoutRequest(flavor, image, model))
+    refuseContraryTraits(flavor, image, suspects, undefined, judge)
     return undefined
   }
   const rules = MEM_ENCRYPTION_MODELS[model ?? 'amd-sev']
   const requestedBy = byFlavor?.asked && byImage ? 'flavor and image' : byFlavor?.asked ? 'flavor' : 'image'
-  refuseWhatEncryptedGuestsCannotHave(flavor, image, rules, requestedBy)
-  refuseContraryTraits(flavor, image, suspects, rules.model)
+  refuseWhatEncryptedGuestsCannotHave(flavor, image, rules, requestedBy, judge)
+  refuseContraryTraits(flavor, image, suspects, rules.model, judge)
   return { model: rules.model, policy: policyHex(rules), requested_by: requestedBy }
 }
 
@@ -47,6 +53,12 @@ interface FlavorAnswer {
   readonly asked: boolean
   /** As the flavor writes it, for messages. */
   readonly written: string
+}
+
+const UNREADABLE: FlavorAnswer = { asked: true, written: '' }
+
+function imageAsks(image: ImageMeta): boolean | undefined {
+  return spelledBoolean(imageLabel(image), 'hw_mem_encryption', image.properties.hw_mem_encryption)
 }
 
 /** `hw:mem_encryption`, or the spec's own low-level form `resources:MEM_ENCRYPTION_CONTEXT=1`. */

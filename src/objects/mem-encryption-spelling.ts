@@ -1,6 +1,7 @@
 import { InvalidProperty } from '../errors.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
+import type { Judge } from './judge.ts'
 import { MEM_ENCRYPTION_CONTEXT } from './resources.ts'
 
 /** The spec's low-level form of the request. */
@@ -42,14 +43,14 @@ const MEANS_POLICY = /policy/
  *
  * @throws InvalidProperty naming the key that would do
  */
-export function refuseMisspelledRequests(flavor: Flavor, image: ImageMeta, suspects: SuspectKeys): void {
+export function refuseMisspelledRequests(flavor: Flavor, image: ImageMeta, suspects: SuspectKeys, judge: Judge): void {
   for (const key of suspects.flavor) {
     if (FLAVOR_KEYS.includes(key)) continue
-    refuseIfMeant(flavorLabel(flavor), key, flavor.extra_specs[key], 'hw:mem_encryption=true')
+    judge(() => refuseIfMeant(flavorLabel(flavor), key, flavor.extra_specs[key], 'hw:mem_encryption=true'))
   }
   for (const key of suspects.image) {
     if (IMAGE_KEYS.includes(key)) continue
-    refuseIfMeant(imageLabel(image), key, image.properties[key], 'hw_mem_encryption=true')
+    judge(() => refuseIfMeant(imageLabel(image), key, image.properties[key], 'hw_mem_encryption=true'))
   }
 }
 

@@ -1,6 +1,7 @@
 import { InvalidProperty } from '../errors.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
+import type { Judge } from './judge.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from './mem-encryption.ts'
 import type { SuspectKeys } from './mem-encryption-spelling.ts'
 
@@ -24,12 +25,15 @@ export function refuseContraryTraits(
   image: ImageMeta,
   suspects: SuspectKeys,
   model: MemEncryptionModel | undefined,
+  judge: Judge,
 ): void {
   for (const key of suspects.flavor) {
-    refuseIfContrary({ owner: flavorLabel(flavor), key, value: flavor.extra_specs[key], prefix: 'hw:' }, model)
+    const value = flavor.extra_specs[key]
+    judge(() => refuseIfContrary({ owner: flavorLabel(flavor), key, value, prefix: 'hw:' }, model))
   }
   for (const key of suspects.image) {
-    refuseIfContrary({ owner: imageLabel(image), key, value: image.properties[key], prefix: 'hw_' }, model)
+    const value = image.properties[key]
+    judge(() => refuseIfContrary({ owner: imageLabel(image), key, value, prefix: 'hw_' }, model))
   }
 }
 

@@ -1,6 +1,7 @@
 import { FlavorImageLockedMemoryConflict, LockMemoryForbidden } from '../errors.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
+import { type Judge, strict } from './judge.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryption } from './mem-encryption.ts'
 import { type MemoryPageSize, memoryPageSize } from './memory-page-size.ts'
 import { spelledBoolean } from './spelled-value.ts'
@@ -23,10 +24,17 @@ export interface MemoryBacking {
  * @throws MemoryPageSizeInvalid, MemoryPageSizeForbidden, FlavorImageLockedMemoryConflict, LockMemoryForbidden,
  *   InvalidProperty
  */
-export function memoryBacking(flavor: Flavor, image: ImageMeta, encryption: MemEncryption | undefined): MemoryBacking {
-  const pageSize = memoryPageSize(flavor, image)
-  const wanted = lockWanted(flavor, image)
-  if (wanted && pageSize === undefined) throw lockForbidden(flavor, image)
+export function memoryBacking(
+  flavor: Flavor,
+  image: ImageMeta,
+  encryption: MemEncryption | undefined,
+  judge: Judge = strict,
+): MemoryBacking {
+  const pageSize = judge(() => memoryPageSize(flavor, image), 'small')
+  const wanted = judge(() => lockWanted(flavor, image), false)
+  judge(() => {
+    if (wanted && pageSize === undefined) throw lockForbidden(flavor, image)
+  })
   const byModel = encryption !== undefined && MEM_ENCRYPTION_MODELS[encryption.model].locksMemory
   return { locked: byModel || wanted, pageSize }
 }

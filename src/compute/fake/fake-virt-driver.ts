@@ -183,6 +183,11 @@ export class FakeVirtDriver implements VirtDriver {
   }
 }
 
+/** What the simulated machine can do, without opening it. @throws InvalidConfiguration */
+export function fakeCapabilities(options: FakeHostOptions): HostCapabilities {
+  return capabilitiesOf(withDefaults(options))
+}
+
 /** By way of documents and kernel parameters: what reads libvirt's answers reads these. */
 function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
   const libvirt = parseLibvirtCapabilities(libvirtCapabilitiesDocument())

@@ -8,7 +8,7 @@ export type SlotLimits = Readonly<Record<MemEncryptionModel, number | undefined>
 export const NO_LIMITS: SlotLimits = { 'amd-sev': undefined, 'amd-sev-es': undefined, 'amd-sev-snp': undefined }
 
 /** The option of each model: Nova's for SEV, which has none for the others. */
-export const LIMIT_OPTIONS: Readonly<Record<MemEncryptionModel, string>> = {
+const LIMIT_OPTIONS: Readonly<Record<MemEncryptionModel, string>> = {
   'amd-sev': 'compute.num_memory_encrypted_guests',
   'amd-sev-es': 'compute.num_sev_es_encrypted_guests',
   'amd-sev-snp': 'compute.num_sev_snp_encrypted_guests',

@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+import { HostCapabilities } from '../../compute/libvirt/host-capabilities.ts'
+import { hostReport } from '../../compute/resource-tracker.ts'
+import type { Config } from '../../config.ts'
+import { InvalidFile } from '../../errors.ts'
+import { HostName, type ProviderReport } from '../../objects/host-report.ts'
+import { capacity } from '../../objects/inventory.ts'
+import { describeIssues } from '../../rpc/dispatcher.ts'
+import type { HostState, ProviderState } from '../../scheduler/host-state.ts'
+
+/** A host as `sevbus host-capabilities` writes it down: what it can do, and what the machine has. */
+const HostFile = z.strictObject({
+  host: HostName,
+  capabilities: HostCapabilities,
+  resources: z.strictObject({
+    vcpus: z.int().min(1),
+    memory_mb: z.int().min(1),
+    disk_gb: z.int().min(0),
+  }),
+})
+
+export type DescribedHost = z.infer<typeof HostFile>
+
+/** @throws InvalidFile naming what is wrong in it */
+export function readHostFile(file: string): DescribedHost {
+  const parsed = HostFile.safeParse(readJson(file))
+  if (!parsed.success) {
+    const fix = 'write it anew with: sevbus host-capabilities, or see examples/host.json'
+    throw new InvalidFile(`${file} is not a host: ${describeIssues(parsed.error)}; ${fix}`, { file, fix })
+  }
+  return parsed.data
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    const fix = 'name a JSON file, as sevbus host-capabilities writes it'
+    throw new InvalidFile(`--host ${file} is no JSON file: ${(error as Error).message}; ${fix}`, { file, fix })
+  }
+}
+
+/** The host as a scheduler would see it after its first report, with nothing on it. */
+export function emptyHost({ host, capabilities, resources }: DescribedHost, { compute }: Config): HostState {
+  const options = { reserved_host_cpus: 0, reserved_host_disk_gb: 0, ...compute }
+  const report = hostReport({
+    host,
+    hypervisorType: compute.driver,
+    capabilities,
+    resources,
+    options,
+    reportIntervalSeconds: compute.report_interval_seconds,
+  })
+  return {
+    host,
+    up: true,
+    secondsSinceSeen: 0,
+    lastSeenUp: new Date(0),
+    reportIntervalSeconds: report.report_interval_seconds,
+    disabled: false,
+    disabledReason: undefined,
+    hypervisorType: report.hypervisor_type,
+    defaultMachineType: report.default_machine_type,
+    machineTypes: report.machine_types,
+    supportsUefi: report.supports_uefi,
+    missingModels: report.missing_models,
+    instances: 0,
+    // A host's report begins with the host itself.
+    root: unused(report.providers[0] as ProviderReport),
+    pools: report.providers.slice(1).map(unused),
+  }
+}
+
+function unused({ name, traits, inventories }: ProviderReport): ProviderState {
+  const states = Object.entries(inventories).map(([resourceClass, inventory]) => [
+    resourceClass,
+    { ...inventory, capacity: capacity(inventory), used: 0, pinned: 0, offered: true },
+  ])
+  return { name, traits, inventories: Object.fromEntries(states) }
+}

@@ -1,0 +1,190 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import { SevbusProcess } from '../support/worker-processes.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+const folder = mkdtempSync(join(tmpdir(), 'sevbus-planning-'))
+
+function file(name: string, content: unknown): string {
+  const path = join(folder, name)
+  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
+  return path
+}
+
+function flavorFile(name: string, extra_specs: Record<string, string>): string {
+  return file(`${name}.json`, { flavorid: name, name, vcpus: 1, memory_mb: 2048, root_gb: 10, extra_specs })
+}
+
+const sev = flavorFile('m1.sev', { 'hw:mem_encryption': 'true' })
+const small = flavorFile('m1.small', {})
+const uefi = file('uefi.json', { name: 'linux', properties: { hw_firmware_type: 'uefi' } })
+const bios = file('bios.json', { name: 'linux', properties: { hw_machine_type: 'pc' } })
+
+async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const process = new SevbusProcess(args, env)
+  const code = await process.exited()
+  return { code, out: process.output }
+}
+
+async function lintJson(flavor: string, image: string, more: readonly string[] = [], env = {}) {
+  const { code, out } = await run(['lint', '--flavor', flavor, '--image', image, '--json', ...more], env)
+  return { code, judgement: JSON.parse(out) }
+}
+
+async function hostFile(name: string, env: Readonly<Record<string, string>>): Promise<string> {
+  const { code, out } = await run(['host-capabilities', '--host', name], env)
+  expect(code).toBe(0)
+  return file(`${name}.json`, out)
+}
+
+describe('sevbus lint', () => {
+  it('says what a boot would ask for, without a broker and a database', async () => {
+    const { code, judgement } = await lintJson(sev, uefi)
+
+    expect(code).toBe(0)
+    expect(judgement).toEqual({
+      verdict: 'ok',
+      flavor: 'm1.sev',
+      image: 'linux',
+      problems: [],
+      request: {
+        mem_encryption: { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' },
+        placement: {
+          resources: { VCPU: 1, MEMORY_MB: 2080, DISK_GB: 10, MEM_ENCRYPTION_CONTEXT: 1 },
+          required_traits: ['HW_CPU_X86_AMD_SEV'],
+        },
+        extra_specs: {
+          'hw:mem_encryption': 'true',
+          'resources:MEM_ENCRYPTION_CONTEXT': '1',
+          'trait:HW_CPU_X86_AMD_SEV': 'required',
+        },
+        memory: {
+          flavor_mb: 2048,
+          overhead_mb: 32,
+          claimed_mb: 2080,
+          locked: true,
+          pinned: true,
+          page_size: null,
+        },
+      },
+      host: null,
+    })
+  })
+
+  it('counts the overhead that the configuration has, and none for a guest in clear', async () => {
+    const env = { SEVBUS_SCHEDULER_MEM_ENCRYPTION_OVERHEAD_MB: '100' }
+
+    expect((await lintJson(sev, uefi, [], env)).judgement.request.memory.claimed_mb).toBe(2148)
+    const { code, out } = await run(['lint', '--flavor', small, '--image', bios], env)
+    expect(code).toBe(0)
+    expect(out).toMatch(/encryption +none: the guest runs in clear/)
+    expect(out).toMatch(/memory +2048 MiB\n/)
+  })
+
+  it('tells all that would be refused and the fixes, with the exit code of a refusal', async () => {
+    const { code, out } = await run(['lint', '--flavor', sev, '--image', bios])
+
+    expect(code).toBe(5)
+    expect(out).toContain('refused FLAVOR_IMAGE_CONFLICT: memory encryption was asked for by flavor m1.sev')
+    expect(out).toContain('; set hw_firmware_type=uefi on the image')
+    expect(out).toContain('refused INVALID_MACHINE_TYPE: image linux (<no-id>) has hw_machine_type=pc')
+    const { judgement } = await lintJson(sev, bios)
+    expect(judgement).toMatchObject({ verdict: 'refused', request: null, host: null })
+    expect(judgement.problems.map(({ code, fix }: { code: string; fix: string }) => [code, fix])).toEqual([
+      ['FLAVOR_IMAGE_CONFLICT', 'set hw_firmware_type=uefi on the image'],
+      ['INVALID_MACHINE_TYPE', 'set hw_machine_type=q35 on the image, or remove it'],
+    ])
+  })
+
+  it('says whether a host would take it, and everything that keeps it from it', async () => {
+    const good = await hostFile('epyc-1', { SEVBUS_FAKE_SEV_SLOTS: '15' })
+    const bad = await hostFile('old-1', { SEVBUS_FAKE_DEFAULT_MACHINE_TYPE: 'pc', SEVBUS_FAKE_MEMORY_MB: '2100' })
+
+    const taken = await lintJson(sev, uefi, ['--host', good])
+    const refused = await lintJson(sev, uefi, ['--host', bad])
+
+    expect([taken.code, taken.judgement.host]).toEqual([0, { host: 'epyc-1', takes_it: true, rejections: [] }])
+    expect([refused.code, refused.judgement.verdict, refused.judgement.host.takes_it]).toEqual([5, 'refused', false])
+    expect(
+      refused.judgement.host.rejections.map(({ by, reason }: { by: string; reason: string }) => [by, reason]),
+    ).toEqual([
+      ['MemEncryptionModel', 'the kernel has it off: load kvm_amd with sev=1 and enable SME/SEV in the BIOS'],
+      ['MachineType', 'default machine type is pc, an encrypted guest needs q35 and its image names none'],
+      ['Resources', 'MEMORY_MB: 2080 asked, 0 of 1588 used (2100 in all, 512 reserved, ratio 1)'],
+    ])
+    expect((await lintJson(small, bios, ['--host', bad])).code).toBe(5)
+  })
+
+  it('asks the domain builder too: what only the host would refuse is found before any boot', async () => {
+    const odd = file('odd.json', {
+      name: 'linux',
+      properties: { hw_firmware_type: 'uefi', hw_disk_bus: 'floppy' },
+    })
+    const { code, out } = await run(['lint', '--flavor', sev, '--image', odd, '--host', 'examples/host.json'])
+
+    expect(code).toBe(5)
+    expect(out).toContain('refused by milan-1, INVALID_PROPERTY: image linux (<no-id>) has hw_disk_bus="floppy"')
+  })
+
+  it('takes wrong words and files for a mistake, which is no refusal', async () => {
+    expect((await run(['lint', '--flavor', sev])).code).toBe(2)
+    expect((await run(['lint', '--flavor', 'nowhere.json', '--image', uefi])).code).toBe(2)
+    const odd = await run(['lint', '--flavor', sev, '--image', uefi, '--host', uefi])
+    expect(odd.code).toBe(2)
+    expect(odd.out).toContain('is not a host')
+    expect(odd.out).toContain('sevbus host-capabilities')
+    const none = await run(['lint', '--flavor', sev, '--image', uefi, '--host', 'nowhere.json'])
+    expect(none.code).toBe(2)
+    expect(none.out).toContain('--host nowhere.json is no JSON file')
+  })
+})
+
+describe('sevbus xml', () => {
+  it('writes the domain that a host would be given, the same each time', async () => {
+    const args = ['xml', '--flavor', sev, '--image', uefi, '--host', 'examples/host.json']
+    const { code, out } = await run([...args, '--mac', '52:54:00:12:34:56', '--name', 'web', '--network', 'ovn'])
+
+    expect(code).toBe(0)
+    for (const part of [
+      '<launchSecurity type="sev">',
+      '<policy>0x0033</policy>',
+      '<cbitpos>51</cbitpos>',
+      '<sevbus:name>web</sevbus:name>',
+      '<mac address="52:54:00:12:34:56"/>',
+      '<source network="ovn"/>',
+    ])
+      expect(out).toContain(part)
+    expect((await run(args)).out).toBe((await run(args)).out)
+  })
+
+  it('needs no host: every model is rendered as it would be where it is there', async () => {
+    const stateless = file('stateless.json', {
+      name: 'linux',
+      properties: { hw_firmware_type: 'uefi', hw_machine_type: 'pc-q35-9.9', hw_firmware_stateless: true },
+    })
+    const snp = flavorFile('m1.snp', { 'hw:mem_encryption': '1', 'hw:mem_encryption_model': 'amd-sev-snp' })
+    const { code, out } = await run(['xml', '--flavor', snp, '--image', stateless, '--json'])
+
+    expect(code).toBe(0)
+    const { xml } = JSON.parse(out)
+    expect(xml).toContain('<policy>0x00030000</policy>')
+    expect(xml).toContain('machine="pc-q35-9.9"')
+    expect((await run(['xml', '--flavor', small, '--image', bios])).out).not.toContain('launchSecurity')
+  })
+
+  it('refuses what a boot would refuse, and words that mean nothing', async () => {
+    const request = ['--flavor', sev, '--image', uefi]
+    const refused = await run(['xml', '--flavor', sev, '--image', bios])
+    expect([refused.code, refused.out]).toEqual([5, expect.stringContaining('error FLAVOR_IMAGE_CONFLICT:')])
+    const elsewhere = await hostFile('plain-1', {})
+    expect((await run(['xml', ...request, '--host', elsewhere])).code).toBe(5)
+    const uuid = await run(['xml', ...request, '--uuid', 'mine'])
+    expect([uuid.code, uuid.out]).toEqual([2, expect.stringContaining('--uuid is "mine"; write a uuid')])
+    expect((await run(['xml', ...request, '--mac', '52:54'])).code).toBe(2)
+    const own = await run(['xml', ...request, '--uuid', '11111111-2222-4333-8444-555555555555'])
+    expect(own.out).toContain('<uuid>11111111-2222-4333-8444-555555555555</uuid>')
+  })
+})
