@@ -126,6 +126,9 @@ describe('exit codes', () => {
       'events',
       'dead-letters',
       'db',
+      'lint',
+      'xml',
+      'host-capabilities',
     ]
 
     expect(Object.keys(EXAMPLES).toSorted()).toEqual(['sevbus', ...commands].toSorted())

@@ -27,6 +27,7 @@ describe('what a host publishes', () => {
       host: 'node1',
       hypervisor_type: 'fake',
       default_machine_type: 'q35',
+      machine_types: ['q35', 'pc', 'pc-q35-9.2'],
       supports_uefi: true,
       missing_models: { 'amd-sev-snp': 'the kernel has it off' },
       report_interval_seconds: 10,
