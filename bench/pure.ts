@@ -29,6 +29,8 @@ if (values.help) {
   process.exit(0)
 }
 
+const WARM_TURNS = 5
+
 /** Two ways through the same input. */
 interface Pair {
   readonly title: string
@@ -123,6 +125,8 @@ function rendering(what: string, kind: 'sev' | 'plain'): Pair {
 }
 
 function measured({ title, ours, yardstick, aim }: Pair): string {
+  // Compilers work in threads of their own, and their CPU counts, too: until they have come to rest, nothing is measured.
+  for (let warm = 0; warm < WARM_TURNS; warm++) for (const side of [ours, yardstick.run]) microseconds(side)
   const turns = Array.from({ length: Number(values.rounds) }, () => ({
     ours: microseconds(ours),
     theirs: microseconds(yardstick.run),
