@@ -1,17 +1,18 @@
 import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
-import { InternalError, ServerLost, ServiceStopping, SevbusError, toSevbusError } from '../errors.ts'
+import { ServerLost, ServiceStopping, type SevbusError, toSevbusError } from '../errors.ts'
 import { Abandonment } from './abandonment.ts'
 import { endedWithin, pause } from './abortable.ts'
-import type { Method } from './contract.ts'
+import { CastTries } from './cast-tries.ts'
 import { deadLettersOf } from './dead-letters.ts'
-import { type Binding, type Dispatch, dispatch } from './dispatcher.ts'
+import type { Binding, Dispatch } from './dispatcher.ts'
+import { Endpoints } from './endpoints.ts'
 import { decodeMessage } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
 import { NextTurn } from './next-turn.ts'
-import { type BusObserver, observed } from './observer.ts'
+import type { BusObserver } from './observer.ts'
 import { Once } from './once.ts'
 import { Parking } from './parking.ts'
 import { isPing } from './ping.ts'
@@ -20,16 +21,8 @@ import { Replier, type ReplyAddress } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
 import { salvage } from './salvage.ts'
 import { AllowedSenders } from './senders.ts'
-import { inReceivedSpan, type SpanDraft, servedSpan } from './tracing.ts'
 import type { Delivery, Listener, Transport } from './transport.ts'
 
-/**
- * RabbitMQ 4 drops a message of a quorum queue on its 20th return; what crashes its workers is parked before. On classic
- * queues the broker does not count beyond 2 (it only tells that a message was delivered before): there it never applies.
- */
-const MAX_UNFINISHED_DELIVERIES = 15
-/** How many times the pause between two tries is waited in an outage. */
-const OUTAGE_PAUSES = 5
 /** Time to heed the signal at the end of the grace, and then for the last replies. */
 const LAST_WORDS_MS = 2_000
 /** Pings answered at a time, whatever all hands do. */
@@ -67,6 +60,8 @@ export class RpcServer {
   readonly #ownQueue: string
   readonly #replier: Replier
   readonly #parking: Parking
+  readonly #endpoints: Endpoints
+  readonly #casts: CastTries
   readonly #senders: AllowedSenders
   readonly #once = new Once()
   /** Begun; the ids of casts are with `#once`. */
@@ -74,7 +69,6 @@ export class RpcServer {
   readonly #limiter: Limiter
   readonly #pings = new Limiter(PINGS)
   #heardByName = 0
-  readonly #spans = new Map<Method, SpanDraft>()
   readonly #lastTaken = new Map<string, number>()
   /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
   readonly #turn = new NextTurn()
@@ -96,6 +90,11 @@ export class RpcServer {
     this.#limiter = new Limiter(this.#options.concurrency)
     this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
     this.#parking = new Parking({ ...this.#options, from: this.#topic, observer })
+    const { signal } = this.#abort
+    this.#endpoints = new Endpoints({ ...this.#options, observer, signal, abandonment: this.#abandonment })
+    const { service } = this
+    const tries = { endpoints: this.#endpoints, parking: this.#parking, service, observer, signal }
+    this.#casts = new CastTries({ ...this.#options, ...tries })
     this.#replier = new Replier(options.transport, options.logger, this.#silence.signal)
   }
 
@@ -254,111 +253,30 @@ export class RpcServer {
   async #serve(delivery: Delivery, request: Request): Promise<boolean> {
     let found: Dispatch
     try {
-      found = this.#found(request)
+      found = this.#endpoints.find(request)
     } catch (error) {
-      this.#logFailure(request, error)
+      this.#endpoints.logFailure(request, error)
       await this.#parking.settle(delivery, toSevbusError(error), request)
       return false
     }
-    if (found.method.kind === 'cast') return await this.#serveCast(delivery, request, found)
+    if (found.method.kind === 'cast') return await this.#casts.serve(delivery, request, found)
     // Sent without asking for the result; it may still not be done twice.
     delivery.ack()
     await this.#turn.next()
-    await this.#run(request, found).catch((error: unknown) => this.#logFailure(request, error))
+    await this.#endpoints.run(request, found).catch((error: unknown) => this.#endpoints.logFailure(request, error))
     return true
   }
 
   async #answer(request: Request, address: ReplyAddress): Promise<void> {
     const signs = this.#replier.signsOfLife(address)
     try {
-      const result = await this.#run(request, this.#found(request))
+      const result = await this.#endpoints.run(request, this.#endpoints.find(request))
       signs.stop()
       await this.#replier.result(address, result)
     } catch (error) {
       signs.stop()
-      this.#logFailure(request, error)
+      this.#endpoints.logFailure(request, error)
       await this.#replier.failure(address, encodeFailure(error))
     }
   }
-
-  async #serveCast(delivery: Delivery, request: Request, found: Dispatch): Promise<boolean> {
-    const { maxDeliveries, retryDelayMs } = this.#options
-    const { isTransient = false } = found.method
-    if (delivery.deliveryCount > Math.max(MAX_UNFINISHED_DELIVERIES, maxDeliveries)) {
-      const text = `delivered ${delivery.deliveryCount} times and never finished: it may be what ends its workers`
-      await this.#parking.settle(delivery, new InternalError(text), request, { isTransient })
-      return false
-    }
-    let tries = delivery.deliveryCount
-    while (!delivery.lost) {
-      const failure = await this.#run(request, found).then(() => undefined, failureOf)
-      if (failure === undefined) {
-        delivery.ack()
-        return true
-      }
-      this.#logFailure(request, failure.thrown)
-      if (this.#abort.signal.aborted) break
-      const { error, isHopeless } = failure
-      const isOver = delivery.fanout || isTransient || isHopeless || (!error.isOutage && tries >= maxDeliveries)
-      if (isOver) {
-        await this.#parking.settle(delivery, error, request, { isTransient, tries })
-        return false
-      }
-      this.#observer?.retried({ service: this.service, method: found.method.wire })
-      // While the database is away it is not the message that fails: it waits, and no try is counted.
-      if (!error.isOutage) tries++
-      await pause(retryDelayMs * (error.isOutage ? OUTAGE_PAUSES : tries), this.#abort.signal)
-    }
-    delivery.requeue()
-    return false
-  }
-
-  /** @throws as dispatch does; told to the observer, for no method is there to count it */
-  #found(request: Request): Dispatch {
-    try {
-      return dispatch(this.#options.bindings, request)
-    } catch (error) {
-      this.#observer?.refused(toSevbusError(error).code)
-      throw error
-    }
-  }
-
-  async #run(request: Request, found: Dispatch): Promise<unknown> {
-    const { api } = this.#options.bindings[0]
-    return await inReceivedSpan(this.#spanOf(found.method), request.context, (context) =>
-      observed(this.#observer, 'serving', api, found.method, () =>
-        this.#abandonment.race(found.run({ context, signal: this.#abort.signal })),
-      ),
-    )
-  }
-
-  /** Made once: its attributes are the same for each request. */
-  #spanOf(method: Method): SpanDraft {
-    let span = this.#spans.get(method)
-    if (span === undefined) {
-      span = servedSpan(this.#options.bindings[0].api, method, this.#options.server)
-      this.#spans.set(method, span)
-    }
-    return span
-  }
-
-  #logFailure(request: Request, thrown: unknown): void {
-    const { logger } = this.#options
-    const facts = { method: request.method, request_id: request.context.request_id }
-    // A SevbusError is an answer like any other; anything else is a defect of ours, with its stack.
-    if (thrown instanceof SevbusError) logger.info({ ...facts, code: thrown.code, reason: thrown.message }, 'refused')
-    else logger.error({ ...facts, err: thrown }, 'endpoint failed')
-  }
-}
-
-interface Failure {
-  readonly thrown: unknown
-  readonly error: SevbusError
-  /** It will fail like this always. A foreign error is a defect or an accident, and an accident may pass. */
-  readonly isHopeless: boolean
-}
-
-function failureOf(thrown: unknown): Failure {
-  const error = toSevbusError(thrown)
-  return { thrown, error, isHopeless: thrown instanceof SevbusError && !error.retryable }
 }
