@@ -1,5 +1,11 @@
 import { attribute, child, children, parseXml, textOf, type XmlElement } from './parse-xml.ts'
 
+/** Placement's largest amount: a limit that is there and not known ("don't impose any limit", the spec). */
+export const UNKNOWN_SLOTS = 2_147_483_647
+const ADDRESS_BITS = 64
+/** Names in capabilities are short; what is longer is none. */
+const MAX_NAME = 255
+
 /** What libvirt tells about one machine type of one emulator (`virConnectGetDomainCapabilities`). */
 export interface DomainCapabilities {
   readonly arch: string | undefined
@@ -41,10 +47,10 @@ export function parseDomainCapabilities(xml: string): DomainCapabilities {
 function sevCapabilities(sev: XmlElement | undefined): SevCapabilities {
   return {
     supported: isSupported(sev),
-    cbitpos: count(child(sev, 'cbitpos')),
-    reducedPhysBits: count(child(sev, 'reducedPhysBits')),
-    maxGuests: count(child(sev, 'maxGuests')),
-    maxEsGuests: count(child(sev, 'maxESGuests')),
+    cbitpos: addressBit(child(sev, 'cbitpos')),
+    reducedPhysBits: addressBit(child(sev, 'reducedPhysBits')),
+    maxGuests: guests(child(sev, 'maxGuests')),
+    maxEsGuests: guests(child(sev, 'maxESGuests')),
   }
 }
 
@@ -55,7 +61,19 @@ function isSupported(element: XmlElement | undefined): boolean {
 function enumValues(element: XmlElement | undefined, name: string): readonly string[] | undefined {
   const found = children(element, 'enum').find((candidate) => attribute(candidate, 'name') === name)
   if (found === undefined) return undefined
-  return children(found, 'value').flatMap((value) => textOf(value) ?? [])
+  const values = children(found, 'value').map(textOf)
+  return values.filter((value) => value !== undefined && value !== '' && value.length <= MAX_NAME)
+}
+
+/** libvirt's number has 32 bits, an inventory's 31: what is beyond is no limit that anybody would meet. */
+function guests(element: XmlElement | undefined): number | undefined {
+  const found = count(element)
+  return found === undefined ? undefined : Math.min(found, UNKNOWN_SLOTS)
+}
+
+function addressBit(element: XmlElement | undefined): number | undefined {
+  const found = count(element)
+  return found !== undefined && found < ADDRESS_BITS ? found : undefined
 }
 
 /** A number that makes no sense counts as absent: an odd host loses its slots, not its worker. */

@@ -1,13 +1,11 @@
 import { z } from 'zod'
 import { isQ35 } from '../../objects/machine-type.ts'
 import { MEM_ENCRYPTION_MODELS, MemEncryptionModel } from '../../objects/mem-encryption.ts'
-import type { DomainCapabilities } from './domain-capabilities.ts'
+import { type DomainCapabilities, UNKNOWN_SLOTS } from './domain-capabilities.ts'
 import { type FirmwareFiles, NO_FIRMWARE_FILES } from './domain-options.ts'
 import { isOn, type KernelParameters } from './kernel-parameters.ts'
 
 const Name = z.string().min(1).max(255)
-/** Placement's largest amount: a limit that is there and not known ("don't impose any limit", the spec). */
-export const UNKNOWN_SLOTS = 2_147_483_647
 const Slots = z.int().min(1).max(UNKNOWN_SLOTS)
 
 /**

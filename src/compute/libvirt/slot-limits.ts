@@ -1,6 +1,7 @@
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
-import { type HostCapabilities, UNKNOWN_SLOTS } from './host-capabilities.ts'
+import { UNKNOWN_SLOTS } from './domain-capabilities.ts'
+import type { HostCapabilities } from './host-capabilities.ts'
 
 /** What an operator says of the number of guests of each model; undefined leaves it to the host. */
 export type SlotLimits = Readonly<Record<MemEncryptionModel, number | undefined>>

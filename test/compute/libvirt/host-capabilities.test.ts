@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { parseDomainCapabilities } from '../../../src/compute/libvirt/domain-capabilities.ts'
-import { decideHostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
+import { decideHostCapabilities, HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
 import type { KernelParameters } from '../../../src/compute/libvirt/kernel-parameters.ts'
+import { DEFAULT_RESOURCE_OPTIONS, hostReport } from '../../../src/compute/resource-tracker.ts'
+import { HostReport } from '../../../src/objects/host-report.ts'
 import { capabilitiesXml, EPYC_SEV, WITH_SNP } from '../support/domain-capabilities.ts'
 
 const ALL_OFF: KernelParameters = { sev: 'N\n', sev_es: 'N\n', sev_snp: 'N\n' }
@@ -16,6 +18,13 @@ function decide(xml: string, kernel: Partial<KernelParameters>, arch = 'x86_64')
     documents,
     kernel: kernelParameters,
   })
+}
+
+/** As the scheduler would take it. */
+function reported(capabilities: HostCapabilities): HostReport {
+  const resources = { vcpus: 64, memory_mb: 65_536, disk_gb: 100 }
+  const more = { hypervisorType: 'QEMU', options: DEFAULT_RESOURCE_OPTIONS, reportIntervalSeconds: 10 }
+  return HostReport.parse(hostReport({ host: 'h1', capabilities, resources, ...more }))
 }
 
 describe('host capabilities', () => {
@@ -100,6 +109,28 @@ describe('host capabilities', () => {
     const host = decide(capabilitiesXml({ sev: EPYC_SEV.replace('51', '-1') }), { sev: 'Y' })
 
     expect([host.cbitpos, host.reducedPhysBits]).toEqual([undefined, 1])
+  })
+
+  it.each(['2147483648', '4294967295', '9999999999'])(
+    'take %s guests, more than an inventory holds, for no limit',
+    (many) => {
+      const host = decide(capabilitiesXml({ sev: EPYC_SEV.replace('>99<', `>${many}<`).replace('410', many) }), {
+        sev: 'Y',
+        sev_es: 'Y',
+      })
+
+      expect(host.slots).toEqual({ 'amd-sev': 2_147_483_647, 'amd-sev-es': 2_147_483_647 })
+      expect(reported(host).providers.map(({ name }) => name)).toEqual(['h1', 'h1_amd_sev', 'h1_amd_sev_es'])
+    },
+  )
+
+  it.each(['64', '4294967295'])('count an address bit %s, which no processor has, as absent', (bit) => {
+    const sev = EPYC_SEV.replace('51', bit).replace('>1<', `>${bit}<`)
+
+    const host = decide(capabilitiesXml({ sev }), { sev: 'Y' })
+
+    expect([host.cbitpos, host.reducedPhysBits]).toEqual([undefined, undefined])
+    expect(HostCapabilities.parse(host)).toEqual(host)
   })
 
   it('offer nothing on another architecture', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { UNKNOWN_SLOTS } from '../../../src/compute/libvirt/host-capabilities.ts'
+import { UNKNOWN_SLOTS } from '../../../src/compute/libvirt/domain-capabilities.ts'
 import { limitSlots, NO_LIMITS } from '../../../src/compute/libvirt/slot-limits.ts'
 import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
 import { aCapableHost } from '../support/hosts.ts'
