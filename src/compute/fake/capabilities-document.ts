@@ -14,19 +14,21 @@ export function libvirtCapabilitiesDocument(): string {
   return create(document).end({ prettyPrint: true, headless: true, wellFormed: true })
 }
 
-/** The descriptors that its distribution would bring. */
+/** The descriptors that its distribution would bring: a build that keeps variables and one that does not. */
 export function descriptorFilesOf({
   firmware_features: features,
   supports_uefi,
 }: FakeHostFacts): readonly DescriptorFile[] {
   if (!supports_uefi) return []
-  const descriptor = {
-    'interface-types': ['uefi'],
-    mapping: { device: 'flash' },
-    targets: [{ architecture: 'x86_64', machines: ['pc-q35-*'] }],
-    features,
-  }
-  return [{ name: '50-ovmf.json', text: JSON.stringify(descriptor) }]
+  return ['split', 'stateless'].map((mode) => {
+    const descriptor = {
+      'interface-types': ['uefi'],
+      mapping: { device: 'flash', mode },
+      targets: [{ architecture: 'x86_64', machines: ['pc-i440fx-*', 'pc-q35-*'] }],
+      features,
+    }
+    return { name: `50-ovmf-${mode}.json`, text: JSON.stringify(descriptor) }
+  })
 }
 
 /** The document that libvirt 11 would give for this host and machine type, with the parts that anybody reads. */

@@ -5,7 +5,7 @@ import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import type { DomainSpec } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
-import { effectiveDescriptors, firmwareFeatures } from '../libvirt/firmware-descriptors.ts'
+import { effectiveDescriptors } from '../libvirt/firmware-descriptors.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { machineTypesOf, machineTypesOfInterest, parseLibvirtCapabilities } from '../libvirt/libvirt-capabilities.ts'
 import type { Guest, HostResources, VirtDriver } from '../virt-driver.ts'
@@ -201,7 +201,7 @@ function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
       parseDomainCapabilities(capabilitiesDocument(facts, FAKE_MACHINES[machine] ?? machine)),
     ),
     kernel: kernelParametersOf(facts),
-    firmwareFeatures: firmwareFeatures(effectiveDescriptors([descriptorFilesOf(facts)]), arch),
+    descriptors: effectiveDescriptors([descriptorFilesOf(facts)]),
     firmwareFiles: facts.firmware_files,
   })
 }

@@ -61,8 +61,8 @@ function isSupported(element: XmlElement | undefined): boolean {
 function enumValues(element: XmlElement | undefined, name: string): readonly string[] | undefined {
   const found = children(element, 'enum').find((candidate) => attribute(candidate, 'name') === name)
   if (found === undefined) return undefined
-  const values = children(found, 'value').map(textOf)
-  return values.filter((value) => value !== undefined && value !== '' && value.length <= MAX_NAME)
+  const values = children(found, 'value').flatMap((value) => textOf(value) ?? [])
+  return values.filter((value) => value !== '' && value.length <= MAX_NAME)
 }
 
 /** libvirt's number has 32 bits, an inventory's 31: what is beyond is no limit that anybody would meet. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { matchesGlob } from './glob.ts'
 
 /**
  * A firmware descriptor, as far as anybody asks. Source: QEMU's docs/interop/firmware.json; libvirt picks a guest's
@@ -6,9 +7,12 @@ import { z } from 'zod'
  */
 const Descriptor = z.object({
   'interface-types': z.array(z.string()),
-  mapping: z.object({ device: z.string() }),
+  mapping: z.discriminatedUnion('device', [
+    z.object({ device: z.literal('flash'), mode: z.enum(['split', 'combined', 'stateless']).default('split') }),
+    z.object({ device: z.enum(['memory', 'kernel']) }),
+  ]),
   targets: z.array(z.object({ architecture: z.string(), machines: z.array(z.string()) })),
-  features: z.array(z.string()),
+  features: z.array(z.string().min(1).max(255)).max(100),
 })
 export type FirmwareDescriptor = z.infer<typeof Descriptor>
 
@@ -35,16 +39,48 @@ export function effectiveDescriptors(folders: readonly (readonly DescriptorFile[
   })
 }
 
-/** What UEFI firmware for q35 guests of the architecture can do, all descriptors together: `amd-sev`, `amd-sev-es`, … */
-export function firmwareFeatures(descriptors: readonly FirmwareDescriptor[], arch: string): readonly string[] {
-  const usable = descriptors.filter(
-    (descriptor) =>
-      descriptor['interface-types'].includes('uefi') &&
-      descriptor.targets.some(
-        ({ architecture, machines }) => architecture === arch && machines.some((machine) => machine.includes('q35')),
-      ),
-  )
-  return [...new Set(usable.flatMap(({ features }) => features))].toSorted()
+/** UEFI firmware that libvirt can pick for a guest by itself: what one descriptor comes to. */
+export interface UefiFirmware {
+  /** For guests that keep their variables. */
+  readonly keepsVariables: boolean
+  /** For guests that ask for stateless firmware. */
+  readonly stateless: boolean
+  readonly features: readonly string[]
+}
+
+/**
+ * What libvirt can pick from for a machine type, an item for each descriptor, by its own rules (qemu_firmware.c): the
+ * concrete machine matches a pattern; a stateless guest gets no flash but stateless one, any other none but split; firmware
+ * in memory does for both. No guest here asks for secure boot, and libvirt is told so.
+ *
+ * @param machine concrete, not an alias: `pc-q35-9.2`
+ */
+export function uefiFirmware(
+  descriptors: readonly FirmwareDescriptor[],
+  arch: string,
+  machine: string,
+): readonly UefiFirmware[] {
+  return descriptors.flatMap(({ 'interface-types': interfaces, mapping, targets, features }) => {
+    const isFor = targets.some(
+      (target) => target.architecture === arch && target.machines.some((pattern) => matchesGlob(pattern, machine)),
+    )
+    if (!isFor || !interfaces.includes('uefi') || features.includes('secure-boot')) return []
+    const isInMemory = mapping.device === 'memory'
+    const mode = mapping.device === 'flash' ? mapping.mode : undefined
+    const keepsVariables = isInMemory || mode === 'split'
+    const stateless = isInMemory || mode === 'stateless'
+    return keepsVariables || stateless ? [{ keepsVariables, stateless, features: usable(features) }] : []
+  })
+}
+
+/** libvirt asks for SEV too where a guest has SEV-ES: of a descriptor without, it takes neither. */
+function usable(features: readonly string[]): readonly string[] {
+  return features.includes('amd-sev') ? features : features.filter((feature) => feature !== 'amd-sev-es')
+}
+
+/** Features of any of them, each once. */
+export function featuresOf(firmware: readonly UefiFirmware[]): readonly string[] {
+  return [...new Set(firmware.flatMap(({ features }) => features))].toSorted()
 }
 
 function parseJson(text: string): unknown {

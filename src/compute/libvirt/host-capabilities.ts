@@ -3,6 +3,7 @@ import { isQ35 } from '../../objects/machine-type.ts'
 import { MEM_ENCRYPTION_MODELS, MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { type DomainCapabilities, UNKNOWN_SLOTS } from './domain-capabilities.ts'
 import { type FirmwareFiles, NO_FIRMWARE_FILES } from './domain-options.ts'
+import { type FirmwareDescriptor, featuresOf, type UefiFirmware, uefiFirmware } from './firmware-descriptors.ts'
 import { isOn, type KernelParameters } from './kernel-parameters.ts'
 
 const Name = z.string().min(1).max(255)
@@ -23,8 +24,15 @@ export const HostCapabilities = z.strictObject({
   supportsUefi: z.boolean(),
   /** The operator names UEFI files for the host, which are used where libvirt finds none. */
   namedFirmware: z.boolean().optional(),
-  /** Features of the firmware descriptors for q35; absent: nobody could read them, and libvirt is asked in vain or not. */
-  firmwareFeatures: z.array(Name).max(100).readonly().optional(),
+  /**
+   * Features of the firmware that libvirt can pick for q35 guests that keep their variables, all descriptors together: a
+   * guest needs one of them alone. Absent: nobody could read the descriptors, and libvirt is asked in vain or not.
+   */
+  firmwareFeatures: z.array(Name).max(1000).readonly().optional(),
+  /** The same for stateless guests. */
+  statelessFirmwareFeatures: z.array(Name).max(1000).readonly().optional(),
+  /** There is UEFI firmware for stateless guests, by descriptors or named; absent: it cannot be told. */
+  supportsStatelessUefi: z.boolean().optional(),
   /** Buses that q35 guests can have disks on; absent: libvirt does not tell. */
   diskBuses: z.array(Name).max(100).readonly().optional(),
   /** Slots of each model that is offered; models that are missing have a reason instead. */
@@ -44,8 +52,8 @@ export interface HostFacts {
   /** One document for each machine type of interest; a host without any offers nothing. */
   readonly documents: readonly DomainCapabilities[]
   readonly kernel: KernelParameters
-  /** Features of the firmware descriptors; undefined: they cannot be read from here. */
-  readonly firmwareFeatures?: readonly string[] | undefined
+  /** Firmware descriptors; undefined: they cannot be read from here. */
+  readonly descriptors?: readonly FirmwareDescriptor[] | undefined
   /** Files that the operator names in place of descriptors. */
   readonly firmwareFiles?: FirmwareFiles
 }
@@ -65,6 +73,7 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
     sev,
     supportsUefi: document?.firmware.includes('efi') ?? false,
     diskBuses: document?.diskBuses,
+    firmware: facts.descriptors && uefiFirmware(facts.descriptors, facts.arch, document?.machine ?? ''),
   }
   const slots: Partial<Record<MemEncryptionModel, number>> = {}
   const missing: Partial<Record<MemEncryptionModel, string>> = {}
@@ -79,12 +88,22 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
     machineTypes: [...facts.machineTypes],
     supportsUefi: known.supportsUefi,
     ...(facts.firmwareFiles?.loader !== undefined && { namedFirmware: true }),
-    ...(facts.firmwareFeatures && { firmwareFeatures: [...facts.firmwareFeatures] }),
+    ...firmwareFacts(known),
     ...(known.diskBuses && { diskBuses: [...known.diskBuses] }),
     slots,
     missing,
     ...(sev?.cbitpos !== undefined && { cbitpos: sev.cbitpos }),
     ...(sev?.reducedPhysBits !== undefined && { reducedPhysBits: sev.reducedPhysBits }),
+  }
+}
+
+function firmwareFacts({ firmware, firmwareFiles }: KnownFacts): Partial<HostCapabilities> {
+  const isNamed = firmwareFiles?.statelessLoader !== undefined
+  if (firmware === undefined) return isNamed ? { supportsStatelessUefi: true } : {}
+  return {
+    firmwareFeatures: [...featuresOf(firmware.filter(({ keepsVariables }) => keepsVariables))],
+    statelessFirmwareFeatures: [...featuresOf(firmware.filter(({ stateless }) => stateless))],
+    supportsStatelessUefi: isNamed || firmware.some(({ stateless }) => stateless),
   }
 }
 
@@ -96,6 +115,8 @@ interface KnownFacts extends HostFacts {
   readonly sev: DomainCapabilities['sev'] | undefined
   readonly supportsUefi: boolean
   readonly diskBuses: readonly string[] | undefined
+  /** What libvirt can pick from; undefined: the descriptors cannot be read. */
+  readonly firmware: readonly UefiFirmware[] | undefined
 }
 
 function verdictOf(model: MemEncryptionModel, facts: KnownFacts): Verdict {
@@ -150,7 +171,7 @@ function lackOfParts(model: MemEncryptionModel, facts: KnownFacts): string | und
 }
 
 function lackOfFirmware(model: MemEncryptionModel, facts: KnownFacts): string | undefined {
-  const { supportsUefi, firmwareFeatures, firmwareFiles = NO_FIRMWARE_FILES } = facts
+  const { supportsUefi, firmware, firmwareFiles = NO_FIRMWARE_FILES } = facts
   const { firmwareFeature, needsStatelessFirmware } = MEM_ENCRYPTION_MODELS[model]
   const { loader, nvramTemplate, statelessLoader } = firmwareFiles
   const isNamed = needsStatelessFirmware
@@ -159,6 +180,11 @@ function lackOfFirmware(model: MemEncryptionModel, facts: KnownFacts): string | 
   if (isNamed) return undefined
   const option = needsStatelessFirmware ? 'compute.uefi_stateless_loader' : 'compute.uefi_loader'
   if (!supportsUefi) return `libvirt finds no UEFI firmware: install OVMF with its descriptors, or set ${option}`
-  if (firmwareFeatures === undefined || firmwareFeatures.includes(firmwareFeature)) return undefined
-  return `no firmware descriptor has ${firmwareFeature}: install an OVMF that does, or set ${option}`
+  const capable = firmware?.filter(({ features }) => features.includes(firmwareFeature))
+  if (capable === undefined) return undefined
+  if (capable.length === 0) {
+    return `no firmware descriptor has ${firmwareFeature}: install an OVMF that does, or set ${option}`
+  }
+  if (!needsStatelessFirmware || capable.some(({ stateless }) => stateless)) return undefined
+  return `no firmware descriptor with ${firmwareFeature} is stateless (device memory, or flash of mode stateless): install an OVMF that is, or set ${option}`
 }

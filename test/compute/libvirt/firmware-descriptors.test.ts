@@ -1,24 +1,15 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { effectiveDescriptors, firmwareFeatures } from '../../../src/compute/libvirt/firmware-descriptors.ts'
+import { effectiveDescriptors, featuresOf, uefiFirmware } from '../../../src/compute/libvirt/firmware-descriptors.ts'
 import { readDescriptorFiles } from '../../../src/compute/libvirt/read-firmware-descriptors.ts'
+import { aDescriptor } from '../support/firmware-descriptors.ts'
 import { aFolder } from '../support/folders.ts'
 
-function aDescriptor(features: readonly string[], changes: object = {}): string {
-  return JSON.stringify({
-    description: 'UEFI firmware',
-    'interface-types': ['uefi'],
-    mapping: { device: 'flash', executable: { filename: '/usr/share/OVMF/OVMF_CODE_4M.fd', format: 'raw' } },
-    targets: [{ architecture: 'x86_64', machines: ['pc-i440fx-*', 'pc-q35-*'] }],
-    features,
-    tags: [],
-    ...changes,
-  })
-}
-
-const featuresOf = (...folders: { name: string; text: string }[][]) =>
-  firmwareFeatures(effectiveDescriptors(folders), 'x86_64')
+const firmwareOf = (text: string, machine = 'pc-q35-1') =>
+  uefiFirmware(effectiveDescriptors([[{ name: 'a.json', text }]]), 'x86_64', machine)
+const allFeatures = (...folders: { name: string; text: string }[][]) =>
+  featuresOf(uefiFirmware(effectiveDescriptors(folders), 'x86_64', 'pc-q35-1'))
 
 describe('firmware descriptors', () => {
   it('tell together what UEFI firmware for q35 can do', () => {
@@ -27,7 +18,43 @@ describe('firmware descriptors', () => {
       { name: '60-amdsev.json', text: aDescriptor(['amd-sev', 'amd-sev-es', 'amd-sev-snp']) },
     ]
 
-    expect(featuresOf(files)).toEqual(['amd-sev', 'amd-sev-es', 'amd-sev-snp', 'verbose-dynamic'])
+    expect(allFeatures(files)).toEqual(['amd-sev', 'amd-sev-es', 'amd-sev-snp', 'verbose-dynamic'])
+  })
+
+  it.each([
+    ['pc-q35-*', 1],
+    ['pc-*', 1],
+    ['*', 1],
+    ['pc-q35-?', 1],
+    ['pc-q35-1', 1],
+    ['q35', 0],
+    ['pc-q35-2*', 0],
+    ['*q35', 0],
+    ['microvm', 0],
+  ])('for machines %s count for the concrete machine pc-q35-1: %i', (pattern, count) => {
+    const targets = [{ architecture: 'x86_64', machines: ['isapc', pattern] }]
+
+    expect(firmwareOf(aDescriptor([], { targets }))).toHaveLength(count)
+  })
+
+  it.each([
+    [{ device: 'flash' }, [{ keepsVariables: true, stateless: false }]],
+    [{ device: 'flash', mode: 'split' }, [{ keepsVariables: true, stateless: false }]],
+    [{ device: 'flash', mode: 'stateless' }, [{ keepsVariables: false, stateless: true }]],
+    [{ device: 'memory', filename: '/usr/share/OVMF.fd' }, [{ keepsVariables: true, stateless: true }]],
+    [{ device: 'flash', mode: 'combined' }, []],
+    [{ device: 'kernel', filename: '/boot/u-boot' }, []],
+    [{ device: 'flash', mode: 'of a later QEMU' }, []],
+    [{ device: 'igvm' }, []],
+  ])('mapped as %j are for %j', (mapping, kinds) => {
+    expect(firmwareOf(aDescriptor(['amd-sev'], { mapping }))).toEqual(
+      kinds.map((kind) => ({ ...kind, features: ['amd-sev'] })),
+    )
+  })
+
+  it('with secure boot do not count, which libvirt is told to leave aside, nor SEV-ES without SEV, which it asks for too', () => {
+    expect(firmwareOf(aDescriptor(['amd-sev', 'secure-boot', 'requires-smm']))).toEqual([])
+    expect(firmwareOf(aDescriptor(['amd-sev-es', 'acpi-s3']))).toMatchObject([{ features: ['acpi-s3'] }])
   })
 
   it('of BIOS, of other architectures and for other machines do not count', () => {
@@ -40,7 +67,7 @@ describe('firmware descriptors', () => {
       },
     ]
 
-    expect(featuresOf(files)).toEqual([])
+    expect(allFeatures(files)).toEqual([])
   })
 
   it("of the operator override the distribution's of the same name, and hide them when empty", () => {
@@ -49,11 +76,10 @@ describe('firmware descriptors', () => {
       { name: '60-snp.json', text: aDescriptor(['amd-sev-snp']) },
     ]
 
-    expect(featuresOf([{ name: '60-snp.json', text: '' }], distribution)).toEqual(['amd-sev'])
-    expect(featuresOf([{ name: '50-ovmf.json', text: aDescriptor(['amd-sev-es']) }], distribution)).toEqual([
-      'amd-sev-es',
-      'amd-sev-snp',
-    ])
+    expect(allFeatures([{ name: '60-snp.json', text: '' }], distribution)).toEqual(['amd-sev'])
+    expect(allFeatures([{ name: '50-ovmf.json', text: aDescriptor(['amd-sev', 'amd-sev-es']) }], distribution)).toEqual(
+      ['amd-sev', 'amd-sev-es', 'amd-sev-snp'],
+    )
   })
 
   it('that are none are passed over', () => {
@@ -64,7 +90,7 @@ describe('firmware descriptors', () => {
       { name: 'good.json', text: aDescriptor(['amd-sev']) },
     ]
 
-    expect(featuresOf(files)).toEqual(['amd-sev'])
+    expect(allFeatures(files)).toEqual(['amd-sev'])
   })
 
   it('are read from the folders that QEMU names, where they are there; a link to nowhere hides', async () => {
@@ -76,7 +102,7 @@ describe('firmware descriptors', () => {
     await writeFile(join(root, 'usr/share/qemu/firmware/60-snp.json'), aDescriptor(['amd-sev-snp']))
     await writeFile(join(root, 'usr/share/qemu/firmware/50-ovmf.json'), aDescriptor(['amd-sev']))
 
-    expect(featuresOf(...(await readDescriptorFiles(root)).map((files) => [...files]))).toEqual(['amd-sev'])
+    expect(allFeatures(...(await readDescriptorFiles(root)).map((files) => [...files]))).toEqual(['amd-sev'])
     expect(await readDescriptorFiles(join(root, 'nowhere'))).toEqual([[], []])
   })
 })

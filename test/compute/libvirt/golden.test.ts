@@ -19,7 +19,7 @@ const FILES: Partial<DomainOptions> = {
     statelessLoader: '/usr/share/OVMF/OVMF.amdsev.fd',
   },
 }
-const WITHOUT_DESCRIPTORS: Partial<HostCapabilities> = { firmwareFeatures: [] }
+const WITHOUT_DESCRIPTORS: Partial<HostCapabilities> = { firmwareFeatures: [], statelessFirmwareFeatures: [] }
 
 interface Guest extends InstanceChanges {
   readonly options?: Partial<DomainOptions>

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { parseDomainCapabilities } from '../../../src/compute/libvirt/domain-capabilities.ts'
 import { NO_FIRMWARE_FILES } from '../../../src/compute/libvirt/domain-options.ts'
+import { effectiveDescriptors } from '../../../src/compute/libvirt/firmware-descriptors.ts'
 import { decideHostCapabilities, type HostFacts } from '../../../src/compute/libvirt/host-capabilities.ts'
 import { capabilitiesXml, WITH_SNP } from '../support/domain-capabilities.ts'
+import { aDescriptor } from '../support/firmware-descriptors.ts'
 
 function decide(changes: Partial<HostFacts> = {}, sev_snp = 'N') {
   return decideHostCapabilities({
@@ -15,6 +17,12 @@ function decide(changes: Partial<HostFacts> = {}, sev_snp = 'N') {
   })
 }
 
+const STATELESS = { mapping: { device: 'flash', mode: 'stateless' } }
+const IN_MEMORY = { mapping: { device: 'memory' } }
+
+const reading = (...texts: readonly string[]) =>
+  effectiveDescriptors([texts.map((text, index) => ({ name: `${index}.json`, text }))])
+
 const withFirmware = (firmware: string) => [parseDomainCapabilities(capabilitiesXml({ firmware }))]
 const withDisks = (buses: string) =>
   parseDomainCapabilities(
@@ -26,25 +34,56 @@ const withDisks = (buses: string) =>
 
 describe('a host offers a model only with all that a launch needs', () => {
   it('needs firmware whose descriptor has the model, where descriptors can be read', () => {
-    const host = decide({ firmwareFeatures: ['amd-sev', 'secure-boot'] })
+    const host = decide({ descriptors: reading(aDescriptor(['amd-sev', 'acpi-s3'])) })
 
     expect(host.slots).toEqual({ 'amd-sev': 410 })
     expect(host.missing['amd-sev-es']).toBe(
       'no firmware descriptor has amd-sev-es: install an OVMF that does, or set compute.uefi_loader',
     )
-    expect(host.firmwareFeatures).toEqual(['amd-sev', 'secure-boot'])
+    expect(host.firmwareFeatures).toEqual(['acpi-s3', 'amd-sev'])
+  })
+
+  it('needs one descriptor that has the model and is stateless for SEV-SNP, not two with a half each', () => {
+    const all = ['amd-sev', 'amd-sev-es', 'amd-sev-snp']
+    const halves = reading(aDescriptor(all), aDescriptor(['amd-sev'], STATELESS))
+    const one = reading(aDescriptor(['amd-sev']), aDescriptor(all, STATELESS))
+
+    expect(decide({ descriptors: halves }, 'Y')).toMatchObject({
+      slots: { 'amd-sev': 410 },
+      missing: {
+        'amd-sev-snp':
+          'no firmware descriptor with amd-sev-snp is stateless (device memory, or flash of mode stateless): install an OVMF that is, or set compute.uefi_stateless_loader',
+      },
+      firmwareFeatures: all,
+      statelessFirmwareFeatures: ['amd-sev'],
+      supportsStatelessUefi: true,
+    })
+    expect(decide({ descriptors: one }, 'Y').slots).toEqual({ 'amd-sev': 410, 'amd-sev-snp': 99 })
+    expect(decide({ descriptors: reading(aDescriptor(all, IN_MEMORY)) }, 'Y').slots).toEqual({
+      'amd-sev': 410,
+      'amd-sev-snp': 99,
+    })
+  })
+
+  it('tells whether there is stateless UEFI firmware, where that can be told', () => {
+    const files = { ...NO_FIRMWARE_FILES, statelessLoader: '/amdsev.fd' }
+
+    expect(decide().supportsStatelessUefi).toBeUndefined()
+    expect(decide({ firmwareFiles: files }).supportsStatelessUefi).toBe(true)
+    expect(decide({ descriptors: reading(aDescriptor(['amd-sev'])) }).supportsStatelessUefi).toBe(false)
+    expect(decide({ descriptors: reading(aDescriptor([], STATELESS)) }).supportsStatelessUefi).toBe(true)
   })
 
   it('takes files that the operator names in place of descriptors, each kind for its models', () => {
     const files = { loader: '/code.fd', nvramTemplate: '/vars.fd', statelessLoader: undefined }
     const named = { ...NO_FIRMWARE_FILES, ...files }
 
-    expect(decide({ firmwareFeatures: [], firmwareFiles: named }).slots).toEqual({ 'amd-sev': 410, 'amd-sev-es': 99 })
-    expect(decide({ firmwareFeatures: [], firmwareFiles: named }, 'Y').missing['amd-sev-snp']).toMatch(
+    expect(decide({ descriptors: [], firmwareFiles: named }).slots).toEqual({ 'amd-sev': 410, 'amd-sev-es': 99 })
+    expect(decide({ descriptors: [], firmwareFiles: named }, 'Y').missing['amd-sev-snp']).toMatch(
       /no firmware descriptor has amd-sev-snp.*compute.uefi_stateless_loader/,
     )
     const stateless = { ...named, statelessLoader: '/amdsev.fd' }
-    expect(decide({ firmwareFeatures: [], firmwareFiles: stateless }, 'Y').slots).toEqual({
+    expect(decide({ descriptors: [], firmwareFiles: stateless }, 'Y').slots).toEqual({
       'amd-sev': 410,
       'amd-sev-snp': 99,
     })

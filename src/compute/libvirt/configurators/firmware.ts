@@ -25,8 +25,8 @@ export const firmware: Configurator = (domain, guest, host) => {
 /** Descriptors that nobody could read may have everything: then libvirt is asked, and says so itself. */
 function picked(host: HostCapabilities, feature: string | undefined, stateless: boolean): FirmwareSpec | undefined {
   if (!host.supportsUefi) return undefined
-  const { firmwareFeatures } = host
-  if (feature !== undefined && firmwareFeatures !== undefined && !firmwareFeatures.includes(feature)) return undefined
+  const features = stateless ? host.statelessFirmwareFeatures : host.firmwareFeatures
+  if (feature !== undefined && features !== undefined && !features.includes(feature)) return undefined
   return { kind: 'efi', stateless }
 }
 
