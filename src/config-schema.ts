@@ -100,9 +100,9 @@ export const ConfigSchema = z.strictObject({
         .default([]),
       /** Guests with SEV at most; without it as many as libvirt tells, or no limit where it does not. 0 offers none. */
       num_memory_encrypted_guests: Count.optional(),
-      /** The same for SEV-ES. */
+      /** The same for SEV-ES, but where libvirt tells no number none is offered without this. */
       num_sev_es_encrypted_guests: Count.optional(),
-      /** The same for SEV-SNP. */
+      /** The same for SEV-SNP, as for SEV-ES. */
       num_sev_snp_encrypted_guests: Count.optional(),
       /** What a config drive is: a CD-ROM, or a virtio disk. Nova's option of this name. */
       config_drive_format: z.enum(['iso9660', 'vfat']).default('iso9660'),

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { GuestNotFound } from '../errors.ts'
 import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
-import type { HostCapabilities } from './libvirt/host-capabilities.ts'
+import { canRun, type HostCapabilities } from './libvirt/host-capabilities.ts'
 import { type EncryptedGuest, withoutLostModels } from './libvirt/lost-models.ts'
 import { modelOf } from './libvirt/model-of.ts'
 import { limitSlots, type SlotLimits } from './libvirt/slot-limits.ts'
@@ -55,7 +55,7 @@ export class HostView {
         throw error
       })
       const model = xml === undefined ? undefined : modelOf(xml)
-      if (model !== undefined && detected.slots[model] === undefined) found.push({ uuid, model })
+      if (model !== undefined && !canRun(detected, model)) found.push({ uuid, model })
     }
     return found
   }

@@ -111,6 +111,16 @@ describe('what a host offers', () => {
     expect((await view.look(signal)).slots).toEqual({ 'amd-sev': 15 })
   })
 
+  it('is the number of SEV-ES guests that the operator names where libvirt counts none, and those that run are not lost without it', async () => {
+    const old = { sev_slots: 15, sev_es_slots: 5, counts_guests: false }
+    const { driver, view, boot } = await aView(old, { 'amd-sev-es': 8 })
+
+    expect(await view.look(signal)).toMatchObject({ slots: { 'amd-sev-es': 8 }, missing: {} })
+    await boot('amd-sev-es')
+    const without = new HostView({ driver, limits: NO_LIMITS, logger: pino({ level: 'silent' }) })
+    expect((await without.look(signal)).slots).toEqual({ 'amd-sev': 2_147_483_647 })
+  })
+
   it.each([
     [{ firmware_features: ['amd-sev'] }, { 'amd-sev': 15 }, /no firmware descriptor has amd-sev-es/],
     [{ disk_buses: ['virtio'] }, {}, /no SCSI disks/],

@@ -1,4 +1,5 @@
 import { create } from 'xmlbuilder2'
+import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import type { DescriptorFile } from '../libvirt/firmware-descriptors.ts'
 import type { KernelParameters } from '../libvirt/kernel-parameters.ts'
 import { FAKE_MACHINES, type FakeHostFacts } from './fake-host-options.ts'
@@ -75,6 +76,11 @@ export function kernelParametersOf(facts: FakeHostFacts): KernelParameters {
     sev_snp: flag(facts.sev_snp_slots > 0),
     ...facts.kernel_parameters,
   }
+}
+
+/** Encryption keys for guests of the model, whether libvirt tells their number or not. */
+export function keysFor(model: MemEncryptionModel, facts: FakeHostFacts): number {
+  return model === 'amd-sev' ? facts.sev_slots : esKeys(facts)
 }
 
 /** One set of keys for both, as on real hosts. */

@@ -1,6 +1,6 @@
 import { HostCapabilityMissing, SpawnFailed } from '../../errors.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
-import type { HostCapabilities } from '../libvirt/host-capabilities.ts'
+import { canRun, type HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { modelOf } from '../libvirt/model-of.ts'
 import { attribute, child, children, parseXml, textOf, type XmlElement } from '../libvirt/parse-xml.ts'
 
@@ -46,7 +46,7 @@ function launchModel(
     throw new SpawnFailed('XML error: failed to get launch security policy')
   }
   const model = modelOf(xml)
-  if (model === undefined || host.slots[model] === undefined) {
+  if (model === undefined || !canRun(host, model)) {
     const type = attribute(security, 'type')
     throw new HostCapabilityMissing(
       `unsupported configuration: '${type}' launch security is not supported with this QEMU binary: ${model && host.missing[model]}`,

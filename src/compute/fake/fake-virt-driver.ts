@@ -13,6 +13,7 @@ import {
   capabilitiesDocument,
   descriptorFilesOf,
   kernelParametersOf,
+  keysFor,
   libvirtCapabilitiesDocument,
 } from './capabilities-document.ts'
 import { type Definition, readDefinition } from './definition.ts'
@@ -161,7 +162,7 @@ export class FakeVirtDriver implements VirtDriver {
   /** The memory controller's own count: SEV guests on one side, SEV-ES and SEV-SNP guests on the other. */
   #refuseWithoutKey(model: MemEncryptionModel | undefined): void {
     if (model === undefined) return
-    const total = this.#capabilities.slots[model] ?? 0
+    const total = keysFor(model, this.#facts)
     const running = [...this.#store.guests.values()].filter(({ state }) => state === 'running')
     const used = [...running.map((guest) => guest.model), ...this.#starting.values()].filter((other) =>
       sharesKeys(other, model),

@@ -5,6 +5,7 @@ import { type DomainCapabilities, UNKNOWN_SLOTS } from './domain-capabilities.ts
 import { type FirmwareFiles, NO_FIRMWARE_FILES } from './domain-options.ts'
 import { type FirmwareDescriptor, featuresOf, type UefiFirmware, uefiFirmware } from './firmware-descriptors.ts'
 import { isOn, type KernelParameters } from './kernel-parameters.ts'
+import { LIMIT_OPTIONS } from './limit-options.ts'
 
 const Name = z.string().min(1).max(255)
 const Slots = z.int().min(1).max(UNKNOWN_SLOTS)
@@ -38,6 +39,8 @@ export const HostCapabilities = z.strictObject({
   /** Slots of each model that is offered; models that are missing have a reason instead. */
   slots: z.partialRecord(MemEncryptionModel, Slots).readonly(),
   missing: z.partialRecord(MemEncryptionModel, z.string().max(500)).readonly(),
+  /** Missing models that lack nothing but a number of guests: an operator who knows it can offer them. */
+  uncounted: z.array(MemEncryptionModel).readonly().optional(),
   /** Position of the C-bit and the address bits it costs: processor facts that the domain document repeats. */
   cbitpos: z.int().min(0).max(63).optional(),
   reducedPhysBits: z.int().min(0).max(63).optional(),
@@ -82,6 +85,7 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
     if (typeof verdict === 'number') slots[model] = verdict
     else missing[model] = verdict
   }
+  const uncounted = MemEncryptionModel.options.filter((model) => missing[model] === notCounted(model))
   return {
     arch: facts.arch,
     defaultMachineType: facts.defaultMachineType,
@@ -92,9 +96,15 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
     ...(known.diskBuses && { diskBuses: [...known.diskBuses] }),
     slots,
     missing,
+    ...(uncounted.length > 0 && { uncounted }),
     ...(sev?.cbitpos !== undefined && { cbitpos: sev.cbitpos }),
     ...(sev?.reducedPhysBits !== undefined && { reducedPhysBits: sev.reducedPhysBits }),
   }
+}
+
+/** Does the host run guests of the model, were it only that nobody can count them? */
+export function canRun({ slots, uncounted }: HostCapabilities, model: MemEncryptionModel): boolean {
+  return slots[model] !== undefined || uncounted?.includes(model) === true
 }
 
 function firmwareFacts({ firmware, firmwareFiles }: KnownFacts): Partial<HostCapabilities> {
@@ -122,8 +132,9 @@ interface KnownFacts extends HostFacts {
 function verdictOf(model: MemEncryptionModel, facts: KnownFacts): Verdict {
   const lacking = lackOfSev(facts) ?? lackOf(model, facts)
   if (lacking !== undefined) return lacking
-  const keys = model === 'amd-sev' ? keysOfSev(facts) : keysOfEs(facts)
-  return typeof keys === 'string' ? keys : (lackOfParts(model, facts) ?? keys)
+  const keys = model === 'amd-sev' ? keysOfSev(facts) : keysOfEs(model, facts)
+  const isSettled = typeof keys === 'string' && keys !== notCounted(model)
+  return isSettled ? keys : (lackOfParts(model, facts) ?? keys)
 }
 
 /** What every model needs, whatever its number of keys. */
@@ -153,17 +164,25 @@ function keysOfSev({ sev }: KnownFacts): Verdict {
   return sev?.maxGuests ?? UNKNOWN_SLOTS
 }
 
-/** SEV-ES and SEV-SNP draw on the same keys; only one of the two is ever active. */
-function keysOfEs({ sev }: KnownFacts): Verdict {
-  if (sev?.maxEsGuests === undefined) return 'libvirt does not tell how many guests it allows: libvirt >= 8.0 does'
+/**
+ * SEV-ES and SEV-SNP draw on the same keys; only one of the two is ever active. Where nobody counts them they may be none,
+ * as a BIOS sets aside none by itself, so they are not offered without limit as SEV is.
+ */
+function keysOfEs(model: MemEncryptionModel, { sev }: KnownFacts): Verdict {
+  if (sev?.maxEsGuests === undefined) return notCounted(model)
   if (sev.maxEsGuests === 0) return 'no encryption key is set aside for it: raise the number of SEV-ES keys in the BIOS'
   return sev.maxEsGuests
+}
+
+function notCounted(model: MemEncryptionModel): string {
+  return `libvirt does not tell how many guests it allows: libvirt >= 8.0 does, or set ${LIMIT_OPTIONS[model]} to their number`
 }
 
 /** What the guest's machine is made of: the spec names it as future work, so that hosts without are not chosen. */
 function lackOfParts(model: MemEncryptionModel, facts: KnownFacts): string | undefined {
   const { machineTypes, diskBuses } = facts
-  if (!machineTypes.some(isQ35)) return 'QEMU has no machine type q35, which encrypted guests need'
+  if (!machineTypes.some(isQ35))
+    return 'QEMU has no machine type q35, which encrypted guests need: install one that has it'
   if (diskBuses !== undefined && !diskBuses.includes('scsi')) {
     return 'QEMU has no SCSI disks on q35, from which encrypted guests boot: install its virtio-scsi'
   }

@@ -87,7 +87,19 @@ describe('host capabilities', () => {
     const host = decide(capabilitiesXml({ sev }), { sev: 'Y', sev_es: 'Y' })
 
     expect(host.slots).toEqual({ 'amd-sev': 2_147_483_647 })
-    expect(host.missing['amd-sev-es']).toMatch(/libvirt >= 8.0/)
+    expect(host.missing['amd-sev-es']).toBe(
+      'libvirt does not tell how many guests it allows: libvirt >= 8.0 does, or set compute.num_sev_es_encrypted_guests to their number',
+    )
+    expect(host.uncounted).toEqual(['amd-sev-es'])
+  })
+
+  it('do not count as lacking a number alone what lacks more', () => {
+    const sev = "<sev supported='yes'><cbitpos>47</cbitpos><reducedPhysBits>1</reducedPhysBits></sev>"
+
+    const host = decide(capabilitiesXml({ sev, firmware: '' }), { sev: 'Y', sev_es: 'Y' })
+
+    expect(host.missing['amd-sev-es']).toMatch(/no UEFI firmware/)
+    expect(host.uncounted).toBeUndefined()
   })
 
   it('offer SEV-ES alone when the BIOS gives it all keys', () => {

@@ -99,7 +99,9 @@ describe('a host offers a model only with all that a launch needs', () => {
   it('needs the machine type q35', () => {
     const host = decide({ machineTypes: ['pc', 'pc-i440fx-9.2', 'notq35'] })
 
-    expect(host.missing['amd-sev']).toBe('QEMU has no machine type q35, which encrypted guests need')
+    expect(host.missing['amd-sev']).toBe(
+      'QEMU has no machine type q35, which encrypted guests need: install one that has it',
+    )
   })
 
   it('needs disks on SCSI, unless libvirt does not tell its buses', () => {

@@ -65,4 +65,18 @@ describe('num_memory_encrypted_guests', () => {
     )
     expect(limited('amd-sev-es', 15, 15).warnings[0]).toMatch(/^compute.num_sev_es_encrypted_guests is 15/)
   })
+
+  it.each([
+    [8, 8, undefined],
+    [undefined, undefined, OFF],
+    [0, undefined, 'compute.num_sev_es_encrypted_guests is 0: raise or remove it to offer SEV-ES'],
+  ])('of %j offers %j slots of SEV-ES where nobody can count them', (limit, slots, missing) => {
+    const host = aCapableHost({ slots: {}, missing: { 'amd-sev-es': OFF }, uncounted: ['amd-sev-es'] })
+
+    const { capabilities, warnings } = limitSlots(host, { ...NO_LIMITS, 'amd-sev-es': limit })
+
+    expect(capabilities.slots['amd-sev-es']).toBe(slots)
+    expect(capabilities.missing['amd-sev-es']).toBe(missing)
+    expect(warnings).toEqual([])
+  })
 })
