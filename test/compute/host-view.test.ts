@@ -112,7 +112,7 @@ describe('what a host offers', () => {
   })
 
   it('is the number of SEV-ES guests that the operator names where libvirt counts none, and those that run are not lost without it', async () => {
-    const old = { sev_slots: 15, sev_es_slots: 5, counts_guests: false }
+    const old = { sev_slots: 15, sev_es_slots: 5, libvirt_version: '7.0' } as const
     const { driver, view, boot } = await aView(old, { 'amd-sev-es': 8 })
 
     expect(await view.look(signal)).toMatchObject({ slots: { 'amd-sev-es': 8 }, missing: {} })
@@ -125,7 +125,8 @@ describe('what a host offers', () => {
     [{ firmware_features: ['amd-sev'] }, { 'amd-sev': 15 }, /no firmware descriptor has amd-sev-es/],
     [{ disk_buses: ['virtio'] }, {}, /no SCSI disks/],
     [{ supports_uefi: false }, {}, /no UEFI firmware/],
-    [{ counts_guests: false }, { 'amd-sev': 2_147_483_647 }, /does not tell how many guests/],
+    [{ libvirt_version: '7.0' }, { 'amd-sev': 2_147_483_647 }, /does not tell how many guests/],
+    [{ has_q35: false }, {}, /no machine type q35/],
   ] as const)('of a simulated host with %j is %j', async (facts, slots, reason) => {
     const { view } = await aView({ sev_slots: 15, sev_es_slots: 5, ...facts })
 
@@ -133,5 +134,19 @@ describe('what a host offers', () => {
 
     expect(capabilities.slots).toEqual(slots)
     expect(capabilities.missing['amd-sev-es']).toMatch(reason)
+  })
+
+  it('of a simulated host with a libvirt before 10.5 is no SEV-SNP, which that libvirt does not name, and SEV-ES is off by it', async () => {
+    const { driver, view } = await aView({ sev_slots: 15, sev_snp_slots: 5, libvirt_version: '10.4' })
+
+    const { slots, missing } = await view.look(signal)
+    driver.reconfigure({ libvirt_version: '10.5' })
+
+    expect(slots).toEqual({ 'amd-sev': 15 })
+    expect(missing).toEqual({
+      'amd-sev-es': expect.stringContaining('CVE-2025-48514'),
+      'amd-sev-snp': 'libvirt does not offer launch security of type sev-snp: libvirt >= 10.5 and QEMU >= 9.1 do',
+    })
+    expect((await view.look(signal)).slots).toEqual({ 'amd-sev': 15, 'amd-sev-snp': 5 })
   })
 })

@@ -2,11 +2,11 @@ import { create } from 'xmlbuilder2'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import type { DescriptorFile } from '../libvirt/firmware-descriptors.ts'
 import type { KernelParameters } from '../libvirt/kernel-parameters.ts'
-import { FAKE_MACHINES, type FakeHostFacts } from './fake-host-options.ts'
+import { type FakeHostFacts, machinesOf } from './fake-host-options.ts'
 
 /** What libvirt would tell about the host as a whole. */
-export function libvirtCapabilitiesDocument(): string {
-  const machine = Object.entries(FAKE_MACHINES).flatMap(([alias, canonical]) => [
+export function libvirtCapabilitiesDocument(facts: FakeHostFacts): string {
+  const machine = Object.entries(machinesOf(facts)).flatMap(([alias, canonical]) => [
     { '@maxCpus': 288, '#': canonical },
     { '@canonical': canonical, '@maxCpus': 288, '#': alias },
   ])
@@ -32,14 +32,14 @@ export function descriptorFilesOf({
   })
 }
 
-/** The document that libvirt 11 would give for this host and machine type, with the parts that anybody reads. */
+/** The document that its libvirt would give for this host and machine type, with the parts that anybody reads. */
 export function capabilitiesDocument(facts: FakeHostFacts, machine: string): string {
   const sevTypes = facts.sev_snp_slots > 0 ? ['sev', 'sev-snp'] : ['sev']
   const hasSev = facts.sev_slots + esKeys(facts) > 0
   const sev = hasSev && {
     cbitpos: 51,
     reducedPhysBits: 1,
-    ...(facts.counts_guests && { maxGuests: facts.sev_slots, maxESGuests: esKeys(facts) }),
+    ...(isSince(facts, 8, 0) && { maxGuests: facts.sev_slots, maxESGuests: esKeys(facts) }),
   }
   const document = {
     domainCapabilities: {
@@ -57,10 +57,12 @@ export function capabilitiesDocument(facts: FakeHostFacts, machine: string): str
       features: {
         vmcoreinfo: { '@supported': 'yes' },
         sev: { '@supported': hasSev ? 'yes' : 'no', ...sev },
-        launchSecurity: {
-          '@supported': hasSev ? 'yes' : 'no',
-          ...(hasSev && { enum: { '@name': 'sectype', value: sevTypes } }),
-        },
+        ...(isSince(facts, 10, 5) && {
+          launchSecurity: {
+            '@supported': hasSev ? 'yes' : 'no',
+            ...(hasSev && { enum: { '@name': 'sectype', value: sevTypes } }),
+          },
+        }),
       },
     },
   }
@@ -76,6 +78,11 @@ export function kernelParametersOf(facts: FakeHostFacts): KernelParameters {
     sev_snp: flag(facts.sev_snp_slots > 0),
     ...facts.kernel_parameters,
   }
+}
+
+function isSince({ libvirt_version }: FakeHostFacts, major: number, minor: number): boolean {
+  const [itsMajor = 0, itsMinor = 0] = libvirt_version.split('.').map(Number)
+  return itsMajor > major || (itsMajor === major && itsMinor >= minor)
 }
 
 /** Encryption keys for guests of the model, whether libvirt tells their number or not. */

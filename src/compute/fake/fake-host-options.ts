@@ -4,7 +4,11 @@ import type { KernelParameters } from '../libvirt/kernel-parameters.ts'
 
 /** Machine types of the simulated QEMU: aliases, with what they stand for. */
 export const FAKE_MACHINES: Readonly<Record<string, string>> = { q35: 'pc-q35-9.2', pc: 'pc-i440fx-9.2' }
-const MACHINE_TYPES = [...Object.keys(FAKE_MACHINES), ...Object.values(FAKE_MACHINES)]
+
+/** Those that this one has. */
+export function machinesOf({ has_q35 }: Pick<FakeHostFacts, 'has_q35'>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(FAKE_MACHINES).filter(([alias]) => has_q35 || alias !== 'q35'))
+}
 
 /** What the simulated machine is like, and how it misbehaves. Names as in the configuration file. */
 export interface FakeHostOptions {
@@ -17,8 +21,10 @@ export interface FakeHostOptions {
   readonly firmware_features?: readonly string[]
   /** Buses that its QEMU has disks on. */
   readonly disk_buses?: readonly string[]
-  /** False: libvirt is older than 8.0, and does not tell how many guests it allows. */
-  readonly counts_guests?: boolean
+  /** What its libvirt tells: the number of guests since 8.0, types of launch security since 10.5. */
+  readonly libvirt_version?: `${number}.${number}`
+  /** False: its QEMU has the old machine alone. */
+  readonly has_q35?: boolean
   /** UEFI files that the operator names. */
   readonly firmware_files?: FirmwareFiles
   /** Encryption keys for SEV guests. EPYC of the first generation has 15. */
@@ -45,11 +51,12 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     vcpus: 64,
     memory_mb: 262_144,
     disk_gb: 2048,
-    default_machine_type: 'q35',
+    default_machine_type: options.has_q35 === false ? 'pc' : 'q35',
     supports_uefi: true,
     firmware_features: ['amd-sev', 'amd-sev-es', 'amd-sev-snp'],
     disk_buses: ['fdc', 'scsi', 'virtio', 'usb', 'sata'],
-    counts_guests: true,
+    libvirt_version: '11.3',
+    has_q35: true,
     firmware_files: NO_FIRMWARE_FILES,
     sev_slots: 15,
     sev_es_slots: 0,
@@ -60,10 +67,12 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     starts_in_clear: false,
     ...options,
   }
-  if (!MACHINE_TYPES.includes(facts.default_machine_type)) {
+  const machines = machinesOf(facts)
+  const names = [...Object.keys(machines), ...Object.values(machines)]
+  if (!names.includes(facts.default_machine_type)) {
     throw new InvalidConfiguration(
-      `fake.default_machine_type is ${facts.default_machine_type}; the simulated host has ${MACHINE_TYPES.join(', ')}`,
-      { value: facts.default_machine_type, fix: 'write q35 or pc' },
+      `fake.default_machine_type is ${facts.default_machine_type}; the simulated host has ${names.join(', ')}`,
+      { value: facts.default_machine_type, fix: `write ${Object.keys(machines).join(' or ')}` },
     )
   }
   return facts

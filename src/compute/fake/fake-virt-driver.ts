@@ -191,7 +191,7 @@ export function fakeCapabilities(options: FakeHostOptions): HostCapabilities {
 
 /** By way of documents and kernel parameters: what reads libvirt's answers reads these. */
 function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
-  const libvirt = parseLibvirtCapabilities(libvirtCapabilitiesDocument())
+  const libvirt = parseLibvirtCapabilities(libvirtCapabilitiesDocument(facts))
   const arch = libvirt.arch ?? 'unknown'
   const machines = machineTypesOfInterest(libvirt, arch, facts.default_machine_type)
   return decideHostCapabilities({

@@ -2,10 +2,10 @@ import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
 import { poolsWithTrait } from '../host-state.ts'
 import type { HostFilter } from './host-filter.ts'
 
-/** Drops hosts that have no slots of the model at all, with the host's own words why. */
+/** Drops hosts that have no slots of the model at all, with the host's own words what it lacks and how to get it. */
 export const memEncryptionModel: HostFilter = {
   name: 'MemEncryptionModel',
-  fix: 'turn the model on in firmware and kernel of a host, or ask for a model that the hosts offer',
+  fix: 'do what the host says it lacks, or ask for a model that the hosts offer',
   reject: (host, { spec, resources: { pool } }) => {
     if (spec.mem_encryption === null || pool === undefined) return undefined
     const offered = poolsWithTrait(host, pool.trait).some(({ inventories }) =>

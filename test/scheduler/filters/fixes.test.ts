@@ -1,12 +1,18 @@
 import { expect, it } from 'vitest'
+import type { FakeHostOptions } from '../../../src/compute/fake/fake-host-options.ts'
+import { fakeCapabilities } from '../../../src/compute/fake/fake-virt-driver.ts'
+import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
+import { limitSlots, NO_LIMITS } from '../../../src/compute/libvirt/slot-limits.ts'
 import { defaultFilters } from '../../../src/scheduler/filters/default-filters.ts'
+import { memEncryptionModel } from '../../../src/scheduler/filters/mem-encryption-model.ts'
+import { aHost, aRequest } from '../builders.ts'
 
 it('every filter says what could be done about its hosts', () => {
   expect(Object.fromEntries(defaultFilters.map(({ name, fix }) => [name, fix]))).toEqual({
     ComputeFilter: 'start the compute worker on the host, or enable the host',
     ForcedHosts: 'name a host that has reported, or leave force_hosts empty',
     IgnoredHosts: 'see why the earlier tries failed there (explain), correct it and build again, or add a host',
-    MemEncryptionModel: 'turn the model on in firmware and kernel of a host, or ask for a model that the hosts offer',
+    MemEncryptionModel: 'do what the host says it lacks, or ask for a model that the hosts offer',
     MachineType:
       'name a machine type on the image that the hosts have (hw_machine_type=q35), or make q35 the default of a host',
     Uefi: 'install UEFI firmware for guests (OVMF) on the host',
@@ -15,3 +21,35 @@ it('every filter says what could be done about its hosts', () => {
     Resources: 'delete instances there, ask for a smaller flavor, or add a host',
   })
 })
+
+it('what the host lacks carries its own fix, be it kernel, firmware, machine type, disks or an option', () => {
+  const lacks = {
+    kernel: capabilitiesOf({ kernel_parameters: { sev_es: 'N' } }),
+    libvirt: capabilitiesOf({ libvirt_version: '7.0' }),
+    firmware: capabilitiesOf({ firmware_features: ['amd-sev'] }),
+    q35: capabilitiesOf({ has_q35: false }),
+    disks: capabilitiesOf({ disk_buses: ['virtio'] }),
+    option: limitSlots(capabilitiesOf({}), { ...NO_LIMITS, 'amd-sev-es': 0 }).capabilities,
+  }
+
+  const fixes = Object.values(lacks).map((host) => ofEs(host)?.split(': ').at(-1))
+
+  expect(Object.fromEntries(Object.keys(lacks).map((name, index) => [name, fixes[index]]))).toEqual({
+    kernel: 'load kvm_amd with sev_es=1',
+    libvirt: 'libvirt >= 8.0 does, or set compute.num_sev_es_encrypted_guests to their number',
+    firmware: 'install an OVMF that does, or set compute.uefi_loader',
+    q35: 'install one that has it',
+    disks: 'install its virtio-scsi',
+    option: 'raise or remove it to offer SEV-ES',
+  })
+})
+
+function capabilitiesOf(options: FakeHostOptions): HostCapabilities {
+  return fakeCapabilities({ sev_slots: 15, sev_es_slots: 4, ...options })
+}
+
+/** Why the filter says no to a guest with SEV-ES. */
+function ofEs(capabilities: HostCapabilities): string | undefined {
+  const host = aHost('h1', { state: { missingModels: capabilities.missing } })
+  return memEncryptionModel.reject(host, aRequest({ model: 'amd-sev-es' }))
+}
