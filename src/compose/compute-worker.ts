@@ -28,8 +28,14 @@ import {
 /** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
 const JOURNAL_POLL_MS = 250
 
+interface ComputePorts extends WorkerPorts {
+  /** A hypervisor of one's own, which the worker closes; without it the one that the configuration names. */
+  readonly driver?: VirtDriver
+}
+
 /** Puts a compute worker together and starts it: what an earlier one had begun is taken up first. */
-export async function startCompute(config: Config, { host, transport, logger, monitor }: WorkerPorts): Promise<Worker> {
+export async function startCompute(config: Config, ports: ComputePorts): Promise<Worker> {
+  const { host, transport, logger, monitor } = ports
   const { compute } = config
   const names = busNames(config)
   let onBroken = (_error: unknown) => {}
@@ -40,7 +46,7 @@ export async function startCompute(config: Config, { host, transport, logger, mo
   const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host, onBroken })
   let driver: VirtDriver
   try {
-    driver = await openDriver(config)
+    driver = ports.driver ?? (await openDriver(config))
   } catch (error) {
     await journal.close()
     throw error
