@@ -1,7 +1,11 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { openDriver, slotLimits } from '../../src/compose/compute-host.ts'
+import { HostView } from '../../src/compute/host-view.ts'
+import { loadConfig } from '../../src/config.ts'
+import { silent } from '../support/transports.ts'
 import { SevbusProcess } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
@@ -38,6 +42,18 @@ async function hostFile(name: string, env: Readonly<Record<string, string>>): Pr
   const { code, out } = await run(['host-capabilities', '--host', name], env)
   expect(code).toBe(0)
   return file(`${name}.json`, out)
+}
+
+/** What the worker of this configuration offers. */
+async function reportedBy(host: string, env: Readonly<Record<string, string>>) {
+  const { compute, ...config } = loadConfig({ env, host })
+  const driver = await openDriver({ ...config, compute: { ...compute, state_folder: join(folder, host) } })
+  try {
+    const view = new HostView({ driver, limits: slotLimits(compute), logger: silent })
+    return await view.look(new AbortController().signal)
+  } finally {
+    await driver.close()
+  }
 }
 
 describe('sevbus lint', () => {
@@ -116,6 +132,38 @@ describe('sevbus lint', () => {
       ['Resources', 'MEMORY_MB: 2080 asked, 0 of 1588 used (2100 in all, 512 reserved, ratio 1)'],
     ])
     expect((await lintJson(small, bios, ['--host', bad])).code).toBe(5)
+  })
+
+  it('takes a host as its worker would report it: the machine type, the UEFI files and the limits of its configuration', async () => {
+    const env = {
+      SEVBUS_FAKE_SEV_SLOTS: '15',
+      SEVBUS_FAKE_SEV_ES_SLOTS: '4',
+      SEVBUS_COMPUTE_HW_MACHINE_TYPE: 'x86_64=pc',
+      SEVBUS_COMPUTE_UEFI_LOADER: '/code.fd',
+      SEVBUS_COMPUTE_UEFI_NVRAM_TEMPLATE: '/vars.fd',
+      SEVBUS_COMPUTE_NUM_MEMORY_ENCRYPTED_GUESTS: '3',
+      SEVBUS_COMPUTE_NUM_SEV_ES_ENCRYPTED_GUESTS: '0',
+    }
+    const host = await hostFile('node7', env)
+    const es = flavorFile('m1.es', { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-es' })
+
+    const { capabilities } = JSON.parse(readFileSync(host, 'utf8'))
+    const refused = await lintJson(es, uefi, ['--host', host], env)
+
+    expect(capabilities).toEqual(await reportedBy('node7', env))
+    expect(
+      refused.judgement.host.rejections.map(({ by, reason }: { by: string; reason: string }) => [by, reason]),
+    ).toEqual([
+      ['MemEncryptionModel', 'compute.num_sev_es_encrypted_guests is 0: raise or remove it to offer SEV-ES'],
+      ['MachineType', 'default machine type is pc, an encrypted guest needs q35 and its image names none'],
+    ])
+  })
+
+  it('has an example of a host that is what host-capabilities writes', async () => {
+    const host = await hostFile('milan-1', { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_SEV_ES_SLOTS: '4' })
+
+    expect(JSON.parse(readFileSync('examples/host.json', 'utf8'))).toEqual(JSON.parse(readFileSync(host, 'utf8')))
+    expect((await lintJson(sev, uefi, ['--host', 'examples/host.json'])).code).toBe(0)
   })
 
   it('asks the domain builder too: what only the host would refuse is found before any boot', async () => {
