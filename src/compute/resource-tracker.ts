@@ -43,6 +43,8 @@ export function hostReport(snapshot: HostSnapshot): HostReport {
     default_machine_type: capabilities.defaultMachineType,
     machine_types: capabilities.machineTypes.slice(0, 1000),
     supports_uefi: capabilities.supportsUefi || capabilities.namedFirmware === true,
+    ...(capabilities.uefiGuests && { uefi_guests: capabilities.uefiGuests }),
+    disk_buses: [...(capabilities.diskBuses ?? [])].slice(0, 100),
     missing_models: Object.fromEntries(
       Object.entries(capabilities.missing).map(([model, reason]) => [model, reason.slice(0, 500)]),
     ),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Inventory } from './inventory.ts'
+import { MemEncryptionModel } from './mem-encryption.ts'
 
 /**
  * A host's name. What is named after it must fit AMQP's 255 bytes, and placement's 255 characters: its queue
@@ -33,6 +34,12 @@ export const ProviderReport = z.strictObject({
 })
 export type ProviderReport = z.infer<typeof ProviderReport>
 
+const GuestKinds = z.array(z.enum(['plain', ...MemEncryptionModel.options])).max(16)
+
+/** Guests that UEFI firmware of a host boots, by whether it keeps their variables: models, and `plain` for those in clear. */
+export const UefiGuests = z.strictObject({ stateful: GuestKinds, stateless: GuestKinds })
+export type UefiGuests = z.infer<typeof UefiGuests>
+
 /**
  * What a compute worker tells about its host. Complete each time, so that one report is enough to know the host; the
  * scheduler writes only what changed.
@@ -45,6 +52,10 @@ export const HostReport = z.strictObject({
   /** All that guests may ask for by `hw_machine_type`; empty: the host does not tell. */
   machine_types: z.array(z.string().max(64)).max(1000).default([]),
   supports_uefi: z.boolean(),
+  /** Absent: the host does not tell. */
+  uefi_guests: UefiGuests.optional(),
+  /** Buses that q35 guests can have disks on; empty: the host does not tell. */
+  disk_buses: z.array(z.string().max(255)).max(100).default([]),
   /** Models the host cannot offer, and why: shown when a request asks for them. */
   missing_models: z.record(z.string(), z.string().max(500)),
   providers: z.array(ProviderReport).min(1).max(32),

@@ -1,3 +1,4 @@
+import type { UefiGuests } from '../objects/host-report.ts'
 import type { Inventory } from '../objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { Allocation } from '../objects/request-spec.ts'
@@ -37,6 +38,10 @@ export interface HostState {
   /** All that guests may ask for; empty: the host does not tell. */
   readonly machineTypes: readonly string[]
   readonly supportsUefi: boolean
+  /** Undefined: the host does not tell. */
+  readonly uefiGuests: UefiGuests | undefined
+  /** That q35 guests can have disks on; empty: the host does not tell. */
+  readonly diskBuses: readonly string[]
   /** Models that the host cannot offer, and why. */
   readonly missingModels: Readonly<Record<string, string>>
   /** Instances with a claim here. */

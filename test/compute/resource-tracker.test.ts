@@ -29,6 +29,7 @@ describe('what a host publishes', () => {
       default_machine_type: 'q35',
       machine_types: ['q35', 'pc', 'pc-q35-9.2'],
       supports_uefi: true,
+      disk_buses: [],
       missing_models: { 'amd-sev-snp': 'the kernel has it off' },
       report_interval_seconds: 10,
       providers: [

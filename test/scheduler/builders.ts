@@ -30,6 +30,8 @@ export function aHost(host: string, { used = {}, pinned = 0, state = {}, ...opti
     defaultMachineType: report.default_machine_type,
     machineTypes: report.machine_types,
     supportsUefi: report.supports_uefi,
+    uefiGuests: report.uefi_guests,
+    diskBuses: report.disk_buses,
     missingModels: report.missing_models,
     instances: 0,
     root: root as ProviderState,

@@ -35,6 +35,7 @@ export function aHostReport(host: string, options: HostOptions = {}): HostReport
     default_machine_type: 'q35',
     machine_types: ['q35', 'pc', 'pc-q35-9.2', 'pc-i440fx-9.2'],
     supports_uefi: true,
+    disk_buses: [],
     missing_models: {},
     report_interval_seconds: 10,
     providers: [

@@ -64,6 +64,8 @@ export function emptyHost({ host, capabilities, resources }: DescribedHost, { co
     defaultMachineType: report.default_machine_type,
     machineTypes: report.machine_types,
     supportsUefi: report.supports_uefi,
+    uefiGuests: report.uefi_guests,
+    diskBuses: report.disk_buses,
     missingModels: report.missing_models,
     instances: 0,
     // A host's report begins with the host itself.

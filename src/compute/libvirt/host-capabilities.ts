@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { UefiGuests } from '../../objects/host-report.ts'
 import { isQ35 } from '../../objects/machine-type.ts'
 import { MEM_ENCRYPTION_MODELS, MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { type DomainCapabilities, UNKNOWN_SLOTS } from './domain-capabilities.ts'
@@ -32,8 +33,8 @@ export const HostCapabilities = z.strictObject({
   firmwareFeatures: z.array(Name).max(1000).readonly().optional(),
   /** The same for stateless guests. */
   statelessFirmwareFeatures: z.array(Name).max(1000).readonly().optional(),
-  /** There is UEFI firmware for stateless guests, by descriptors or named; absent: it cannot be told. */
-  supportsStatelessUefi: z.boolean().optional(),
+  /** Guests that UEFI firmware here boots, found by libvirt or named; absent: it cannot be told. */
+  uefiGuests: UefiGuests.optional(),
   /** Buses that q35 guests can have disks on; absent: libvirt does not tell. */
   diskBuses: z.array(Name).max(100).readonly().optional(),
   /** Slots of each model that is offered; models that are missing have a reason instead. */
@@ -76,7 +77,7 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
     sev,
     supportsUefi: document?.firmware.includes('efi') ?? false,
     diskBuses: document?.diskBuses,
-    firmware: facts.descriptors && uefiFirmware(facts.descriptors, facts.arch, document?.machine ?? ''),
+    firmware: found(facts, document),
   }
   const slots: Partial<Record<MemEncryptionModel, number>> = {}
   const missing: Partial<Record<MemEncryptionModel, string>> = {}
@@ -91,7 +92,7 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
     defaultMachineType: facts.defaultMachineType,
     machineTypes: [...facts.machineTypes],
     supportsUefi: known.supportsUefi,
-    ...(facts.firmwareFiles?.loader !== undefined && { namedFirmware: true }),
+    ...(hasNamedFiles(facts) && { namedFirmware: true }),
     ...firmwareFacts(known),
     ...(known.diskBuses && { diskBuses: [...known.diskBuses] }),
     slots,
@@ -107,14 +108,36 @@ export function canRun({ slots, uncounted }: HostCapabilities, model: MemEncrypt
   return slots[model] !== undefined || uncounted?.includes(model) === true
 }
 
-function firmwareFacts({ firmware, firmwareFiles }: KnownFacts): Partial<HostCapabilities> {
-  const isNamed = firmwareFiles?.statelessLoader !== undefined
-  if (firmware === undefined) return isNamed ? { supportsStatelessUefi: true } : {}
+/** Where libvirt finds no UEFI firmware, no descriptor matters. */
+function found({ descriptors, arch }: HostFacts, document: DomainCapabilities | undefined) {
+  if (!document?.firmware.includes('efi')) return []
+  return descriptors && uefiFirmware(descriptors, arch, document.machine ?? '')
+}
+
+function hasNamedFiles({ firmwareFiles = NO_FIRMWARE_FILES }: HostFacts): boolean {
+  return firmwareFiles.loader !== undefined || firmwareFiles.statelessLoader !== undefined
+}
+
+function firmwareFacts({ firmware, firmwareFiles = NO_FIRMWARE_FILES }: KnownFacts): Partial<HostCapabilities> {
+  if (firmware === undefined) return {}
+  const stateful = firmware.filter(({ keepsVariables }) => keepsVariables)
+  const stateless = firmware.filter((candidate) => candidate.stateless)
   return {
-    firmwareFeatures: [...featuresOf(firmware.filter(({ keepsVariables }) => keepsVariables))],
-    statelessFirmwareFeatures: [...featuresOf(firmware.filter(({ stateless }) => stateless))],
-    supportsStatelessUefi: isNamed || firmware.some(({ stateless }) => stateless),
+    firmwareFeatures: [...featuresOf(stateful)],
+    statelessFirmwareFeatures: [...featuresOf(stateless)],
+    uefiGuests: {
+      stateful: guestsOf(stateful, firmwareFiles.loader !== undefined),
+      stateless: guestsOf(stateless, firmwareFiles.statelessLoader !== undefined),
+    },
   }
+}
+
+/** Files that the operator names are taken at his word, for any guest. */
+function guestsOf(firmware: readonly UefiFirmware[], isNamed: boolean): UefiGuests['stateful'] {
+  const models = MemEncryptionModel.options.filter(
+    (model) => isNamed || featuresOf(firmware).includes(MEM_ENCRYPTION_MODELS[model].firmwareFeature),
+  )
+  return isNamed || firmware.length > 0 ? ['plain', ...models] : []
 }
 
 /** The number of slots, or why there are none. */

@@ -1,4 +1,5 @@
 import { computeFilter } from './compute.ts'
+import { diskBus } from './disk-bus.ts'
 import { forcedHosts } from './forced-hosts.ts'
 import type { HostFilter } from './host-filter.ts'
 import { ignoredHosts } from './ignored-hosts.ts'
@@ -20,6 +21,7 @@ export const defaultFilters: readonly HostFilter[] = [
   memEncryptionModel,
   machineType,
   uefi,
+  diskBus,
   memEncryptionSlots,
   pinnedMemory,
   resources,

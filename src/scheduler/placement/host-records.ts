@@ -47,8 +47,7 @@ export async function recordHost(database: Database, report: HostReport): Promis
 }
 
 async function writeHost(tx: Queryable, report: HostReport, digest: string): Promise<void> {
-  const { host, hypervisor_type, default_machine_type, machine_types, supports_uefi, missing_models } = report
-  const facts = { hypervisor_type, default_machine_type, machine_types, supports_uefi, missing_models }
+  const { host, providers: _, report_interval_seconds: __, ...facts } = report
   const root = report.providers.find(({ parent_name }) => parent_name === null)?.name
   await tx.query(
     `insert into compute_hosts

@@ -1,4 +1,5 @@
 import type { Queryable } from '../../database/database.ts'
+import type { UefiGuests } from '../../objects/host-report.ts'
 import { capacity, type Inventory } from '../../objects/inventory.ts'
 import type { HostState, InventoryState, ProviderState } from '../host-state.ts'
 import { isUp } from '../liveness.ts'
@@ -50,6 +51,8 @@ interface HostRow {
     /** Absent: written by an earlier release. */
     readonly machine_types?: readonly string[]
     readonly supports_uefi: boolean
+    readonly uefi_guests?: UefiGuests
+    readonly disk_buses?: readonly string[]
     readonly missing_models: Readonly<Record<string, string>>
   }
   readonly root_provider: string
@@ -93,6 +96,8 @@ function hostState(
     defaultMachineType: row.facts.default_machine_type,
     machineTypes: row.facts.machine_types ?? [],
     supportsUefi: row.facts.supports_uefi,
+    uefiGuests: row.facts.uefi_guests,
+    diskBuses: row.facts.disk_buses ?? [],
     missingModels: row.facts.missing_models,
     instances: row.instances,
     root,

@@ -56,7 +56,7 @@ describe('a host offers a model only with all that a launch needs', () => {
       },
       firmwareFeatures: all,
       statelessFirmwareFeatures: ['amd-sev'],
-      supportsStatelessUefi: true,
+      uefiGuests: { stateful: ['plain', ...all], stateless: ['plain', 'amd-sev'] },
     })
     expect(decide({ descriptors: one }, 'Y').slots).toEqual({ 'amd-sev': 410, 'amd-sev-snp': 99 })
     expect(decide({ descriptors: reading(aDescriptor(all, IN_MEMORY)) }, 'Y').slots).toEqual({
@@ -65,13 +65,39 @@ describe('a host offers a model only with all that a launch needs', () => {
     })
   })
 
-  it('tells whether there is stateless UEFI firmware, where that can be told', () => {
-    const files = { ...NO_FIRMWARE_FILES, statelessLoader: '/amdsev.fd' }
+  it('tells which guests UEFI firmware boots, with their variables and without, where that can be told', () => {
+    const all = ['plain', 'amd-sev', 'amd-sev-es', 'amd-sev-snp']
+    const stateless = { ...NO_FIRMWARE_FILES, statelessLoader: '/amdsev.fd' }
+    const stateful = { ...NO_FIRMWARE_FILES, loader: '/code.fd', nvramTemplate: '/vars.fd' }
+    const split = reading(aDescriptor(['amd-sev']))
 
-    expect(decide().supportsStatelessUefi).toBeUndefined()
-    expect(decide({ firmwareFiles: files }).supportsStatelessUefi).toBe(true)
-    expect(decide({ descriptors: reading(aDescriptor(['amd-sev'])) }).supportsStatelessUefi).toBe(false)
-    expect(decide({ descriptors: reading(aDescriptor([], STATELESS)) }).supportsStatelessUefi).toBe(true)
+    expect(decide().uefiGuests).toBeUndefined()
+    expect(decide({ firmwareFiles: stateless }).uefiGuests).toBeUndefined()
+    expect(decide({ descriptors: split }).uefiGuests).toEqual({ stateful: ['plain', 'amd-sev'], stateless: [] })
+    expect(decide({ descriptors: split, firmwareFiles: stateless }).uefiGuests).toEqual({
+      stateful: ['plain', 'amd-sev'],
+      stateless: all,
+    })
+    expect(decide({ descriptors: reading(aDescriptor([], STATELESS)), firmwareFiles: stateful }).uefiGuests).toEqual({
+      stateful: all,
+      stateless: ['plain'],
+    })
+    expect(decide({ documents: withFirmware(''), descriptors: split }).uefiGuests).toEqual({
+      stateful: [],
+      stateless: [],
+    })
+  })
+
+  it('has UEFI by a stateless file alone, which guests with SEV-SNP boot', () => {
+    const snp = [parseDomainCapabilities(capabilitiesXml({ firmware: '', launchSecurity: WITH_SNP }))]
+    const firmwareFiles = { ...NO_FIRMWARE_FILES, statelessLoader: '/amdsev.fd' }
+
+    expect(decide({ documents: snp, firmwareFiles }, 'Y')).toMatchObject({
+      slots: { 'amd-sev-snp': 99 },
+      supportsUefi: false,
+      namedFirmware: true,
+      uefiGuests: { stateful: [] },
+    })
   })
 
   it('takes files that the operator names in place of descriptors, each kind for its models', () => {

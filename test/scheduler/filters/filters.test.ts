@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { computeFilter } from '../../../src/scheduler/filters/compute.ts'
 import { defaultFilters } from '../../../src/scheduler/filters/default-filters.ts'
+import { diskBus } from '../../../src/scheduler/filters/disk-bus.ts'
 import { forcedHosts } from '../../../src/scheduler/filters/forced-hosts.ts'
 import { ignoredHosts } from '../../../src/scheduler/filters/ignored-hosts.ts'
 import { machineType } from '../../../src/scheduler/filters/machine-type.ts'
@@ -199,6 +200,57 @@ describe('Uefi', () => {
     expect(uefi.reject(host, aRequest())).toBeUndefined()
     expect(uefi.reject(aHost('cn-2'), aRequest({ image: { hw_firmware_type: 'uefi' } }))).toBeUndefined()
   })
+
+  it.each([
+    [undefined, undefined, undefined],
+    [
+      'true',
+      undefined,
+      'has no UEFI firmware for stateless guests, which the image asks for (hw_firmware_stateless=true)',
+    ],
+    [undefined, 'amd-sev', undefined],
+    [
+      'yes',
+      'amd-sev',
+      'has no UEFI firmware for stateless SEV guests, which the image asks for (hw_firmware_stateless=true)',
+    ],
+    [
+      undefined,
+      'amd-sev-es',
+      'has no UEFI firmware for SEV-ES guests that keep their variables, and the image asks for no other (hw_firmware_stateless)',
+    ],
+    ['true', 'amd-sev-es', undefined],
+  ] as const)(
+    'asked for stateless %j, by a guest with %j, says %j of a host with a build for each',
+    (asked, model, reason) => {
+      const guests = { stateful: ['plain' as const, 'amd-sev' as const], stateless: ['amd-sev-es' as const] }
+      const image = { hw_firmware_type: 'uefi', ...(asked && { hw_firmware_stateless: asked }) }
+      const request = aRequest({ image, ...(model && { model }) })
+
+      expect(uefi.reject(aHost('cn-1', { report: { uefi_guests: guests } }), request)).toBe(reason)
+      expect(uefi.reject(aHost('cn-2'), request)).toBeUndefined()
+    },
+  )
+})
+
+describe('DiskBus', () => {
+  const host = aHost('cn-1', { report: { disk_buses: ['scsi', 'virtio'] } })
+  const asking = (image: Readonly<Record<string, string>>) => aRequest({ image })
+
+  it('drops a host whose q35 has no disks on the bus of the image', () => {
+    expect(diskBus.reject(host, asking({ hw_disk_bus: 'usb' }))).toBe(
+      'has no disks on usb, which the image asks for (hw_disk_bus); on q35 it has scsi, virtio',
+    )
+    expect(diskBus.reject(host, asking({ hw_disk_bus: 'ide', hw_machine_type: 'pc-q35-9.2' }))).toMatch(/^has no disks/)
+  })
+
+  it('lets pass what the host has, what the old machine may have, what means nothing, and a host that does not tell', () => {
+    expect(diskBus.reject(host, asking({ hw_disk_bus: 'scsi' }))).toBeUndefined()
+    expect(diskBus.reject(host, asking({}))).toBeUndefined()
+    expect(diskBus.reject(host, asking({ hw_disk_bus: 'ide', hw_machine_type: 'pc' }))).toBeUndefined()
+    expect(diskBus.reject(host, asking({ hw_disk_bus: 'floppy' }))).toBeUndefined()
+    expect(diskBus.reject(aHost('cn-2'), asking({ hw_disk_bus: 'usb' }))).toBeUndefined()
+  })
 })
 
 describe('PinnedMemory', () => {
@@ -257,6 +309,7 @@ describe('the default filters', () => {
       'MemEncryptionModel',
       'MachineType',
       'Uefi',
+      'DiskBus',
       'MemEncryptionSlots',
       'PinnedMemory',
       'Resources',

@@ -27,7 +27,12 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
     await using given = await openPlacement()
     const told = aHostReport('cn-1', {
       slots: { 'amd-sev': 15 },
-      report: { default_machine_type: 'pc', missing_models: { 'amd-sev-es': 'ES is off because SNP is on' } },
+      report: {
+        default_machine_type: 'pc',
+        uefi_guests: { stateful: ['plain', 'amd-sev'], stateless: [] },
+        disk_buses: ['scsi', 'virtio'],
+        missing_models: { 'amd-sev-es': 'ES is off because SNP is on' },
+      },
     })
 
     expect(await given.placement.recordHost(told)).toEqual({ changed: true, overcommitted: [] })
@@ -52,6 +57,8 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
         defaultMachineType: 'pc',
         machineTypes: ['q35', 'pc', 'pc-q35-9.2', 'pc-i440fx-9.2'],
         supportsUefi: true,
+        uefiGuests: { stateful: ['plain', 'amd-sev'], stateless: [] },
+        diskBuses: ['scsi', 'virtio'],
         missingModels: { 'amd-sev-es': 'ES is off because SNP is on' },
         instances: 0,
         root: {
