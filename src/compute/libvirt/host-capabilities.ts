@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { UefiGuests } from '../../objects/host-report.ts'
 import { isQ35 } from '../../objects/machine-type.ts'
-import { MEM_ENCRYPTION_MODELS, MemEncryptionModel } from '../../objects/mem-encryption.ts'
+import { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { type DomainCapabilities, UNKNOWN_SLOTS } from './domain-capabilities.ts'
-import { type FirmwareFiles, NO_FIRMWARE_FILES } from './domain-options.ts'
-import { type FirmwareDescriptor, featuresOf, type UefiFirmware, uefiFirmware } from './firmware-descriptors.ts'
+import type { FirmwareFiles } from './domain-options.ts'
+import type { FirmwareDescriptor } from './firmware-descriptors.ts'
+import { firmwareFacts, type HostFirmware, hostFirmware, lackOfFirmware } from './host-firmware.ts'
 import { isOn, type KernelParameters } from './kernel-parameters.ts'
 import { LIMIT_OPTIONS } from './limit-options.ts'
 
@@ -75,9 +76,8 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
   const known = {
     ...facts,
     sev,
-    supportsUefi: document?.firmware.includes('efi') ?? false,
     diskBuses: document?.diskBuses,
-    firmware: found(facts, document),
+    firmware: hostFirmware(facts, document),
   }
   const slots: Partial<Record<MemEncryptionModel, number>> = {}
   const missing: Partial<Record<MemEncryptionModel, string>> = {}
@@ -91,9 +91,7 @@ export function decideHostCapabilities(facts: HostFacts): HostCapabilities {
     arch: facts.arch,
     defaultMachineType: facts.defaultMachineType,
     machineTypes: [...facts.machineTypes],
-    supportsUefi: known.supportsUefi,
-    ...(hasNamedFiles(facts) && { namedFirmware: true }),
-    ...firmwareFacts(known),
+    ...firmwareFacts(known.firmware),
     ...(known.diskBuses && { diskBuses: [...known.diskBuses] }),
     slots,
     missing,
@@ -108,48 +106,14 @@ export function canRun({ slots, uncounted }: HostCapabilities, model: MemEncrypt
   return slots[model] !== undefined || uncounted?.includes(model) === true
 }
 
-/** Where libvirt finds no UEFI firmware, no descriptor matters. */
-function found({ descriptors, arch }: HostFacts, document: DomainCapabilities | undefined) {
-  if (!document?.firmware.includes('efi')) return []
-  return descriptors && uefiFirmware(descriptors, arch, document.machine ?? '')
-}
-
-function hasNamedFiles({ firmwareFiles = NO_FIRMWARE_FILES }: HostFacts): boolean {
-  return firmwareFiles.loader !== undefined || firmwareFiles.statelessLoader !== undefined
-}
-
-function firmwareFacts({ firmware, firmwareFiles = NO_FIRMWARE_FILES }: KnownFacts): Partial<HostCapabilities> {
-  if (firmware === undefined) return {}
-  const stateful = firmware.filter(({ keepsVariables }) => keepsVariables)
-  const stateless = firmware.filter((candidate) => candidate.stateless)
-  return {
-    firmwareFeatures: [...featuresOf(stateful)],
-    statelessFirmwareFeatures: [...featuresOf(stateless)],
-    uefiGuests: {
-      stateful: guestsOf(stateful, firmwareFiles.loader !== undefined),
-      stateless: guestsOf(stateless, firmwareFiles.statelessLoader !== undefined),
-    },
-  }
-}
-
-/** Files that the operator names are taken at his word, for any guest. */
-function guestsOf(firmware: readonly UefiFirmware[], isNamed: boolean): UefiGuests['stateful'] {
-  const models = MemEncryptionModel.options.filter(
-    (model) => isNamed || featuresOf(firmware).includes(MEM_ENCRYPTION_MODELS[model].firmwareFeature),
-  )
-  return isNamed || firmware.length > 0 ? ['plain', ...models] : []
-}
-
 /** The number of slots, or why there are none. */
 type Verdict = number | string
 
 interface KnownFacts extends HostFacts {
   /** Of the first document that has it. */
   readonly sev: DomainCapabilities['sev'] | undefined
-  readonly supportsUefi: boolean
   readonly diskBuses: readonly string[] | undefined
-  /** What libvirt can pick from; undefined: the descriptors cannot be read. */
-  readonly firmware: readonly UefiFirmware[] | undefined
+  readonly firmware: HostFirmware
 }
 
 function verdictOf(model: MemEncryptionModel, facts: KnownFacts): Verdict {
@@ -209,24 +173,5 @@ function lackOfParts(model: MemEncryptionModel, facts: KnownFacts): string | und
   if (diskBuses !== undefined && !diskBuses.includes('scsi')) {
     return 'QEMU has no SCSI disks on q35, from which encrypted guests boot: install its virtio-scsi'
   }
-  return lackOfFirmware(model, facts)
-}
-
-function lackOfFirmware(model: MemEncryptionModel, facts: KnownFacts): string | undefined {
-  const { supportsUefi, firmware, firmwareFiles = NO_FIRMWARE_FILES } = facts
-  const { firmwareFeature, needsStatelessFirmware } = MEM_ENCRYPTION_MODELS[model]
-  const { loader, nvramTemplate, statelessLoader } = firmwareFiles
-  const isNamed = needsStatelessFirmware
-    ? statelessLoader !== undefined
-    : loader !== undefined && nvramTemplate !== undefined
-  if (isNamed) return undefined
-  const option = needsStatelessFirmware ? 'compute.uefi_stateless_loader' : 'compute.uefi_loader'
-  if (!supportsUefi) return `libvirt finds no UEFI firmware: install OVMF with its descriptors, or set ${option}`
-  const capable = firmware?.filter(({ features }) => features.includes(firmwareFeature))
-  if (capable === undefined) return undefined
-  if (capable.length === 0) {
-    return `no firmware descriptor has ${firmwareFeature}: install an OVMF that does, or set ${option}`
-  }
-  if (!needsStatelessFirmware || capable.some(({ stateless }) => stateless)) return undefined
-  return `no firmware descriptor with ${firmwareFeature} is stateless (device memory, or flash of mode stateless): install an OVMF that is, or set ${option}`
+  return lackOfFirmware(model, facts.firmware)
 }
