@@ -27,13 +27,33 @@ describe('a guest that cannot be as asked is refused with the fix', () => {
     ],
     ['secure boot that means nothing', 'INVALID_PROPERTY', { properties: { os_secure_boot: 'yes' } }],
     ['random numbers at no rate', 'INVALID_PROPERTY', { flavor: { extra_specs: { 'hw_rng:rate_bytes': '0' } } }],
-    ['a config drive on IDE of q35', 'FLAVOR_IMAGE_CONFLICT', { properties: { ...DRIVE, hw_cdrom_bus: 'ide' } }],
+    ['a config drive on IDE of q35', 'INVALID_PROPERTY', { properties: { ...DRIVE, hw_cdrom_bus: 'ide' } }],
+    ['a disk on IDE of q35', 'INVALID_PROPERTY', { properties: { hw_disk_bus: 'ide' } }],
+    ['a kernel from outside', 'INVALID_PROPERTY', { properties: { kernel_id: 'k-1' } }],
   ])('%s', (_name, code, changes) => {
     expect(() => build(changes)).toThrow(withFix(code))
   })
 
   it.each<[string, InstanceChanges, Partial<DomainOptions>, Partial<HostCapabilities>]>([
     ['a host whose option puts CD-ROMs on IDE', { properties: DRIVE }, { cdromBus: 'ide' }, {}],
+    [
+      'a host whose default machine has no IDE for the disk',
+      { properties: { hw_machine_type: undefined, hw_disk_bus: 'ide' } },
+      {},
+      {},
+    ],
+    [
+      'a host whose default machine has no IDE for the config drive',
+      { properties: { ...DRIVE, hw_machine_type: undefined, hw_cdrom_bus: 'ide' } },
+      {},
+      {},
+    ],
+    [
+      'a host that gives every guest a config drive, for one whose CD-ROM cannot be',
+      { properties: { hw_cdrom_bus: 'ide' } },
+      { forceConfigDrive: true },
+      {},
+    ],
     ['a host without UEFI', {}, {}, { supportsUefi: false }],
     ['a host whose firmware has no SEV', { model: 'amd-sev' }, {}, { firmwareFeatures: ['acpi-s3'] }],
     [
