@@ -1,6 +1,7 @@
 import { InvalidProperty, SecureBootNotSupported } from '../errors.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
+import type { Judge } from './judge.ts'
 import { spelledBoolean, spelledChoice } from './spelled-value.ts'
 
 export interface FirmwareRequest {
@@ -25,20 +26,37 @@ export function requestedFirmware(image: ImageMeta): FirmwareRequest {
  *
  * @throws SecureBootNotSupported, or InvalidProperty for a value that means nothing
  */
-export function refuseSecureBoot(flavor: Flavor, image: ImageMeta): void {
-  const words = ['required', 'optional', 'disabled'] as const
+export function refuseSecureBoot(flavor: Flavor, image: ImageMeta, judge: Judge): void {
   const askers = [
     { owner: flavorLabel(flavor), property: 'os:secure_boot', value: flavor.extra_specs['os:secure_boot'] },
     { owner: imageLabel(image), property: 'os_secure_boot', value: image.properties.os_secure_boot },
   ]
   for (const { owner, property, value } of askers) {
-    if (spelledChoice(owner, property, value, words) !== 'required') continue
-    const fix = 'set it to optional, or remove it'
-    throw new SecureBootNotSupported(`${owner} has ${property}=required, and no host here offers secure boot; ${fix}`, {
-      owner,
-      property,
-      value: 'required',
-      fix,
+    judge(() => {
+      if (spelledChoice(owner, property, value, ['required', 'optional', 'disabled']) !== 'required') return
+      const fix = 'set it to optional, or remove it'
+      const message = `${owner} has ${property}=required, and no host here offers secure boot; ${fix}`
+      throw new SecureBootNotSupported(message, { owner, property, value: 'required', fix })
+    })
+  }
+}
+
+/**
+ * Guests boot by their firmware, from their disk. A kernel from outside (Nova's `kernel_id`, `ramdisk_id`) would be
+ * ignored, and the disk of such an image has no boot loader.
+ *
+ * @throws InvalidProperty
+ */
+export function refuseDirectKernelBoot(image: ImageMeta, judge: Judge): void {
+  for (const property of ['kernel_id', 'ramdisk_id']) {
+    const value = image.properties[property]
+    // Image services keep an emptied property as an empty one.
+    if (value === undefined || value === null || value === '') continue
+    judge(() => {
+      const owner = imageLabel(image)
+      const fix = `take an image that has a boot loader of its own and no ${property}`
+      const message = `${owner} has ${property}=${value}, but guests boot by their firmware, not by a kernel from outside; ${fix}`
+      throw new InvalidProperty(message, { owner, property, value, fix })
     })
   }
 }

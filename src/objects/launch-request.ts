@@ -1,11 +1,13 @@
 import { InvalidProperty, type SevbusError, toSevbusError } from '../errors.ts'
-import { refuseSecureBoot, refuseStatelessBios } from './firmware-request.ts'
+import { refuseIdeOnQ35, refuseImpossibleDevices } from './device-choices.ts'
+import { refuseDirectKernelBoot, refuseSecureBoot, refuseStatelessBios } from './firmware-request.ts'
 import type { Flavor } from './flavor.ts'
 import type { ImageMeta } from './image-meta.ts'
 import { collectInto, type Judge, strict } from './judge.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from './mem-encryption.ts'
 import { memEncryptionRequest } from './mem-encryption-request.ts'
 import { type MemoryBacking, memoryBacking } from './memory-backing.ts'
+import { requestedRng } from './rng-request.ts'
 
 /** All that flavor and image decide together about a launch. */
 export interface LaunchRequest {
@@ -35,8 +37,13 @@ export function launchProblems(flavor: Flavor, image: ImageMeta): readonly Sevbu
 function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
   const encryption = memEncryptionRequest(flavor, image, judge)
   judge(() => refuseStatelessBios(image))
-  judge(() => refuseSecureBoot(flavor, image))
-  return { encryption, memoryBacking: memoryBacking(flavor, image, encryption, judge) }
+  refuseSecureBoot(flavor, image, judge)
+  refuseDirectKernelBoot(image, judge)
+  const request = { encryption, memoryBacking: memoryBacking(flavor, image, encryption, judge) }
+  refuseImpossibleDevices(image, judge)
+  if (encryption === undefined) refuseIdeOnQ35(image, judge)
+  requestedRng(flavor, judge)
+  return request
 }
 
 /**

@@ -167,14 +167,11 @@ describe('sevbus lint', () => {
   })
 
   it('asks the domain builder too: what only the host would refuse is found before any boot', async () => {
-    const odd = file('odd.json', {
-      name: 'linux',
-      properties: { hw_firmware_type: 'uefi', hw_disk_bus: 'floppy' },
-    })
-    const { code, out } = await run(['lint', '--flavor', sev, '--image', odd, '--host', 'examples/host.json'])
+    const odd = file('odd.json', { name: 'linux', properties: { hw_disk_bus: 'ide' } })
+    const { code, out } = await run(['lint', '--flavor', small, '--image', odd, '--host', 'examples/host.json'])
 
     expect(code).toBe(5)
-    expect(out).toContain('refused by milan-1, INVALID_PROPERTY: image linux (<no-id>) has hw_disk_bus="floppy"')
+    expect(out).toContain('refused by milan-1, HOST_CAPABILITY_MISSING: hw_disk_bus is ide, but q35')
   })
 
   it('takes wrong words and files for a mistake, which is no refusal', async () => {

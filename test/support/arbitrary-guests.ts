@@ -27,9 +27,11 @@ const extraSpecs = fc.record({
   'hw:mem_encryption_policy': optional(fc.constant('0x0001'), 2),
   'trait:HW_CPU_X86_AMD_SEV': optional(fc.constantFrom('required', 'forbidden'), 3),
   'trait:HW_CPU_X86_AMD_SEV_ES': optional(fc.constantFrom('required', 'forbidden'), 3),
-  'hw:mem_page_size': optional(fc.constantFrom('small', 'large', '2MB'), 70),
+  'hw:mem_page_size': optional(fc.constantFrom('small', 'large', 'any', '2MB', '2048'), 70),
   'hw:locked_memory': optional(fc.constantFrom('true', 'false'), 15),
   'pci_passthrough:alias': optional(fc.constant('gpu:1'), 3),
+  'hw_rng:allowed': optional(spelled, 5),
+  'os:secure_boot': optional(fc.constantFrom('optional', 'required'), 3),
 })
 const properties = fc.record({
   hw_mem_encryption: optional(fc.oneof(spelled, fc.boolean()), 25),
@@ -37,7 +39,13 @@ const properties = fc.record({
   hw_firmware_type: optional(fc.constantFrom('uefi', 'uefi', 'uefi', 'uefi', 'uefi', 'bios'), 90),
   hw_firmware_stateless: optional(fc.boolean(), 60),
   hw_machine_type: optional(fc.constantFrom('q35', 'q35', 'pc-q35-8.2', 'pc'), 40),
-  hw_disk_bus: optional(fc.constantFrom('scsi', 'sata', 'virtio'), 20),
+  hw_disk_bus: optional(fc.constantFrom('scsi', 'sata', 'virtio', 'ide', 'fdc'), 20),
+  hw_cdrom_bus: optional(fc.constantFrom('scsi', 'sata', 'ide'), 15),
+  img_config_drive: optional(fc.constantFrom('mandatory', 'optional'), 20),
+  hw_vif_model: optional(fc.constantFrom('virtio', 'e1000', 'VirtualE1000', 'netfront'), 10),
+  hw_mem_page_size: optional(fc.constantFrom('small', '2MB'), 5),
+  hw_locked_memory: optional(spelled, 5),
+  kernel_id: optional(fc.constantFrom('', '', 'k-1'), 5),
   'trait:HW_CPU_X86_AMD_SEV_SNP': optional(fc.constant('required'), 2),
 })
 /** What somebody wants to boot. */

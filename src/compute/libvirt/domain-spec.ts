@@ -93,17 +93,24 @@ export interface ControllerSpec extends VirtioDevice {
 }
 
 /** How a virtual NIC reaches the host. */
-export type InterfaceSource =
+export type InterfaceSource = NetworkSource | VhostUserSource
+
+type NetworkSource =
   | { readonly kind: 'network'; readonly network: string }
   | { readonly kind: 'bridge'; readonly bridge: string }
-  /** A switch in user space that reads the guest's memory: no device of the host, so encrypted guests may have it. */
-  | { readonly kind: 'vhostuser'; readonly socket: string; readonly mode: 'server' | 'client' }
 
-export interface InterfaceSpec extends VirtioDevice {
-  readonly mac: string
-  readonly source: InterfaceSource
-  readonly model: string
+/** A switch in user space that reads the guest's memory: no device of the host, so encrypted guests may have it. */
+interface VhostUserSource {
+  readonly kind: 'vhostuser'
+  readonly socket: string
+  readonly mode: 'server' | 'client'
 }
+
+/** A vhost-user switch speaks virtio only: QEMU refuses any other card before it. */
+export type InterfaceSpec = VirtioDevice & { readonly mac: string } & (
+    | { readonly source: NetworkSource; readonly model: string }
+    | { readonly source: VhostUserSource; readonly model: 'virtio' }
+  )
 
 export interface InputSpec extends VirtioDevice {
   readonly type: 'tablet' | 'keyboard'

@@ -57,7 +57,7 @@ describe('a device that is attached to a guest that runs', () => {
   it('may be served by a switch in user space', () => {
     const source = { kind: 'vhostuser', socket: '/run/vhost/p1.sock', mode: 'server' } as const
 
-    expect(interfaceDeviceXml({ ...anInterface, source }, encrypted)).toContain(
+    expect(interfaceDeviceXml({ ...anInterface, model: 'virtio', source }, encrypted)).toContain(
       '<source type="unix" path="/run/vhost/p1.sock" mode="server"/>',
     )
   })
@@ -84,7 +84,9 @@ describe('devices of virtio that no image asks for yet', () => {
     ...base,
     filesystems: [{ folder: '/srv/share', tag: 'share', iommu: false }],
     vsock: { cid: undefined, iommu: false },
-    interfaces: [{ ...anInterface, source: { kind: 'vhostuser', socket: '/run/vhost/p1.sock', mode: 'client' } }],
+    interfaces: [
+      { ...anInterface, model: 'virtio', source: { kind: 'vhostuser', socket: '/run/vhost/p1.sock', mode: 'client' } },
+    ],
   }
 
   it('carry iommu too: virtiofs, vsock and vhost-user', () => {

@@ -1,12 +1,10 @@
-import { FlavorImageConflict, HostCapabilityMissing } from '../../../errors.ts'
-import { imageLabel } from '../../../objects/image-meta.ts'
+import { deviceChoice, insistsOnConfigDrive } from '../../../objects/device-choices.ts'
 import { isQ35 } from '../../../objects/machine-type.ts'
-import { spelledChoice } from '../../../objects/spelled-value.ts'
 import type { DiskBus, DiskSpec, DomainSpec } from '../domain-spec.ts'
 import type { GuestSpec } from '../guest-spec.ts'
 import type { Configurator } from './configurator.ts'
 import { freeTarget } from './disk-targets.ts'
-import { DISK_BUSES } from './disks.ts'
+import { refuseIdeOnQ35 } from './ide.ts'
 
 /**
  * The drive from which cloud-init reads: a CD-ROM (`iso9660`), or a virtio disk (`vfat`), as `config_drive_format` says.
@@ -31,28 +29,14 @@ export const configDrive: Configurator = (domain, guest) => {
 
 /** The image insists, or the operator does: Nova's `force_config_drive`. */
 function wantsConfigDrive({ image, options }: GuestSpec): boolean {
-  const property = 'img_config_drive'
-  const asked = spelledChoice(imageLabel(image), property, image.properties[property], ['mandatory', 'optional'])
-  return options.forceConfigDrive || asked === 'mandatory'
+  return options.forceConfigDrive || insistsOnConfigDrive(image)
 }
 
-/** @throws FlavorImageConflict, or HostCapabilityMissing where the host's own choice is wrong */
+/** @throws HostCapabilityMissing */
 function cdromBus({ os: { machine } }: DomainSpec, { image, options }: GuestSpec): DiskBus {
-  const property = 'hw_cdrom_bus'
-  const asked = spelledChoice(imageLabel(image), property, image.properties[property], DISK_BUSES)
+  const asked = deviceChoice(image, 'hw_cdrom_bus')
   const bus = asked ?? options.cdromBus ?? (isQ35(machine) ? 'sata' : 'ide')
-  if (bus !== 'ide' || !isQ35(machine)) return bus
-  if (asked === undefined) {
-    const fix = 'set compute.cdrom_bus to sata on the host, or remove it'
-    throw new HostCapabilityMissing(
-      `compute.cdrom_bus is ide, but ${machine} has no IDE for the guest's config drive; ${fix}`,
-      { field: 'compute.cdrom_bus', value: 'ide', fix },
-    )
-  }
-  const fix = 'set hw_cdrom_bus=sata or scsi, or remove it'
-  throw new FlavorImageConflict(`${imageLabel(image)} has hw_cdrom_bus=ide, but ${machine} has no IDE; ${fix}`, {
-    property,
-    value: 'ide',
-    fix,
-  })
+  if (asked === undefined) refuseIdeOnQ35(bus, machine, 'compute.cdrom_bus', 'set it to sata on the host, or remove it')
+  else refuseIdeOnQ35(bus, machine, 'hw_cdrom_bus', 'set it to sata or scsi on the image, or remove it')
+  return bus
 }

@@ -1,16 +1,16 @@
 import { FlavorImageConflict } from '../../../errors.ts'
+import { deviceChoice } from '../../../objects/device-choices.ts'
 import { imageLabel } from '../../../objects/image-meta.ts'
-import { spelledChoice } from '../../../objects/spelled-value.ts'
 import type { DiskBus, DiskSpec } from '../domain-spec.ts'
 import type { GuestSpec } from '../guest-spec.ts'
 import type { Configurator } from './configurator.ts'
 import { freeTarget } from './disk-targets.ts'
-
-export const DISK_BUSES: readonly DiskBus[] = ['virtio', 'scsi', 'sata', 'ide', 'usb']
+import { refuseIdeOnQ35 } from './ide.ts'
 
 /** Root, ephemeral and swap disk, as the flavor sizes them, on one bus. */
 export const disks: Configurator = (domain, guest) => {
   const bus = diskBus(guest)
+  refuseIdeOnQ35(bus, domain.os.machine, 'hw_disk_bus', 'set hw_machine_type=pc or another hw_disk_bus on the image')
   const { root_gb, ephemeral_gb, swap } = guest.flavor
   const wanted = [
     { role: 'root', file: `${guest.folder}/disk`, sizeMib: root_gb * 1024 },
@@ -30,7 +30,7 @@ export const disks: Configurator = (domain, guest) => {
  * boot from virtio-blk: too few bounce buffers for its DMA (the spec, "Limitations").
  */
 function diskBus({ image, encryption }: GuestSpec): DiskBus {
-  const asked = spelledChoice(imageLabel(image), 'hw_disk_bus', image.properties.hw_disk_bus, DISK_BUSES)
+  const asked = deviceChoice(image, 'hw_disk_bus')
   if (encryption === undefined) return asked ?? 'virtio'
   if (asked !== 'virtio' && asked !== 'ide') return asked ?? 'scsi'
   throw new FlavorImageConflict(

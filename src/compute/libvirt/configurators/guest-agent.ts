@@ -1,5 +1,4 @@
-import { imageLabel } from '../../../objects/image-meta.ts'
-import { spelledBoolean } from '../../../objects/spelled-value.ts'
+import { wantsGuestAgent } from '../../../objects/device-choices.ts'
 import type { Configurator } from './configurator.ts'
 
 /**
@@ -7,8 +6,7 @@ import type { Configurator } from './configurator.ts'
  * would add one by itself, but without `iommu`.
  */
 export const guestAgent: Configurator = (domain, { image }) => {
-  const property = 'hw_qemu_guest_agent'
-  if (spelledBoolean(imageLabel(image), property, image.properties[property]) !== true) return domain
+  if (!wantsGuestAgent(image)) return domain
   return {
     ...domain,
     guestAgent: true,

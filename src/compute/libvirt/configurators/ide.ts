@@ -1,0 +1,19 @@
+import { HostCapabilityMissing } from '../../../errors.ts'
+import { isQ35 } from '../../../objects/machine-type.ts'
+import type { DiskBus } from '../domain-spec.ts'
+
+/**
+ * q35 has no IDE. Whoever left the machine type to the host, or the bus, may do on another one.
+ *
+ * @param property who names the bus: of the image, or of the host's configuration
+ * @throws HostCapabilityMissing
+ */
+export function refuseIdeOnQ35(bus: DiskBus, machine: string, property: string, fix: string): void {
+  if (bus !== 'ide' || !isQ35(machine)) return
+  throw new HostCapabilityMissing(`${property} is ide, but ${machine}, which the guest gets here, has no IDE; ${fix}`, {
+    property,
+    value: bus,
+    machine_type: machine,
+    fix,
+  })
+}
