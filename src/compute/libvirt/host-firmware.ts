@@ -72,6 +72,11 @@ export function lackOfFirmware(
   if (capable.length === 0) {
     return `no firmware descriptor has ${firmwareFeature}: install an OVMF that does, or set ${option}`
   }
-  if (!needsStatelessFirmware || capable.some(({ stateless }) => stateless)) return undefined
-  return `no firmware descriptor with ${firmwareFeature} is stateless (device memory, or flash of mode stateless): install an OVMF that is, or set ${option}`
+  if (capable.some(({ stateless, keepsVariables }) => (needsStatelessFirmware ? stateless : keepsVariables))) {
+    return undefined
+  }
+  const lack = needsStatelessFirmware
+    ? 'is stateless (device memory, or flash of mode stateless)'
+    : 'keeps variables (device memory, or flash of mode split)'
+  return `no firmware descriptor with ${firmwareFeature} ${lack}: install an OVMF that does, or set ${option}`
 }

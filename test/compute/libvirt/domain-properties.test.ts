@@ -48,7 +48,7 @@ describe('whatever is asked for, of whatever host', () => {
       { numRuns: 4000, seed: 20_260_101 },
     )
     // The property says nothing if hardly anything is built.
-    for (const outcome of ['amd-sev', 'amd-sev-es', 'amd-sev-snp', 'clear']) expect(seen[outcome]).toBeGreaterThan(40)
+    for (const outcome of ['amd-sev', 'amd-sev-es', 'amd-sev-snp', 'clear']) expect(seen[outcome]).toBeGreaterThan(25)
   })
 
   it('a host that offers a model builds each plain guest of it, and one that does not builds none', () => {
@@ -61,7 +61,9 @@ describe('whatever is asked for, of whatever host', () => {
         const instance = anInstance({ model, properties: { hw_machine_type: facts.machineTypes.find(isOfQ35) } })
         const domain = unlessRefused(() => buildDomain(guestSpec(instance, options), host))
 
-        expect(domain?.launchSecurity?.type).toBe(host.slots[model] && ORDERED[model][0])
+        // Keys that libvirt does not count are the operator's to count: the builder takes his word.
+        const isOffered = host.slots[model] !== undefined || host.uncounted?.includes(model)
+        expect(domain?.launchSecurity?.type).toBe(isOffered ? ORDERED[model][0] : undefined)
         expect(host.slots[model] === undefined).toBe(host.missing[model] !== undefined)
         seen[domain === undefined ? 'refused' : 'built']++
       }),

@@ -52,7 +52,7 @@ describe('a host offers a model only with all that a launch needs', () => {
       slots: { 'amd-sev': 410 },
       missing: {
         'amd-sev-snp':
-          'no firmware descriptor with amd-sev-snp is stateless (device memory, or flash of mode stateless): install an OVMF that is, or set compute.uefi_stateless_loader',
+          'no firmware descriptor with amd-sev-snp is stateless (device memory, or flash of mode stateless): install an OVMF that does, or set compute.uefi_stateless_loader',
       },
       firmwareFeatures: all,
       statelessFirmwareFeatures: ['amd-sev'],

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type { DomainCapabilities } from '../../../src/compute/libvirt/domain-capabilities.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
+import type { FirmwareDescriptor } from '../../../src/compute/libvirt/firmware-descriptors.ts'
 import type { HostFacts } from '../../../src/compute/libvirt/host-capabilities.ts'
 import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
 import { aCapableHost } from './hosts.ts'
@@ -76,7 +77,7 @@ export const domainOptions: fc.Arbitrary<DomainOptions> = fc
   })
   .map((options) => ({ ...DEFAULT_DOMAIN_OPTIONS, ...options }))
 
-const FEATURES: readonly string[] = ['acpi-s3', 'amd-sev', 'amd-sev-es', 'amd-sev-snp']
+const FEATURES = ['acpi-s3', 'amd-sev', 'amd-sev-es', 'amd-sev-snp']
 const machineTypes = mostly(['q35', 'pc', 'pc-q35-9.2'], ['pc'], ['pc', 'pc-q35-9.2'])
 
 const offered: fc.Arbitrary<readonly MemEncryptionModel[]> = fc.oneof(
@@ -90,14 +91,16 @@ export const hosts = fc
     supportsUefi: mostly(true, false),
     defaultMachineType: mostly('q35', 'pc'),
     machineTypes,
-    firmwareFeatures: fc.oneof(fc.constant(undefined), fc.constant(FEATURES), fc.subarray([...FEATURES])),
+    firmwareFeatures: fc.oneof(fc.constant(undefined), fc.constant(FEATURES), fc.subarray(FEATURES)),
+    statelessFirmwareFeatures: mostly<readonly string[] | undefined>(undefined, FEATURES, ['amd-sev']),
     offered,
     cbitpos: mostly<number | undefined>(51, 47, undefined),
   })
-  .map(({ offered: models, firmwareFeatures, ...host }) =>
+  .map(({ offered: models, firmwareFeatures, statelessFirmwareFeatures, ...host }) =>
     aCapableHost({
       ...host,
       ...(firmwareFeatures && { firmwareFeatures }),
+      ...(statelessFirmwareFeatures && { statelessFirmwareFeatures }),
       slots: Object.fromEntries(models.map((name) => [name, 15])),
     }),
   )
@@ -117,6 +120,20 @@ const document: fc.Arbitrary<DomainCapabilities> = fc.record({
   launchSecurityTypes: mostly<readonly string[] | undefined>(['sev', 'sev-snp'], ['sev'], undefined),
 })
 
+const descriptor: fc.Arbitrary<FirmwareDescriptor> = fc.record({
+  'interface-types': mostly(['uefi'], ['bios']),
+  mapping: fc.constantFrom<FirmwareDescriptor['mapping']>(
+    { device: 'flash', mode: 'split' },
+    { device: 'flash', mode: 'stateless' },
+    { device: 'memory' },
+  ),
+  targets: mostly(
+    [{ architecture: 'x86_64', machines: ['pc-q35-*'] }],
+    [{ architecture: 'x86_64', machines: ['pc-i440fx-*'] }],
+  ),
+  features: fc.oneof(fc.constant(FEATURES), fc.subarray(FEATURES)),
+})
+
 /** What hosts tell about themselves, of which it is decided what they offer. */
 export const hostFacts: fc.Arbitrary<HostFacts & Required<Pick<HostFacts, 'firmwareFiles'>>> = fc.record({
   arch: mostly('x86_64', 'aarch64'),
@@ -128,6 +145,6 @@ export const hostFacts: fc.Arbitrary<HostFacts & Required<Pick<HostFacts, 'firmw
     sev_es: fc.constantFrom('1', 'N'),
     sev_snp: fc.constantFrom('Y', undefined),
   }),
-  firmwareFeatures: fc.oneof(fc.constant(undefined), fc.constant(FEATURES), fc.subarray([...FEATURES])),
+  descriptors: fc.option(fc.array(descriptor, { maxLength: 3 }), { nil: undefined }),
   firmwareFiles,
 })
