@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type { DomainCapabilities } from '../../../src/compute/libvirt/domain-capabilities.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
+import type { FirmwareDescriptor } from '../../../src/compute/libvirt/firmware-descriptors.ts'
 import type { HostFacts } from '../../../src/compute/libvirt/host-capabilities.ts'
 import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
 import { aCapableHost } from './hosts.ts'
@@ -117,6 +118,17 @@ const document: fc.Arbitrary<DomainCapabilities> = fc.record({
   launchSecurityTypes: mostly<readonly string[] | undefined>(['sev', 'sev-snp'], ['sev'], undefined),
 })
 
+/** Builds that keep variables, or do both; one that is stateless alone would be offered to guests that ask for it. */
+const descriptor: fc.Arbitrary<FirmwareDescriptor> = fc.record({
+  'interface-types': mostly(['uefi'], ['bios']),
+  mapping: fc.constantFrom<FirmwareDescriptor['mapping']>({ device: 'flash', mode: 'split' }, { device: 'memory' }),
+  targets: mostly(
+    [{ architecture: 'x86_64', machines: ['pc-i440fx-*', 'pc-q35-*'] }],
+    [{ architecture: 'x86_64', machines: ['q35'] }],
+  ),
+  features: fc.oneof(fc.constant<string[]>([...FEATURES]), fc.subarray<string>([...FEATURES, 'secure-boot'])),
+})
+
 /** What hosts tell about themselves, of which it is decided what they offer. */
 export const hostFacts: fc.Arbitrary<HostFacts & Required<Pick<HostFacts, 'firmwareFiles'>>> = fc.record({
   arch: mostly('x86_64', 'aarch64'),
@@ -128,6 +140,6 @@ export const hostFacts: fc.Arbitrary<HostFacts & Required<Pick<HostFacts, 'firmw
     sev_es: fc.constantFrom('1', 'N'),
     sev_snp: fc.constantFrom('Y', undefined),
   }),
-  firmwareFeatures: fc.oneof(fc.constant(undefined), fc.constant(FEATURES), fc.subarray([...FEATURES])),
+  descriptors: fc.option(fc.array(descriptor, { maxLength: 3 }), { nil: undefined }),
   firmwareFiles,
 })
