@@ -70,6 +70,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     logger,
     maxConcurrentBuilds: compute.max_concurrent_builds,
     domainOptions: domainOptions(compute),
+    slotLimits: slotLimits(compute),
   })
   const view = new HostView({ driver, limits: slotLimits(compute), logger })
   const reporter = new HostReporter({

@@ -3,6 +3,7 @@ import type { Instance } from '../objects/instance.ts'
 import type { ComputePorts } from './compute-ports.ts'
 import { buildDomain } from './libvirt/build-domain.ts'
 import { guestSpec } from './libvirt/guest-spec.ts'
+import { limitSlots } from './libvirt/slot-limits.ts'
 import { encryptionFlaw } from './libvirt/verify-encryption.ts'
 import { Rollback, type UndoFailure } from './rollback.ts'
 import type { VirtDriver } from './virt-driver.ts'
@@ -14,13 +15,15 @@ import type { VirtDriver } from './virt-driver.ts'
  */
 export async function bootGuest(
   instance: Instance,
-  { driver, domainOptions }: Pick<ComputePorts, 'driver' | 'domainOptions'>,
+  { driver, domainOptions, slotLimits }: Pick<ComputePorts, 'driver' | 'domainOptions' | 'slotLimits'>,
   signal: AbortSignal,
   onUndoFailed: (failure: UndoFailure) => void,
 ): Promise<void> {
   await using rollback = new Rollback(onUndoFailed)
   try {
-    const domain = buildDomain(guestSpec(instance, domainOptions), await driver.capabilities(signal))
+    // What is not offered is not built, and what an operator's number alone offers is.
+    const { capabilities } = limitSlots(await driver.capabilities(signal), slotLimits)
+    const domain = buildDomain(guestSpec(instance, domainOptions), capabilities)
 
     rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
     await driver.createDisks(domain, signal)

@@ -3,6 +3,7 @@ import type { InstanceEvents } from '../notifications/instance-events.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import type { Journal } from './journal/journal.ts'
 import type { DomainOptions } from './libvirt/domain-options.ts'
+import type { SlotLimits } from './libvirt/slot-limits.ts'
 import type { VirtDriver } from './virt-driver.ts'
 
 /** What the parts of a compute worker work with. */
@@ -17,6 +18,8 @@ export interface ComputePorts {
   readonly events: Pick<InstanceEvents, 'message'>
   readonly logger: Logger
   readonly domainOptions: DomainOptions
+  /** The operator's, of the guests with each model. */
+  readonly slotLimits: SlotLimits
   readonly retryDelaysMs: readonly number[]
   readonly now: () => Date
 }

@@ -8,11 +8,12 @@ import { InstanceLanes } from './instance-lanes.ts'
 import { deleting, spawning } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from './libvirt/domain-options.ts'
+import { NO_LIMITS } from './libvirt/slot-limits.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
-type Optional = 'domainOptions' | 'retryDelaysMs' | 'now'
+type Optional = 'domainOptions' | 'slotLimits' | 'retryDelaysMs' | 'now'
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -36,6 +37,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   constructor({ maxConcurrentBuilds = 10, ...ports }: ComputeManagerOptions) {
     const defaults = {
       domainOptions: DEFAULT_DOMAIN_OPTIONS,
+      slotLimits: NO_LIMITS,
       retryDelaysMs: DEFAULT_RETRY_DELAYS_MS,
       now: () => new Date(),
     }

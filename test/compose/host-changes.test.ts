@@ -6,9 +6,10 @@ import { startCompute } from '../../src/compose/compute-worker.ts'
 import { startLocalCloud } from '../../src/compose/local-cloud.ts'
 import { allMigrations } from '../../src/compose/migrations.ts'
 import { busNames } from '../../src/compose/names.ts'
+import type { FakeHostOptions } from '../../src/compute/fake/fake-host-options.ts'
 import { openFakeHost } from '../../src/compute/fake/fake-virt-driver.ts'
 import { ConductorApi } from '../../src/conductor/rpc-api.ts'
-import { loadConfig } from '../../src/config.ts'
+import { type Config, loadConfig } from '../../src/config.ts'
 import type { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
@@ -22,13 +23,13 @@ const SETTLE = { timeout: 20_000 }
 const IMAGE = anImage({ hw_firmware_type: 'uefi', hw_machine_type: 'q35' })
 
 /** All workers in one process, and one host whose machine the test can change under its worker. */
-async function openCloud(machine: { readonly sev_slots: number; readonly sev_es_slots: number }) {
+async function openCloud(machine: FakeHostOptions, options: Partial<Config['compute']> = {}) {
   const [pglite] = databaseEngines as [DatabaseEngine]
   const opened = await pglite.open(allMigrations)
   const bus = new MemoryBus()
   const folder = mkdtempSync(join(tmpdir(), 'sevbus-changes-'))
   const loaded = loadConfig({ env: {}, host: 'h1' })
-  const compute = { ...loaded.compute, state_folder: join(folder, 'h1'), report_interval_seconds: 0.05 }
+  const compute = { ...loaded.compute, ...options, state_folder: join(folder, 'h1'), report_interval_seconds: 0.05 }
   // The host reports often so that the test is quick, not so that it counts as down when this process is busy.
   const config = { ...loaded, compute, scheduler: { ...loaded.scheduler, down_after_intervals: 1000 } }
   const connect = async () => bus.connect()
@@ -121,4 +122,14 @@ it('a host with fewer slots than guests takes no more of them until it has more 
   machine.reconfigure({ sev_slots: 4 })
   await slotsBecome({ 'amd-sev': '2 of 4' })
   expect((await boot('amd-sev')).end).toBe('active')
+})
+
+it('a host whose libvirt counts no guests boots SEV-ES guests by the number of its operator', async () => {
+  const old = { sev_slots: 3, sev_es_slots: 2, libvirt_version: '7.0' } as const
+  const { boot, slotsBecome } = await openCloud(old, { num_sev_es_encrypted_guests: 1, num_memory_encrypted_guests: 0 })
+  await slotsBecome({ 'amd-sev-es': '0 of 1' })
+
+  expect((await boot('amd-sev-es')).end).toBe('active')
+  expect((await boot('amd-sev-es')).end).toBe('MemEncryptionSlots: 1 of 1 SEV-ES slots used, 0 reserved')
+  expect((await boot('amd-sev')).end).toMatch(/^MemEncryptionModel: compute.num_memory_encrypted_guests is 0/)
 })

@@ -27,7 +27,7 @@ async function aView(options: FakeHostOptions, limits: Partial<SlotLimits> = {})
   const view = new HostView({ driver, limits: { ...NO_LIMITS, ...limits }, logger })
   const boot = async (model: MemEncryptionModel | undefined, uuid = GUEST) => {
     const instance = anInstance({ uuid, ...(model && { model }) })
-    const domain = buildDomain(guestSpec(instance), await driver.capabilities(signal))
+    const domain = buildDomain(guestSpec(instance), await view.look(signal))
     await driver.createDisks(domain, signal)
     await driver.spawn(domain, signal)
   }

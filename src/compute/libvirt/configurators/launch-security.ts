@@ -1,13 +1,12 @@
 import { HostCapabilityMissing } from '../../../errors.ts'
 import { MEM_ENCRYPTION_MODELS } from '../../../objects/mem-encryption.ts'
-import { canRun } from '../host-capabilities.ts'
 import type { Configurator } from './configurator.ts'
 
 /** `<launchSecurity>` for the model. Source: libvirt's "Domain XML format", section "Launch Security". */
 export const launchSecurity: Configurator = (domain, { encryption }, host) => {
   if (encryption === undefined) return domain
   const { model, launchSecurityType: type } = MEM_ENCRYPTION_MODELS[encryption.model]
-  if (!canRun(host, model)) {
+  if (!host.slots[model]) {
     const reason = host.missing[model] ?? 'it reports no slots'
     throw new HostCapabilityMissing(`this host offers no ${model}: ${reason}`, { model, reason })
   }
