@@ -1,42 +1,126 @@
 import { describe, expect, it } from 'vitest'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
+import { freeTarget } from '../../../src/compute/libvirt/configurators/disk-targets.ts'
 import { disks } from '../../../src/compute/libvirt/configurators/disks.ts'
 import { machine } from '../../../src/compute/libvirt/configurators/machine.ts'
 import { metadata } from '../../../src/compute/libvirt/configurators/metadata.ts'
-import type { DomainSpec } from '../../../src/compute/libvirt/domain-spec.ts'
-import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
+import { type GuestSpec, guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
 import { aCapableHost } from '../support/hosts.ts'
 import { anInstance } from '../support/instances.ts'
 
 const host = aCapableHost()
-const encrypted = guestSpec(anInstance({ model: 'amd-sev' }))
-const plain = guestSpec(anInstance())
-const domain: DomainSpec = buildDomain(encrypted, host)
+const encrypted = () => guestSpec(anInstance({ model: 'amd-sev' }))
+const plain = () => guestSpec(anInstance())
+const domain = () => buildDomain(encrypted(), host)
 
-function withProperties(guest: typeof encrypted, properties: Record<string, string>) {
+function withProperties(guest: GuestSpec, properties: Record<string, string>) {
   return { ...guest, image: { ...guest.image, properties: { ...guest.image.properties, ...properties } } }
 }
 
 describe('configurators hold their rule by themselves, whoever let the guest pass', () => {
   it.each(['virtio', 'ide'])('no encrypted guest boots from %s', (bus) => {
-    expect(() => disks(domain, withProperties(encrypted, { hw_disk_bus: bus }), host)).toThrow(
+    expect(() => disks(domain(), withProperties(encrypted(), { hw_disk_bus: bus }), host)).toThrow(
       expect.objectContaining({ code: 'FLAVOR_IMAGE_CONFLICT' }),
     )
   })
 
   it('a plain guest boots from what its image names', () => {
-    expect(disks(domain, withProperties(plain, { hw_disk_bus: 'sata' }), host).disks[0]?.bus).toBe('sata')
+    expect(disks(domain(), withProperties(plain(), { hw_disk_bus: 'sata' }), host).disks[0]?.bus).toBe('sata')
   })
 
   it('no encrypted guest runs on another machine than q35: an image that names one is wrong everywhere', () => {
-    expect(() => machine(domain, withProperties(encrypted, { hw_machine_type: 'pc' }), host)).toThrow(
+    expect(() => machine(domain(), withProperties(encrypted(), { hw_machine_type: 'pc' }), host)).toThrow(
       expect.objectContaining({ code: 'INVALID_MACHINE_TYPE' }),
     )
   })
 
   it('a guest without image names says so in its document', () => {
-    const nameless = { ...plain, image: { ...plain.image, id: null, name: null } }
+    const nameless = { ...plain(), image: { ...plain().image, id: null, name: null } }
 
-    expect(metadata(domain, nameless, host).metadata).toMatchObject({ imageId: undefined, imageName: undefined })
+    expect(metadata(domain(), nameless, host).metadata).toMatchObject({ imageId: undefined, imageName: undefined })
+  })
+})
+
+describe('what an image and a flavor say shows in the domain', () => {
+  it('a card, a screen and inputs that are not of virtio, beside those that are', () => {
+    const emulated = { hw_vif_model: 'e1000', hw_video_model: 'vga', hw_input_bus: 'usb' }
+    const made = buildDomain(guestSpec(anInstance({ model: 'amd-sev', properties: emulated })), host)
+
+    expect(made.interfaces).toEqual([expect.objectContaining({ model: 'e1000', iommu: false })])
+    expect(made.video).toEqual({ model: 'vga', iommu: false })
+    expect(made.inputs.map(({ bus, iommu }) => [bus, iommu])).toEqual([
+      ['usb', false],
+      ['usb', false],
+    ])
+  })
+
+  it('a root disk always, though the flavor gives it no size, and others only with one', () => {
+    const made = buildDomain(guestSpec(anInstance({ flavor: { root_gb: 0, swap: 64 } })), host)
+
+    expect(made.disks.map(({ role, target, sizeMib }) => [role, target, sizeMib])).toEqual([
+      ['root', 'vda', 0],
+      ['swap', 'vdb', 64],
+    ])
+  })
+
+  it('a config drive is named after its role, and after the last disk of its bus', () => {
+    const properties = { img_config_drive: 'mandatory', hw_disk_bus: 'usb', hw_cdrom_bus: 'usb' }
+    const made = buildDomain(guestSpec(anInstance({ properties })), host)
+
+    expect(made.disks.map(({ role, target }) => [role, target])).toEqual([
+      ['root', 'sda'],
+      ['config drive', 'sdb'],
+    ])
+  })
+
+  it.each([
+    ['small', undefined],
+    ['4', undefined],
+    ['any', undefined],
+    ['large', 'default'],
+    ['2MB', { kib: 2048 }],
+  ])('pages by hw:mem_page_size=%s', (size, hugepages) => {
+    const made = buildDomain(guestSpec(anInstance({ flavor: { extra_specs: { 'hw:mem_page_size': size } } })), host)
+
+    expect(made.memoryBacking).toEqual({ locked: false, hugepages, shared: false })
+  })
+
+  it('SEV-SNP has no C-bit in its document, which its schema does not know', () => {
+    const made = buildDomain(guestSpec(anInstance({ model: 'amd-sev-snp' })), host)
+
+    expect(made.launchSecurity).toEqual({ type: 'sev-snp', policy: '0x00030000' })
+  })
+
+  it('firmware keeps nothing where nothing may be kept, and UEFI is for who needs it', () => {
+    const snp = guestSpec(anInstance({ model: 'amd-sev-snp' }))
+    const bypassed = { ...snp, image: { ...snp.image, properties: { hw_firmware_type: 'uefi' } } }
+    const none = guestSpec(anInstance({ properties: { hw_firmware_type: undefined } }))
+
+    expect(buildDomain(bypassed, host).os.firmware).toEqual({ kind: 'efi', stateless: true })
+    expect(buildDomain(none, host).os.firmware).toEqual({ kind: 'bios' })
+    const bare = aCapableHost({ firmwareFeatures: [], statelessFirmwareFeatures: [] })
+    expect(buildDomain(plain(), bare).os.firmware).toEqual({ kind: 'efi', stateless: false })
+  })
+
+  it("an image without a machine type gets the host's, however it says so", () => {
+    const guest = guestSpec(anInstance())
+    const open = {
+      ...guest,
+      image: { ...guest.image, properties: { hw_firmware_type: 'uefi', hw_machine_type: null } },
+    }
+
+    expect(buildDomain(open, aCapableHost({ defaultMachineType: 'pc-q35-9.2' })).os.machine).toBe('pc-q35-9.2')
+  })
+})
+
+describe('names of disks', () => {
+  it('go on after the alphabet as Linux counts', () => {
+    const taken: { target: string }[] = []
+    for (let count = 0; count < 28; count++) taken.push({ target: freeTarget(taken, 'scsi') })
+
+    expect(taken.slice(0, 2).concat(taken.slice(25))).toEqual(
+      ['sda', 'sdb', 'sdz', 'sdaa', 'sdab'].map((target) => ({ target })),
+    )
+    expect(['virtio', 'ide', 'usb'].map((bus) => freeTarget([], bus as 'usb'))).toEqual(['vda', 'hda', 'sda'])
   })
 })

@@ -79,31 +79,31 @@ describe('a device that is attached to a guest that runs', () => {
 })
 
 describe('devices of virtio that no image asks for yet', () => {
-  const base = buildDomain(guestSpec(anInstance({ model: 'amd-sev' })), aCapableHost())
-  const domain: DomainSpec = {
-    ...base,
+  const base = () => buildDomain(guestSpec(anInstance({ model: 'amd-sev' })), aCapableHost())
+  const domain = (): DomainSpec => ({
+    ...base(),
     filesystems: [{ folder: '/srv/share', tag: 'share', iommu: false }],
     vsock: { cid: undefined, iommu: false },
     interfaces: [
       { ...anInterface, model: 'virtio', source: { kind: 'vhostuser', socket: '/run/vhost/p1.sock', mode: 'client' } },
     ],
-  }
+  })
 
   it('carry iommu too: virtiofs, vsock and vhost-user', () => {
-    const xml = domainXml(withIommu(domain))
+    const xml = domainXml(withIommu(domain()))
 
     expect(xml).toContain('<driver type="virtiofs" iommu="on"/>')
     expect(xml).toMatch(/<vsock model="virtio">\s*<driver iommu="on"\/>\s*<cid auto="yes"\/>/)
     expect(xml).toMatch(/<interface type="vhostuser">[\s\S]*<driver iommu="on"\/>\s*<\/interface>/)
-    expect(domainXml({ ...domain, vsock: { cid: 3, iommu: true } })).toContain('<cid auto="no" address="3"/>')
+    expect(domainXml({ ...domain(), vsock: { cid: 3, iommu: true } })).toContain('<cid auto="no" address="3"/>')
   })
 
   it('that another process serves share the memory with it, and nothing else does', () => {
     const guest = guestSpec(anInstance())
-    const shared = domainXml(sharedMemory(domain, guest, aCapableHost()))
+    const shared = domainXml(sharedMemory(domain(), guest, aCapableHost()))
 
     expect(shared).toMatch(/<locked\/>\s*<source type="memfd"\/>\s*<access mode="shared"\/>/)
-    expect(sharedMemory({ ...domain, filesystems: [] }, guest, aCapableHost()).memoryBacking.shared).toBe(true)
-    expect(sharedMemory(base, guest, aCapableHost()).memoryBacking.shared).toBe(false)
+    expect(sharedMemory({ ...domain(), filesystems: [] }, guest, aCapableHost()).memoryBacking.shared).toBe(true)
+    expect(sharedMemory(base(), guest, aCapableHost()).memoryBacking.shared).toBe(false)
   })
 })

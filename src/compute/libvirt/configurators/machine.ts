@@ -24,9 +24,10 @@ function notQ35(guest: GuestSpec, chosen: string, byImage: boolean): Error {
 
 function refuseUnknown(chosen: string, { machineTypes }: HostCapabilities): void {
   if (machineTypes.includes(chosen)) return
-  throw new HostCapabilityMissing(`this host has no machine type ${chosen}`, {
+  const fix = 'name another hw_machine_type on the image, or update QEMU on the host'
+  throw new HostCapabilityMissing(`this host has no machine type ${chosen}; ${fix}`, {
     value: chosen,
     known: machineTypes.slice(0, 50),
-    fix: 'name another hw_machine_type on the image, or update QEMU on the host',
+    fix,
   })
 }
