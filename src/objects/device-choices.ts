@@ -41,7 +41,7 @@ const OLD_NAMES: Readonly<Partial<Record<DeviceProperty, Readonly<Record<string,
 /** @throws InvalidProperty for a word that names nothing that a guest here can have */
 export function deviceChoice<P extends DeviceProperty>(image: ImageMeta, property: P): DeviceChoice<P> | undefined {
   const written = image.properties[property]
-  if (written === undefined || written === null) return undefined
+  if (written === undefined) return undefined
   const words: readonly DeviceChoice<P>[] = DEVICE_CHOICES[property]
   const oldNames = OLD_NAMES[property]
   const word = oldNames && typeof written === 'string' ? written.toLowerCase() : written
@@ -75,7 +75,7 @@ export function refuseImpossibleDevices(image: ImageMeta, judge: Judge): void {
  */
 export function refuseIdeOnQ35(image: ImageMeta, judge: Judge): void {
   const { hw_machine_type: machineType, hw_disk_bus, hw_cdrom_bus, img_config_drive } = image.properties
-  if (machineType === undefined || machineType === null || !isQ35(String(machineType))) return
+  if (!isQ35(String(machineType))) return
   judge(() => {
     if (hw_disk_bus === 'ide') throw withoutIde(image, 'hw_disk_bus', 'set hw_disk_bus=virtio, scsi or sata')
   })

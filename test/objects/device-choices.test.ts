@@ -18,7 +18,8 @@ function messages(specs: Specs, properties: ImageMeta['properties']): string[] {
 }
 
 describe('devices that no guest here can have', () => {
-  it.each<[string, string | boolean, string]>([
+  it.each<[string, string | boolean | number, string]>([
+    ['hw_vif_model', 7, CARDS],
     ['hw_disk_bus', 'floppy', BUSES],
     ['hw_disk_bus', 'fdc', BUSES],
     ['hw_disk_bus', 'SCSI', BUSES],
@@ -127,6 +128,10 @@ describe('devices that no guest here can have', () => {
         details: { owner: IMAGE, property: 'hw_disk_bus', value: 'floppy', fix: `write one of ${BUSES}` },
       }),
     )
+    const [ide] = launchProblems(aFlavor(), anImage({ hw_machine_type: 'q35', hw_disk_bus: 'ide' }))
+    const [rate] = launchProblems(aFlavor({ 'hw_rng:rate_bytes': `a${'1'.repeat(99)}` }), anImage({}))
+    expect(ide?.details).toMatchObject({ owner: IMAGE, property: 'hw_disk_bus', value: 'ide' })
+    expect(rate?.details).toMatchObject({ property: 'hw_rng:rate_bytes', value: `a${'1'.repeat(63)}` })
     expect(() => launchRequest(aFlavor(), anImage({ ramdisk_id: 'r-1' }))).toThrow(
       expect.objectContaining({
         details: {
