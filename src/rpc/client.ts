@@ -34,6 +34,9 @@ import {
 /** oslo.messaging's `rpc_response_timeout`. */
 const DEFAULT_TIMEOUT_MS = 60_000
 
+/** A timeout is told so much later at most: who would have taken the message is asked after it. */
+const LOOK_MS = 500
+
 /** Below two seconds no server sends signs of life. */
 const MIN_MONITOR_SECONDS = 2
 
@@ -126,7 +129,7 @@ export class RpcClient {
     try {
       await deadline.race(this.#publish(to, message, what, deadline))
     } catch (error) {
-      throw this.#explained(error)
+      throw await this.#explained(error, to)
     }
   }
 
@@ -156,7 +159,7 @@ export class RpcClient {
       this.#publish(to, message, what, deadline).catch((error: unknown) => this.#waiters.fail(msgId, error))
       return checkedResult(method, await result, what)
     } catch (error) {
-      throw this.#explained(error)
+      throw await this.#explained(error, to)
     } finally {
       deadline[Symbol.dispose]()
     }
@@ -175,13 +178,25 @@ export class RpcClient {
     }
   }
 
-  /** A timeout says when it was the broker that let us wait. */
-  #explained(error: unknown): unknown {
+  /** A timeout says when it was the broker that let us wait, or that nobody is there who would take the message. */
+  async #explained(error: unknown, to: Destination): Promise<unknown> {
     if (!(error instanceof MessagingTimeout)) return error
     const { state, blocked } = this.#transport
-    const isAway = state === 'connecting' ? 'there is no connection to the broker' : undefined
-    const why = blocked === undefined ? isAway : blockedText(blocked)
+    const why =
+      blocked !== undefined
+        ? blockedText(blocked)
+        : state === 'connecting'
+          ? 'there is no connection to the broker'
+          : await this.#whyNobodyAnswers(to)
     return why === undefined ? error : new MessagingTimeout(`${error.message}: ${why}`, { ...error.details, why })
+  }
+
+  /** Durable queues outlive their servers, so a message finds its queue and waits there, as with oslo.messaging. */
+  async #whyNobodyAnswers(to: Destination): Promise<string | undefined> {
+    if (to.kind !== 'topic' && to.kind !== 'server') return undefined
+    const queue = destinationName(to)
+    const state = await this.#transport.inspect(queue, AbortSignal.timeout(LOOK_MS)).catch(() => undefined)
+    return state?.consumers === 0 ? `no server consumes ${queue} now` : undefined
   }
 
   /** Once for all calls; those that come meanwhile wait for the same. */

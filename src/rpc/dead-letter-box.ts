@@ -61,11 +61,11 @@ export class DeadLetterBox {
     this.#names = names
   }
 
-  /** The first `limit`. */
+  /** The first `limit`. All are taken for it: a quorum queue puts what is given back behind what was not taken. */
   async look(limit: number, signal: AbortSignal): Promise<Look> {
-    return await this.#open(limit, signal, async (held, others) => ({
-      letters: held.map(({ letter }) => letter),
-      others,
+    return await this.#open(MAX_LETTERS, signal, async (held, others) => ({
+      letters: held.slice(0, limit).map(({ letter }) => letter),
+      others: others + Math.max(0, held.length - limit),
     }))
   }
 

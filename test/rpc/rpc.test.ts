@@ -97,6 +97,17 @@ describe.each(transports)('RPC over $name', ({ open }) => {
   }
 
   describe('calls', () => {
+    it('says of a call that was not answered when nobody is there who would take it', async () => {
+      const { serve, client, topic } = await openEcho()
+      const { server } = await serve({})
+      await server.drain(1000)
+
+      const call = client.say(context, { text: 'hello' }, { timeoutMs: 300 })
+
+      await expect(call).rejects.toThrow(`no reply within 300 ms: no server consumes ${topic} now`)
+      await expect(call).rejects.toThrow(MessagingTimeout)
+    })
+
     it('answers a call with the result, and gives the endpoint the context of the request', async () => {
       const { serve, client } = await openEcho()
       const seen: RequestInfo[] = []
