@@ -20,7 +20,7 @@ export function suspectKeys(flavor: Flavor, image: ImageMeta): SuspectKeys {
   return { flavor: suspectsOf(flavor.extra_specs), image: suspectsOf(image.properties) }
 }
 
-const SUSPECT = /ypt|pyt|enc|sev|snp|launch|policy|confidential/i
+const SUSPECT = /ypt|pyt|enc|sev|snp|launch|confidential|(hw|es|guest)[\W_]*policy/i
 
 function suspectsOf(properties: Readonly<Record<string, unknown>>): readonly string[] {
   const found: string[] = []
