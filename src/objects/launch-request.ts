@@ -7,6 +7,7 @@ import { collectInto, type Judge, strict } from './judge.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from './mem-encryption.ts'
 import { memEncryptionRequest } from './mem-encryption-request.ts'
 import { type MemoryBacking, memoryBacking } from './memory-backing.ts'
+import { refuseUncountedResources } from './placement-specs.ts'
 import { requestedRng } from './rng-request.ts'
 
 /** All that flavor and image decide together about a launch. */
@@ -36,6 +37,7 @@ export function launchProblems(flavor: Flavor, image: ImageMeta): readonly Sevbu
 
 function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
   const encryption = memEncryptionRequest(flavor, image, judge)
+  refuseUncountedResources(flavor, image, encryption, judge)
   judge(() => refuseStatelessBios(image))
   refuseSecureBoot(flavor, image, judge)
   refuseDirectKernelBoot(image, judge)

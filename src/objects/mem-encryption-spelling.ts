@@ -2,7 +2,7 @@ import { InvalidProperty } from '../errors.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
 import type { Judge } from './judge.ts'
-import { MEM_ENCRYPTION_CONTEXT } from './resources.ts'
+import { MEM_ENCRYPTION_CONTEXT, MODEL_TRAIT_SPEC } from './resources.ts'
 
 /** The spec's low-level form of the request. */
 export const CONTEXT_SPEC = `resources:${MEM_ENCRYPTION_CONTEXT}`
@@ -20,7 +20,7 @@ export function suspectKeys(flavor: Flavor, image: ImageMeta): SuspectKeys {
   return { flavor: suspectsOf(flavor.extra_specs), image: suspectsOf(image.properties) }
 }
 
-const SUSPECT = /crypt|sev|snp|launch/i
+const SUSPECT = /ypt|pyt|enc|sev|snp|launch|confidential|(hw|es|guest)[\W_]*policy/i
 
 function suspectsOf(properties: Readonly<Record<string, unknown>>): readonly string[] {
   const found: string[] = []
@@ -29,11 +29,29 @@ function suspectsOf(properties: Readonly<Record<string, unknown>>): readonly str
 }
 
 /**
- * What only somebody writes who means our subject, however he spells it. The resource class in a granular group
- * (`resources1:…`) is among it: there it would be a second slot.
+ * What only somebody writes who means our subject, however he spells it; read in small letters, with `_` for whatever
+ * parts the words. Disks have keys of their own (`hw_ephemeral_encryption`, `cinder_encryption_key_id`), and so have
+ * aggregates (`aggregate_instance_extra_specs:sev`) and other policies (`hw:cpu_policy`): they are none of it. The
+ * resource class in a granular group (`resources1:…`) is: there it would be a second slot.
  */
-const MEANS_ENCRYPTION =
-  /(^|_)mem(ory)?_?encrypt|(^|_)(sev|sev_es|snp)_policy|^hw_(amd_)?(sev|snp)(_|$)|^hw_launch_?security/
+const MEANS_ENCRYPTION: readonly RegExp[] = [
+  // Memory that is encrypted, in either order, abbreviated, or with letters lost.
+  /(^|_)(mem(ory)?|ram)_?(enc(_|$)|e?n?crypt|e[a-z]*(yp|py)t)/,
+  /(^|_)encrypt(ed|ion)?_?(mem(ory)?|ram)(_|$)/,
+  // Encryption by the hardware, of nothing else.
+  /^hw_(guest_|vm_)?encrypt(ed|ion)?(_(model|type|policy|enabled|required))?$/,
+  /^hw_confidential/,
+  // The technique by its name.
+  /^hw_((cpu|x86|guest)_)*(amd_?)?(sev|snp)(_?(es|snp))?(_|$)/,
+  /^(libvirt_)?(amd_?)?sev(_?(es|snp))?(_(enabled|required|model|type|mode|guest))?$/,
+  /^(libvirt_)?amd_?snp(_|$)/,
+  // The spec's earlier name of the resource class, and traits that are none: names in placement are in capitals.
+  /^(resources|trait).*_(sev|snp)(_|$)/,
+  // libvirt's element, and its attribute.
+  /^(hw_|libvirt_)?launch_?security/,
+  /(^|_)(sev|sev_?es|(sev_?)?snp)_policy/,
+  /^hw_(es_|guest_)?policy$/,
+]
 /** Nobody configures a policy: one fixed value per model (the spec, "SEV launch-time configuration"). */
 const MEANS_POLICY = /policy/
 
@@ -54,13 +72,19 @@ export function refuseMisspelledRequests(flavor: Flavor, image: ImageMeta, suspe
   }
 }
 
-function refuseIfMeant(owner: string, property: string, value: unknown, request: string): void {
+/** Whether the key asks for encryption, or for a policy, where nobody reads it. */
+export function meansEncryption(property: string): boolean {
+  if (MODEL_TRAIT_SPEC.test(property)) return false
   const key = property
     .trim()
     .toLowerCase()
-    .replaceAll(/[\s:.-]+/g, '_')
-  if (!MEANS_ENCRYPTION.test(key)) return
-  const [why, fix] = MEANS_POLICY.test(key)
+    .replaceAll(/[^a-z0-9]+/g, '_')
+  return MEANS_ENCRYPTION.some((words) => words.test(key))
+}
+
+function refuseIfMeant(owner: string, property: string, value: unknown, request: string): void {
+  if (!meansEncryption(property)) return
+  const [why, fix] = MEANS_POLICY.test(property.toLowerCase())
     ? ['but no policy can be chosen', 'remove it: every model has one fixed policy']
     : ['which asks for no encryption here', `write ${request}, or remove it`]
   throw new InvalidProperty(`${owner} has ${property}=${String(value)}, ${why}; ${fix}`, {

@@ -4,9 +4,8 @@ import { type ImageMeta, imageLabel } from './image-meta.ts'
 import type { Judge } from './judge.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from './mem-encryption.ts'
 import type { SuspectKeys } from './mem-encryption-spelling.ts'
+import { MODEL_TRAIT_SPEC } from './resources.ts'
 
-/** Also by the name that the spec has for the trait, and in granular groups. */
-const TRAIT_KEY = /^trait[^:]*:HW_CPU_(?:X86_)?AMD_SEV(_ES|_SNP)?$/
 const MODEL_OF_TRAIT: Readonly<Record<string, MemEncryptionModel>> = {
   '': 'amd-sev',
   _ES: 'amd-sev-es',
@@ -46,7 +45,7 @@ interface Written {
 }
 
 function refuseIfContrary({ owner, key, value, prefix }: Written, model: MemEncryptionModel | undefined): void {
-  const suffix = TRAIT_KEY.exec(key)
+  const suffix = MODEL_TRAIT_SPEC.exec(key)
   if (suffix === null) return
   const meant = MODEL_OF_TRAIT[suffix[1] ?? ''] as MemEncryptionModel
   if (value === 'forbidden' ? meant !== model : meant === model) return

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
-/** Control characters, and halves of characters (lone surrogates). */
-const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u
-const UNSTORABLE = /\p{Cs}|(?![\t\n])\p{Cc}/gu
+/** Control characters, halves of characters (lone surrogates), and the two that XML 1.0 leaves out ("2.2 Characters"). */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\ufffe\uffff]/u
+const UNSTORABLE = /[\p{Cs}\ufffe\uffff]|(?![\t\n])\p{Cc}/gu
 
 /**
  * Text that a database stores, XML carries and a terminal shows: PostgreSQL takes no NUL and no half of a character, and
@@ -12,7 +12,10 @@ export function text(max: number) {
   return z
     .string()
     .max(max)
-    .refine((value) => !UNPRINTABLE.test(value), 'must have no control characters and no halves of characters')
+    .refine(
+      (value) => !UNPRINTABLE.test(value),
+      'must have no control characters, no halves of characters, and neither U+FFFE nor U+FFFF',
+    )
 }
 
 /** The same for text that comes from a failing program: cleaned and cut instead of refused. */

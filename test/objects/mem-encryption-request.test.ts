@@ -362,22 +362,27 @@ describe('memory encryption, from flavor and image: the words of a refusal', () 
     [
       { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-es' },
       { ...UEFI, hw_machine_type: 'pc' },
-      `${image} has hw_machine_type=pc, but SEV-ES guests need q35; set hw_machine_type=q35 on the image, or remove it`,
+      `${image} has hw_machine_type=pc, but SEV-ES guests, asked for by flavor m1.test, need q35; set hw_machine_type=q35 on the image, or remove it`,
     ],
     [
       { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' },
       UEFI,
-      `SEV-SNP needs stateless firmware, but ${image} has hw_firmware_stateless=<unset>; set hw_firmware_stateless=true on the image`,
+      `SEV-SNP, asked for by flavor m1.test, needs stateless firmware, but ${image} has hw_firmware_stateless=<unset>; set hw_firmware_stateless=true on the image`,
+    ],
+    [
+      {},
+      { ...UEFI, hw_mem_encryption: true, hw_machine_type: 'pc' },
+      `${image} has hw_machine_type=pc, but SEV guests, asked for by ${image}, need q35; set hw_machine_type=q35 on the image, or remove it`,
     ],
     [
       ASKED,
       { ...UEFI, hw_disk_bus: 'virtio' },
-      `${image} has hw_disk_bus=virtio, from which SEV guests cannot boot; set hw_disk_bus=scsi with hw_scsi_model=virtio-scsi, or hw_disk_bus=sata, or remove it`,
+      `${image} has hw_disk_bus=virtio, from which SEV guests, asked for by flavor m1.test, cannot boot; set hw_disk_bus=scsi with hw_scsi_model=virtio-scsi, or hw_disk_bus=sata, or remove it`,
     ],
     [
       ASKED,
       { ...UEFI, hw_cdrom_bus: 'ide' },
-      `${image} has hw_cdrom_bus=ide, but SEV guests run on q35, which has no IDE; set hw_cdrom_bus=sata or scsi, or remove it`,
+      `${image} has hw_cdrom_bus=ide, but SEV guests, asked for by flavor m1.test, run on q35, which has no IDE; set hw_cdrom_bus=sata or scsi, or remove it`,
     ],
     [
       { ...ASKED, 'pci_passthrough:alias': 'gpu:1' },
@@ -451,19 +456,23 @@ describe('memory encryption, from flavor and image: the words of a refusal', () 
       { hw_firmware_type: 'bios', hw_mem_encryption: true },
       { flavor: 'm1.test', image: id, property: 'hw_firmware_type', value: 'bios', requested_by: 'image' },
     ],
-    [ASKED, { ...UEFI, hw_machine_type: 'pc' }, { image: id, property: 'hw_machine_type', value: 'pc' }],
+    [
+      ASKED,
+      { ...UEFI, hw_machine_type: 'pc' },
+      { flavor: 'm1.test', image: id, property: 'hw_machine_type', value: 'pc' },
+    ],
     [
       { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' },
       UEFI,
-      { image: id, property: 'hw_firmware_stateless', value: null, model: 'amd-sev-snp' },
+      { flavor: 'm1.test', image: id, property: 'hw_firmware_stateless', value: null, model: 'amd-sev-snp' },
     ],
     [
       { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' },
       { ...UEFI, hw_firmware_stateless: 'no' },
-      { image: id, property: 'hw_firmware_stateless', value: 'no', model: 'amd-sev-snp' },
+      { flavor: 'm1.test', image: id, property: 'hw_firmware_stateless', value: 'no', model: 'amd-sev-snp' },
     ],
-    [ASKED, { ...UEFI, hw_disk_bus: 'ide' }, { image: id, property: 'hw_disk_bus', value: 'ide' }],
-    [ASKED, { ...UEFI, hw_cdrom_bus: 'ide' }, { image: id, property: 'hw_cdrom_bus', value: 'ide' }],
+    [ASKED, { ...UEFI, hw_disk_bus: 'ide' }, { flavor: 'm1.test', image: id, property: 'hw_disk_bus', value: 'ide' }],
+    [ASKED, { ...UEFI, hw_cdrom_bus: 'ide' }, { flavor: 'm1.test', image: id, property: 'hw_cdrom_bus', value: 'ide' }],
     [
       { ...ASKED, 'resources:VGPU': '1' },
       UEFI,

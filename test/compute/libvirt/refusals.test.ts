@@ -28,6 +28,7 @@ describe('a guest that cannot be as asked is refused with the fix', () => {
     ['secure boot that means nothing', 'INVALID_PROPERTY', { properties: { os_secure_boot: 'yes' } }],
     ['random numbers at no rate', 'INVALID_PROPERTY', { flavor: { extra_specs: { 'hw_rng:rate_bytes': '0' } } }],
     ['a config drive on IDE of q35', 'INVALID_PROPERTY', { properties: { ...DRIVE, hw_cdrom_bus: 'ide' } }],
+    ['a CD-ROM on IDE of q35, though it may get none', 'INVALID_PROPERTY', { properties: { hw_cdrom_bus: 'ide' } }],
     ['a disk on IDE of q35', 'INVALID_PROPERTY', { properties: { hw_disk_bus: 'ide' } }],
     ['a kernel from outside', 'INVALID_PROPERTY', { properties: { kernel_id: 'k-1' } }],
   ])('%s', (_name, code, changes) => {
@@ -50,7 +51,7 @@ describe('a guest that cannot be as asked is refused with the fix', () => {
     ],
     [
       'a host that gives every guest a config drive, for one whose CD-ROM cannot be',
-      { properties: { hw_cdrom_bus: 'ide' } },
+      { properties: { hw_machine_type: undefined, hw_cdrom_bus: 'ide' } },
       { forceConfigDrive: true },
       {},
     ],
