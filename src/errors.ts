@@ -58,7 +58,7 @@ export class SecureBootNotSupported extends published('SECURE_BOOT_NOT_SUPPORTED
 export class FlavorImageLockedMemoryConflict extends published('FLAVOR_IMAGE_LOCKED_MEMORY_CONFLICT', {
   wireModule: NOVA,
 }) {}
-/** Locked memory was asked for without a page size, by which hosts count it. */
+/** Locked memory was asked for without a page size, which Nova's rule wants beside it. */
 export class LockMemoryForbidden extends published('LOCK_MEMORY_FORBIDDEN', { wireModule: NOVA }) {}
 /** A page size that is none. */
 export class MemoryPageSizeInvalid extends published('MEMORY_PAGE_SIZE_INVALID', { wireModule: NOVA }) {}

@@ -65,13 +65,14 @@ Examples:
 Examples:
   sevbus lint --flavor flavor.json --image image.json         exit code 5 when a boot would be refused
   sevbus host-capabilities > host.json
-  sevbus lint --flavor m1.sev --image linux-uefi --host host.json --json
+  sevbus --config compose.toml lint --flavor m1.sev --image linux-uefi --host host.json --json
+Names are of the catalogue: sections [flavors] and [images] of the configuration, as a clone's compose.toml has them.
 It tells all that is wrong with flavor and image at once. A host is judged as if nothing ran on it, with the reserved
 memory and the ratios of the configuration.`,
   xml: `
 Examples:
   sevbus xml --flavor flavor.json --image image.json > guest.xml && virt-xml-validate guest.xml domain
-  sevbus xml --flavor m1.sev --image linux-uefi --host host.json --mac 52:54:00:12:34:56
+  sevbus --config compose.toml xml --flavor m1.sev --image linux-uefi --host host.json --mac 52:54:00:12:34:56
 Without --host the domain is for a host that has every model, q35 by default, and the C-bit at 51.`,
   'host-capabilities': `
 Examples:

@@ -37,7 +37,7 @@ export async function xml(options: XmlOptions): Promise<number> {
     encryption,
     ...(name !== undefined && { name }),
     ...(options.uuid !== undefined && { uuid: checked('--uuid', z.guid(), options.uuid, 'write a uuid') }),
-    macs: (options.mac ?? []).map((mac) => checked('--mac', z.mac(), mac, 'write it as 52:54:00:12:34:56')),
+    macs: (options.mac ?? []).map((mac) => checked('--mac', InterfaceAddress, mac, MAC_FIX)),
     options: { ...ofHost, ...(network !== undefined && { network }) },
   })
   const document = domainXml(buildDomain(guest, host))
@@ -60,6 +60,10 @@ function anyHost({ properties }: ImageMeta): HostCapabilities {
     reducedPhysBits: 1,
   }
 }
+
+/** The lowest bit of the first octet means a group (IEEE 802), which no interface has for its own; libvirt refuses it. */
+const InterfaceAddress = z.mac().refine((mac) => Number.parseInt(mac.slice(0, 2), 16) % 2 === 0)
+const MAC_FIX = 'write it as 52:54:00:12:34:56, with an even first octet: an odd one is a multicast address'
 
 function checked(field: string, schema: z.ZodType<string>, value: string, fix: string): string {
   if (schema.safeParse(value).success) return value

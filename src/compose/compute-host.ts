@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { FakeHostOptions } from '../compute/fake/fake-host-options.ts'
+import { type FakeHostOptions, refuseUnknownMachine } from '../compute/fake/fake-host-options.ts'
 import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../compute/libvirt/domain-options.ts'
 import type { SlotLimits } from '../compute/libvirt/slot-limits.ts'
@@ -19,11 +19,13 @@ export function openDriver(config: Config): Promise<VirtDriver> {
   }
 }
 
-/** What the simulated machine is like. */
+/** What the simulated machine is like. @throws InvalidConfiguration */
 export function simulatedHost({ compute, fake }: Config): FakeHostOptions {
+  const byOperator = defaultMachineType(compute, 'x86_64')
+  if (byOperator !== undefined) refuseUnknownMachine('compute.hw_machine_type of x86_64', byOperator, { has_q35: true })
   return {
     ...fake,
-    default_machine_type: defaultMachineType(compute, 'x86_64') ?? fake.default_machine_type,
+    default_machine_type: byOperator ?? fake.default_machine_type,
     firmware_files: domainOptions(compute).firmwareFiles,
   }
 }

@@ -23,7 +23,9 @@ export class HostView {
   #detected: HostCapabilities | undefined
   /** Of the host as it was detected last. */
   #guests: readonly EncryptedGuest[] = []
-  #said: { readonly offers: unknown; readonly warnings: ReadonlySet<string>; readonly stranded: string } | undefined
+  #said:
+    | { readonly offers: unknown; readonly warnings: ReadonlySet<string>; readonly stranded: readonly EncryptedGuest[] }
+    | undefined
 
   constructor(options: HostViewOptions) {
     this.#options = options
@@ -64,19 +66,37 @@ export class HostView {
     const { logger } = this.#options
     const before = this.#said
     const offers = { slots, missing }
-    const names = stranded.map(({ uuid }) => uuid).toSorted()
-    this.#said = { offers, warnings: new Set(warnings), stranded: names.join() }
+    this.#said = { offers, warnings: new Set(warnings), stranded }
     if (!isDeepStrictEqual(offers, before?.offers)) {
       logger.info(offers, before === undefined ? 'the host offers' : 'the host has changed, and offers now')
     }
     for (const warning of warnings) if (!before?.warnings.has(warning)) logger.warn(warning)
-    if (this.#said.stranded === (before?.stranded ?? '')) return
+    this.#sayStranded(before?.stranded ?? [], stranded, slots)
+  }
+
+  #sayStranded(
+    before: readonly EncryptedGuest[],
+    stranded: readonly EncryptedGuest[],
+    slots: HostCapabilities['slots'],
+  ): void {
+    const { logger } = this.#options
+    const names = namesOf(stranded)
+    if (isDeepStrictEqual(names, namesOf(before))) return
     if (names.length === 0) {
-      logger.info('the host has again what its encrypted guests need')
+      const isBack = before.every(({ model }) => slots[model] !== undefined)
+      logger.info(
+        isBack
+          ? 'the host has again what its encrypted guests need'
+          : 'no guest here needs what the host lacks any more',
+      )
       return
     }
     const models = [...new Set(stranded.map(({ model }) => MEM_ENCRYPTION_MODELS[model].label))]
     const fix = 'turn it on again, or move or delete these instances'
     logger.error({ instances: names, models, fix }, 'the host has lost what its guests need; it offers no slots')
   }
+}
+
+function namesOf(guests: readonly EncryptedGuest[]): readonly string[] {
+  return guests.map(({ uuid }) => uuid).toSorted()
 }

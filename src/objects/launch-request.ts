@@ -1,5 +1,6 @@
 import { InvalidProperty, type SevbusError, toSevbusError } from '../errors.ts'
 import { refuseIdeOnQ35, refuseImpossibleDevices } from './device-choices.ts'
+import { refuseIsoImage } from './disk-format.ts'
 import { refuseDirectKernelBoot, refuseSecureBoot, refuseStatelessBios } from './firmware-request.ts'
 import type { Flavor } from './flavor.ts'
 import type { ImageMeta } from './image-meta.ts'
@@ -41,6 +42,7 @@ function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
   judge(() => refuseStatelessBios(image))
   refuseSecureBoot(flavor, image, judge)
   refuseDirectKernelBoot(image, judge)
+  judge(() => refuseIsoImage(image))
   const request = { encryption, memoryBacking: memoryBacking(flavor, image, encryption, judge) }
   refuseImpossibleDevices(image, judge)
   if (encryption === undefined) refuseIdeOnQ35(image, judge)

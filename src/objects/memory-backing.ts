@@ -19,7 +19,8 @@ export interface MemoryBacking {
  *
  * SEV and SEV-ES always lock. An explicit `hw:locked_memory=false` beside them is no error, as in Nova: such flavors
  * and images exist, and are used in clear and with SEV-SNP too; there the answer is theirs, here it is the hardware's.
- * SNP never locks by force, and whoever wants to lock must name a page size, by which hosts count what is locked.
+ * SNP never locks by force, and whoever wants to lock must name a page size: Nova's rule, whose hosts count locked memory
+ * by page size. Hosts here do not count pages, but a flavor means the same in both.
  *
  * @throws MemoryPageSizeInvalid, MemoryPageSizeForbidden, FlavorImageLockedMemoryConflict, LockMemoryForbidden,
  *   InvalidProperty
@@ -60,8 +61,10 @@ function lockForbidden(flavor: Flavor, image: ImageMeta): LockMemoryForbidden {
   const [owner, property] = byFlavor ? [flavorLabel(flavor), SPEC] : [imageLabel(image), PROPERTY]
   const value = byFlavor ? flavor.extra_specs[SPEC] : image.properties[PROPERTY]
   const fix = 'set hw:mem_page_size on the flavor (small does), or remove the lock'
-  return new LockMemoryForbidden(
-    `${owner} has ${property}=${value}, but nobody names the page size that locked memory is counted by; ${fix}`,
-    { owner, property, value, fix },
-  )
+  return new LockMemoryForbidden(`${owner} has ${property}=${value}, but locked memory needs a page size; ${fix}`, {
+    owner,
+    property,
+    value,
+    fix,
+  })
 }

@@ -40,15 +40,15 @@ function writtenByImage(image: ImageMeta): string | undefined {
 /** Bytes per unit: oslo.utils' `string_to_bytes` in its IEC system, where K and Ki are both 1024. */
 const EXPONENT: Readonly<Record<string, number>> = { '': 0, K: 1, M: 2, G: 3, T: 4, P: 5 }
 const SIZE = /^(\d*\.?\d+)(?:([KMGTP])i?)?(b|bit|B)$/
-/** x86 has pages of 4 KiB, 2 MiB and 1 GiB; nothing has larger ones than this. */
-const MAX_KIB = 1 << 30
+/** What x86-64 can map (AMD64 Architecture Programmer's Manual, volume 2, "Page Translation"): 4 KiB, 2 MiB, 1 GiB. */
+const SIZES_KIB: readonly number[] = [4, 2048, 1_048_576]
 
-/** Digits alone count KiB. */
+/** Digits alone count KiB. Nova takes any number here, and finds out on each host in turn that it has no such pages. */
 function parsed(owner: string, property: string, value: string): MemoryPageSize {
   if (value === 'small' || value === 'large' || value === 'any') return value
   const kib = /^\d+$/.test(value) ? Number(value) : kibOf(value)
-  if (Number.isInteger(kib) && kib >= 1 && kib <= MAX_KIB) return { kib }
-  const fix = 'write small, large, any, a number of KiB (2048), or a size with its unit (2MB, 1GB)'
+  if (SIZES_KIB.includes(kib)) return { kib }
+  const fix = 'write small, large, any, or a size that x86 has: 4KB, 2MB, 1GB, or in KiB 4, 2048, 1048576'
   throw new MemoryPageSizeInvalid(`${owner} has ${property}=${JSON.stringify(value)}, which is no page size; ${fix}`, {
     owner,
     property,

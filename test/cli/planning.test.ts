@@ -159,6 +159,13 @@ describe('sevbus lint', () => {
     ])
   })
 
+  it('names the option that was set, when the simulated host has no such machine type', async () => {
+    const { code, out } = await run(['host-capabilities'], { SEVBUS_COMPUTE_HW_MACHINE_TYPE: 'x86_64=pc-q35-99' })
+
+    expect(code).toBe(2)
+    expect(out).toContain('compute.hw_machine_type of x86_64 is pc-q35-99; the simulated host has q35, pc')
+  })
+
   it('has an example of a host that is what host-capabilities writes', async () => {
     const host = await hostFile('milan-1', { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_SEV_ES_SLOTS: '4' })
 
@@ -229,6 +236,8 @@ describe('sevbus xml', () => {
     const uuid = await run(['xml', ...request, '--uuid', 'mine'])
     expect([uuid.code, uuid.out]).toEqual([2, expect.stringContaining('--uuid is "mine"; write a uuid')])
     expect((await run(['xml', ...request, '--mac', '52:54'])).code).toBe(2)
+    const multicast = await run(['xml', ...request, '--mac', '53:54:00:12:34:56'])
+    expect([multicast.code, multicast.out]).toEqual([2, expect.stringContaining('an odd one is a multicast address')])
     const own = await run(['xml', ...request, '--uuid', '11111111-2222-4333-8444-555555555555'])
     expect(own.out).toContain('<uuid>11111111-2222-4333-8444-555555555555</uuid>')
   })

@@ -93,7 +93,7 @@ describe('what a host offers', () => {
   })
 
   it('is whole again when the guests that were stranded are gone', async () => {
-    const { driver, view, boot } = await aView({ sev_slots: 15, sev_es_slots: 5 })
+    const { driver, view, boot, messages } = await aView({ sev_slots: 15, sev_es_slots: 5 })
     await boot('amd-sev-es')
     driver.reconfigure({ sev_es_slots: 0 })
     expect((await view.look(signal)).slots).toEqual({})
@@ -101,6 +101,7 @@ describe('what a host offers', () => {
     await driver.destroy(GUEST)
 
     expect((await view.look(signal)).slots).toEqual({ 'amd-sev': 15 })
+    expect(messages().at(-1)).toBe('no guest here needs what the host lacks any more')
   })
 
   it('does not suffer from guests in clear, nor from those whose model is there', async () => {

@@ -56,7 +56,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
       { hw_firmware_type: 'uefi', hw_mem_encryption: false },
       'FLAVOR_IMAGE_CONFLICT',
     ],
-    ['lock memory that nobody can count', aFlavor({ 'hw:locked_memory': 'true' }), {}, 'LOCK_MEMORY_FORBIDDEN'],
+    ['lock memory without a page size', aFlavor({ 'hw:locked_memory': 'true' }), {}, 'LOCK_MEMORY_FORBIDDEN'],
     [
       'want pages that the flavor does not allow',
       plainFlavor,

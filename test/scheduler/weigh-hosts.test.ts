@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import type { SchedulingRequest } from '../../src/scheduler/scheduling-request.ts'
 import { weighHosts } from '../../src/scheduler/weigh-hosts.ts'
 import { cpuWeigher } from '../../src/scheduler/weighers/cpu.ts'
 import { defaultWeighers } from '../../src/scheduler/weighers/default-weighers.ts'
@@ -91,6 +92,20 @@ describe('the weigher of encryption slots', () => {
     const request = aRequest({ model: 'amd-sev' })
 
     expect([many, few, other].map((host) => weigher.weigh(host, request))).toEqual([-15, -2, -4])
+  })
+
+  it('tells hosts apart beside one whose slots nobody can count', () => {
+    const counted = aHost('counted', { slots: { 'amd-sev': 754 } })
+    const uncounted = aHost('uncounted', { slots: { 'amd-sev': 2_147_483_647 } })
+    const weights = (request: SchedulingRequest) =>
+      weighHosts([uncounted, counted, none], request, [weigher]).map(({ host, weight }) => [host.host, weight])
+
+    expect(weights(aRequest())).toEqual([
+      ['none', 1],
+      ['counted', 0.250497],
+      ['uncounted', 0],
+    ])
+    expect(weigher.weigh(uncounted, aRequest({ model: 'amd-sev' }))).toBe(-1006)
   })
 
   it('outweighs memory and processors together by default', () => {

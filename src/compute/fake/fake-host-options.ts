@@ -67,13 +67,17 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     starts_in_clear: false,
     ...options,
   }
-  const machines = machinesOf(facts)
-  const names = [...Object.keys(machines), ...Object.values(machines)]
-  if (!names.includes(facts.default_machine_type)) {
-    throw new InvalidConfiguration(
-      `fake.default_machine_type is ${facts.default_machine_type}; the simulated host has ${names.join(', ')}`,
-      { value: facts.default_machine_type, fix: `write ${Object.keys(machines).join(' or ')}` },
-    )
-  }
+  refuseUnknownMachine('fake.default_machine_type', facts.default_machine_type, facts)
   return facts
+}
+
+/** @throws InvalidConfiguration for a default machine type, of this key, that the simulated QEMU does not have */
+export function refuseUnknownMachine(key: string, value: string, host: Pick<FakeHostFacts, 'has_q35'>): void {
+  const machines = machinesOf(host)
+  const names = [...Object.keys(machines), ...Object.values(machines)]
+  if (names.includes(value)) return
+  throw new InvalidConfiguration(`${key} is ${value}; the simulated host has ${names.join(', ')}`, {
+    value,
+    fix: `write ${Object.keys(machines).join(' or ')}`,
+  })
 }

@@ -1,6 +1,12 @@
 import { MEM_ENCRYPTION_CONTEXT } from '../../objects/resources.ts'
-import { free, poolsWithTrait } from '../host-state.ts'
+import { free, type InventoryState, poolsWithTrait } from '../host-state.ts'
 import type { HostWeigher } from './host-weigher.ts'
+
+/**
+ * No more free slots than this count of one pool: all keys of an EPYC that shows 1006 of them (apache/cloudstack#10009).
+ * A pool whose keys nobody can count has no limit on paper; taken as written it would make all other hosts look alike.
+ */
+const MOST_SLOTS = 1006
 
 /**
  * Keeps encryption slots for those who need them: ordinary guests go where the fewest are free, best where there are
@@ -14,8 +20,12 @@ export function memEncryptionContextWeigher(multiplier: number): HostWeigher {
     multiplier,
     weigh: (host, { resources: { pool } }) => {
       const pools = pool === undefined ? host.pools : poolsWithTrait(host, pool.trait)
-      const slots = pools.reduce((sum, { inventories }) => sum + free(inventories[MEM_ENCRYPTION_CONTEXT]), 0)
+      const slots = pools.reduce((sum, { inventories }) => sum + freeSlots(inventories[MEM_ENCRYPTION_CONTEXT]), 0)
       return slots === 0 ? 0 : -slots
     },
   }
+}
+
+function freeSlots(inventory: InventoryState | undefined): number {
+  return Math.min(free(inventory), MOST_SLOTS)
 }

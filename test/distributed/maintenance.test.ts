@@ -1,0 +1,48 @@
+import { expect, it, vi } from 'vitest'
+import { newRequestContext } from '../../src/client.ts'
+import { aFlavor, anImage } from '../support/requests.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
+
+vi.setConfig({ testTimeout: 120_000 })
+
+const SETTLE = { timeout: 30_000, interval: 100 }
+const context = newRequestContext()
+const UEFI = anImage({ hw_firmware_type: 'uefi', hw_machine_type: 'q35' })
+const FLAVORS = { clear: aFlavor(), sev: aFlavor({ 'hw:mem_encryption': 'true' }) }
+
+/** docs/operators.md, "Maintenance of SEV hosts". */
+it('a host whose memory is all reserved keeps its guests, takes no new ones, and is emptied by deleting them', async () => {
+  await using cloud = await ProcessCloud.open()
+  await cloud.worker('conductor', 'c1')
+  await cloud.worker('scheduler', 's1')
+  const machine = { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_MEMORY_MB: '65536' }
+  const worker = await cloud.compute('h1', machine)
+  const { conductor, scheduler } = await cloud.client({ hosts: 1 })
+  const shown = async () => (await scheduler.listHosts(context, {})).hosts[0]
+  const boot = async (kind: keyof typeof FLAVORS) => {
+    const { instances } = await conductor.buildInstances(context, { name: kind, flavor: FLAVORS[kind], image: UEFI })
+    const instance_uuid = instances[0]?.uuid as string
+    return vi.waitFor(async () => {
+      const { instance, attempts } = await conductor.explainInstance(context, { instance_uuid })
+      expect(['active', 'error']).toContain(instance.vm_state)
+      const why = attempts.at(-1)?.report?.rejections.map(({ filter }) => filter) ?? []
+      return { uuid: instance_uuid, end: instance.vm_state, why }
+    }, SETTLE)
+  }
+  const guests = [await boot('clear'), await boot('sev')]
+  expect(guests.map(({ end }) => end)).toEqual(['active', 'active'])
+
+  worker.kill('SIGTERM')
+  expect(await worker.exited()).toBe(0)
+  await cloud.compute('h1', { ...machine, SEVBUS_COMPUTE_RESERVED_HOST_MEMORY_MB: '65536' })
+  await vi.waitFor(async () => {
+    expect((await shown())?.providers[0]?.inventories.MEMORY_MB?.capacity).toBe(0)
+  }, SETTLE)
+
+  const refused = [await boot('clear'), await boot('sev')]
+  expect(refused.map(({ end }) => end)).toEqual(['error', 'error'])
+  for (const { why } of refused) expect(why).toContain('Resources')
+  expect(await shown()).toMatchObject({ state: 'up', instances: 2 })
+  for (const { uuid } of guests) await conductor.deleteInstance(context, { instance_uuid: uuid })
+  await vi.waitFor(async () => expect(await shown()).toMatchObject({ state: 'up', instances: 0 }), SETTLE)
+})
