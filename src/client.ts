@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import { ComputeApi } from './compute/rpc-api.ts'
 import { ConductorApi } from './conductor/rpc-api.ts'
 import { RpcClient } from './rpc/client.ts'
+import { connectBefore } from './rpc/connect-before.ts'
 import type { ClientOf } from './rpc/contract.ts'
 import type { BrokerOptions } from './rpc/drivers/broker-settings.ts'
 import { RabbitTransport } from './rpc/drivers/rabbit.ts'
@@ -21,7 +22,7 @@ export interface ConnectOptions extends BrokerOptions {
   readonly allowedSenders?: readonly string[]
   /** Longest wait for an answer, in milliseconds; each call can have its own. */
   readonly timeoutMs?: number
-  /** Stops waiting for the broker. */
+  /** Stops waiting for the broker; without it, that is after 30 s. */
   readonly signal?: AbortSignal
 }
 
@@ -37,7 +38,10 @@ export interface SevbusClient extends AsyncDisposable {
 /**
  * Connects to the broker that the workers share; reconnects by itself until closed.
  *
- * @throws the signal's reason when the broker did not answer before, TopologyMismatch, InvalidConfiguration
+ * While the broker takes no messages it connects all the same, and calls say so when their time is over.
+ *
+ * @throws TransportUnavailable when the broker was not there in time, the signal's reason when it is no timeout,
+ *   InvalidConfiguration
  * @example
  * await using sevbus = await connect({ url: 'amqp://guest:guest@localhost:5672/' })
  * const { instances } = await sevbus.conductor.buildInstances(newRequestContext({ project_id }), { name, flavor, image })
@@ -46,14 +50,18 @@ export async function connect(options: ConnectOptions): Promise<SevbusClient> {
   const { timeoutMs = 60_000, signal = AbortSignal.timeout(30_000), allowedSenders = [], ...rest } = options
   const { exchange, topicPrefix, ...broker } = { ...DEFAULT_BUS_NAMES, ...rest }
   const logger = pino({ level: 'silent' })
-  const transport = new RabbitTransport({ ...broker, logger, connectionName: 'sevbus client' })
+  let reason: string | undefined
+  const onWaiting = (why: string) => {
+    reason = why
+  }
+  const transport = new RabbitTransport({ ...broker, logger, connectionName: 'sevbus client', onWaiting })
   const client = new RpcClient({ transport, logger, names: { exchange, topicPrefix }, timeoutMs, allowedSenders })
   const close = async () => {
     await client.close()
     await transport.close()
   }
   try {
-    await transport.connect(signal)
+    await connectBefore(transport, { signal, reason: () => reason, fix: 'check the url given to connect()' })
   } catch (error) {
     await close()
     throw error

@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import { NotificationConsumer } from './notifications/consumer.ts'
 import type { NotificationHandling, NotificationSelection } from './notifications/consumer-options.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from './notifications/notification.ts'
+import { connectBefore } from './rpc/connect-before.ts'
 import type { BrokerOptions } from './rpc/drivers/broker-settings.ts'
 import { RabbitTransport } from './rpc/drivers/rabbit.ts'
 
@@ -26,7 +27,7 @@ export type ConsumeOptions = BrokerOptions &
     /** As the workers are configured: notifications.exchange and notifications.topic. */
     readonly exchange?: string
     readonly topic?: string
-    /** Stops waiting for the broker. */
+    /** Stops waiting for the broker; without it, that is after 30 s. */
     readonly signal?: AbortSignal
   }
 
@@ -38,6 +39,8 @@ export interface Consumption extends AsyncDisposable {
 /**
  * Reads notifications until closed; reconnects by itself. Versioned ones, ours and Nova's, unless `payload` is `any`.
  *
+ * @throws TransportUnavailable when the broker was not there in time, the signal's reason when it is no timeout,
+ *   TopologyMismatch, InvalidConfiguration
  * @example
  * await using billing = await consumeNotifications({ url, pool: 'billing', onNotification: async ({ payload }) => { … } })
  */
@@ -45,14 +48,20 @@ export async function consumeNotifications(options: ConsumeOptions): Promise<Con
   const { signal = AbortSignal.timeout(30_000) } = options
   const { exchange = DEFAULT_NOTIFICATION_NAMES.exchange, topic = DEFAULT_NOTIFICATION_NAMES.topic } = options
   const logger = pino({ level: 'silent' })
-  const transport = new RabbitTransport({ ...options, logger, connectionName: 'sevbus notification consumer' })
+  let reason: string | undefined
+  const onWaiting = (why: string) => {
+    reason = why
+  }
+  const connectionName = 'sevbus notification consumer'
+  const transport = new RabbitTransport({ ...options, logger, connectionName, onWaiting })
   const consumer = new NotificationConsumer({ ...options, transport, logger, names: { exchange, topic } })
   const close = async () => {
     await consumer.close()
     await transport.close()
   }
   try {
-    await transport.connect(signal)
+    const fix = 'check the url given to consumeNotifications()'
+    await connectBefore(transport, { signal, reason: () => reason, fix })
     await consumer.start()
   } catch (error) {
     await close()

@@ -4,10 +4,11 @@ import { openTransport } from '../compose/open-transport.ts'
 import { ComputeApi } from '../compute/rpc-api.ts'
 import { ConductorApi } from '../conductor/rpc-api.ts'
 import { type Config, loadConfig } from '../config.ts'
-import { InvalidArguments, TransportUnavailable } from '../errors.ts'
+import { InvalidArguments } from '../errors.ts'
 import { createLogger } from '../logger.ts'
 import type { NotificationNames } from '../notifications/notification.ts'
 import { RpcClient } from '../rpc/client.ts'
+import { connectBefore } from '../rpc/connect-before.ts'
 import type { ClientOf } from '../rpc/contract.ts'
 import { newRequestContext, type RequestContext } from '../rpc/request-context.ts'
 import type { Transport } from '../rpc/transport.ts'
@@ -59,7 +60,11 @@ export async function withSession<T>(options: GlobalOptions, work: (session: Ses
     allowedSenders: config.transport.allowed_senders,
   })
   try {
-    await connect(transport, timeoutMs, () => reason)
+    await connectBefore(transport, {
+      signal: AbortSignal.timeout(timeoutMs),
+      reason: () => reason,
+      fix: 'check transport.url (SEVBUS_TRANSPORT_URL), or start everything here with: sevbus dev',
+    })
     return await work({
       config,
       context: newRequestContext(),
@@ -72,22 +77,6 @@ export async function withSession<T>(options: GlobalOptions, work: (session: Ses
   } finally {
     await client.close().catch(() => {})
     await transport.close()
-  }
-}
-
-async function connect(transport: Transport, timeoutMs: number, reason: () => string | undefined): Promise<void> {
-  const deadline = new AbortController()
-  const timer = setTimeout(() => deadline.abort(), timeoutMs)
-  try {
-    await transport.connect(deadline.signal)
-  } catch (error) {
-    if (!deadline.signal.aborted) throw error
-    const why = reason() ?? `${transport.description} does not answer`
-    throw new TransportUnavailable(`${why} (waited ${timeoutMs / 1000} s)`, {
-      fix: 'check transport.url (SEVBUS_TRANSPORT_URL), or start everything here with: sevbus dev',
-    })
-  } finally {
-    clearTimeout(timer)
   }
 }
 

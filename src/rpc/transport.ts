@@ -130,7 +130,11 @@ export interface Transport {
   /** The user of the broker whom our messages are said to be of; undefined when they do not say, or not yet. */
   readonly userId: string | undefined
   readonly counts: TransportCounts
-  /** Waits until connected; retries by itself. @throws InvalidConfiguration or the signal's reason */
+  /**
+   * Waits until messages can be consumed, and sent: but not for a broker that takes none now (`blocked`), for whoever
+   * would empty its queues must be able to start. What is sent meanwhile waits. Retries by itself.
+   * @throws InvalidConfiguration or the signal's reason
+   */
   connect(signal: AbortSignal): Promise<void>
   /**
    * Resolves when the broker has taken responsibility (publisher confirm).
@@ -141,7 +145,8 @@ export interface Transport {
    */
   publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void>
   /**
-   * Declares what a message to there needs, before there is one: who could not send it learns that when it starts.
+   * Declares what a message to there needs, before there is one: who could not send it learns that when it starts. Is
+   * done while the broker takes no messages, too.
    * @throws TopologyMismatch, TransportUnavailable, or the signal's reason
    */
   declare(to: Destination, signal?: AbortSignal): Promise<void>

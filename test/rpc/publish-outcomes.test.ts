@@ -219,6 +219,56 @@ if (started === undefined) {
       await first
     })
 
+    it('lets a consumer start and empty a queue, and a server declare and listen', async () => {
+      const { client, asking, connect, names } = await openNotes()
+      const queue = `${names.topicPrefix}waiting`
+      const letters = { kind: 'queue', queue, durable: true } as const
+      for (const body of ['1', '2']) await asking.publish(letters, { body, mandatory: true })
+      await starve()
+      const { first } = await untilBlocked(client, asking)
+      const fresh = connect()
+
+      await fresh.connect(AbortSignal.timeout(PATIENCE.timeout))
+
+      expect(fresh.blocked).toBe('low on memory')
+      const read: string[] = []
+      await fresh.listen(
+        { kind: 'queue', queue },
+        (letter) => {
+          read.push(letter.body.toString())
+          letter.ack()
+        },
+        { prefetch: 1 },
+      )
+      await vi.waitFor(() => expect(read).toEqual(['1', '2']), PATIENCE)
+      const { server } = aServer(fresh)
+      await server.start()
+      expect(fresh.blocked).toBe('low on memory')
+      await recover()
+      await first
+      await server.drain(0)
+    })
+
+    it('is connected to as soon as it takes messages, by who waited to send one', async () => {
+      const { client, asking, connect, names } = await openNotes()
+      await starve()
+      const { first } = await untilBlocked(client, asking)
+      const fresh = connect()
+      await fresh.connect(AbortSignal.timeout(PATIENCE.timeout))
+      const rpc = new RpcClient({ transport: fresh, logger: silent, names })
+      const { say } = rpc.of(NoteApi)
+
+      await expect(say(context, { text: 'late' }, { timeoutMs: 300 })).rejects.toThrow(
+        'the broker takes no messages now (low on memory)',
+      )
+      const answer = say(context, { text: 'patient' })
+      await recover()
+
+      expect(await answer).toEqual({ text: 'patient' })
+      await first
+      await rpc.close()
+    })
+
     it('is no deafness to a worker that checks itself', async () => {
       const { client, asking, serving, server, names } = await openNotes()
       const repairs = vi.spyOn(serving, 'reconnect')

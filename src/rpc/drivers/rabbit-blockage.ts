@@ -10,6 +10,8 @@ export class Blockage {
   #reason: string | undefined
   #over = Promise.resolve()
   #end: () => void = () => {}
+  #started: () => void = () => {}
+  #begun = this.#nextBegin()
   #model: ChannelModel | undefined
 
   /** @param tell given the broker's reason at each beginning, nothing at each end */
@@ -20,6 +22,11 @@ export class Blockage {
   /** In the broker's words (`low on memory`); undefined while it takes messages. */
   get reason(): string | undefined {
     return this.#reason
+  }
+
+  /** Resolves when the broker says that it takes none, now or later. @throws the signal's reason */
+  begun(signal?: AbortSignal): Promise<void> {
+    return abortable(this.#begun, signal)
   }
 
   /** Resolves when the broker takes messages again, or the connection is gone. @throws the signal's reason */
@@ -47,13 +54,21 @@ export class Blockage {
       })
     }
     this.#reason = reason
+    this.#started()
     this.#tell(reason)
   }
 
   #finish(): void {
     if (this.#reason === undefined) return
     this.#reason = undefined
+    this.#begun = this.#nextBegin()
     this.#end()
     this.#tell(undefined)
+  }
+
+  #nextBegin(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#started = resolve
+    })
   }
 }

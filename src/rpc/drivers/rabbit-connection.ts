@@ -88,6 +88,14 @@ export class RabbitConnection {
     return this.#model ? Promise.resolve(this.#model) : abortable(this.#next.promise, signal)
   }
 
+  /**
+   * As `ready`, or resolves when the broker takes no messages now: then nobody can say when there is a connection.
+   * @throws as `ready`
+   */
+  async readyOrBlocked(signal?: AbortSignal): Promise<void> {
+    await Promise.race([this.ready(signal), this.blockage.begun(signal)])
+  }
+
   /** Ends the connection that is; the next one is made as after any loss. */
   async reconnect(reason: string): Promise<void> {
     const model = this.#model

@@ -1,7 +1,12 @@
 import type { EventEmitter } from 'node:events'
 import type { Channel, ChannelModel } from 'amqplib'
+import { SevbusError, TransportUnavailable } from '../../errors.ts'
+import { abortable } from '../abortable.ts'
+import type { RabbitConnection } from './rabbit-connection.ts'
 import type { Declaration } from './rabbit-topology.ts'
 import { mismatchOf } from './topology-mismatch.ts'
+
+const MAX_TRIES = 5
 
 /** Declares in order; the same twice is no change. @throws TopologyMismatch, or amqplib's error when it may pass */
 export async function declareOn(channel: Channel, declarations: readonly Declaration[]): Promise<void> {
@@ -30,6 +35,28 @@ export async function declareAside(model: ChannelModel, declarations: readonly D
   channel.on('error', () => {})
   await declareOn(channel, declarations)
   await channel.close()
+}
+
+/**
+ * The same through lost connections, a few times.
+ * @throws TopologyMismatch, TransportUnavailable, or the signal's reason
+ */
+export async function declareOver(
+  connection: RabbitConnection,
+  declarations: readonly Declaration[],
+  signal?: AbortSignal,
+): Promise<void> {
+  let last: unknown
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const model = await connection.ready(signal)
+    try {
+      return await abortable(declareAside(model, declarations), signal)
+    } catch (error) {
+      if (error instanceof SevbusError || signal?.aborted) throw error
+      last = error
+    }
+  }
+  throw new TransportUnavailable(`queues and exchanges cannot be declared now: ${(last as Error).message}`)
 }
 
 async function declareOne(channel: Channel, declaration: Declaration): Promise<void> {

@@ -49,14 +49,6 @@ export class RabbitPublisher {
     }
   }
 
-  async declare(to: Destination, patience?: Patience): Promise<void> {
-    const route = routeOf(to, this.#topology)
-    for (let tries = 0; tries < MAX_OFFERS; tries++) {
-      if ((await this.#prepare(to, route, patience)) !== undefined) return
-    }
-    throw new TransportUnavailable(`the way to ${destinationName(to)} cannot be declared now`)
-  }
-
   #readyFor(to: Destination, route: Route): ConfirmedChannel | undefined {
     const isCurrent = this.#session !== undefined && this.#session.model === this.#connection.current
     return isCurrent ? this.#session?.readyFor(to, route) : undefined

@@ -17,9 +17,11 @@ import type {
 import { blockedText } from '../transport.ts'
 import { type BrokerOptions, type BrokerSettings, brokerSettings, describeBroker } from './broker-settings.ts'
 import { RabbitConnection } from './rabbit-connection.ts'
+import { declareOver } from './rabbit-declare.ts'
 import { inspectQueue } from './rabbit-inspect.ts'
 import { RabbitListener } from './rabbit-listener.ts'
 import { RabbitPublisher } from './rabbit-publisher.ts'
+import { routeOf } from './rabbit-topology.ts'
 import type { Gathering } from './rabbit-writes.ts'
 
 /** A publish without a patience of its caller's gives up after so long without a connection. */
@@ -97,7 +99,7 @@ export class RabbitTransport implements Transport {
   async connect(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     this.#throwIfClosed()
-    await Promise.all([this.#publishing.ready(signal), this.#consuming.ready(signal)])
+    await Promise.all([this.#publishing.readyOrBlocked(signal), this.#consuming.ready(signal)])
   }
 
   async publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void> {
@@ -107,7 +109,9 @@ export class RabbitTransport implements Transport {
 
   async declare(to: Destination, signal?: AbortSignal): Promise<void> {
     this.#throwIfClosed()
-    await this.#publisher.declare(to, signal && { signal })
+    // Where nothing is published: who starts while the broker is blocked may be the one to empty its queues.
+    const { declarations } = routeOf(to, this.#settings.topology)
+    await declareOver(this.#consuming, declarations, signal)
   }
 
   async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
