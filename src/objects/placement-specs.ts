@@ -28,9 +28,8 @@ export function refuseUncountedResources(
   encryption: MemEncryption | undefined,
   judge: Judge,
 ): void {
-  const judgedAlready = encryption && requestedHostDevice(flavor)
   for (const key in flavor.extra_specs) {
-    if (!PLACEMENT_SPEC.test(key) || key === judgedAlready) continue
+    if (!PLACEMENT_SPEC.test(key) || (encryption !== undefined && key === requestedHostDevice(flavor))) continue
     judge(() => refuseUncounted(flavorLabel(flavor), key, flavor.extra_specs[key]))
   }
   for (const key in image.properties) {
