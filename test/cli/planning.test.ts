@@ -181,6 +181,17 @@ describe('sevbus lint', () => {
     expect(out).toContain('refused by milan-1, DiskBus: has no disks on ide')
   })
 
+  it('asks the domain builder too: what only the host would refuse is found before any boot', async () => {
+    const odd = file('odd-cdrom.json', {
+      name: 'linux',
+      properties: { hw_cdrom_bus: 'ide', img_config_drive: 'mandatory' },
+    })
+    const { code, out } = await run(['lint', '--flavor', small, '--image', odd, '--host', 'examples/host.json'])
+
+    expect(code).toBe(5)
+    expect(out).toContain('refused by milan-1, HOST_CAPABILITY_MISSING: hw_cdrom_bus is ide, but q35')
+  })
+
   it('takes wrong words and files for a mistake, which is no refusal', async () => {
     expect((await run(['lint', '--flavor', sev])).code).toBe(2)
     expect((await run(['lint', '--flavor', 'nowhere.json', '--image', uefi])).code).toBe(2)
