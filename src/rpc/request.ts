@@ -59,7 +59,8 @@ export function decodeRequest(message: JsonObject, headers: JsonObject = {}): Re
   if (typeof args !== 'object' || args === null || Array.isArray(args))
     throw new InvalidMessage('args is not an object')
   if (!isName(version) || version.length > MAX_VERSION_LENGTH) throw new InvalidMessage('version is not a version')
-  if (namespace !== undefined && namespace !== null && !isName(namespace)) {
+  // An empty one is a namespace that nobody serves, as with Python: for the dispatcher to say.
+  if (namespace !== undefined && namespace !== null && namespace !== '' && !isName(namespace)) {
     throw new InvalidMessage('namespace is not a name')
   }
   return {

@@ -311,12 +311,35 @@ describe('RabbitTransport', () => {
     const connecting = transport.connect(AbortSignal.timeout(20_000))
     connecting.catch(() => {})
 
-    await vi.waitFor(() => expect(reasons.join()).toContain('ACCESS_REFUSED'), { timeout: 10_000 })
+    const refusal = 'the broker refused user guest (403 ACCESS_REFUSED); correct user and password in the URL'
+    await vi.waitFor(() => expect(reasons.join()).toContain(refusal), { timeout: 10_000 })
     await transport.close()
 
     await expect(connecting).rejects.toThrow(TransportUnavailable)
     expect(lines.length).toBeGreaterThan(0)
     expect([...lines, ...reasons, transport.description].join()).not.toContain('s3cr3t')
+  })
+
+  it('says that its vhost is not there, or not for it, and how to change that', async () => {
+    const reasons: string[] = []
+    const url = new URL(inject('amqpUrl'))
+    const { username } = url
+    url.pathname = `/${encodeURIComponent("no where's")}`
+    const transport = new RabbitTransport({
+      url: url.href,
+      logger: silent,
+      onWaiting: (reason) => reasons.push(reason),
+    })
+    onTestFinished(() => transport.close())
+
+    const connecting = transport.connect(AbortSignal.timeout(20_000))
+    connecting.catch(() => {})
+    await vi.waitFor(() => expect(reasons).not.toEqual([]), { timeout: 10_000 })
+
+    const text = reasons.join()
+    expect(text).toContain("the broker does not open vhost no where's (530 NOT_ALLOWED)")
+    expect(text).toContain("(rabbitmqctl add_vhost 'no where'\\''s')")
+    expect(text).toContain(`(rabbitmqctl set_permissions -p 'no where'\\''s' ${username} '.*' '.*' '.*')`)
   })
 
   it('closes in bounded time although the broker says nothing any more', async () => {

@@ -264,9 +264,11 @@ describe.each(transports)('RPC over $name', ({ open }) => {
           message: `Endpoint does not support RPC version ${version}. Attempted method: say`,
         })
       }
-      expect(await failure({ method: 'say', namespace: 'other', version: '1.0' })).toMatchObject({
-        class: 'UnsupportedVersion',
-      })
+      for (const namespace of ['other', '']) {
+        expect(await failure({ method: 'say', namespace, version: '1.0' })).toMatchObject({
+          class: 'UnsupportedVersion',
+        })
+      }
       expect(await failure({ method: 'constructor', version: '1.0' })).toMatchObject({ class: 'NoSuchMethod' })
       expect(await failure({ method: '__proto__', version: '1.0' })).toMatchObject({ class: 'NoSuchMethod' })
     })

@@ -84,6 +84,18 @@ describe('a queue or exchange that the broker has otherwise', () => {
       },
     ],
     [
+      'a transient queue, for quorum',
+      {
+        declare: (channel, topic) => channel.assertQueue(topic, { durable: false }),
+        argument: 'durable',
+        have: 'false',
+        want: 'true',
+        option: 'transport.topology',
+        urlOption: 'rabbit_quorum_queue=0',
+        fix: 'set transport.topology = "oslo-default"',
+      },
+    ],
+    [
       'a durable queue, for oslo-default',
       {
         declare: (channel, topic) => channel.assertQueue(topic, { durable: true }),
@@ -215,6 +227,46 @@ describe('a queue or exchange that the broker has otherwise', () => {
     expect(error.details).toMatchObject({ argument: 'x-delivery-limit', have: 'none', want: '2147483647' })
     expect(error.details).not.toHaveProperty('option')
   })
+
+  it.each(['classic-durable', 'oslo-default'] as const)(
+    'names both topologies that have it so when it is for dead letters of peers with %s, for quorum',
+    async (theirs) => {
+      const { exchange, transport, made } = openBus()
+      const letters = { kind: 'queue', queue: `${exchange}-dead-letters`, durable: true } as const
+      made.published(letters)
+      const peer = new RabbitTransport({ url, logger: silent, topology: theirs })
+      onTestFinished(() => peer.close())
+      await peer.declare(letters)
+
+      const error = await refusal(transport.declare(letters))
+
+      expect(error.details).toMatchObject({
+        what: `queue ${letters.queue}`,
+        argument: 'x-queue-type',
+        have: 'none',
+        want: 'quorum',
+        option: 'transport.topology',
+        oslo_option: 'amqp_durable_queues=1, or rabbit_quorum_queue=0',
+        fix: expect.stringContaining(
+          'set transport.topology = "classic-durable", or "oslo-default" where the exchange of the topics is not durable',
+        ),
+      })
+    },
+  )
+
+  it.each(['quorum', 'classic-durable'] as const)(
+    'is led to oslo-default at once, by the first thing that a server of %s consumes from',
+    async (ours) => {
+      const { server, transport } = openBus({ topology: ours })
+      const peer = new RabbitTransport({ url, logger: silent, topology: 'oslo-default' })
+      onTestFinished(() => peer.close())
+      await peer.listen(server, () => {}, { prefetch: 1 })
+
+      const error = await refusal(transport.listen(server, () => {}, { prefetch: 1 }))
+
+      expect(error.details.fix).toContain('set transport.topology = "oslo-default" (rabbit_quorum_queue=0 in the URL)')
+    },
+  )
 
   it('is somebody’s own: says so', async () => {
     const { topic, server, transport } = openBus()

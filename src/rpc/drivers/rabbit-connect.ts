@@ -3,6 +3,7 @@ import { type ChannelModel, connect, credentials } from 'amqplib'
 import { InvalidConfiguration, TransportUnavailable } from '../../errors.ts'
 import { abortable, endedWithin } from '../abortable.ts'
 import type { BrokerSettings } from './broker-settings.ts'
+import { describeLoginTrouble } from './login-trouble.ts'
 import type { Blockage } from './rabbit-blockage.ts'
 import { closeConnection } from './rabbit-close.ts'
 import { userIdProblem } from './rabbit-identity.ts'
@@ -90,13 +91,12 @@ function loginOf({ loginMethod }: BrokerSettings, { username, password }: Broker
   }
 }
 
-async function describe(error: NodeJS.ErrnoException, host: BrokerHost, { tls }: BrokerSettings): Promise<string> {
+async function describe(error: NodeJS.ErrnoException, host: BrokerHost, settings: BrokerSettings): Promise<string> {
+  const { tls } = settings
   const trouble = tls && (await describeTlsTrouble(error, host, tls))
   if (trouble !== undefined) return trouble
   // With several addresses behind one name Node gives an AggregateError whose own message is empty.
   const text = error.message || error.code || String(error)
   if (tls === undefined && isCutOff(error)) return `${text}; a port for TLS needs amqps:// (or ssl=1)`
-  if (text.startsWith('SASL mechanism'))
-    return `${text}; configure the broker's auth_mechanisms, or rabbit_login_method`
-  return text
+  return describeLoginTrouble(text, host, settings) ?? text
 }

@@ -44,11 +44,11 @@ function exchangeRemedy({ type }: ExchangeDeclaration, argument: string, have: s
 function queueRemedy(declaration: QueueDeclaration, argument: string, have: string): Remedy {
   const key = QUORUM_LIMITS[argument]
   if (argument === 'durable') return topologyRemedy(have === 'true' ? DURABLE : TRANSIENT, 'queue')
-  if (argument === 'x-queue-type') return topologyRemedy(have === 'quorum' ? QUORUM : CLASSIC, 'queue')
+  if (argument === 'x-queue-type') return topologyRemedy(topologyOf(declaration, have), 'queue')
   if (argument === 'auto_delete')
     return { fix: `switch amqp_auto_delete off at those who made it, and ${anew('queue')}` }
-  // Those of dead letters are nobody's choice.
-  if (key === undefined || declaration.arguments[argument] === KEPT_DELIVERY_LIMIT) {
+  // That of dead letters is nobody's choice.
+  if (key === undefined || (isKept(declaration) && argument === 'x-delivery-limit')) {
     return { fix: `${anew('queue')}; set limits by policies of the broker, which nobody has to declare` }
   }
   const value = have === 'none' ? 0 : have
@@ -57,10 +57,25 @@ function queueRemedy(declaration: QueueDeclaration, argument: string, have: stri
   return { option, oslo_option: urlOption, fix }
 }
 
+/** Which topology those who made a queue have; durable ones of dead letters are the same in two of them. */
+function topologyOf(declaration: QueueDeclaration, type: string): typeof QUORUM {
+  if (type === 'quorum') return QUORUM
+  return isKept(declaration) ? NOT_QUORUM : CLASSIC
+}
+
+/** For dead letters, declared as quorum. */
+function isKept(declaration: QueueDeclaration): boolean {
+  return declaration.arguments['x-delivery-limit'] === KEPT_DELIVERY_LIMIT
+}
+
 /** Topologies by what the broker shows of them, with the URL's way to say the same. */
 const QUORUM = { names: '"quorum"', url: 'rabbit_quorum_queue=1' }
 const CLASSIC = { names: '"classic-durable"', url: 'amqp_durable_queues=1' }
 const DURABLE = { names: '"quorum" or "classic-durable"', url: `${QUORUM.url} or ${CLASSIC.url}` }
+const NOT_QUORUM = {
+  names: '"classic-durable", or "oslo-default" where the exchange of the topics is not durable',
+  url: `${CLASSIC.url}, or rabbit_quorum_queue=0`,
+}
 const TRANSIENT = { names: '"oslo-default"', url: 'rabbit_quorum_queue=0' }
 
 function topologyRemedy({ names, url }: typeof QUORUM, kind: 'queue' | 'exchange'): Remedy {
