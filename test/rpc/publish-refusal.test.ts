@@ -66,6 +66,21 @@ if (started === undefined) {
       ).rejects.toMatchObject({ code: 'TOPOLOGY_MISMATCH', details: { what: 'exchange amq.default' } })
     })
 
+    it('names the permission on topics where it is that which lacks', async () => {
+      const { transport, exchange, denied } = await openPoor('offtopic', '.*')
+      const { topic } = denied
+      await transport.declare({ kind: 'notification', exchange, topic, priority: 'info' })
+      await broker.control('set_topic_permissions', '-p', '/', 'offtopic', exchange, '^$', '.*')
+
+      await expect(transport.publish(denied, { body: '{}', mandatory: true })).rejects.toMatchObject({
+        code: 'TOPOLOGY_MISMATCH',
+        details: {
+          what: `exchange ${exchange}`,
+          fix: `let the user write this topic: rabbitmqctl set_topic_permissions -p / offtopic ${exchange} WRITE READ`,
+        },
+      })
+    })
+
     it('goes out as soon as the user may write, over the same connection', async () => {
       const { user, transport, denied } = await openPoor('forgiven', '^$')
       const message = { body: '{}', mandatory: false }
