@@ -118,14 +118,14 @@ export class MessagingTimeout extends published('MESSAGING_TIMEOUT', {
 export class ServerLost extends published('SERVER_LOST', { retryable: true }) {}
 /** Nobody serves this topic or server: known at once, not after a timeout. */
 export class NoSuchServer extends published('NO_SUCH_SERVER', { retryable: true }) {}
-/** The broker returned a message that no queue takes. */
+/** The broker returned a message that no queue takes, or has no exchange for it (404). */
 export class MessageUndeliverable extends published('MESSAGE_UNDELIVERABLE', {
   retryable: true,
   wireModule: 'oslo_messaging.exceptions',
 }) {}
 /** There is no connection to the broker now, or it broke before the broker confirmed. */
 export class TransportUnavailable extends published('TRANSPORT_UNAVAILABLE', { retryable: true, isOutage: true }) {}
-/** What is declared on the broker differs from what we declare (AMQP 406), or we may not use it (403). */
+/** What is declared on the broker differs from what we declare (AMQP 406), or we may not use it, declaring or sending (403). */
 export class TopologyMismatch extends published('TOPOLOGY_MISMATCH') {}
 /** The worker no longer gets its messages, or its replies, although the broker is there, and new connections did not mend it. */
 export class WorkerDeaf extends published('WORKER_DEAF', { retryable: true }) {}

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { MessagingTimeout, NoSuchServer, ServiceStopping, WorkerDeaf } from '../errors.ts'
+import { MessagingTimeout, NoSuchServer, ServiceStopping, TopologyMismatch, WorkerDeaf } from '../errors.ts'
 import { abortable, pause } from './abortable.ts'
 import type { RpcClient } from './client.ts'
 import { Deadline } from './deadline.ts'
@@ -134,6 +134,8 @@ export class SelfCheck {
       return undefined
     } catch (error) {
       if (error instanceof NoSuchServer) return `no queue takes what is sent to ${service} ${name}`
+      // Its user may not write there any more: what others send it may come, and no call or answer of its own goes out.
+      if (error instanceof TopologyMismatch) return error.message
       // Any other error has come as an answer, or tells of the connection.
       if (!(error instanceof MessagingTimeout)) return undefined
       return server.isFull || server.heardByName !== heardByName
@@ -169,7 +171,7 @@ export class SelfCheck {
 
   #deaf(reason: string): WorkerDeaf {
     const { service, server } = this.#options.server
-    const fix = 'look at its queues and bindings on the broker, then start it again'
+    const fix = 'look at its queues and bindings on the broker, and at the permissions of its user, then start it again'
     const text = `${service} ${server} does not get its messages, and ${MAX_REPAIRS} new connections did not mend it`
     return new WorkerDeaf(`${text}: ${reason}; ${fix}`, { service, server, reason, fix })
   }

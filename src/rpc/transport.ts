@@ -114,7 +114,8 @@ export interface TransportCounts {
 }
 
 /**
- * `returned`: mandatory, and no queue took it. `refused`: the broker said no (nack). `lost`: the channel ended before
+ * `returned`: mandatory, and no queue took it. `refused`: the broker said no (nack, or it closed the
+ * channel over the exchange: 403, 404). `lost`: the channel ended before
  * the broker said anything. `not sent`: the channel had ended before.
  */
 export type PublishOutcome = 'confirmed' | 'returned' | 'refused' | 'lost' | 'not sent'
@@ -140,8 +141,8 @@ export interface Transport {
    * Resolves when the broker has taken responsibility (publisher confirm).
    * @param patience its signal ends the wait for a connection: what is not written by then never will be. Read only
    *   when there is something to wait for. A message once written waits for the confirm or the loss of the connection.
-   * @throws MessageUndeliverable (mandatory, and no queue), TransportUnavailable (not confirmed: it may have arrived),
-   *   or the signal's reason
+   * @throws MessageUndeliverable (mandatory and no queue, or no exchange), TopologyMismatch (we may not write there),
+   *   TransportUnavailable (not confirmed: it may have arrived), or the signal's reason
    */
   publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void>
   /**

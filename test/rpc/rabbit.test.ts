@@ -173,7 +173,10 @@ describe('RabbitTransport', () => {
     await received('1')
 
     await onChannel(url, (channel) => channel.deleteExchange(exchange))
-    await expect(transport.publish(anyServer, { body: '2', mandatory: true })).rejects.toThrow(TransportUnavailable)
+    await expect(transport.publish(anyServer, { body: '2', mandatory: true })).rejects.toMatchObject({
+      code: 'MESSAGE_UNDELIVERABLE',
+      message: expect.stringContaining(`NOT_FOUND - no exchange '${exchange}' in vhost '/'`),
+    })
     await expect(transport.publish(anyServer, { body: '3', mandatory: true })).rejects.toThrow(MessageUndeliverable)
     await listener.close()
     await listen()

@@ -1,6 +1,6 @@
 import type { Channel } from 'amqplib'
 import { type DestinationStream, type Logger, pino } from 'pino'
-import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
+import { afterAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { cast, defineApi } from '../../src/rpc/contract.ts'
@@ -13,7 +13,10 @@ import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { SelfCheck } from '../../src/rpc/self-check.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
 import type { Transport } from '../../src/rpc/transport.ts'
+import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
+import { notRun } from '../servers/not-run.ts'
 import { withoutCancels } from '../support/amqp-frames.ts'
+import { addPoorUser } from '../support/poor-user.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { freshNames, MadeOnBroker, silent, transports } from '../support/transports.ts'
@@ -330,3 +333,41 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
     expect(repairs.mock.calls).toHaveLength(3)
   })
 })
+
+const started = await startInstalledRabbitMq()
+
+if (started === undefined) {
+  notRun({
+    name: 'a worker whose user may not write any more',
+    why: 'RabbitMQ is not installed, and a container cannot be told so here',
+    how: 'apt-get install rabbitmq-server',
+  })
+} else {
+  const broker = started
+  describe('a worker whose user of the broker loses a permission', () => {
+    afterAll(() => broker.close())
+
+    it('gives itself up and says which, when new connections do not mend it', { timeout: 90_000 }, async () => {
+      const user = await addPoorUser(broker, 'worker')
+      const names = freshNames()
+      const connect = () => {
+        const transport = new RabbitTransport({ url: user.url, logger: silent })
+        onTestFinished(() => transport.close())
+        return transport
+      }
+      const { selfCheck, pingItself, repairs } = await aWorker(connect(), names, connect(), 10_000)
+      await pingItself()
+      await user.mayWrite('^$')
+
+      selfCheck.start()
+
+      const refused = `ACCESS_REFUSED - access to exchange '${names.exchange}' in vhost '/' refused for user 'worker'`
+      await expect(selfCheck.broken).rejects.toMatchObject({
+        code: 'WORKER_DEAF',
+        message: expect.stringContaining('rabbitmqctl set_permissions -p / worker'),
+        details: { service: 'work', server: 'node1', reason: expect.stringContaining(refused) },
+      })
+      expect(repairs.mock.calls).toHaveLength(3)
+    })
+  })
+}

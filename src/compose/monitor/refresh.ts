@@ -24,7 +24,7 @@ export function refreshed(registry: Registry): Refreshed {
   const reconnects = total('sevbus_broker_reconnects_total', 'Connections made after one was lost.')
   const published = total(
     'sevbus_broker_publishes_total',
-    'Messages offered to the broker, by what became of them: confirmed, returned (no queue), refused (nack), lost or not sent (no connection).',
+    'Messages offered to the broker, by what became of them: confirmed, returned (no queue), refused (nack, or no such exchange or permission), lost or not sent (no connection).',
     'outcome',
   )
   const messages = gauge('sevbus_queue_messages', 'Messages that wait in a queue, not those being worked on.', 'queue')

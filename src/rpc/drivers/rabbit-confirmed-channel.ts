@@ -2,6 +2,7 @@ import { type ChannelModel, type ConfirmChannel, IllegalOperationError, type Opt
 import { InvalidArguments } from '../../errors.ts'
 import { CONTENT_ENCODING, CONTENT_TYPE } from '../envelope.ts'
 import type { OutboundMessage, PublishOutcome } from '../transport.ts'
+import { isRefused, type PublishRefusal, publishRefusalOf } from './publish-refusal.ts'
 
 /** The longest that RabbitMQ takes: 32 bits of milliseconds. */
 const MAX_EXPIRATION_MS = 2 ** 32 - 1
@@ -14,6 +15,7 @@ export class ConfirmedChannel {
   readonly #userId: string | undefined
   #lastId = 0
   #closed = false
+  #refusal: PublishRefusal | undefined
 
   private constructor(
     channel: ConfirmChannel,
@@ -25,6 +27,7 @@ export class ConfirmedChannel {
     let reason: string | undefined
     channel.on('error', (error) => {
       reason = error.message
+      this.#refusal = publishRefusalOf(error)
     })
     channel.on('close', () => {
       this.#closed = true
@@ -40,6 +43,11 @@ export class ConfirmedChannel {
     onClose: (reason: string | undefined) => void,
   ): Promise<ConfirmedChannel> {
     return new ConfirmedChannel(await model.createConfirmChannel(), userId, onClose)
+  }
+
+  /** Why the broker closed it, when that was over the exchange of a message: each to the same exchange is refused. */
+  get refusal(): PublishRefusal | undefined {
+    return this.#refusal
   }
 
   publish(
@@ -65,7 +73,7 @@ export class ConfirmedChannel {
       const onConfirm = (error: unknown) => {
         const returned = this.#returned.delete(messageId)
         if (error === null) resolve(returned ? 'returned' : 'confirmed')
-        else resolve(this.#closed || isClosing(error) ? 'lost' : 'refused')
+        else resolve(this.#failure(error, exchange))
       }
       try {
         this.#channel.publish(exchange, routingKey, Buffer.from(body), properties, onConfirm)
@@ -74,6 +82,11 @@ export class ConfirmedChannel {
         else reject(new InvalidArguments(`AMQP cannot carry the message: ${(error as Error).message}`))
       }
     })
+  }
+
+  #failure(error: unknown, exchange: string): PublishOutcome {
+    if (isRefused(exchange, this.#refusal)) return 'refused'
+    return this.#closed || isClosing(error) ? 'lost' : 'refused'
   }
 }
 

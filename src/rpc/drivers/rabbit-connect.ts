@@ -7,6 +7,7 @@ import { describeLoginTrouble } from './login-trouble.ts'
 import type { Blockage } from './rabbit-blockage.ts'
 import { closeConnection } from './rabbit-close.ts'
 import { userIdProblem } from './rabbit-identity.ts'
+import { type Gathering, writeTogether } from './rabbit-writes.ts'
 import { tlsOptions } from './tls-files.ts'
 import { describeTlsTrouble, isCutOff } from './tls-trouble.ts'
 import type { BrokerHost } from './transport-url.ts'
@@ -14,11 +15,18 @@ import type { BrokerHost } from './transport-url.ts'
 /** For TCP, TLS and AMQP's handshake together. */
 const HANDSHAKE_TIMEOUT_MS = 10_000
 
+/** What one connection is to the broker, and how it writes. */
+export interface ConnectionIdentity {
+  /** What the broker shows as the connection's name. */
+  readonly name: string
+  /** Who we will say that we are; undefined when we say nothing. */
+  readonly userId: string | undefined
+  readonly gathering: Gathering
+}
+
 /**
  * One try to connect to one host, whose certificate is checked by its own name.
  *
- * @param name what the broker shows as the connection's name
- * @param userId who we will say that we are; undefined when we say nothing
  * @param blockage watches the connection from its beginning
  * @param stop ends the wait for a broker that takes no messages now
  * @throws InvalidConfiguration when a file of TLS or the name is not what it should be, TransportUnavailable with the
@@ -27,12 +35,14 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
 export async function connectTo(
   host: BrokerHost,
   settings: BrokerSettings,
-  name: string,
-  userId: string | undefined,
+  { name, userId, gathering }: ConnectionIdentity,
   blockage: Blockage,
   stop: AbortSignal,
 ): Promise<ChannelModel> {
   const model = await open(host, settings, name)
+  // Before the first channel: by amqplib's own way the answer to a channel that the broker closes would be overtaken by
+  // the opening of the next, which has its number, and RabbitMQ ends the connection (504, second 'channel.open' seen).
+  writeTogether(model, gathering)
   // Whoever declares something listens for its end.
   setMaxListeners(0, model.connection as unknown as EventEmitter)
   blockage.watch(model)

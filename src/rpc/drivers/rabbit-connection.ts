@@ -8,7 +8,7 @@ import { type BrokerSettings, describeBroker, userIdOn } from './broker-settings
 import { Blockage } from './rabbit-blockage.ts'
 import { closeConnection, destroySocket } from './rabbit-close.ts'
 import { connectTo } from './rabbit-connect.ts'
-import { type Gathering, writeTogether } from './rabbit-writes.ts'
+import type { Gathering } from './rabbit-writes.ts'
 import type { BrokerHost } from './transport-url.ts'
 
 const CLOSE_TIMEOUT_MS = 2_000
@@ -133,14 +133,13 @@ export class RabbitConnection {
 
   /** Connects, and returns when the connection is lost or could not be made. @returns how long there was one */
   async #keep(host: BrokerHost): Promise<number> {
-    const { settings, name, publishes } = this.#options
+    const { settings, name, gathering, publishes } = this.#options
     let connectedAt = Number.POSITIVE_INFINITY
     const where = describeBroker(settings, host)
     try {
       const userId = publishes ? userIdOn(settings, host) : undefined
       this.#where = where
-      const model = await connectTo(host, settings, name, userId, this.blockage, this.#stop.signal)
-      writeTogether(model, this.#options.gathering)
+      const model = await connectTo(host, settings, { name, userId, gathering }, this.blockage, this.#stop.signal)
       const lost = this.#watch(model)
       if (this.#stop.signal.aborted) {
         await closeConnection(model)

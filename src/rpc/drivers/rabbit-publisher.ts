@@ -9,6 +9,7 @@ import {
   type Patience,
   type PublishOutcome,
 } from '../transport.ts'
+import { type PublishRefusal, publishRefused } from './publish-refusal.ts'
 import { ConfirmedChannel } from './rabbit-confirmed-channel.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import { declareAside } from './rabbit-declare.ts'
@@ -45,7 +46,8 @@ export class RabbitPublisher {
       this.counts[outcome]++
       if (outcome === 'confirmed') return
       if (outcome === 'returned') this.#session?.forget(route)
-      if (!mayRepeat(outcome, to, keeps) || offers >= MAX_OFFERS) throw asError(outcome, destinationName(to))
+      const refusal = channel?.refusal
+      if (!mayRepeat(outcome, to, keeps, refusal) || offers >= MAX_OFFERS) throw asError(outcome, to, refusal)
     }
   }
 
@@ -69,22 +71,29 @@ export class RabbitPublisher {
  * The exchange of a fanout goes with its last server, and a message to it then closes the channel. Sent again it is at
  * worst a duplicate with the same id, which the servers drop.
  */
-function mayRepeat(outcome: PublishOutcome, to: Destination, keeps: boolean): boolean {
+function mayRepeat(outcome: PublishOutcome, to: Destination, keeps: boolean, refusal?: PublishRefusal): boolean {
   if (outcome === 'returned') return keeps
+  if (outcome === 'refused') return refusal?.kind === 'missing' && to.kind === 'fanout'
   return outcome === 'not sent' || (outcome === 'lost' && to.kind === 'fanout')
 }
 
-function asError(outcome: Exclude<PublishOutcome, 'confirmed'>, destination: string): SevbusError {
+function asError(
+  outcome: Exclude<PublishOutcome, 'confirmed'>,
+  to: Destination,
+  refusal: PublishRefusal | undefined,
+): SevbusError {
+  const destination = destinationName(to)
   switch (outcome) {
     case 'returned':
       return new MessageUndeliverable(`no queue takes a message to ${destination}`, { destination })
     case 'refused':
+      if (refusal !== undefined) return publishRefused(refusal, destination)
       return new TransportUnavailable(`the broker refused a message to ${destination}: its queue is full or down`, {
         destination,
       })
     case 'lost':
       return new TransportUnavailable(
-        `the connection broke before a message to ${destination} was confirmed; it may have arrived`,
+        `the connection or its channel broke before a message to ${destination} was confirmed; it may have arrived`,
         { destination },
       )
     case 'not sent':
