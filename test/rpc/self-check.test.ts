@@ -234,7 +234,8 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
     selfCheck.start()
 
     await vi.waitFor(() => expect({ done, said }).toEqual({ done: [1], said: REPAIRED }), PATIENCE)
-    expect(reasons).toEqual(['a call to itself had no reply within 1000 ms'])
+    // Later the broker counts its consumers rightly, and may say so, too.
+    expect(reasons).toEqual([expect.stringMatching(/^a call to itself had no reply within 1000 ms/)])
   })
 
   it('serves again when its queue was made anew and is bound to nothing', async () => {
