@@ -37,6 +37,7 @@ interface ComputePorts extends WorkerPorts {
 export async function startCompute(config: Config, ports: ComputePorts): Promise<Worker> {
   const { host, transport, logger, monitor } = ports
   const { compute } = config
+  const limits = slotLimits(compute)
   const names = busNames(config)
   let onBroken = (_error: unknown) => {}
   const journalBroken = new Promise<never>((_, reject) => {
@@ -70,9 +71,9 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     logger,
     maxConcurrentBuilds: compute.max_concurrent_builds,
     domainOptions: domainOptions(compute),
-    slotLimits: slotLimits(compute),
+    slotLimits: limits,
   })
-  const view = new HostView({ driver, limits: slotLimits(compute), logger })
+  const view = new HostView({ driver, limits, logger })
   const reporter = new HostReporter({
     host,
     driver,

@@ -5,7 +5,7 @@ export const MemEncryptionModel = z.enum(['amd-sev', 'amd-sev-es', 'amd-sev-snp'
 export type MemEncryptionModel = z.infer<typeof MemEncryptionModel>
 
 /** Guest policy bits for SEV and SEV-ES. Source: AMD SEV-KM API specification, chapter "Guest Policy". */
-const SEV_POLICY = { NODBG: 0x01, NOKS: 0x02, ES: 0x04, NOSEND: 0x08, DOMAIN: 0x10, SEV: 0x20 } as const
+export const SEV_POLICY = { NODBG: 0x01, NOKS: 0x02, ES: 0x04, NOSEND: 0x08, DOMAIN: 0x10, SEV: 0x20 } as const
 /** Guest policy bits for SEV-SNP. Source: AMD SEV-SNP ABI specification, "Guest Policy" (bit 17 must be one). */
 const SNP_POLICY = { SMT: 0x1_0000, RESERVED_MUST_BE_ONE: 0x2_0000 } as const
 

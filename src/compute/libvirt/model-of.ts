@@ -1,8 +1,5 @@
-import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
+import { type MemEncryptionModel, SEV_POLICY } from '../../objects/mem-encryption.ts'
 import { attribute, child, parseXml, textOf } from './parse-xml.ts'
-
-/** Bit 2 of a SEV policy. Source: AMD SEV-KM API specification, "Guest Policy". */
-const POLICY_ES = 0x04
 
 /**
  * The model that a domain document orders or has; undefined: in clear.
@@ -14,5 +11,5 @@ export function modelOf(domainXml: string): MemEncryptionModel | undefined {
   if (type === 'sev-snp') return 'amd-sev-snp'
   if (type !== 'sev') return undefined
   const policy = Number.parseInt(textOf(child(security, 'policy')) ?? '', 16)
-  return policy & POLICY_ES ? 'amd-sev-es' : 'amd-sev'
+  return policy & SEV_POLICY.ES ? 'amd-sev-es' : 'amd-sev'
 }

@@ -1,5 +1,4 @@
-import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
-import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
+import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { UNKNOWN_SLOTS } from './domain-capabilities.ts'
 import type { HostCapabilities } from './host-capabilities.ts'
 import { LIMIT_OPTIONS } from './limit-options.ts'
@@ -18,8 +17,8 @@ export interface LimitedCapabilities {
 /**
  * The slots that are offered, by what was detected and what is configured. The spec ("Proposed change", the option): unset
  * means detected, or no limit where nothing can be detected; when both say the same the option is no longer needed, and
- * when they differ the hardware's number counts, unless the operator wants fewer. 0 switches a model off. A model that nobody can count (SEV-ES of an old libvirt) is offered only
- * by the operator's number.
+ * when they differ the hardware's number counts, unless the operator wants fewer. 0 switches a model off. A model that
+ * nobody can count (SEV-ES of an old libvirt) is offered only by the operator's number.
  */
 export function limitSlots(detected: HostCapabilities, limits: SlotLimits): LimitedCapabilities {
   const slots: Partial<Record<MemEncryptionModel, number>> = { ...detected.slots }
