@@ -81,13 +81,13 @@ export class RpcClient {
     const methods = Object.entries(api.methods).map(([name, method]) => {
       const span = sentSpan(api, method)
       const send = (context: RequestContext, args: unknown, options: CallOptions = {}) =>
-        inSpan(span, context, (traced) => {
-          const sent = () =>
+        inSpan(span, context, (traced) =>
+          observed(this.#observer, 'sending', api, method, () =>
             method.kind === 'call'
               ? this.#call(api, method, traced, args, options)
-              : this.#cast(api, method, traced, args, options)
-          return this.#observer === undefined ? sent() : observed(this.#observer, 'sending', api, method, sent)
-        })
+              : this.#cast(api, method, traced, args, options),
+          ),
+        )
       return [name, send]
     })
     return Object.freeze(Object.fromEntries(methods)) as ClientOf<A>
