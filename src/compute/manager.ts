@@ -4,6 +4,7 @@ import type { Instance } from '../objects/instance.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import { Builder } from './builder.ts'
 import { type ComputePorts, timestamp } from './compute-ports.ts'
+import { listGuests } from './guest-list.ts'
 import { InstanceLanes } from './instance-lanes.ts'
 import { deleting, spawning } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
@@ -118,8 +119,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   }
 
   async listGuests(_: unknown, { signal }: RequestInfo) {
-    const guests = await this.#ports.driver.guests(signal)
-    return { guests: guests.map(({ uuid, state }) => ({ uuid, state })) }
+    return await listGuests(this.#ports, signal)
   }
 
   /** Resolves when no work is under way. */

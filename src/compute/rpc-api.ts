@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { EncryptionKeys, GuestReport } from '../objects/guest-report.ts'
 import { Instance } from '../objects/instance.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
@@ -7,10 +8,11 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  *
  * Version history:
  * - 1.0 build_and_run_instance, terminate_instance, get_domain_xml, list_guests
+ * - 1.1 list_guests tells models, tries, what is under way, and the kernel's counts of keys
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.0',
+  version: '1.1',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -38,10 +40,11 @@ export const ComputeApi = defineApi({
     }),
     listGuests: call({
       wire: 'list_guests',
-      since: '1.0',
-      summary: 'What the hypervisor runs, whether known to us or not.',
+      since: '1.1',
+      summary:
+        "What the hypervisor has, whether known to us or not, with what the worker knows of each guest and does to it; `busy` counts builds and terminations under way, `keys` are the kernel's counts of encryption keys, null where it does not tell.",
       input: z.strictObject({}),
-      output: z.object({ guests: z.array(z.strictObject({ uuid: z.string(), state: z.string() })) }),
+      output: z.object({ guests: z.array(GuestReport), busy: z.int().min(0), keys: EncryptionKeys.nullable() }),
       timeoutMs: 10_000,
     }),
   },

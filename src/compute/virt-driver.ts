@@ -1,3 +1,4 @@
+import type { EncryptionKeys } from '../objects/guest-report.ts'
 import type { DomainSpec } from './libvirt/domain-spec.ts'
 import type { HostCapabilities } from './libvirt/host-capabilities.ts'
 
@@ -25,7 +26,10 @@ export interface VirtDriver {
   /** Asks the host anew each time, so that a change of BIOS, kernel or libvirt is seen without a restart. */
   capabilities(signal: AbortSignal): Promise<HostCapabilities>
   resources(signal: AbortSignal): Promise<HostResources>
+  /** All that are defined on the host, whoever defined them. */
   guests(signal: AbortSignal): Promise<readonly Guest[]>
+  /** As the kernel counts them, whoever uses them; undefined: it does not tell. */
+  encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined>
   /** @throws GuestNotFound */
   domainXml(uuid: string, signal: AbortSignal): Promise<string>
   /** Makes the guest's disks; done already: leaves them. */

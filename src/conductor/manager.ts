@@ -4,6 +4,7 @@ import { listAttempts } from './attempt-store.ts'
 import { recordBuildReport } from './build-report.ts'
 import { continueBuild } from './continue-build.ts'
 import { deleteInstance, recordTerminated } from './delete-instance.ts'
+import { listInstanceStates } from './instance-states.ts'
 import { findInstance, listInstances } from './instance-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import type { ConductorApi } from './rpc-api.ts'
@@ -26,6 +27,9 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
     },
     async listInstances(query) {
       return { instances: [...(await listInstances(ports.database, query))] }
+    },
+    async listInstanceStates(query) {
+      return { instances: [...(await listInstanceStates(ports.database, query))] }
     },
     async explainInstance({ instance_uuid }) {
       const { instance } = await findInstance(ports.database, instance_uuid)

@@ -3,7 +3,7 @@ import { Fault } from '../objects/fault.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
-import { BuildAttempt, Instance, IpAddress, VmState } from '../objects/instance.ts'
+import { BuildAttempt, Instance, InstanceState, IpAddress, VmState } from '../objects/instance.ts'
 import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
@@ -30,10 +30,11 @@ export type BuildReport = z.infer<typeof BuildReport>
  * Version history:
  * - 1.0 build_instances, delete_instance, get_instance, list_instances, explain_instance;
  *   from workers: continue_build, report_build, report_terminated, check_build
+ * - 1.1 list_instance_states
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.0',
+  version: '1.1',
   methods: {
     buildInstances: call({
       wire: 'build_instances',
@@ -78,6 +79,19 @@ export const ConductorApi = defineApi({
         limit: z.int().min(1).max(1000).default(500),
       }),
       output: z.object({ instances: z.array(Instance) }),
+    }),
+    listInstanceStates: call({
+      wire: 'list_instance_states',
+      since: '1.1',
+      summary:
+        'Where instances are and what is done to them, in short, oldest first. Those with these uuids, deleted ones too; else all that are not deleted. A page is empty when there are no more: give its last uuid as `marker`.',
+      input: z.strictObject({
+        uuids: z.array(z.guid()).max(1000).optional(),
+        host: HostName.optional(),
+        marker: z.guid().optional(),
+        limit: z.int().min(1).max(2000).default(2000),
+      }),
+      output: z.object({ instances: z.array(InstanceState) }),
     }),
     explainInstance: call({
       wire: 'explain_instance',

@@ -3,7 +3,7 @@ import { Fault } from './fault.ts'
 import { Flavor } from './flavor.ts'
 import { HostName } from './host-report.ts'
 import { ImageMeta } from './image-meta.ts'
-import { MemEncryption } from './mem-encryption.ts'
+import { MemEncryption, MemEncryptionModel } from './mem-encryption.ts'
 import { Allocation } from './request-spec.ts'
 import { SchedulingReport } from './scheduling-report.ts'
 import { text } from './text.ts'
@@ -61,6 +61,15 @@ export const Instance = z.object({
   terminated_at: Timestamp.nullable(),
 })
 export type Instance = z.infer<typeof Instance>
+
+/** Where an instance is and what is done to it: what an audit compares. */
+export const InstanceState = z.object({
+  ...Instance.pick({ uuid: true, name: true, vm_state: true, task_state: true, host: true, attempt: true }).shape,
+  /** Null: it runs in clear. */
+  model: MemEncryptionModel.nullable(),
+  updated_at: Timestamp,
+})
+export type InstanceState = z.infer<typeof InstanceState>
 
 /** One try to build an instance, as `explain` shows it. */
 export const BuildAttempt = z.object({

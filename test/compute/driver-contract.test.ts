@@ -127,6 +127,19 @@ describe.each([simulated])('driver contract: $name', ({ machine }) => {
     await driver.close()
   })
 
+  it('counts the keys in use as the kernel does, whoever uses them', async () => {
+    const driver = await (await machine({ sevSlots: 2 })).open()
+    await boot(driver)
+    const encrypted = await boot(driver, { model: 'amd-sev' })
+
+    const during = await driver.encryptionKeys(never)
+    await remove(driver, encrypted.uuid)
+
+    expect(during?.sev).toEqual({ current: 1, capacity: 2 })
+    expect((await driver.encryptionKeys(never))?.sev).toEqual({ current: 0, capacity: 2 })
+    await driver.close()
+  })
+
   it('runs no more encrypted guests than it has keys when all start at once', async () => {
     const driver = await (await machine({ sevSlots: 3, spawnDelayMs: 5 })).open()
 

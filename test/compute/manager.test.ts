@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
+import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
 import { SpawnFailed, TransportUnavailable } from '../../src/errors.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
@@ -624,12 +626,60 @@ describe('questions', () => {
 
       const { xml } = await worker.manager.getDomainXml({ instance_uuid: instance.uuid }, request)
       expect(xml).toContain(`<uuid>${instance.uuid}</uuid>`)
-      expect(await worker.manager.listGuests({}, request)).toEqual({
-        guests: [{ uuid: instance.uuid, state: 'running' }],
-      })
       await expect(worker.manager.getDomainXml({ instance_uuid: randomUUID() }, request)).rejects.toThrow(
         withCode('GUEST_NOT_FOUND'),
       )
     })
   })
+
+  it('about all guests tell which are ours, by which try, and how many keys the kernel counts', async () => {
+    await withWorker({ fake: { sev_es_slots: 4, stray_keys: { sev_es: 1 } } }, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev', attempt: 2 })
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+      const foreign = await spawnedByHand(worker, anInstance())
+
+      expect(await worker.manager.listGuests({}, request)).toEqual({
+        guests: [
+          { uuid: instance.uuid, state: 'running', model: 'amd-sev', attempt: 2, over: false, work: null },
+          { uuid: foreign, state: 'running', model: null, attempt: null, over: false, work: null },
+        ],
+        busy: 0,
+        keys: { sev: { current: 1, capacity: 15 }, sev_es: { current: 1, capacity: 4 } },
+      })
+    })
+  })
+
+  it('about all guests tell what is under way, and of a guest that came back after its end that it is over', async () => {
+    let letGo = () => {}
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    const beforeStep = (step: string) => (step === 'destroy' ? held : undefined)
+    await withWorker({ beforeStep }, async (worker) => {
+      const instance = anInstance({ model: 'amd-sev' })
+      await worker.manager.buildAndRunInstance({ instance }, request)
+      await worker.manager.idle()
+      await worker.manager.terminateInstance({ instance: activeInstance(instance), void: false }, request)
+      const during = await worker.manager.listGuests({}, request)
+      letGo()
+      await worker.manager.idle()
+      await spawnedByHand(worker, instance)
+
+      const known = { uuid: instance.uuid, state: 'running', model: 'amd-sev', attempt: 1 }
+      expect(during).toMatchObject({ guests: [{ ...known, over: false, work: 'termination' }], busy: 1 })
+      expect(await worker.manager.listGuests({}, request)).toMatchObject({
+        guests: [{ ...known, over: true, work: null }],
+        busy: 0,
+      })
+    })
+  })
 })
+
+/** A guest that somebody else started on the host. */
+async function spawnedByHand({ host }: ComputeWorker, instance: Instance): Promise<string> {
+  const domain = buildDomain(guestSpec(instance), await host.capabilities(request.signal))
+  await host.createDisks(domain, request.signal)
+  await host.spawn(domain, request.signal)
+  return instance.uuid
+}

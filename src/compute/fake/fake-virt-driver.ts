@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EncryptionSlotsExhausted, GuestNotFound, SpawnFailed } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
+import type { EncryptionKeys } from '../../objects/guest-report.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import type { DomainSpec } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
+import { encryptionKeys } from '../libvirt/encryption-keys.ts'
 import { effectiveDescriptors } from '../libvirt/firmware-descriptors.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { machineTypesOf, machineTypesOfInterest, parseLibvirtCapabilities } from '../libvirt/libvirt-capabilities.ts'
@@ -78,6 +80,23 @@ export class FakeVirtDriver implements VirtDriver {
   async guests(signal: AbortSignal): Promise<readonly Guest[]> {
     signal.throwIfAborted()
     return [...this.#store.guests].map(([uuid, { state }]) => ({ uuid, state }))
+  }
+
+  /** By way of the kernel's text, as on a real host. A machine without keys has no count of them. */
+  async encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined> {
+    signal.throwIfAborted()
+    const sides = [
+      ['sev', 'amd-sev'],
+      ['sev_es', 'amd-sev-es'],
+    ] as const
+    const offered = sides.filter(([, model]) => keysFor(model, this.#facts) > 0)
+    if (offered.length === 0) return undefined
+    const text = (value: (model: MemEncryptionModel) => number) =>
+      offered.map(([name, model]) => `${name} ${value(model)}\n`).join('')
+    return encryptionKeys(
+      text((model) => keysFor(model, this.#facts)),
+      [text((model) => this.#keysInUse(model))],
+    )
   }
 
   async domainXml(uuid: string, signal: AbortSignal): Promise<string> {
@@ -163,15 +182,20 @@ export class FakeVirtDriver implements VirtDriver {
   #refuseWithoutKey(model: MemEncryptionModel | undefined): void {
     if (model === undefined) return
     const total = keysFor(model, this.#facts)
-    const running = [...this.#store.guests.values()].filter(({ state }) => state === 'running')
-    const used = [...running.map((guest) => guest.model), ...this.#starting.values()].filter((other) =>
-      sharesKeys(other, model),
-    ).length
+    const used = this.#keysInUse(model)
     if (used < total) return
     throw new EncryptionSlotsExhausted(
       `sev_kvm_init: failed to initialize ret=-16 fw_error=0: all ${total} keys for ${model} guests are in use`,
       { model, total, used },
     )
+  }
+
+  /** Those of guests that run or start, and what a fault keeps. */
+  #keysInUse(model: MemEncryptionModel): number {
+    const running = [...this.#store.guests.values()].filter(({ state }) => state === 'running')
+    const holders = [...running.map((guest) => guest.model), ...this.#starting.values()]
+    const stray = this.#facts.stray_keys[model === 'amd-sev' ? 'sev' : 'sev_es'] ?? 0
+    return holders.filter((other) => sharesKeys(other, model)).length + stray
   }
 
   async destroy(uuid: string): Promise<void> {
