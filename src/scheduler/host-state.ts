@@ -15,6 +15,8 @@ export interface InventoryState extends Inventory {
   readonly pinned: number
   /** False: the host offers it no more, and it takes no new claims. */
   readonly offered: boolean
+  /** Grows by each change of these numbers: of two that are known, the higher is newer. */
+  readonly version: number
 }
 
 export interface ProviderState {

@@ -54,6 +54,7 @@ function providerState(
         used: used[resourceClass] ?? 0,
         pinned: resourceClass === 'MEMORY_MB' ? pinned : 0,
         offered: true,
+        version: 1,
       },
     ] as const
   })

@@ -6,7 +6,7 @@ import { aHost, aRequest } from './builders.ts'
 /** 1000 in all, 200 reserved. */
 function memory(allocation_ratio: number, state: Partial<InventoryState> = {}): InventoryState {
   const inventory = { total: 1000, reserved: 200, min_unit: 1, max_unit: 1000, step_size: 1, allocation_ratio }
-  return { ...inventory, capacity: capacity(inventory), used: 0, pinned: 0, offered: true, ...state }
+  return { ...inventory, capacity: capacity(inventory), used: 0, pinned: 0, offered: true, version: 1, ...state }
 }
 
 describe('what is free of an inventory', () => {

@@ -52,6 +52,10 @@ class FakePlacement implements Placement {
   release = async () => undefined
   record: HostRecord = { changed: false, overcommitted: [] }
   recordHost = async () => this.record
+  changesSince = async () => ({ cursor: '1', hosts: await this.hostStates(), removed: [], complete: true })
+  hostsSeen = async () => []
+  noteSeen = async () => []
+  noteDown = async () => {}
 }
 
 describe('selecting a destination', () => {

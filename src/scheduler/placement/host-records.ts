@@ -28,9 +28,10 @@ export interface HostRecord {
  * @throws InvalidInventory also when another host has a provider of that name
  */
 export async function recordHost(database: Database, report: HostReport): Promise<HostRecord> {
-  const digest = createHash('sha256').update(JSON.stringify(report)).digest('hex')
+  const digest = reportDigest(report)
   const [unchanged] = await database.query<{ settled: boolean }>(
-    'update compute_hosts set last_seen_up = now() where host = $1 and report_digest = $2 returning settled',
+    `update compute_hosts set last_seen_up = now(), down_since = null where host = $1 and report_digest = $2
+     returning settled`,
     [report.host, digest],
   )
   if (unchanged?.settled) return { changed: false, overcommitted: [] }
@@ -46,6 +47,11 @@ export async function recordHost(database: Database, report: HostReport): Promis
   })
 }
 
+/** Two reports with the same one tell the same. */
+export function reportDigest(report: HostReport): string {
+  return createHash('sha256').update(JSON.stringify(report)).digest('hex')
+}
+
 async function writeHost(tx: Queryable, report: HostReport, digest: string): Promise<void> {
   const { host, providers: _, report_interval_seconds: __, ...facts } = report
   const root = report.providers.find(({ parent_name }) => parent_name === null)?.name
@@ -56,7 +62,7 @@ async function writeHost(tx: Queryable, report: HostReport, digest: string): Pro
      on conflict (host) do update set
        facts = excluded.facts, root_provider = excluded.root_provider,
        report_interval_seconds = excluded.report_interval_seconds, report_digest = excluded.report_digest,
-       settled = true, last_seen_up = excluded.last_seen_up`,
+       settled = true, last_seen_up = excluded.last_seen_up, down_since = null`,
     [host, JSON.stringify(facts), root, report.report_interval_seconds, digest],
   )
 }

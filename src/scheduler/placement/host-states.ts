@@ -14,8 +14,11 @@ export async function hostStates(
   const hosts = await database.query<HostRow>(
     `select h.host, h.facts, h.root_provider, h.report_interval_seconds, h.last_seen_up, h.disabled, h.disabled_reason,
             extract(epoch from now() - h.last_seen_up)::double precision as seconds_since_seen,
-            (select count(*) from consumers c where c.host = h.host) as instances
-       from compute_hosts h where $1::text[] is null or h.host = any($1)
+            coalesce(c.instances, 0) as instances
+       from compute_hosts h
+       left join (select host, count(*) as instances from consumers
+                   where host is not null and ($1::text[] is null or host = any($1)) group by host) c on c.host = h.host
+      where $1::text[] is null or h.host = any($1)
       order by h.host collate "C"`,
     only,
   )
@@ -27,7 +30,7 @@ export async function hostStates(
   )
   const inventories = await database.query<InventoryRow>(
     `select i.provider, i.resource_class, i.total, i.reserved, i.min_unit, i.max_unit, i.step_size, i.allocation_ratio,
-            i.used, i.pinned, i.offered
+            i.used, i.pinned, i.offered, i.version
        from inventories i join resource_providers p on p.name = i.provider
       where $1::text[] is null or p.host = any($1)
       order by i.provider collate "C", i.resource_class collate "C"`,
@@ -76,6 +79,7 @@ interface InventoryRow extends Inventory {
   readonly used: number
   readonly pinned: number
   readonly offered: boolean
+  readonly version: number
 }
 
 function hostState(

@@ -4,7 +4,8 @@ import type { Selection } from '../../objects/request-spec.ts'
 import type { HostState } from '../host-state.ts'
 import { DOWN_AFTER_INTERVALS } from '../liveness.ts'
 import { claim, claimOf, release, type Try } from './claims.ts'
-import { type HostRecord, recordHost } from './host-records.ts'
+import { changesSince, type HostChanges, type HostSeen, hostsSeen, noteDown, noteSeen } from './feed.ts'
+import { type HostRecord, recordHost, reportDigest } from './host-records.ts'
 import { hostStates } from './host-states.ts'
 
 /** What the scheduler needs from placement. Small on purpose: a fake is twenty lines. */
@@ -18,6 +19,18 @@ export interface Placement {
   release(released: Try): Promise<string | undefined>
   /** @throws InvalidInventory */
   recordHost(report: HostReport): Promise<HostRecord>
+  /** Hosts that changed since the cursor of the last answer; all of them without one. */
+  changesSince(cursor?: string): Promise<HostChanges>
+  /** Signs of life at or after `since`; of all hosts without it. */
+  hostsSeen(since?: Date): Promise<readonly HostSeen[]>
+  /**
+   * Takes reports as signs of life only, many in one statement.
+   *
+   * @returns hosts whose report says what is known; those of the others must be recorded
+   */
+  noteSeen(reports: readonly HostReport[]): Promise<readonly string[]>
+  /** Until their next sign of life. */
+  noteDown(hosts: readonly string[]): Promise<void>
 }
 
 /** Placement in the tables of `schema.ts`. Any number of schedulers may share them. */
@@ -48,5 +61,23 @@ export class DatabasePlacement implements Placement {
 
   recordHost(report: HostReport): Promise<HostRecord> {
     return recordHost(this.#database, report)
+  }
+  changesSince(cursor?: string): Promise<HostChanges> {
+    return changesSince(this.#database, this.#downAfterIntervals, cursor)
+  }
+
+  hostsSeen(since?: Date): Promise<readonly HostSeen[]> {
+    return hostsSeen(this.#database, since)
+  }
+
+  noteSeen(reports: readonly HostReport[]): Promise<readonly string[]> {
+    return noteSeen(
+      this.#database,
+      reports.map((report) => ({ host: report.host, digest: reportDigest(report) })),
+    )
+  }
+
+  noteDown(hosts: readonly string[]): Promise<void> {
+    return noteDown(this.#database, hosts)
   }
 }

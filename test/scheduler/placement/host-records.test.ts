@@ -43,6 +43,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
       used: 0,
       pinned: 0,
       offered: true,
+      version: 1,
     })
     expect(await given.placement.hostStates()).toEqual([
       {

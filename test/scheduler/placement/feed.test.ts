@@ -1,0 +1,269 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, it, vi } from 'vitest'
+import { migrate } from '../../../src/database/migrate.ts'
+import type { Selection } from '../../../src/objects/request-spec.ts'
+import type { HostState } from '../../../src/scheduler/host-state.ts'
+import type { HostChanges } from '../../../src/scheduler/placement/feed.ts'
+import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
+import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
+import { databaseEngines } from '../../support/databases.ts'
+import { aHostReport } from '../../support/host-reports.ts'
+
+/** The server may have other writers, those of other tests: what they hold open is waited for. */
+const FOR_OTHERS = { timeout: 20_000, interval: 20 }
+
+const report = { hosts_considered: 1, rejected: [], rejections: [], ranking: [] }
+
+function oneVcpu(host: string, attempt = 1): Selection {
+  return { host, attempt, allocations: [{ provider: host, resource_class: 'VCPU', amount: 1 }], report }
+}
+
+/** What a scheduler that follows the feed knows. */
+class Follower {
+  readonly #placement: DatabasePlacement
+  #cursor: string | undefined
+  readonly hosts = new Map<string, HostState>()
+
+  constructor(placement: DatabasePlacement) {
+    this.#placement = placement
+  }
+
+  async look(): Promise<HostChanges> {
+    const changes = await this.#placement.changesSince(this.#cursor)
+    this.#cursor = changes.cursor
+    if (changes.complete) this.hosts.clear()
+    for (const host of changes.hosts) this.hosts.set(host.host, host)
+    for (const host of changes.removed) this.hosts.delete(host)
+    return changes
+  }
+
+  async names() {
+    const { hosts, removed } = await this.look()
+    return [...hosts.map(({ host }) => host), ...removed.map((host) => `-${host}`)]
+  }
+
+  /** Looks until nothing is told a second time. */
+  async catchUp(): Promise<void> {
+    await vi.waitFor(async () => expect(await this.names()).toEqual([]), FOR_OTHERS)
+  }
+}
+
+const host = fc.constantFrom('cn-1', 'cn-2', 'cn-3')
+const instance = fc.nat(4)
+const attempt = fc.integer({ min: 1, max: 9 })
+const vcpus = fc.integer({ min: 1, max: 3 })
+const anAction = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('claim' as const), host, instance, attempt }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('release' as const), instance, attempt }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('report' as const), host, vcpus }) },
+  { weight: 3, arbitrary: fc.constant({ do: 'look' as const }) },
+)
+type Action = typeof anAction extends fc.Arbitrary<infer T> ? T : never
+
+async function act(placement: DatabasePlacement, uuids: readonly string[], action: Action): Promise<void> {
+  if (action.do === 'look') return
+  if (action.do === 'report') {
+    await placement.recordHost(aHostReport(action.host, { vcpus: action.vcpus }))
+    return
+  }
+  const { attempt } = action
+  const instance_uuid = uuids[action.instance] as string
+  if (action.do === 'claim') await placement.claim(instance_uuid, oneVcpu(action.host, attempt))
+  else await placement.release({ instance_uuid, attempt })
+}
+
+describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, concurrent }) => {
+  async function openWith(...hosts: readonly string[]) {
+    const test = await open(placementMigrations)
+    const placement = new DatabasePlacement(test.database)
+    for (const host of hosts) await placement.recordHost(aHostReport(host, { slots: { 'amd-sev': 2 } }))
+    const follower = new Follower(placement)
+    return { test, placement, follower, [Symbol.asyncDispose]: () => test[Symbol.asyncDispose]() }
+  }
+
+  it('begins with all hosts, as they are, and then tells nothing until something changes', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+
+    const first = await given.follower.look()
+
+    expect(first).toMatchObject({ complete: true, removed: [] })
+    expect(first.hosts.map(timeless)).toEqual((await given.placement.hostStates()).map(timeless))
+    await given.follower.catchUp()
+    expect(await given.follower.look()).toMatchObject({ complete: false, hosts: [], removed: [] })
+  })
+
+  it('tells the host of each claim, move and release, with a higher version of what they changed', async () => {
+    await using given = await openWith('cn-1', 'cn-2', 'cn-3')
+    const uuid = randomUUID()
+    await given.follower.catchUp()
+    const version = (host: string) => given.follower.hosts.get(host)?.root.inventories.VCPU?.version ?? 0
+    const before = version('cn-1')
+
+    await given.placement.claim(uuid, oneVcpu('cn-1'))
+    expect(await given.follower.names()).toEqual(['cn-1'])
+    await given.follower.catchUp()
+    const claimed = version('cn-1')
+    await given.placement.claim(uuid, oneVcpu('cn-2', 2))
+    expect(await given.follower.names()).toEqual(['cn-1', 'cn-2'])
+    await given.follower.catchUp()
+    await given.placement.release({ instance_uuid: uuid, attempt: 2 })
+    expect(await given.follower.names()).toEqual(['cn-2'])
+
+    expect([claimed > before, version('cn-1') > claimed]).toEqual([true, true])
+  })
+
+  it.each([
+    ['facts', `update compute_hosts set facts = facts || '{"default_machine_type": "pc"}' where host = 'cn-1'`],
+    ['being disabled', `update compute_hosts set disabled = true, disabled_reason = 'r' where host = 'cn-1'`],
+    ['being forced down', `update compute_hosts set forced_down = true where host = 'cn-1'`],
+    ['failed builds', `update compute_hosts set failed_builds = 1 where host = 'cn-1'`],
+    ['traits', `insert into provider_traits values ('cn-1', 'CUSTOM_FAST')`],
+    ['lost traits', `delete from provider_traits where provider = 'cn-1'`],
+    ['an inventory', `update inventories set reserved = 1 where provider = 'cn-1' and resource_class = 'VCPU'`],
+    ['a lost inventory', `delete from inventories where provider = 'cn-1' and resource_class = 'VCPU'`],
+    ['a pool', `update resource_providers set generation = 9 where name = 'cn-1_amd_sev'`],
+  ])('tells a host whose %s changed, whoever wrote it', async (_, sql) => {
+    await using given = await openWith('cn-1', 'cn-2')
+    await given.follower.catchUp()
+
+    await given.test.database.query(sql)
+
+    expect(await given.follower.names()).toEqual(['cn-1'])
+  })
+
+  it('tells hosts that are no more', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    await given.follower.catchUp()
+
+    await given.test.database.query(`delete from inventories where provider like 'cn-1%';
+      delete from resource_providers where host = 'cn-1'; delete from compute_hosts where host = 'cn-1'`)
+
+    expect(await given.follower.names()).toEqual(['-cn-1'])
+  })
+
+  it('is not moved by signs of life, which are read apart', async () => {
+    await using given = await openWith('cn-1', 'cn-2', 'cn-3')
+    const { placement } = given
+    await given.follower.catchUp()
+    await given.test.database.query(`update compute_hosts set last_seen_up = '2026-01-01T00:00:00Z'`)
+    await placement.noteDown(['cn-1', 'cn-3'])
+    const told = aHostReport('cn-1', { slots: { 'amd-sev': 2 } })
+    const news = aHostReport('cn-2', { slots: { 'amd-sev': 1 } })
+
+    expect(await placement.noteSeen([told, news, aHostReport('cn-9')])).toEqual(['cn-1'])
+
+    expect(await given.follower.names()).toEqual([])
+    const long = new Date('2026-01-01T12:00:00Z')
+    const seen = (await placement.hostsSeen()).toSorted((a, b) => (a.host < b.host ? -1 : 1))
+    expect(seen.map(({ host, lastSeenUp, downSince }) => [host, lastSeenUp > long, downSince])).toEqual([
+      ['cn-1', true, undefined],
+      ['cn-2', false, undefined],
+      ['cn-3', false, expect.any(Date)],
+    ])
+    expect((await placement.hostsSeen(long)).map(({ host }) => host).sort()).toEqual(['cn-1', 'cn-3'])
+  })
+
+  it('begins anew for a cursor of long ago, and for one of another cluster', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    const { placement, test } = given
+    const { cursor } = await placement.changesSince()
+    const later = () => test.database.query(`update host_changes_kept set rotated_at = now() - interval '61 seconds'`)
+
+    await later()
+    expect(await placement.changesSince(cursor)).toMatchObject({ complete: false })
+    await test.database.query('update inventories set reserved = 1')
+
+    await vi.waitFor(async () => {
+      await later()
+      expect(await placement.changesSince(cursor)).toMatchObject({ complete: true })
+    }, FOR_OTHERS)
+    expect(await placement.changesSince('9000000000000000')).toMatchObject({ complete: true })
+  })
+
+  it('forgets what nobody needs any more, and what a dump of another cluster has left', async () => {
+    await using given = await openWith('cn-1')
+    const { placement, test } = given
+    await test.database.query(`insert into host_changes values ('9000000000000000', 'cn-1')`)
+
+    await vi.waitFor(async () => {
+      await test.database.query(`update host_changes_kept set rotated_at = now() - interval '61 seconds'`)
+      await placement.changesSince()
+      expect(await test.database.query('select * from host_changes')).toEqual([])
+    }, FOR_OTHERS)
+  })
+
+  it.runIf(concurrent)('misses no claim that commits after it was asked', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    const [slow, other] = [await given.test.connect(), await given.test.connect()]
+    let commit = () => {}
+    const mayCommit = new Promise<void>((resolve) => {
+      commit = resolve
+    })
+    await given.follower.catchUp()
+
+    let begun = () => {}
+    const hasBegun = new Promise<void>((resolve) => {
+      begun = resolve
+    })
+    const late = slow.transaction(async (tx) => {
+      await tx.query(`update inventories set reserved = 1 where provider = 'cn-1' and resource_class = 'VCPU'`)
+      begun()
+      await mayCommit
+    })
+    await hasBegun
+    await new DatabasePlacement(other).claim(randomUUID(), oneVcpu('cn-2'))
+    expect(await given.follower.names()).toContain('cn-2')
+    commit()
+    await late
+
+    expect(await given.follower.names()).toContain('cn-1')
+    expect(given.follower.hosts.get('cn-1')?.root.inventories.VCPU?.reserved).toBe(1)
+  })
+
+  it('lets whoever follows it know what the database has, whatever happens at once', async () => {
+    await using given = await openWith()
+    const { placement } = given
+    const other = new DatabasePlacement(await given.test.connect())
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(anAction, { maxLength: 6 }), { maxLength: 6 }), async (rounds) => {
+        const uuids = Array.from({ length: 5 }, () => randomUUID())
+        const follower = new Follower(placement)
+        await follower.look()
+        for (const round of rounds) {
+          const looks = round.filter((one) => one.do === 'look')
+          await Promise.allSettled([
+            ...round.map((one) => act(other, uuids, one)),
+            // One after the other, as a scheduler looks.
+            looks.reduce((before) => before.then(async () => void (await follower.look())), Promise.resolve()),
+          ])
+        }
+        await follower.look()
+        const known = [...follower.hosts.values()].toSorted((a, b) => (a.host < b.host ? -1 : 1))
+        expect(known.map(timeless)).toEqual((await placement.hostStates()).map(timeless))
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  it('knows hosts that were disabled before it was there as disabled by an operator', async () => {
+    await using test = await open(placementMigrations.slice(0, 2))
+    await test.database.query(`
+      insert into compute_hosts values ('cn-1', '{}', 'cn-1', 10, 'd', true, now(), true, 'broken fan');
+      insert into compute_hosts values ('cn-2', '{}', 'cn-2', 10, 'd', true, now(), false, null)`)
+
+    await migrate(test.database, placementMigrations)
+
+    expect(
+      await test.database.query('select host, disabled_by, failed_builds from compute_hosts order by host'),
+    ).toEqual([
+      { host: 'cn-1', disabled_by: 'operator', failed_builds: 0 },
+      { host: 'cn-2', disabled_by: null, failed_builds: 0 },
+    ])
+  })
+})
+
+/** Without what its clock says. */
+function timeless({ secondsSinceSeen: _, lastSeenUp: __, ...host }: HostState) {
+  return host
+}
