@@ -8,6 +8,7 @@ import { fromCatalogue } from './catalogue.ts'
 import { EXIT } from './exit-codes.ts'
 import { instanceTable } from './instance-view.ts'
 import { note, print, printJson } from './output.ts'
+import { parseHints, schedulerHints } from './scheduler-hints.ts'
 import { type GlobalOptions, loadCliConfig, type Session, withSession } from './session.ts'
 
 /** How often the states are asked for while waiting, in milliseconds. */
@@ -18,6 +19,8 @@ export interface BootOptions extends GlobalOptions {
   readonly image: string
   readonly count: string
   readonly wait: boolean
+  readonly availabilityZone?: string
+  readonly hint?: readonly string[]
 }
 
 /** @returns the exit code: refused when an instance ended in ERROR */
@@ -27,11 +30,16 @@ export async function boot(name: string, options: BootOptions): Promise<number> 
   const count = positive('--count', options.count)
   const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, flavors)
   const image = fromCatalogue('image', NewImageMeta, options.image, images)
+  const hints = parseHints(options.hint ?? [])
   return withSession(options, async (session) => {
     const { conductor, context } = session
+    const where = {
+      ...(options.availabilityZone !== undefined && { availability_zone: options.availabilityZone }),
+      ...(hints.length > 0 && { scheduler_hints: await schedulerHints(session, hints) }),
+    }
     // Uuids of our own: were the answer lost, asking again would make nothing twice.
     const instance_uuids = Array.from({ length: count }, () => randomUUID())
-    const accepted = await conductor.buildInstances(context, { name, flavor, image, count, instance_uuids })
+    const accepted = await conductor.buildInstances(context, { name, flavor, image, count, instance_uuids, ...where })
     if (!options.json) note(`${accepted.instances.length} accepted as ${context.request_id}`)
     const instances = options.wait ? await settled(session, accepted.instances) : accepted.instances
     if (options.json) printJson({ instances })

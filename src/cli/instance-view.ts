@@ -37,6 +37,8 @@ export function instanceFacts(instance: Instance): string {
       `${instance.flavor.name}: ${instance.flavor.vcpus} vCPU, ${instance.flavor.memory_mb} MiB, ${instance.flavor.root_gb} GiB disk`,
     ],
     ['extra specs', properties(instance.flavor.extra_specs)],
+    ['zone', instance.availability_zone ?? 'any'],
+    ...hintFacts(instance),
     ['image', instance.image.name ?? instance.image.id ?? '-'],
     ['image properties', properties(instance.image.properties)],
     ['created', instance.created_at],
@@ -44,6 +46,15 @@ export function instanceFacts(instance: Instance): string {
     ['terminated', instance.terminated_at ?? '-'],
     ...(fault ? [['fault', `${pc.red(fault.code)}: ${fault.message}`] as const] : []),
   ])
+}
+
+function hintFacts({ scheduler_hints: hints }: Instance): readonly (readonly [string, string])[] {
+  const { group, same_host, different_host } = hints
+  return [
+    ...(group === null ? [] : [['group', group] as const]),
+    ...(same_host.length === 0 ? [] : [['same host as', same_host.join(' ')] as const]),
+    ...(different_host.length === 0 ? [] : [['different host than', different_host.join(' ')] as const]),
+  ]
 }
 
 export function encryptionLabel({ mem_encryption: encryption }: Pick<Instance, 'mem_encryption'>): string {

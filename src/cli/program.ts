@@ -66,6 +66,11 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** An option that may be repeated, and does not take the words after its value as more of them. */
+function gathered(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
+}
+
 type Define = (name: string, summary: string, run: Run) => Command
 
 function defineTrying(define: Define): void {
@@ -102,6 +107,12 @@ function defineOperating(define: Define): void {
     .requiredOption('--flavor <flavor>', 'a name of the catalogue, or a JSON file')
     .requiredOption('--image <image>', 'a name of the catalogue, or a JSON file')
     .option('--count <n>', 'how many', '1')
+    .option('--availability-zone <zone>', 'only on hosts of this zone')
+    .option(
+      '--hint <key=value>',
+      'group=GROUP, same_host=INSTANCE or different_host=INSTANCE; may be repeated',
+      gathered,
+    )
     .option('--no-wait', 'return as soon as they are accepted')
   define('list', 'instances', async (options) => (await import('./instances.ts')).list(options))
     .option('--host <host>', 'only those on this host')

@@ -6,6 +6,7 @@ import type { Flavor } from '../objects/flavor.ts'
 import type { ImageMeta } from '../objects/image-meta.ts'
 import type { Instance, IpAddress } from '../objects/instance.ts'
 import { launchRequest } from '../objects/launch-request.ts'
+import { NO_HINTS, type SchedulerHints } from '../objects/scheduler-hints.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { startAttempt } from './attempt-store.ts'
 import { findInstances, type InstanceRecord, insertInstance, MAX_PAGE_BYTES } from './instance-store.ts'
@@ -19,6 +20,8 @@ export interface BuildRequest {
   readonly count: number
   readonly instance_uuids?: readonly string[] | undefined
   readonly ip_addresses: readonly IpAddress[]
+  readonly availability_zone?: string | undefined
+  readonly scheduler_hints?: SchedulerHints | undefined
 }
 
 /**
@@ -115,6 +118,8 @@ function draftInstances(request: BuildRequest, context: RequestContext, now: Dat
     flavor: request.flavor,
     image: request.image,
     mem_encryption: encryption ?? null,
+    availability_zone: request.availability_zone ?? null,
+    scheduler_hints: request.scheduler_hints ?? NO_HINTS,
     ip_addresses: [...request.ip_addresses],
     fault: null,
     created_at: at,
@@ -137,6 +142,6 @@ function repeated(known: readonly InstanceRecord[], drafts: readonly Instance[])
   return known.map(({ instance }) => instance)
 }
 
-function asked({ uuid, name, flavor, image, ip_addresses }: Instance) {
-  return { uuid, name, flavor, image, ip_addresses }
+function asked({ uuid, name, flavor, image, availability_zone, scheduler_hints, ip_addresses }: Instance) {
+  return { uuid, name, flavor, image, availability_zone, scheduler_hints, ip_addresses }
 }

@@ -21,8 +21,8 @@ export type InstanceChanges = Partial<
 export async function insertInstance(tx: Queryable, { instance, context }: InstanceRecord): Promise<boolean> {
   const rows = await tx.query(
     `INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image,
-       mem_encryption, ip_addresses, context, created_at, updated_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
+       mem_encryption, availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)
      ON CONFLICT (uuid) DO NOTHING RETURNING uuid`,
     [
       instance.uuid,
@@ -35,6 +35,8 @@ export async function insertInstance(tx: Queryable, { instance, context }: Insta
       JSON.stringify(instance.flavor),
       JSON.stringify(instance.image),
       json(instance.mem_encryption),
+      instance.availability_zone,
+      JSON.stringify(instance.scheduler_hints),
       JSON.stringify(instance.ip_addresses),
       JSON.stringify(context),
       instance.created_at,

@@ -12,6 +12,8 @@ export function requestSpec(instance: Instance, ignoreHosts: readonly string[]):
     flavor: launchFlavor(instance.flavor, instance.mem_encryption),
     image: instance.image,
     mem_encryption: instance.mem_encryption,
+    availability_zone: instance.availability_zone,
+    scheduler_hints: instance.scheduler_hints,
     ignore_hosts: ignoreHosts,
   })
 }

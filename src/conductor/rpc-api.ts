@@ -1,9 +1,11 @@
 import { z } from 'zod'
+import { AvailabilityZone } from '../objects/availability-zone.ts'
 import { Fault } from '../objects/fault.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
 import { BuildAttempt, Instance, InstanceState, IpAddress, VmState } from '../objects/instance.ts'
+import { NewSchedulerHints } from '../objects/scheduler-hints.ts'
 import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
@@ -30,7 +32,7 @@ export type BuildReport = z.infer<typeof BuildReport>
  * Version history:
  * - 1.0 build_instances, delete_instance, get_instance, list_instances, explain_instance;
  *   from workers: continue_build, report_build, report_terminated, check_build
- * - 1.1 list_instance_states
+ * - 1.1 list_instance_states; build_instances takes availability_zone and scheduler_hints, which an older conductor refuses
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
@@ -49,6 +51,9 @@ export const ConductorApi = defineApi({
         /** Chosen by the caller, as many as `count`: then a repeated call makes nothing twice. */
         instance_uuids: z.array(z.guid()).min(1).max(1000).optional(),
         ip_addresses: z.array(IpAddress).max(64).default([]),
+        /** Only hosts of this zone; absent: any. */
+        availability_zone: AvailabilityZone.optional(),
+        scheduler_hints: NewSchedulerHints.optional(),
       }),
       output: z.object({ instances: z.array(Instance) }),
     }),

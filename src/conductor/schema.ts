@@ -43,4 +43,12 @@ export const conductorMigrations: readonly Migration[] = [
         PRIMARY KEY (instance_uuid, attempt)
       );`,
   },
+  {
+    id: 'conductor-0002-zone-and-hints',
+    sql: `
+      ALTER TABLE instances
+        -- As asked for, so that a later try asks for the same.
+        ADD COLUMN availability_zone text,
+        ADD COLUMN scheduler_hints jsonb NOT NULL DEFAULT '{}';`,
+  },
 ]

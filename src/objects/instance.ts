@@ -1,10 +1,12 @@
 import { z } from 'zod'
+import { AvailabilityZone } from './availability-zone.ts'
 import { Fault } from './fault.ts'
 import { Flavor } from './flavor.ts'
 import { HostName } from './host-report.ts'
 import { ImageMeta } from './image-meta.ts'
 import { MemEncryption, MemEncryptionModel } from './mem-encryption.ts'
 import { Allocation } from './request-spec.ts'
+import { NO_HINTS, SchedulerHints } from './scheduler-hints.ts'
 import { SchedulingReport } from './scheduling-report.ts'
 import { text } from './text.ts'
 
@@ -53,6 +55,9 @@ export const Instance = z.object({
   image: ImageMeta,
   /** Decided from flavor and image at the request; null: runs in clear. */
   mem_encryption: MemEncryption.nullable(),
+  /** As asked for; null: in any. */
+  availability_zone: AvailabilityZone.nullable().default(null),
+  scheduler_hints: SchedulerHints.default(NO_HINTS),
   ip_addresses: z.array(IpAddress).max(64),
   fault: Fault.nullable(),
   created_at: Timestamp,

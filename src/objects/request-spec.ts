@@ -1,8 +1,10 @@
 import { z } from 'zod'
+import { AvailabilityZone } from './availability-zone.ts'
 import { Flavor } from './flavor.ts'
 import { HostName } from './host-report.ts'
 import { ImageMeta } from './image-meta.ts'
 import { MemEncryption } from './mem-encryption.ts'
+import { NO_HINTS, SchedulerHints } from './scheduler-hints.ts'
 import { SchedulingReport } from './scheduling-report.ts'
 
 /** The question to the scheduler: where can this instance run? */
@@ -16,6 +18,9 @@ export const RequestSpec = z.object({
   flavor: Flavor,
   image: ImageMeta,
   mem_encryption: MemEncryption.nullable(),
+  /** Null: any. */
+  availability_zone: AvailabilityZone.nullable().default(null),
+  scheduler_hints: SchedulerHints.default(NO_HINTS),
   /** Hosts where this instance has failed already. */
   ignore_hosts: z.array(HostName).max(1000).default([]),
   /** When not empty, only these are considered. */

@@ -73,6 +73,43 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect(await conductor.sent()).toEqual([])
   })
 
+  it('asks the scheduler for the zone and the hints of the request, at every try', async () => {
+    const asked: Pick<RequestSpec, 'attempt' | 'availability_zone' | 'scheduler_hints'>[] = []
+    await using conductor = await aConductor(engine, async ({ attempt, availability_zone, scheduler_hints }) => {
+      asked.push({ attempt, availability_zone, scheduler_hints })
+      return aSelection(`h${attempt}`, attempt)
+    })
+    const scheduler_hints = { group: null, same_host: [], different_host: ['aaaaaaaa-0000-4000-8000-00000000000d'] }
+    const where = { availability_zone: 'room-2', scheduler_hints }
+    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [], ...where }
+    const [accepted] = (await conductor.endpoint.buildInstances(args, conductor.request)).instances
+    const uuid = accepted?.uuid as string
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.endpoint.reportBuild(failedReport(uuid, 'h1', 1), conductor.request)
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 2 }, conductor.request)
+
+    expect(asked).toEqual([
+      { attempt: 1, ...where },
+      { attempt: 2, ...where },
+    ])
+    expect(await conductor.instance(uuid)).toMatchObject({ host: 'h2', ...where })
+  })
+
+  it('refuses another zone or other hints under uuids that it knows', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const instance_uuids = ['aaaaaaaa-0000-4000-8000-000000000001']
+    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [], instance_uuids }
+    const hints = { group: 'aaaaaaaa-0000-4000-8000-00000000000e', same_host: [], different_host: [] }
+    await conductor.endpoint.buildInstances(args, conductor.request)
+
+    const elsewhere = conductor.endpoint.buildInstances({ ...args, availability_zone: 'room-2' }, conductor.request)
+    const grouped = conductor.endpoint.buildInstances({ ...args, scheduler_hints: hints }, conductor.request)
+
+    await expect(elsewhere).rejects.toBeInstanceOf(InstanceExists)
+    await expect(grouped).rejects.toBeInstanceOf(InstanceExists)
+  })
+
   it('makes nothing twice when the same request comes again with its uuids, and refuses another under them', async () => {
     await using conductor = await aConductor(engine, neverAsked)
     const instance_uuids = ['aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000002']

@@ -8,21 +8,33 @@ import { NewImageMeta } from '../../src/objects/image-meta.ts'
 import { IpAddress } from '../../src/objects/instance.ts'
 import { Inventory } from '../../src/objects/inventory.ts'
 import { Allocation } from '../../src/objects/request-spec.ts'
+import { NewSchedulerHints } from '../../src/objects/scheduler-hints.ts'
 import { isCompatible } from '../../src/rpc/version.ts'
 import { rpcMarkdown } from '../support/rpc-markdown.ts'
 
 const { ConductorApi, SchedulerApi, ComputeApi } = contracts
 const { Flavor, ImageMeta, Instance, BuildAttempt, MemEncryption, RequestSpec, Selection, SchedulingReport } = contracts
-const { HostReport, HostSummary } = contracts
+const { HostReport, HostSummary, SchedulerHints } = contracts
 const apis = [ConductorApi, SchedulerApi, ComputeApi]
 const objects = {
   ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Instance, Fault, BuildAttempt },
-  ...{ RequestSpec, Selection, Allocation, SchedulingReport, HostReport, ProviderReport, Inventory, HostSummary },
+  ...{
+    RequestSpec,
+    SchedulerHints,
+    Selection,
+    Allocation,
+    SchedulingReport,
+    HostReport,
+    ProviderReport,
+    Inventory,
+    HostSummary,
+  },
 }
 
 describe('the contracts', () => {
   it('are what docs/rpc.md says', () => {
-    const page = rpcMarkdown(apis, objects, { Flavor: NewFlavor, ImageMeta: NewImageMeta })
+    const strict = { Flavor: NewFlavor, ImageMeta: NewImageMeta, SchedulerHints: NewSchedulerHints }
+    const page = rpcMarkdown(apis, objects, strict)
     if (process.env.UPDATE_DOCS) writeFileSync('docs/rpc.md', page)
 
     expect(readFileSync('docs/rpc.md', 'utf8')).toBe(page)

@@ -6,6 +6,7 @@ import { DEFAULT_NOTIFICATION_NAMES, decodeNotification } from '../../src/notifi
 import type { Instance } from '../../src/objects/instance.ts'
 import { RequestSpec } from '../../src/objects/request-spec.ts'
 import { launchFlavor } from '../../src/objects/resource-request.ts'
+import { NO_HINTS } from '../../src/objects/scheduler-hints.ts'
 import type { DurableMessage } from '../../src/rpc/durable-message.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
 
@@ -29,6 +30,8 @@ const building: Instance = {
   flavor: sevFlavor,
   image: anImage(),
   mem_encryption: { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' },
+  availability_zone: null,
+  scheduler_hints: NO_HINTS,
   ip_addresses: [{ address: '192.0.2.3', version: 4, mac: 'fa:16:3e:4c:2c:30', label: 'private' }],
   fault: null,
   created_at: '2026-11-24T03:13:10.000Z',

@@ -3,6 +3,7 @@ import { type GuestSpec, guestSpec } from '../../compute/libvirt/guest-spec.ts'
 import type { Flavor } from '../../objects/flavor.ts'
 import type { ImageMeta } from '../../objects/image-meta.ts'
 import type { MemEncryption } from '../../objects/mem-encryption.ts'
+import { NO_HINTS } from '../../objects/scheduler-hints.ts'
 
 /** Of a guest that nobody has booted: the same each time, so that two documents can be compared. */
 export const NO_UUID = '00000000-0000-4000-8000-000000000000'
@@ -32,6 +33,8 @@ export function draftGuest({ flavor, image, encryption, options, ...draft }: Dra
     flavor,
     image,
     mem_encryption: encryption,
+    availability_zone: null,
+    scheduler_hints: NO_HINTS,
     ip_addresses: (draft.macs ?? []).map((mac) => ({ address: '', version: 4 as const, mac, label: '' })),
     fault: null,
     created_at: at,
