@@ -5,7 +5,8 @@ export default defineConfig({
   test: {
     include: [
       'test/objects/**/*.test.ts',
-      'test/scheduler/{filters,weighers}/**/*.test.ts',
+      'test/scheduler/{choosing,filters,weighers}/**/*.test.ts',
+      'test/scheduler/hosts/{host-table,liveness}.test.ts',
       'test/scheduler/{filter-hosts,host-state,weigh-hosts,scheduling-report}.test.ts',
       'test/compute/libvirt/**/*.test.ts',
       'test/compute/host-view.test.ts',
@@ -17,7 +18,8 @@ export default defineConfig({
       provider: 'v8',
       include: [
         'src/objects/**',
-        'src/scheduler/{filters,weighers}/**',
+        'src/scheduler/{choosing,filters,weighers}/**',
+        'src/scheduler/hosts/{change-log,claimed-state,host-table,liveness,newest}.ts',
         'src/compute/libvirt/configurators/**',
         'src/rpc/{envelope,failure,json,request}.ts',
       ],

@@ -29,7 +29,7 @@ export interface ProviderState {
 export interface HostState {
   readonly host: string
   readonly up: boolean
-  /** By the database's clock. */
+  /** For words only, as the next field: what is remembered of a host is not forgotten as time passes. */
   readonly secondsSinceSeen: number
   readonly lastSeenUp: Date
   readonly reportIntervalSeconds: number

@@ -12,7 +12,7 @@ import { hostSummary } from './host-summary.ts'
 import { LOST_CLAIM, noValidHost } from './no-valid-host.ts'
 import type { Placement } from './placement/placement.ts'
 import type { SchedulerApi } from './rpc-api.ts'
-import { schedulingReport } from './scheduling-report.ts'
+import { schedulingReport, summaryOf } from './scheduling-report.ts'
 import { type SchedulingRequest, schedulingRequest } from './scheduling-request.ts'
 import { type WeighedHost, weighHosts } from './weigh-hosts.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
@@ -90,7 +90,7 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
       const outcome = await this.#claimFirst(request, ranking, rejections, info)
       if ('selection' in outcome) return outcome.selection
       // What others took is seen at the next look; it is only worth one when something was there.
-      if (passed.length === 0 || look === LOOKS) throw noValidHost(request, outcome.rejections, filters)
+      if (passed.length === 0 || look === LOOKS) throw noValidHost(request, summaryOf(outcome.rejections), filters)
     }
   }
 
@@ -111,7 +111,7 @@ export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
         lost.push({ host: host.host, filter: LOST_CLAIM, reason: 'no pool has what was asked' })
         continue
       }
-      const report = schedulingReport([...rejections, ...lost], ranking.slice(rank))
+      const report = schedulingReport(summaryOf([...rejections, ...lost]), ranking.slice(rank))
       try {
         const wanted = { host: host.host, attempt, allocations: [...allocations], report }
         return { selection: await this.#deps.placement.claim(instance_uuid, wanted) }

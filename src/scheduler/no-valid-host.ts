@@ -1,7 +1,7 @@
 import { NoValidHost } from '../errors.ts'
 import type { Rejection } from '../objects/scheduling-report.ts'
 import type { HostFilter } from './filters/host-filter.ts'
-import { schedulingReport } from './scheduling-report.ts'
+import { type RejectionSummary, schedulingReport } from './scheduling-report.ts'
 import type { SchedulingRequest } from './scheduling-request.ts'
 
 /** Name under which hosts are counted that passed every filter and were lost to another claim. */
@@ -10,7 +10,7 @@ export const LOST_CLAIM = 'Claim'
 /** The error when no host is left: who said no, how often, and what would help first. */
 export function noValidHost(
   { spec }: SchedulingRequest,
-  rejections: readonly Rejection[],
+  rejections: RejectionSummary,
   filters: readonly HostFilter[],
 ): NoValidHost {
   const report = schedulingReport(rejections, [])
@@ -23,7 +23,7 @@ export function noValidHost(
     instance_uuid: spec.instance_uuid,
     attempt: spec.attempt,
     report,
-    fix: nearestFix(rejections, filters),
+    fix: nearestFix(rejections.named, filters),
   })
 }
 

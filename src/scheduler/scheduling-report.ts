@@ -3,12 +3,24 @@ import type { WeighedHost } from './weigh-hosts.ts'
 
 const MAX_REASON = 500
 
+/** Why hosts were not chosen: all of them counted, some by name. */
+export interface RejectionSummary {
+  /** The filter that rejected most comes first. */
+  readonly rejected: SchedulingReport['rejected']
+  /** One host of each filter, then a second of each, and so on: no reason hides behind a thousand of another. */
+  readonly named: readonly Rejection[]
+}
+
 /** Why a host was chosen, or none, in bounded size: counts for all, names for the first. */
-export function schedulingReport(rejections: readonly Rejection[], ranking: readonly WeighedHost[]): SchedulingReport {
+export function schedulingReport(
+  { rejected, named }: RejectionSummary,
+  ranking: readonly WeighedHost[],
+  passed = ranking.length,
+): SchedulingReport {
   return {
-    hosts_considered: rejections.length + ranking.length,
-    rejected: countsByFilter(rejections),
-    rejections: everyFilterInTurn(rejections)
+    hosts_considered: rejected.reduce((sum, { hosts }) => sum + hosts, passed),
+    rejected: [...rejected],
+    rejections: named
       .slice(0, MAX_HOSTS_BY_NAME)
       .map(({ reason, ...rest }) => ({ ...rest, reason: reason.slice(0, MAX_REASON) })),
     ranking: ranking
@@ -17,22 +29,16 @@ export function schedulingReport(rejections: readonly Rejection[], ranking: read
   }
 }
 
-/** The filter that rejected most comes first. */
-function countsByFilter(rejections: readonly Rejection[]): SchedulingReport['rejected'] {
+/** Of a list with every rejected host: the specification of what `choosing/` does for many. */
+export function summaryOf(rejections: readonly Rejection[]): RejectionSummary {
   const counts = new Map<string, number>()
-  for (const { filter } of rejections) counts.set(filter, (counts.get(filter) ?? 0) + 1)
-  return [...counts].map(([filter, hosts]) => ({ filter, hosts })).sort((a, b) => b.hosts - a.hosts)
-}
-
-/** One host of each filter, then a second of each, and so on: no reason hides behind a thousand of another. */
-function everyFilterInTurn(rejections: readonly Rejection[]): readonly Rejection[] {
-  const seen = new Map<string, number>()
-  return rejections
-    .map((rejection) => {
-      const turn = seen.get(rejection.filter) ?? 0
-      seen.set(rejection.filter, turn + 1)
-      return { rejection, turn }
-    })
-    .sort((a, b) => a.turn - b.turn)
-    .map(({ rejection }) => rejection)
+  const turns = rejections.map((rejection) => {
+    const turn = counts.get(rejection.filter) ?? 0
+    counts.set(rejection.filter, turn + 1)
+    return { rejection, turn }
+  })
+  return {
+    rejected: [...counts].map(([filter, hosts]) => ({ filter, hosts })).sort((a, b) => b.hosts - a.hosts),
+    named: turns.sort((a, b) => a.turn - b.turn).map(({ rejection }) => rejection),
+  }
 }

@@ -1,7 +1,8 @@
 import type { HostState } from './host-state.ts'
 import type { SchedulingRequest } from './scheduling-request.ts'
-import { tieBreak } from './tie-break.ts'
+import { nameHash, tieBreak } from './tie-break.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
+import { type Scale, scaled, scaleOver, weightOf } from './weight.ts'
 
 export interface WeighedHost {
   readonly host: HostState
@@ -11,45 +12,40 @@ export interface WeighedHost {
   readonly weights: Readonly<Record<string, number>>
 }
 
-/** Weights are compared to so many decimals: what is nearer than that is equal, rounding errors are. */
-const DECIMALS = 6
-
 /**
- * Best host first.
+ * Best host first: the specification of what `choosing/` does for many hosts.
  *
  * Each weigher's values are scaled to 0..1 over the given hosts (min-max), then multiplied; equal values weigh nothing.
  * Source: the "Weights" section of Nova's scheduler guide, so operators' multipliers carry over. Hosts of equal weight
  * are ordered by the instance's uuid, so that a burst spreads over them.
+ *
+ * @param seed another one orders hosts of equal weight in another way
  */
 export function weighHosts(
   hosts: readonly HostState[],
   request: SchedulingRequest,
   weighers: readonly HostWeigher[],
+  seed = '',
 ): readonly WeighedHost[] {
-  const parts = weighers.map((weigher) => ({ name: weigher.name, values: weightsBy(weigher, hosts, request) }))
-  const weighed = hosts.map((host, index) => {
-    const weights = Object.fromEntries(parts.map(({ name, values }) => [name, rounded(values[index] ?? 0)]))
-    const weight = rounded(Object.values(weights).reduce((sum, part) => sum + part, 0))
-    return { host, weight, weights, tie: tieBreak(request.spec.instance_uuid, host.host) }
+  const opinions = weighers.map((weigher) => {
+    const values = hosts.map((host) => weigher.weigh(host, request))
+    return { name: weigher.name, values, scale: scaleOver(values, weigher.multiplier) }
   })
-  return weighed.sort((a, b) => b.weight - a.weight || a.tie - b.tie).map(({ tie: _, ...rest }) => rest)
+  const instance = nameHash(seed + request.spec.instance_uuid)
+  const weighed = hosts.map((host, index) => {
+    const parts = opinions.map(({ values, scale }) => partOf(values[index], scale))
+    return {
+      host,
+      sum: parts.reduce((sum, part) => sum + part, 0),
+      weights: Object.fromEntries(opinions.map(({ name }, n) => [name, weightOf(parts[n] ?? 0)])),
+      tie: tieBreak(instance, nameHash(host.host)),
+    }
+  })
+  return weighed
+    .sort((a, b) => b.sum - a.sum || a.tie - b.tie)
+    .map(({ host, sum, weights }) => ({ host, weight: weightOf(sum), weights }))
 }
 
-function weightsBy(weigher: HostWeigher, hosts: readonly HostState[], request: SchedulingRequest): readonly number[] {
-  const values = hosts.map((host) => weigher.weigh(host, request))
-  const { multiplier } = weigher
-  const known = values.filter(Number.isFinite)
-  const lowest = known.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
-  const range = known.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY) - lowest
-  // Every host equal: this weigher has no opinion.
-  if (!(range > 0)) return hosts.map(() => 0)
-  // A weigher that cannot tell (NaN) puts the host last.
-  return values.map((value) =>
-    Number.isFinite(value) ? ((value - lowest) / range) * multiplier : Math.min(0, multiplier),
-  )
-}
-
-function rounded(weight: number): number {
-  // Adding 0 turns -0 into 0, which JSON and people tell apart.
-  return Number(weight.toFixed(DECIMALS)) + 0
+function partOf(value: number | undefined, scale: Scale | undefined): number {
+  return scale === undefined || value === undefined ? 0 : scaled(value, scale)
 }

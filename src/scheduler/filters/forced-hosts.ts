@@ -6,6 +6,7 @@ const NAMED = 5
 export const forcedHosts: HostFilter = {
   name: 'ForcedHosts',
   fix: 'name a host that has reported, or leave force_hosts empty',
+  concern: ({ spec: { force_hosts } }) => (force_hosts.length > 0 ? JSON.stringify(force_hosts) : undefined),
   reject: ({ host }, { spec: { force_hosts } }) => {
     if (force_hosts.length === 0 || force_hosts.includes(host)) return undefined
     const more = force_hosts.length > NAMED ? ` and ${force_hosts.length - NAMED} more` : ''

@@ -9,4 +9,10 @@ export interface HostFilter {
   readonly fix?: string
   /** Why this host cannot take the request, in words an operator can act on, with numbers; undefined if it can. */
   reject(host: HostState, request: SchedulingRequest): string | undefined
+  /**
+   * For a filter that looks at what tells a request from others of its kind (`choosing/request-kind.ts`): a text that
+   * is the same only where the answers for every host are, or undefined when there is nothing to say. A filter without
+   * it sees none of that.
+   */
+  concern?(request: SchedulingRequest): string | undefined
 }

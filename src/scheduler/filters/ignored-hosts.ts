@@ -4,6 +4,7 @@ import type { HostFilter } from './host-filter.ts'
 export const ignoredHosts: HostFilter = {
   name: 'IgnoredHosts',
   fix: 'see why the earlier tries failed there (explain), correct it and build again, or add a host',
+  concern: ({ spec: { ignore_hosts } }) => (ignore_hosts.length > 0 ? JSON.stringify(ignore_hosts) : undefined),
   reject: ({ host }, { spec }) =>
     spec.ignore_hosts.includes(host) ? 'in ignore_hosts: an earlier try failed there' : undefined,
 }

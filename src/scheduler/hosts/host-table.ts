@@ -1,0 +1,187 @@
+import type { Allocation } from '../../objects/request-spec.ts'
+import type { KnownHosts } from '../choosing/known-hosts.ts'
+import type { HostState } from '../host-state.ts'
+import type { HostChanges } from '../placement/feed.ts'
+import { nameHash } from '../tie-break.ts'
+import { ChangeLog } from './change-log.ts'
+import { type Claim, withClaims } from './claimed-state.ts'
+import { type InventoryUse, newest, withUse } from './newest.ts'
+
+/** A claim that is on its way to the database: the host counts as if it were made. */
+export interface ClaimInFlight {
+  /** @param uses the inventories as they are with the claim, where that was told */
+  made(uses?: readonly InventoryUse[]): void
+  /** @param uses the inventories as they are without it, where that was told */
+  failed(uses?: readonly InventoryUse[]): void
+}
+
+/** Signs of life are known apart. */
+export interface LifeSigns {
+  isUp(host: string): boolean
+  lastSeenUp(host: string): Date | undefined
+  secondsSilent(host: string): number | undefined
+}
+
+interface Place {
+  /** As the database is known to have it. */
+  base: HostState
+  /** With what is on its way. */
+  state: HostState
+  readonly claims: Set<Claim>
+  /** When a claim's end told its inventories, in the table's count of such news. */
+  toldAt: number
+}
+
+/** All hosts in memory. It may be stale: the claim decides. */
+export class HostTable implements KnownHosts {
+  nameHashes = new Int32Array(64)
+  readonly #life: LifeSigns
+  readonly #places: (Place | undefined)[] = []
+  readonly #placeOf = new Map<string, number>()
+  readonly #free: number[] = []
+  readonly #claimed = new Set<number>()
+  #log = new ChangeLog()
+  #told = 0
+
+  constructor(life: LifeSigns) {
+    this.#life = life
+  }
+
+  get places(): number {
+    return this.#places.length
+  }
+
+  get changes(): number {
+    return this.#log.changes
+  }
+
+  changedAfter(changes: number): Int32Array | undefined {
+    return this.#log.after(changes)
+  }
+
+  at(place: number): HostState | undefined {
+    return this.#places[place]?.state
+  }
+
+  aged(place: number): HostState | undefined {
+    const state = this.at(place)
+    return state && this.#aged(state)
+  }
+
+  /** By name, as they are now; all of them when none is named. */
+  list(names?: readonly string[]): readonly HostState[] {
+    const places = names === undefined ? [...this.#placeOf.values()] : names.map((name) => this.#placeOf.get(name))
+    const states = places.flatMap((place) => (place === undefined ? [] : (this.at(place) ?? [])))
+    return states.map((state) => this.#aged(state)).sort((a, b) => (a.host < b.host ? -1 : 1))
+  }
+
+  get size(): number {
+    return this.#placeOf.size
+  }
+
+  /** How much ends of claims have told so far. */
+  get told(): number {
+    return this.#told
+  }
+
+  /**
+   * Takes what was read from the database.
+   *
+   * @param told what claims had told when the reading began: what they told since may be newer
+   */
+  apply({ hosts, removed, complete }: HostChanges, told: number): void {
+    const gone = complete ? this.#othersThan(hosts) : removed
+    for (const host of gone) this.#remove(host)
+    for (const host of hosts) this.#put(host, told)
+  }
+
+  /** Takes over whether the host is up, as the signs of life say. */
+  liveOrDie(host: string): void {
+    const place = this.#placeOf.get(host)
+    if (place !== undefined) this.#rebase(place, (this.#places[place] as Place).base)
+  }
+
+  begin(place: number, allocations: readonly Allocation[]): ClaimInFlight {
+    const held = this.#places[place] as Place
+    const claim = { allocations }
+    held.claims.add(claim)
+    this.#claimed.add(place)
+    this.#rebase(place, held.base)
+    const end = (base: (held: Place) => HostState) => {
+      held.claims.delete(claim)
+      held.toldAt = ++this.#told
+      if (this.#places[place] !== held) return
+      if (held.claims.size === 0) this.#claimed.delete(place)
+      this.#rebase(place, base(held))
+    }
+    return {
+      // Where the use is not told, it is guessed: the next reading knows.
+      made: (uses) => end(({ base }) => (uses ? madeWith(base, uses) : withClaims(base, [claim]))),
+      failed: (uses = []) => end(({ base }) => withUse(base, uses)),
+    }
+  }
+
+  /** Hosts without what is on its way to them; those where nothing is are left out. */
+  unclaimed(): readonly HostState[] {
+    return [...this.#claimed].flatMap((place) => this.#places[place]?.base ?? [])
+  }
+
+  #put(read: HostState, told: number): void {
+    const known = this.#placeOf.get(read.host)
+    if (known !== undefined) {
+      const { base, toldAt } = this.#places[known] as Place
+      this.#rebase(known, toldAt > told ? newest(read, base) : read)
+      return
+    }
+    const place = this.#free.pop() ?? this.#places.length
+    this.#placeOf.set(read.host, place)
+    this.#places[place] = { base: read, state: read, claims: new Set(), toldAt: 0 }
+    if (place >= this.nameHashes.length) this.#grow()
+    this.nameHashes[place] = nameHash(read.host)
+    this.#rebase(place, read)
+  }
+
+  #rebase(place: number, base: HostState): void {
+    const held = this.#places[place] as Place
+    const up = this.#life.isUp(base.host)
+    held.base = base.up === up ? base : { ...base, up }
+    held.state = held.claims.size === 0 ? held.base : withClaims(held.base, held.claims)
+    this.#log.add(place)
+  }
+
+  #remove(host: string): void {
+    const place = this.#placeOf.get(host)
+    if (place === undefined) return
+    this.#placeOf.delete(host)
+    this.#claimed.delete(place)
+    this.#places[place] = undefined
+    this.#free.push(place)
+    this.#log.add(place)
+  }
+
+  #othersThan(hosts: readonly HostState[]): readonly string[] {
+    const names = new Set(hosts.map(({ host }) => host))
+    return [...this.#placeOf.keys()].filter((host) => !names.has(host))
+  }
+
+  #grow(): void {
+    const grown = new Int32Array(this.nameHashes.length * 2)
+    grown.set(this.nameHashes)
+    this.nameHashes = grown
+  }
+
+  #aged(state: HostState): HostState {
+    const { host, lastSeenUp, secondsSinceSeen } = state
+    return {
+      ...state,
+      lastSeenUp: this.#life.lastSeenUp(host) ?? lastSeenUp,
+      secondsSinceSeen: this.#life.secondsSilent(host) ?? secondsSinceSeen,
+    }
+  }
+}
+
+function madeWith(base: HostState, uses: readonly InventoryUse[]): HostState {
+  const told = withUse(base, uses)
+  // Nothing new: the claim has been read already, with the instance.
+  return told === base ? base : { ...told, instances: base.instances + 1 }
+}

@@ -1,0 +1,195 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
+import { MAX_HOSTS_BY_NAME } from '../../../src/objects/scheduling-report.ts'
+import { Chooser, type ChooserOptions } from '../../../src/scheduler/choosing/chooser.ts'
+import { filterHosts } from '../../../src/scheduler/filter-hosts.ts'
+import { defaultFilters } from '../../../src/scheduler/filters/default-filters.ts'
+import type { HostFilter } from '../../../src/scheduler/filters/host-filter.ts'
+import type { HostState } from '../../../src/scheduler/host-state.ts'
+import { HostTable } from '../../../src/scheduler/hosts/host-table.ts'
+import { LOST_CLAIM } from '../../../src/scheduler/no-valid-host.ts'
+import { schedulingReport, summaryOf } from '../../../src/scheduler/scheduling-report.ts'
+import type { SchedulingRequest } from '../../../src/scheduler/scheduling-request.ts'
+import { weighHosts } from '../../../src/scheduler/weigh-hosts.ts'
+import { defaultWeighers } from '../../../src/scheduler/weighers/default-weighers.ts'
+import type { HostWeigher } from '../../../src/scheduler/weighers/host-weigher.ts'
+import { aHost, aRequest } from '../builders.ts'
+
+const NAMES = Array.from({ length: 30 }, (_, n) => `cn-${n}`)
+const MODELS: readonly MemEncryptionModel[] = ['amd-sev', 'amd-sev-es', 'amd-sev-snp']
+
+/** Life as the states say it: what changes is put into the table whole. */
+function aTable() {
+  const up = new Map<string, boolean>()
+  const table = new HostTable({
+    isUp: (host) => up.get(host) ?? true,
+    lastSeenUp: () => undefined,
+    secondsSilent: () => undefined,
+  })
+  const put = (...hosts: readonly HostState[]) => {
+    for (const host of hosts) up.set(host.host, host.up)
+    table.apply({ cursor: '', hosts, removed: [], complete: false }, table.told)
+  }
+  const remove = (host: string) => table.apply({ cursor: '', hosts: [], removed: [host], complete: false }, table.told)
+  return { table, put, remove }
+}
+
+const someHosts = fc.subarray(NAMES, { maxLength: 4 })
+
+const host: fc.Arbitrary<HostState> = fc
+  .record({
+    name: fc.constantFrom(...NAMES),
+    vcpus: fc.constantFrom(4, 16, 64),
+    memoryMb: fc.constantFrom(4096, 65_536),
+    slots: fc.dictionary(fc.constantFrom(...MODELS), fc.integer({ min: 1, max: 4 })),
+    vcpuUsed: fc.integer({ min: 0, max: 16 }),
+    memoryUsed: fc.integer({ min: 0, max: 8 }),
+    slotsUsed: fc.integer({ min: 0, max: 4 }),
+    up: fc.boolean(),
+    disabled: fc.boolean(),
+    machine: fc.constantFrom('q35', 'pc'),
+    uefi: fc.boolean(),
+  })
+  .map((one) =>
+    aHost(one.name, {
+      vcpus: one.vcpus,
+      memoryMb: one.memoryMb,
+      slots: one.slots,
+      used: { VCPU: one.vcpuUsed, MEMORY_MB: one.memoryUsed * 1024, MEM_ENCRYPTION_CONTEXT: one.slotsUsed },
+      state: { up: one.up, disabled: one.disabled, defaultMachineType: one.machine, supportsUefi: one.uefi },
+    }),
+  )
+
+const request: fc.Arbitrary<SchedulingRequest> = fc
+  .record({
+    model: fc.option(fc.constantFrom(...MODELS), { nil: undefined }),
+    vcpus: fc.constantFrom(1, 8),
+    memoryMb: fc.constantFrom(1024, 4096),
+    ignored: someHosts,
+    forced: fc.oneof({ weight: 3, arbitrary: fc.constant<string[]>([]) }, someHosts),
+    image: fc.option(fc.constantFrom({ hw_machine_type: 'q35' }, { hw_firmware_type: 'uefi' }), { nil: undefined }),
+    uuid: fc.uuid(),
+    project: fc.constantFrom(null, 'a', 'b'),
+  })
+  .map(({ model, vcpus, memoryMb, ignored, forced, image, uuid, project }) =>
+    aRequest({
+      ...(model && { model }),
+      ...(image && !model && { image }),
+      vcpus,
+      memoryMb,
+      spec: { instance_uuid: uuid, project_id: project, ignore_hosts: ignored, force_hosts: forced },
+    }),
+  )
+
+const ownFilter: HostFilter = {
+  name: 'Own',
+  reject: ({ host: name }, { spec }) => (name.length === 5 && spec.project_id === 'a' ? 'not for a' : undefined),
+}
+const ownWeigher: HostWeigher = {
+  name: 'Odd',
+  multiplier: -0.7,
+  weigh: ({ host: name }) => (name === 'cn-7' ? Number.NaN : Number(name.slice(3)) / 7),
+}
+
+type Step =
+  | { readonly kind: 'put'; readonly hosts: readonly HostState[] }
+  | { readonly kind: 'remove'; readonly host: string }
+  | { readonly kind: 'ask'; readonly request: SchedulingRequest; readonly lost: readonly string[] }
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('put' as const), hosts: fc.array(host, { maxLength: 12 }) }) },
+  fc.record({ kind: fc.constant('remove' as const), host: fc.constantFrom(...NAMES) }),
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('ask' as const), request, lost: someHosts }) },
+)
+
+/** The plain way: every host, every filter, every weigher, each time. */
+function plainly(options: Omit<ChooserOptions, 'hosts'>, table: HostTable, asked: SchedulingRequest, lost: string[]) {
+  const places = Array.from({ length: table.places }, (_, place) => table.at(place) ?? [])
+  const wasLost: HostFilter = {
+    name: LOST_CLAIM,
+    reject: ({ host: name }) => (lost.includes(name) ? 'lost' : undefined),
+  }
+  const filters = [wasLost, ...options.filters, ...(options.extraFilters ?? [])]
+  const { passed, rejections } = filterHosts(places.flat(), asked, filters)
+  const weighers = [...options.weighers, ...(options.extraWeighers ?? [])]
+  return schedulingReport(summaryOf(rejections), weighHosts(passed, asked, weighers, options.seed))
+}
+
+describe('choosing with what is remembered of earlier requests', () => {
+  it.each<[string, Omit<ChooserOptions, 'hosts'>]>([
+    ['the filters and weighers that come along', { filters: defaultFilters, weighers: defaultWeighers() }],
+    [
+      "filters and weighers of the user's own, a seed, and memory for hardly anything",
+      {
+        filters: defaultFilters,
+        weighers: defaultWeighers({ ram: -1, cpu: 0 }),
+        extraFilters: [ownFilter],
+        extraWeighers: [ownWeigher],
+        seed: 'other',
+        cacheBytes: 1,
+      },
+    ],
+  ])('gives exactly what looking at everything gives, after any history: with %s', (_name, options) => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const { table, put, remove } = aTable()
+        const chooser = new Chooser({ hosts: table, ...options })
+        for (const one of steps) {
+          if (one.kind === 'put') put(...one.hosts)
+          else if (one.kind === 'remove') remove(one.host)
+          else {
+            const places = Array.from({ length: table.places }, (_, place) => place)
+            const lost = places.filter((place) => one.lost.includes(table.at(place)?.host ?? ''))
+            const considered = chooser.consider(one.request, new Map(lost.map((place) => [place, 'lost'])))
+
+            expect(schedulingReport(considered.rejections, considered.best, considered.passed)).toEqual(
+              plainly(options, table, one.request, [...one.lost]),
+            )
+          }
+        }
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  it('looks only at hosts that changed, whoever asks for the same', () => {
+    const looks: string[] = []
+    const counting: HostFilter = {
+      name: 'Counting',
+      reject: ({ host: name }) => {
+        looks.push(name)
+        return undefined
+      },
+    }
+    const { table, put } = aTable()
+    put(...NAMES.map((name) => aHost(name)))
+    const chooser = new Chooser({ hosts: table, filters: [counting], weighers: defaultWeighers() })
+    const ask = (image: string) => {
+      const spec = { instance_uuid: randomUUID(), project_id: randomUUID(), image: { name: image } as never }
+      chooser.consider(aRequest({ spec }))
+      return looks.splice(0)
+    }
+
+    expect(ask('first')).toEqual(NAMES)
+    expect(ask('second')).toEqual([])
+    put(aHost('cn-3', { used: { VCPU: 1 } }))
+    expect(ask('third')).toEqual(['cn-3'])
+  })
+
+  it('ranks no more hosts than are told by name, the best of all', () => {
+    const { table, put } = aTable()
+    put(...Array.from({ length: 300 }, (_, n) => aHost(`cn-${n}`, { used: { VCPU: n % 64 } })))
+    const asked = aRequest()
+    const chooser = new Chooser({ hosts: table, filters: defaultFilters, weighers: defaultWeighers() })
+
+    const { best, passed } = chooser.consider(asked)
+
+    const all = weighHosts(table.list(), asked, defaultWeighers())
+    expect(best.map(({ host: one }) => one.host)).toEqual(
+      all.slice(0, MAX_HOSTS_BY_NAME).map(({ host: one }) => one.host),
+    )
+    expect(passed).toBe(all.length)
+  })
+})
