@@ -58,6 +58,26 @@ Examples:
   explain: `
 Examples:
   sevbus explain web-31       every try, host by host, with numbers`,
+  audit: `
+Examples:
+  sevbus audit                what does not agree, and what would mend it: changes nothing
+  sevbus audit --repair       mends what is safe, and looks again
+  sevbus audit --host node1 --host node2
+  sevbus audit --json | jq '.findings[] | select(.repair == null)'
+It compares what is claimed, what the conductors know, what the hosts' hypervisors have and the keys that their kernels
+count:
+  double            an instance runs on two hosts
+  ghost             a guest of ours runs where its instance is not any more
+  wrong encryption  a guest runs otherwise encrypted than was asked for
+  missing claim     an instance runs on resources that are not claimed
+  leak              resources are claimed that no guest uses
+  missing guest     an instance should run on a host that has no such guest
+  key count         the kernel counts other keys in use than guests could hold, or has fewer than are offered
+  foreign guest     a guest that is not ours: it is named, and never touched
+  overcommit        more is claimed than the host has
+  miscount          the use of an inventory is not the sum of its claims
+What is being built, moved or deleted is not judged, nor is a host that does not answer.
+Exit codes: 0 all agrees, 6 findings remain, 3 none remain but somebody did not answer.`,
   events: `
 Examples:
   sevbus events               takes nothing away from billing
@@ -101,4 +121,5 @@ Exit codes:
   3  no broker, database or worker answered
   4  no such instance, host, guest or dead letter
   5  the cloud said no, or would (lint, xml): a contradiction in the request, or no host for it
+  6  findings remain (audit)
   130  interrupted before it was done`

@@ -136,6 +136,14 @@ function defineOperating(define: Define): void {
   define('explain <instance>', 'why an instance is where it is, or why it found no host', async (options, [word]) =>
     (await import('./instances.ts')).explain(word as string, options),
   )
+  define(
+    'audit',
+    'claims, instances, guests and keys that do not agree; --repair mends what is safe',
+    async (options) => (await import('./audit.ts')).audit(options),
+  )
+    .option('--repair', 'mend what is safe to mend; without it nothing is changed', false)
+    .option('--host <host...>', 'only these hosts')
+    .option('--settle <seconds>', 'between the two looks: what is not so in both is no finding', '3')
   define('events', 'follow the notifications as billing sees them', async (options) =>
     (await import('./events.ts')).events(options),
   )

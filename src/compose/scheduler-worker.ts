@@ -1,9 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import type { Config } from '../config.ts'
 import type { Database } from '../database/database.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
 import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
+import { AuditLog } from '../scheduler/audit/audit-log.ts'
+import { Auditor } from '../scheduler/audit/auditor.ts'
+import { BackgroundAudit } from '../scheduler/audit/background-audit.ts'
+import { schedulerEndpoint } from '../scheduler/endpoint.ts'
 import { defaultFilters } from '../scheduler/filters/default-filters.ts'
 import { loadFilters, loadWeighers } from '../scheduler/load-extension.ts'
 import { SchedulerManager } from '../scheduler/manager.ts'
@@ -25,27 +30,29 @@ export async function startScheduler(
   const multipliers = {
     ram: scheduler.ram_weight_multiplier,
     cpu: scheduler.cpu_weight_multiplier,
-    disk: scheduler.disk_weight_multiplier,
-    ioOps: scheduler.io_ops_weight_multiplier,
-    buildFailure: scheduler.build_failure_weight_multiplier,
-    softAffinity: scheduler.soft_affinity_weight_multiplier,
-    softAntiAffinity: scheduler.soft_anti_affinity_weight_multiplier,
     memEncryptionContext: scheduler.mem_encryption_context_weight_multiplier,
-  }
-  const limits = {
-    maxIoOpsPerHost: scheduler.max_io_ops_per_host,
-    maxInstancesPerHost: scheduler.max_instances_per_host,
   }
   const manager = new SchedulerManager({
     placement: new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals }),
-    filters: [...defaultFilters(limits), ...(await loadFilters(scheduler.extra_filters, folder))],
+    filters: [...defaultFilters, ...(await loadFilters(scheduler.extra_filters, folder))],
     weighers: [...defaultWeighers(multipliers), ...(await loadWeighers(scheduler.extra_weighers, folder))],
     memEncryptionOverheadMb: scheduler.mem_encryption_overhead_mb,
     logger,
   })
-  const bindings = [bind(SchedulerApi, manager)] as const
   const { concurrency } = config.transport
   const names = busNames(config)
+  const client = new RpcClient({
+    transport,
+    logger,
+    names,
+    allowedSenders: config.transport.allowed_senders,
+    observer: monitor?.observer,
+  })
+  const auditLog = new AuditLog(database, `${host} ${randomUUID()}`)
+  const auditor = new Auditor({ database, client, log: auditLog, logger })
+  const intervalSeconds = scheduler.audit_interval_seconds
+  const backgroundAudit = new BackgroundAudit({ auditor, log: auditLog, intervalSeconds, logger })
+  const bindings = [bind(SchedulerApi, schedulerEndpoint(manager, auditor))] as const
   const server = new RpcServer({
     transport,
     logger,
@@ -56,19 +63,12 @@ export async function startScheduler(
     allowedSenders: allowedSenders(config, 'scheduler'),
     observer: monitor?.observer,
   })
-  // A scheduler asks nobody but itself.
-  const client = new RpcClient({
-    transport,
-    logger,
-    names,
-    allowedSenders: config.transport.allowed_senders,
-    observer: monitor?.observer,
-  })
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
     await closeInOrder([
       () => selfCheck.close(),
+      () => backgroundAudit.close(),
       () => server.drain(graceMs),
       () => client.close(),
       () => transport.close(),
@@ -77,7 +77,8 @@ export async function startScheduler(
   await startOrClose(drain, async () => {
     await server.start()
     selfCheck.start()
-    monitor?.watch({ server, selfCheck, checks: [databaseCheck(database)] })
+    backgroundAudit.start()
+    monitor?.watch({ server, selfCheck, audit: auditLog, checks: [databaseCheck(database)] })
   })
   logger.info({ host, transport: transport.description, database: database.description }, 'scheduler is ready')
   return { name: `scheduler ${host}`, broken: selfCheck.broken, drain }

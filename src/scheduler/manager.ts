@@ -30,7 +30,7 @@ export interface SchedulerDeps {
 }
 
 /** Finds hosts for instances and claims them there. Keeps nothing between requests: any scheduler can serve any. */
-export class SchedulerManager implements Endpoint<typeof SchedulerApi> {
+export class SchedulerManager implements Omit<Endpoint<typeof SchedulerApi>, 'audit'> {
   readonly #deps: SchedulerDeps
 
   constructor(deps: SchedulerDeps) {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { AuditReport } from '../objects/audit.ts'
 import { HostName, HostReport, HostSummary } from '../objects/host-report.ts'
 import { RequestSpec, Selection } from '../objects/request-spec.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
@@ -8,10 +9,11 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  *
  * Version history:
  * - 1.0 select_destinations, release_allocations, report_host, list_hosts
+ * - 1.1 audit
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.0',
+  version: '1.1',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',
@@ -38,6 +40,20 @@ export const SchedulerApi = defineApi({
         'A compute worker tells that it lives and what its host offers. Only the latest counts: one that cannot be handled is dropped.',
       input: z.strictObject({ report: HostReport }),
       output: z.null(),
+    }),
+    audit: call({
+      wire: 'audit',
+      since: '1.1',
+      summary:
+        'Compares claims, instances, the guests of hosts and the keys that their kernels count, and tells what does not agree; with `repair` it mends what is safe, by the contracts of those who own it. Looks twice, `settle_seconds` apart.',
+      input: z.strictObject({
+        hosts: z.array(HostName).min(1).max(1000).optional(),
+        repair: z.boolean().default(false),
+        settle_seconds: z.number().min(0).max(60).default(3),
+      }),
+      output: z.object({ report: AuditReport }),
+      timeoutMs: 600_000,
+      monitorTimeoutMs: 4000,
     }),
     listHosts: call({
       wire: 'list_hosts',

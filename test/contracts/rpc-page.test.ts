@@ -1,11 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import * as contracts from '../../src/contracts.ts'
+import { AuditFinding, AuditReport } from '../../src/objects/audit.ts'
 import { Fault } from '../../src/objects/fault.ts'
 import { NewFlavor } from '../../src/objects/flavor.ts'
+import { EncryptionKeys, GuestReport } from '../../src/objects/guest-report.ts'
 import { ProviderReport } from '../../src/objects/host-report.ts'
 import { NewImageMeta } from '../../src/objects/image-meta.ts'
-import { IpAddress } from '../../src/objects/instance.ts'
+import { InstanceState, IpAddress } from '../../src/objects/instance.ts'
 import { Inventory } from '../../src/objects/inventory.ts'
 import { Allocation } from '../../src/objects/request-spec.ts'
 import { NewSchedulerHints } from '../../src/objects/scheduler-hints.ts'
@@ -28,6 +30,7 @@ const objects = {
     ProviderReport,
     Inventory,
     HostSummary,
+    ...{ InstanceState, GuestReport, EncryptionKeys, AuditReport, AuditFinding },
   },
 }
 

@@ -1,4 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { FindingKind } from '../../objects/audit.ts'
 import { OldestAge } from './oldest-age.ts'
 import type { WatchedProcess } from './watched.ts'
 
@@ -41,6 +42,13 @@ export function refreshed(registry: Registry): Refreshed {
   )
   const checks = total('sevbus_self_checks_total', 'Self-checks: calls of the worker to itself.')
   const repairs = total('sevbus_self_check_repairs_total', 'Times the worker heard nothing and connected anew.')
+  const findings = gauge(
+    'sevbus_audit_findings',
+    'Findings of the last whole audit that are not repaired, by kind.',
+    'kind',
+  )
+  const unjudged = gauge('sevbus_audit_not_judged', 'Hosts, and conductors, that did not answer the last whole audit.')
+  const auditAge = gauge('sevbus_audit_age_seconds', 'How long ago the last whole audit ended, whoever made it.')
   const oldest = new OldestAge()
 
   async function readQueues({ transport, deadLetterQueue, worker }: WatchedProcess, signal: AbortSignal) {
@@ -68,6 +76,14 @@ export function refreshed(registry: Registry): Refreshed {
     storedAge.set(backlog.oldestAgeSeconds ?? 0)
   }
 
+  async function readAudit({ worker }: WatchedProcess) {
+    const last = await worker?.audit?.last()
+    if (last === undefined) return
+    for (const kind of FindingKind.options) findings.set({ kind }, last.remaining[kind] ?? 0)
+    unjudged.set(last.notJudged)
+    auditAge.set(last.ageSeconds)
+  }
+
   /** What the process itself knows. */
   function readOwn({ transport, worker }: WatchedProcess) {
     for (const counted of [reconnects, published, checks, repairs]) counted.reset()
@@ -83,12 +99,13 @@ export function refreshed(registry: Registry): Refreshed {
   return {
     async refresh(watched) {
       readOwn(watched)
-      for (const reading of [messages, consumers, age]) reading.reset()
+      for (const reading of [messages, consumers, age, findings]) reading.reset()
       // What has no labels is reset to 0: an outbox that cannot be read is not an empty one.
-      for (const reading of [stored, storedAge]) reading.remove()
+      for (const reading of [stored, storedAge, unjudged, auditAge]) reading.remove()
       const signal = AbortSignal.timeout(READ_TIMEOUT_MS)
       const late = new Promise((resolve) => signal.addEventListener('abort', resolve))
-      await Promise.race([late, Promise.allSettled([readQueues(watched, signal), readStore(watched)])])
+      const readings = [readQueues(watched, signal), readStore(watched), readAudit(watched)]
+      await Promise.race([late, Promise.allSettled(readings)])
     },
   }
 }

@@ -1,6 +1,7 @@
 import type { Backlogged } from '../../rpc/durable-message.ts'
 import type { SelfCheckCounts } from '../../rpc/self-check.ts'
 import type { Transport } from '../../rpc/transport.ts'
+import type { AuditSummary } from '../../scheduler/audit/audit-log.ts'
 
 /** One condition of being ready. */
 export interface ReadinessCheck {
@@ -22,6 +23,8 @@ export interface WatchedWorker {
   readonly selfCheck: { readonly counts: SelfCheckCounts }
   /** Where its messages wait until they are sent, if it stores any. */
   readonly store?: Backlogged
+  /** What the last audit of the cloud found: of schedulers. */
+  readonly audit?: { last(): Promise<AuditSummary | undefined> }
   /** Beyond the broker and its own server. */
   readonly checks: readonly ReadinessCheck[]
 }

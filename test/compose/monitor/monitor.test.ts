@@ -5,6 +5,7 @@ import { workerMetrics } from '../../../src/compose/monitor/metrics.ts'
 import { Monitor } from '../../../src/compose/monitor/monitor.ts'
 import type { ReadinessCheck } from '../../../src/compose/monitor/watched.ts'
 import { InvalidConfiguration, NoValidHost, SpawnFailed, WorkerDeaf } from '../../../src/errors.ts'
+import { FindingKind } from '../../../src/objects/audit.ts'
 import { RpcClient } from '../../../src/rpc/client.ts'
 import { call, cast, defineApi } from '../../../src/rpc/contract.ts'
 import { bind } from '../../../src/rpc/dispatcher.ts'
@@ -12,6 +13,7 @@ import { MemoryBus } from '../../../src/rpc/drivers/memory.ts'
 import { deadLetterQueue } from '../../../src/rpc/names.ts'
 import { newRequestContext } from '../../../src/rpc/request-context.ts'
 import { RpcServer } from '../../../src/rpc/server.ts'
+import type { AuditSummary } from '../../../src/scheduler/audit/audit-log.ts'
 import { freshNames, silent } from '../../support/transports.ts'
 
 const Text = z.object({ text: z.string() })
@@ -63,11 +65,15 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
   const client = new RpcClient({ transport, logger: silent, names, observer })
   const checks: ReadinessCheck[] = []
   const store = { backlog: async () => ({ messages: 3, oldestAgeSeconds: 7.5 }) }
+  const audit: { last(): Promise<AuditSummary | undefined> } = {
+    last: async () => ({ ageSeconds: 42, remaining: { leak: 2 }, notJudged: 1 }),
+  }
   const watch = () =>
     monitor.watch({
       server,
       selfCheck: { counts: { checks: 5, repairs: 1 } },
       store,
+      audit,
       checks,
     })
   if (start) {
@@ -102,6 +108,7 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
     names,
     transport,
     store,
+    audit,
     monitor,
     server,
     checks,
@@ -283,6 +290,20 @@ describe('/metrics', () => {
     const series = await scrape()
     expect(series.sevbus_broker_connected).toBe(0)
     expect(series[`sevbus_queue_messages{queue="${deadLetterQueue(names)}"}`]).toBeUndefined()
+  })
+
+  it('tell what the last audit found, by kind, and nothing while there was none', async () => {
+    const { scrape, audit } = await openWatched()
+    const ofAudits = async () => Object.entries(await scrape()).filter(([name]) => name.startsWith('sevbus_audit'))
+
+    expect(Object.fromEntries(await ofAudits())).toEqual({
+      ...Object.fromEntries(FindingKind.options.map((kind) => [`sevbus_audit_findings{kind="${kind}"}`, 0])),
+      'sevbus_audit_findings{kind="leak"}': 2,
+      sevbus_audit_not_judged: 1,
+      sevbus_audit_age_seconds: 42,
+    })
+    audit.last = async () => undefined
+    expect(await ofAudits()).toEqual([])
   })
 
   it('do not take an outbox that cannot be read for an empty one', async () => {

@@ -1,0 +1,86 @@
+import type { InstanceState } from '../../objects/instance.ts'
+import { MEM_ENCRYPTION_CONTEXT, MEMORY_MB, VCPU } from '../../objects/resources.ts'
+import { amounts, type Finding, type Repair, whereabouts } from './finding.ts'
+import type { Evidence, HeldClaim } from './observation.ts'
+
+/** Claims that nobody uses. Where a guest is, the claim is left to it: what is wrong then is the guest. */
+export function leaks(evidence: Evidence): readonly Finding[] {
+  return evidence.seen.claims
+    .filter(({ host, instance }) => evidence.judges(host) && !evidence.isChanging(instance))
+    .filter(({ host, instance }) => evidence.guestOn(host, instance) === undefined)
+    .flatMap((claim) => leak(evidence, claim) ?? [])
+}
+
+function leak(evidence: Evidence, claim: HeldClaim): Finding | undefined {
+  const instance = evidence.instances.get(claim.instance)
+  // Its guest is missing, and told as that: the claim is its instance's by right.
+  if (instance?.host === claim.host && instance.vm_state !== 'deleted') return undefined
+  const why = instance === undefined ? 'no conductor knows the instance' : `the instance ${whereabouts(instance)}`
+  const common = {
+    kind: 'leak',
+    host: claim.host,
+    uuid: claim.instance,
+    instance,
+    version: [claim.attempt, claim.changedAt],
+    problem: `${amounts(claim.resources)} claimed for try ${claim.attempt}, but ${why}, and no guest of it is here`,
+    numbers: claim.resources,
+  } as const
+  const reason = keptBecause(evidence, claim, instance)
+  return reason === undefined
+    ? { ...common, repair: giveBack(claim), advice: undefined }
+    : { ...common, repair: undefined, advice: reason }
+}
+
+/** Why the claim must not simply be given back. */
+function keptBecause(evidence: Evidence, claim: HeldClaim, instance: InstanceState | undefined): string | undefined {
+  if (claim.consumer !== claim.instance) {
+    return 'a move has left it behind: see what became of the move, and confirm or revert it'
+  }
+  if (instance === undefined || instance.host === null || instance.vm_state === 'deleted') return undefined
+  if (evidence.claimsOf(claim.instance).some(({ host }) => host === instance.host)) {
+    return `giving it back would take the claim on ${instance.host} along: both are the same consumer's`
+  }
+  if (claim.attempt < instance.attempt) return undefined
+  return `it is of the try that runs on ${instance.host}: delete the instance, or build it anew, to bring both together`
+}
+
+function giveBack({ consumer, attempt, host }: HeldClaim): Repair {
+  return {
+    action: 'release_allocations',
+    consumer,
+    attempt,
+    does: `gives the claim back, and voids tries up to ${attempt}`,
+    safeBecause: `${host} answers and has no guest of it; a claim of a later try would be left as it is`,
+  }
+}
+
+/** Instances that run on what nobody counts: the next claim may promise the same once more. */
+export function missingClaims(evidence: Evidence): readonly Finding[] {
+  return [...evidence.instances.values()].flatMap((instance) => missingClaim(evidence, instance) ?? [])
+}
+
+function missingClaim(evidence: Evidence, instance: InstanceState): Finding | undefined {
+  const { uuid, host, vm_state, model } = instance
+  if (host === null || vm_state !== 'active' || !evidence.judges(host) || evidence.isChanging(uuid)) return undefined
+  if (evidence.guestOn(host, uuid) === undefined) return undefined
+  const claims = evidence.claimsOf(uuid)
+  const held = Object.assign({}, ...claims.filter((claim) => claim.host === host).map(({ resources }) => resources))
+  const needed = [VCPU, MEMORY_MB, ...(model === null ? [] : [MEM_ENCRYPTION_CONTEXT])]
+  const missing = needed.filter((name) => held[name] === undefined)
+  if (missing.length === 0) return undefined
+  const elsewhere = claims.filter((claim) => claim.host !== host).map((claim) => claim.host)
+  return {
+    kind: 'missing_claim',
+    host,
+    uuid,
+    instance,
+    version: claims.map((claim) => [claim.host, claim.attempt, claim.changedAt]),
+    problem: [
+      `the guest is here, but of what it needs ${missing.join(', ')} is not claimed`,
+      ...(elsewhere.length > 0 ? [`claims of it are on ${elsewhere.join(', ')}`] : []),
+    ].join('; '),
+    numbers: held,
+    repair: undefined,
+    advice: 'what it uses may be promised to others: keep new guests off this host, then delete it and build it anew',
+  }
+}

@@ -1,0 +1,99 @@
+import type { Queryable } from '../../database/database.ts'
+import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
+import { MEM_ENCRYPTION_CONTEXT } from '../../objects/resources.ts'
+import type { HeldClaim, InventoryLook } from './observation.ts'
+
+/** Consumers read at a time. */
+const PAGE = 5000
+
+/** Every host that placement has, by name. */
+export async function knownHosts(database: Queryable): Promise<readonly string[]> {
+  const rows = await database.query<{ host: string }>('select host from compute_hosts order by host collate "C"')
+  return rows.map(({ host }) => host)
+}
+
+/**
+ * What consumers hold on hosts, by the allocations themselves: a consumer's own word for its host counts only where it has
+ * none.
+ *
+ * @param hosts of consumers that have something on one of these, all they have; undefined: of all consumers
+ */
+export async function heldClaims(database: Queryable, hosts?: readonly string[]): Promise<readonly HeldClaim[]> {
+  const only = hosts === undefined ? null : [...hosts]
+  const claims: HeldClaim[] = []
+  for (let after = NO_UUID; ; ) {
+    const rows = await database.query<ClaimRow>(
+      `with page as (
+         select c.uuid, c.attempt, c.host, c.changed_at from consumers c
+          where c.uuid > $1
+            and case when $3::text[] is null
+                  then c.host is not null or exists (select from allocations a where a.consumer = c.uuid)
+                  else c.host = any($3)
+                    or exists (select from allocations a join resource_providers p on p.name = a.provider
+                                where a.consumer = c.uuid and p.host = any($3)) end
+          order by c.uuid limit $2
+       ), held as (
+         select a.consumer, p.host, a.resource_class, sum(a.amount)::integer as amount
+           from allocations a join resource_providers p on p.name = a.provider
+          where a.consumer in (select uuid from page)
+          group by 1, 2, 3
+       )
+       select page.uuid, page.attempt, coalesce(held.host, page.host) as host, page.changed_at,
+              coalesce(json_object_agg(held.resource_class, held.amount)
+                         filter (where held.resource_class is not null), '{}') as resources
+         from page left join held on held.consumer = page.uuid
+        group by page.uuid, page.attempt, page.host, held.host, page.changed_at
+        order by page.uuid`,
+      [after, PAGE, only],
+    )
+    for (const { uuid, attempt, host, changed_at, resources } of rows) {
+      if (host === null) continue
+      const changedAt = changed_at.toISOString()
+      claims.push({ consumer: uuid, instance: uuid, attempt, host, resources, changedAt })
+    }
+    const last = rows.at(-1)
+    if (last === undefined) return claims
+    after = last.uuid
+  }
+}
+
+/** Inventories that look wrong by themselves, and all that count slots. */
+export async function inventories(database: Queryable, hosts?: readonly string[]): Promise<readonly InventoryLook[]> {
+  const rows = await database.query<InventoryRow>(
+    `with sums as (
+       select provider, resource_class, sum(amount)::bigint as allocated,
+              coalesce(sum(amount) filter (where pinned), 0)::bigint as allocated_pinned
+         from allocations group by 1, 2
+     )
+     select p.host, i.provider, i.resource_class, inventory_capacity(i) as capacity, i.used, i.pinned, i.offered,
+            inventory_takes(i, 0, 0) as fits, coalesce(sums.allocated, 0) as allocated,
+            coalesce(sums.allocated_pinned, 0) as allocated_pinned,
+            array(select trait from provider_traits t where t.provider = i.provider) as traits
+       from inventories i
+       join resource_providers p on p.name = i.provider
+       left join sums on sums.provider = i.provider and sums.resource_class = i.resource_class
+      where ($1::text[] is null or p.host = any($1))
+        and (i.resource_class = $2 or i.used <> coalesce(sums.allocated, 0)
+             or i.pinned <> coalesce(sums.allocated_pinned, 0) or not (i.offered and inventory_takes(i, 0, 0)))
+      order by i.provider collate "C", i.resource_class collate "C"`,
+    [hosts === undefined ? null : [...hosts], MEM_ENCRYPTION_CONTEXT],
+  )
+  return rows.map(({ traits, ...row }) => ({
+    ...row,
+    model: Object.values(MEM_ENCRYPTION_MODELS).find(({ trait }) => traits.includes(trait))?.model,
+  }))
+}
+
+const NO_UUID = '00000000-0000-0000-0000-000000000000'
+
+interface ClaimRow {
+  readonly uuid: string
+  readonly attempt: number
+  readonly host: string | null
+  readonly changed_at: Date
+  readonly resources: Readonly<Record<string, number>>
+}
+
+interface InventoryRow extends Omit<InventoryLook, 'model'> {
+  readonly traits: readonly string[]
+}
