@@ -72,7 +72,21 @@ export const ConfigSchema = z.strictObject({
       /** The same for free VCPUs. */
       cpu_weight_multiplier: z.number().default(1),
       /** Keeps plain guests off hosts with free slots, and packs encrypted ones. */
-      mem_encryption_context_weight_multiplier: z.number().default(3),
+      mem_encryption_context_weight_multiplier: z.number().default(5),
+      /** The same for free disk. */
+      disk_weight_multiplier: z.number().default(1),
+      /** For builds under way: negative prefers hosts that are not busy. */
+      io_ops_weight_multiplier: z.number().default(-1),
+      /** Against hosts where builds failed in a row: Nova's, which puts them last. */
+      build_failure_weight_multiplier: z.number().default(1_000_000),
+      /** For members of the request's group on the host, when its policy is soft-affinity. */
+      soft_affinity_weight_multiplier: z.number().min(0).default(1),
+      /** Against them, when it is soft-anti-affinity. */
+      soft_anti_affinity_weight_multiplier: z.number().min(0).default(1),
+      /** Builds that a host may have under way to be chosen; without it any number. Aggregates may set another. */
+      max_io_ops_per_host: z.int().min(1).max(1_000_000).optional(),
+      /** Instances that a host may have to be chosen; without it any number. Aggregates may set another. */
+      max_instances_per_host: z.int().min(1).max(1_000_000).optional(),
       /** MiB of MEMORY_MB that an encrypted guest takes beside its flavor's: firmware, ROMs, ACPI tables, video memory. */
       mem_encryption_overhead_mb: z.int().min(0).max(65_536).default(DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB),
       /** How often claims, instances and guests are compared, one scheduler at a time; 0: never. */
@@ -96,6 +110,16 @@ export const ConfigSchema = z.strictObject({
       max_concurrent_builds: z.int().min(1).max(1000).default(10),
       /** How often the host tells that it lives, and what it offers. */
       report_interval_seconds: Seconds.max(3600).default(10),
+      /** Traits of this host that flavors and images may require or forbid (`trait:CUSTOM_SSD=required`). */
+      traits: z
+        .array(
+          z
+            .string()
+            .regex(/^CUSTOM_[A-Z0-9_]+$/, 'write CUSTOM_ and capitals, digits, _')
+            .max(255),
+        )
+        .max(128)
+        .default([]),
       /** Machine type per architecture for images that leave it open, `x86_64=q35`: Nova's option of this name. */
       hw_machine_type: z
         .array(z.string().regex(/^[\w-]+=[\w.-]+$/, 'write architecture=machine type, e.g. x86_64=q35'))

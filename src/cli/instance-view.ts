@@ -100,8 +100,10 @@ export function reportLines(report: SchedulingReport): string[] {
   return lines
 }
 
+/** Weighers without an opinion are left out: of most requests these are most. */
 function weightsText(weights: Readonly<Record<string, number>>): string {
   return Object.entries(weights)
+    .filter(([, value]) => value !== 0)
     .map(([name, value]) => `${name} ${value.toFixed(2)}`)
     .join(', ')
 }

@@ -81,6 +81,8 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     client,
     logger,
     resources: { ...DEFAULT_RESOURCE_OPTIONS, ...pickResources(compute) },
+    ioOps: () => journal.builds().length,
+    traits: compute.traits,
     reportIntervalSeconds: compute.report_interval_seconds,
   })
   const { concurrency } = config.transport

@@ -30,11 +30,20 @@ export async function startScheduler(
   const multipliers = {
     ram: scheduler.ram_weight_multiplier,
     cpu: scheduler.cpu_weight_multiplier,
+    disk: scheduler.disk_weight_multiplier,
+    ioOps: scheduler.io_ops_weight_multiplier,
+    buildFailure: scheduler.build_failure_weight_multiplier,
+    softAffinity: scheduler.soft_affinity_weight_multiplier,
+    softAntiAffinity: scheduler.soft_anti_affinity_weight_multiplier,
     memEncryptionContext: scheduler.mem_encryption_context_weight_multiplier,
+  }
+  const limits = {
+    maxIoOpsPerHost: scheduler.max_io_ops_per_host,
+    maxInstancesPerHost: scheduler.max_instances_per_host,
   }
   const manager = new SchedulerManager({
     placement: new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals }),
-    filters: [...defaultFilters, ...(await loadFilters(scheduler.extra_filters, folder))],
+    filters: [...defaultFilters(limits), ...(await loadFilters(scheduler.extra_filters, folder))],
     weighers: [...defaultWeighers(multipliers), ...(await loadWeighers(scheduler.extra_weighers, folder))],
     memEncryptionOverheadMb: scheduler.mem_encryption_overhead_mb,
     logger,

@@ -15,6 +15,9 @@ export interface HostReporterOptions {
   readonly client: Pick<RpcClient, 'of'>
   readonly logger: Logger
   readonly resources: ResourceOptions
+  /** How many builds are under way. */
+  readonly ioOps: () => number
+  readonly traits: readonly string[]
   readonly reportIntervalSeconds: number
 }
 
@@ -75,13 +78,15 @@ export class HostReporter {
   }
 
   async #report(): Promise<void> {
-    const { host, driver, view, client, resources: options, reportIntervalSeconds } = this.#options
+    const { host, driver, view, client, resources: options, traits, reportIntervalSeconds } = this.#options
     const { signal } = this.#stop
     if (signal.aborted) return
     try {
       const [capabilities, resources] = await Promise.all([view.look(signal), driver.resources(signal)])
       const { hypervisorType } = driver
-      const report = hostReport({ host, hypervisorType, capabilities, resources, options, reportIntervalSeconds })
+      const ioOps = this.#options.ioOps()
+      const state = { host, hypervisorType, capabilities, resources, options, ioOps, traits }
+      const report = hostReport({ ...state, reportIntervalSeconds })
       // A report that waits longer is stale: it must not make a dead host look alive.
       const expirationMs = reportIntervalSeconds * 2000
       const timeoutMs = Math.max(1000, reportIntervalSeconds * 1000)

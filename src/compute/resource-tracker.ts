@@ -30,6 +30,10 @@ export interface HostSnapshot {
   readonly capabilities: HostCapabilities
   readonly resources: HostResources
   readonly options: ResourceOptions
+  /** Builds under way. */
+  readonly ioOps: number
+  /** Of the operator's: what hosts are chosen by, `CUSTOM_…`. */
+  readonly traits: readonly string[]
   readonly reportIntervalSeconds: number
 }
 
@@ -40,6 +44,7 @@ export function hostReport(snapshot: HostSnapshot): HostReport {
   return {
     host,
     hypervisor_type: snapshot.hypervisorType,
+    architecture: capabilities.arch,
     default_machine_type: capabilities.defaultMachineType,
     machine_types: capabilities.machineTypes.slice(0, 1000),
     supports_uefi: capabilities.supportsUefi || capabilities.namedFirmware === true,
@@ -48,12 +53,13 @@ export function hostReport(snapshot: HostSnapshot): HostReport {
     missing_models: Object.fromEntries(
       Object.entries(capabilities.missing).map(([model, reason]) => [model, reason.slice(0, 500)]),
     ),
+    io_ops: snapshot.ioOps,
     providers: [root(snapshot), ...pools],
     report_interval_seconds: snapshot.reportIntervalSeconds,
   }
 }
 
-function root({ host, resources, options }: HostSnapshot): ProviderReport {
+function root({ host, resources, options, traits }: HostSnapshot): ProviderReport {
   const inventories = {
     [VCPU]: inventory(resources.vcpus, options.reserved_host_cpus, options.cpu_allocation_ratio),
     [MEMORY_MB]: inventory(resources.memory_mb, options.reserved_host_memory_mb, options.ram_allocation_ratio),
@@ -64,7 +70,7 @@ function root({ host, resources, options }: HostSnapshot): ProviderReport {
     parent_name: null,
     // Placement knows no inventory of nothing.
     inventories: Object.fromEntries(Object.entries(inventories).filter(([, { total }]) => total > 0)),
-    traits: [OWNER_NOVA],
+    traits: [OWNER_NOVA, ...traits],
   }
 }
 

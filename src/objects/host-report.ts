@@ -47,6 +47,8 @@ export type UefiGuests = z.infer<typeof UefiGuests>
 export const HostReport = z.strictObject({
   host: HostName,
   hypervisor_type: z.string().max(64),
+  /** Of the processor, e.g. `x86_64`; absent: the host does not tell. */
+  architecture: z.string().min(1).max(64).optional(),
   /** Machine type for images that leave it open, e.g. `q35` or `pc`. */
   default_machine_type: z.string().max(64),
   /** All that guests may ask for by `hw_machine_type`; empty: the host does not tell. */
@@ -58,6 +60,8 @@ export const HostReport = z.strictObject({
   disk_buses: z.array(z.string().max(255)).max(100).default([]),
   /** Models the host cannot offer, and why: shown when a request asks for them. */
   missing_models: z.record(z.string(), z.string().max(500)),
+  /** Builds under way; absent: the host does not tell. */
+  io_ops: z.int().min(0).max(1_000_000).optional(),
   providers: z.array(ProviderReport).min(1).max(32),
   /** Seconds between reports; the host counts as down after a few of them. */
   report_interval_seconds: z.number().positive().max(3600),

@@ -9,6 +9,7 @@ import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from './mem-encr
 import { memEncryptionRequest } from './mem-encryption-request.ts'
 import { type MemoryBacking, memoryBacking } from './memory-backing.ts'
 import { refuseUncountedResources } from './placement-specs.ts'
+import { refuseContradictingTraits } from './requested-traits.ts'
 import { requestedRng } from './rng-request.ts'
 
 /** All that flavor and image decide together about a launch. */
@@ -39,6 +40,7 @@ export function launchProblems(flavor: Flavor, image: ImageMeta): readonly Sevbu
 function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
   const encryption = memEncryptionRequest(flavor, image, judge)
   refuseUncountedResources(flavor, image, encryption, judge)
+  refuseContradictingTraits(flavor, image, judge)
   judge(() => refuseStatelessBios(image))
   refuseSecureBoot(flavor, image, judge)
   refuseDirectKernelBoot(image, judge)

@@ -5,6 +5,7 @@ import { type ImageMeta, imageLabel } from './image-meta.ts'
 import type { Judge } from './judge.ts'
 import type { MemEncryption } from './mem-encryption.ts'
 import { CONTEXT_SPEC, meansEncryption } from './mem-encryption-spelling.ts'
+import { asksForTrait } from './requested-traits.ts'
 import { DISK_GB, MEMORY_MB, MODEL_TRAIT_SPEC, VCPU } from './resources.ts'
 
 /** What Nova asks placement for: resources and traits, also of granular groups (`resources1:…`, `trait_GPU:…`). */
@@ -15,10 +16,13 @@ const FIELDS_OF_CLASSES: Readonly<Record<string, string>> = {
   [DISK_GB]: 'root_gb, ephemeral_gb and swap',
 }
 
+const RESOURCE_FIX = 'remove it: of resources only those of memory encryption are understood'
+const TRAIT_FIX = 'write trait:NAME=required or trait:NAME=forbidden, the name in capitals'
+
 /**
  * Refuses resource classes and traits that nobody here counts: ignored, they would start a guest without the device, or
  * on a host without the feature, that its owner ordered. The class and the traits of encryption have rules of their own,
- * and so have devices of the host where the guest is encrypted.
+ * and so have traits that hosts are chosen by, and devices of the host where the guest is encrypted.
  *
  * @throws InvalidProperty
  */
@@ -38,7 +42,8 @@ export function refuseUncountedResources(
 }
 
 function refuseUncounted(owner: string, property: string, value: unknown): void {
-  if (property === CONTEXT_SPEC || MODEL_TRAIT_SPEC.test(property) || meansEncryption(property)) return
+  const hasRules = property === CONTEXT_SPEC || MODEL_TRAIT_SPEC.test(property) || asksForTrait(property)
+  if (hasRules || meansEncryption(property)) return
   const [, kind = '', name = ''] = PLACEMENT_SPEC.exec(property) ?? []
   const isTrait = kind.toLowerCase() === 'trait'
   const fields = FIELDS_OF_CLASSES[name]
@@ -49,7 +54,7 @@ function refuseUncounted(owner: string, property: string, value: unknown): void 
     : fields === undefined
       ? 'but no host counts or gives that resource'
       : `but guests are claimed as large as they are (${fields})`
-  const fix = 'remove it: of resources and traits only those of memory encryption are understood'
+  const fix = isTrait ? TRAIT_FIX : RESOURCE_FIX
   throw new InvalidProperty(`${owner} has ${property}=${String(value)}, ${why}; ${fix}`, {
     owner,
     property,

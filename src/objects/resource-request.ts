@@ -1,5 +1,6 @@
 import type { Flavor } from './flavor.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryption, type MemEncryptionModel } from './mem-encryption.ts'
+import type { TraitRequest } from './requested-traits.ts'
 import { DISK_GB, MEM_ENCRYPTION_CONTEXT, MEMORY_MB, VCPU } from './resources.ts'
 
 /** What one instance takes: amounts on the host itself and, when encrypted, one slot of the pool with the trait. */
@@ -8,6 +9,8 @@ export interface ResourceRequest {
   /** Its memory cannot be swapped out, and must not be overcommitted. */
   readonly pinsMemory: boolean
   readonly pool?: { readonly trait: string; readonly resources: Readonly<Record<string, number>> }
+  /** Of the host itself or of that pool; absent: any will do. */
+  readonly traits?: TraitRequest
 }
 
 /**
@@ -17,6 +20,14 @@ export interface ResourceRequest {
  */
 export const DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB = 32
 
+export interface ResourceRequestOptions {
+  /** The guest locks its memory, encrypted or not. */
+  readonly locked?: boolean | undefined
+  /** MiB that an encrypted guest pins beside its own memory. */
+  readonly overheadMb?: number | undefined
+  readonly traits?: TraitRequest | undefined
+}
+
 /**
  * All encrypted guests pin their memory: SEV and SEV-ES by locking it, SNP because the kernel neither moves nor swaps a
  * page that belongs to a guest.
@@ -24,7 +35,7 @@ export const DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB = 32
 export function resourceRequest(
   flavor: Flavor,
   encryption: MemEncryption | null,
-  { locked = false, overheadMb = DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB } = {},
+  { locked = false, overheadMb = DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB, traits }: ResourceRequestOptions = {},
 ): ResourceRequest {
   const diskGb = flavor.root_gb + flavor.ephemeral_gb + Math.ceil(flavor.swap / 1024)
   const root = {
@@ -33,9 +44,10 @@ export function resourceRequest(
     // Placement refuses amounts of zero: a flavor without disks asks for none.
     ...(diskGb > 0 && { [DISK_GB]: diskGb }),
   }
-  if (encryption === null) return { root, pinsMemory: locked }
+  const ofTraits = traits === undefined ? {} : { traits }
+  if (encryption === null) return { root, pinsMemory: locked, ...ofTraits }
   const { trait } = MEM_ENCRYPTION_MODELS[encryption.model]
-  return { root, pinsMemory: true, pool: { trait, resources: { [MEM_ENCRYPTION_CONTEXT]: 1 } } }
+  return { root, pinsMemory: true, pool: { trait, resources: { [MEM_ENCRYPTION_CONTEXT]: 1 } }, ...ofTraits }
 }
 
 /**

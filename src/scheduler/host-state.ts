@@ -1,7 +1,9 @@
+import type { Aggregate } from '../objects/aggregate.ts'
 import type { UefiGuests } from '../objects/host-report.ts'
 import type { Inventory } from '../objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { Allocation } from '../objects/request-spec.ts'
+import type { TraitRequest } from '../objects/requested-traits.ts'
 import type { ResourceRequest } from '../objects/resource-request.ts'
 import { MEMORY_MB } from '../objects/resources.ts'
 
@@ -25,17 +27,29 @@ export interface ProviderState {
   readonly inventories: Readonly<Record<string, InventoryState>>
 }
 
+/** An aggregate that a host is in. */
+export type HostAggregate = Readonly<Pick<Aggregate, 'name' | 'metadata'>>
+
 /** What the scheduler knows of a host when it chooses. It may be stale: the claim decides. */
 export interface HostState {
   readonly host: string
+  /** Never while an operator forces it down. */
   readonly up: boolean
+  readonly forcedDown: boolean
   /** For words only, as the next field: what is remembered of a host is not forgotten as time passes. */
   readonly secondsSinceSeen: number
   readonly lastSeenUp: Date
   readonly reportIntervalSeconds: number
   readonly disabled: boolean
   readonly disabledReason: string | undefined
+  /** Builds that failed here in a row. */
+  readonly failedBuilds: number
+  /** Sorted by name. */
+  readonly aggregates: readonly HostAggregate[]
+  readonly availabilityZone: string
   readonly hypervisorType: string
+  /** Of the processor; undefined: the host does not tell. */
+  readonly architecture: string | undefined
   readonly defaultMachineType: string
   /** All that guests may ask for; empty: the host does not tell. */
   readonly machineTypes: readonly string[]
@@ -46,6 +60,8 @@ export interface HostState {
   readonly diskBuses: readonly string[]
   /** Models that the host cannot offer, and why. */
   readonly missingModels: Readonly<Record<string, string>>
+  /** Builds under way by its last report; undefined: the host does not tell. */
+  readonly ioOps: number | undefined
   /** Instances with a claim here. */
   readonly instances: number
   /** The host itself: VCPU, MEMORY_MB, DISK_GB. */
@@ -72,6 +88,25 @@ function capacityBesidePinned({ pinned, total, reserved, allocation_ratio }: Inv
 
 export function poolsWithTrait(host: HostState, trait: string): readonly ProviderState[] {
   return host.pools.filter(({ traits }) => traits.includes(trait))
+}
+
+/** Pools that may give the slot: those of the model, with the traits that are asked for. */
+export function poolsFor(host: HostState, { pool, traits }: ResourceRequest): readonly ProviderState[] {
+  if (pool === undefined) return []
+  const pools = poolsWithTrait(host, pool.trait)
+  return traits === undefined ? pools : pools.filter(({ traits: ofPool }) => !refusalOf(traits, host, ofPool))
+}
+
+/** Which traits the host itself and a pool, taken together, lack or have too many; undefined when they suit. */
+export function refusalOf(
+  { required, forbidden }: TraitRequest,
+  { root }: Pick<HostState, 'root'>,
+  ofPool: readonly string[] = [],
+): { readonly missing: readonly string[]; readonly unwanted: readonly string[] } | undefined {
+  const has = (trait: string) => root.traits.includes(trait) || ofPool.includes(trait)
+  const missing = required.filter((trait) => !has(trait))
+  const unwanted = forbidden.filter(has)
+  return missing.length + unwanted.length > 0 ? { missing, unwanted } : undefined
 }
 
 /** Whose slots a pool has; undefined for a provider that has none. */
@@ -107,7 +142,7 @@ export function allocationsOn(host: HostState, request: ResourceRequest): readon
     pinsMemory && allocation.resource_class === MEMORY_MB ? { ...allocation, pinned: true } : allocation,
   )
   if (pool === undefined) return ofRoot
-  const provider = poolsWithTrait(host, pool.trait).find((candidate) => fits(candidate, pool.resources))
+  const provider = poolsFor(host, request).find((candidate) => fits(candidate, pool.resources))
   return provider && [...ofRoot, ...allocations(provider, pool.resources)]
 }
 

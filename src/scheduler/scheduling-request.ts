@@ -1,17 +1,22 @@
 import { memoryBacking } from '../objects/memory-backing.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
+import { requestedTraits } from '../objects/requested-traits.ts'
 import { type ResourceRequest, resourceRequest } from '../objects/resource-request.ts'
+import type { HintedHosts } from './hinted-hosts.ts'
 
 /** The question as filters and weighers see it: what was asked, and what that takes. */
 export interface SchedulingRequest {
   readonly spec: RequestSpec
   readonly resources: ResourceRequest
+  /** Where those are that its hints speak of; absent: it has none. */
+  readonly hinted?: HintedHosts
 }
 
 /** @param overheadMb MiB that an encrypted guest pins beside its own memory */
-export function schedulingRequest(spec: RequestSpec, overheadMb?: number): SchedulingRequest {
+export function schedulingRequest(spec: RequestSpec, overheadMb?: number, hinted?: HintedHosts): SchedulingRequest {
   const { flavor, image, mem_encryption } = spec
   const { locked } = memoryBacking(flavor, image, mem_encryption ?? undefined)
-  const options = overheadMb === undefined ? { locked } : { locked, overheadMb }
-  return { spec, resources: resourceRequest(flavor, mem_encryption, options) }
+  const options = { locked, overheadMb, traits: requestedTraits(flavor, image) }
+  const resources = resourceRequest(flavor, mem_encryption, options)
+  return hinted === undefined ? { spec, resources } : { spec, resources, hinted }
 }

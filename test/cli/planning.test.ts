@@ -71,6 +71,7 @@ describe('sevbus lint', () => {
         placement: {
           resources: { VCPU: 1, MEMORY_MB: 2080, DISK_GB: 10, MEM_ENCRYPTION_CONTEXT: 1 },
           required_traits: ['HW_CPU_X86_AMD_SEV'],
+          forbidden_traits: [],
         },
         extra_specs: {
           'hw:mem_encryption': 'true',

@@ -29,6 +29,8 @@ async function aReporter(reportHost: (report: HostReport, options: CallOptions) 
     client,
     logger,
     resources: DEFAULT_RESOURCE_OPTIONS,
+    ioOps: () => 2,
+    traits: [],
     reportIntervalSeconds,
   }
   const reporter = new HostReporter(options)

@@ -12,6 +12,8 @@ const snapshot = {
   }),
   resources: { vcpus: 64, memory_mb: 262_144, disk_gb: 2000 },
   options: DEFAULT_RESOURCE_OPTIONS,
+  ioOps: 2,
+  traits: ['CUSTOM_SSD'],
   reportIntervalSeconds: 10,
 }
 
@@ -26,6 +28,8 @@ describe('what a host publishes', () => {
     expect(report).toEqual({
       host: 'node1',
       hypervisor_type: 'fake',
+      architecture: 'x86_64',
+      io_ops: 2,
       default_machine_type: 'q35',
       machine_types: ['q35', 'pc', 'pc-q35-9.2'],
       supports_uefi: true,
@@ -48,7 +52,7 @@ describe('what a host publishes', () => {
             },
             DISK_GB: { total: 2000, reserved: 0, min_unit: 1, max_unit: 2000, step_size: 1, allocation_ratio: 1 },
           },
-          traits: ['OWNER_NOVA'],
+          traits: ['OWNER_NOVA', 'CUSTOM_SSD'],
         },
         {
           name: 'node1_amd_sev',

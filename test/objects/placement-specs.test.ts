@@ -8,7 +8,8 @@ type Specs = Record<string, string>
 
 const ASKED = { 'hw:mem_encryption': 'true' }
 const UEFI = { hw_firmware_type: 'uefi' }
-const FIX = 'remove it: of resources and traits only those of memory encryption are understood'
+const FIX = 'remove it: of resources only those of memory encryption are understood'
+const TRAIT_FIX = 'write trait:NAME=required or trait:NAME=forbidden, the name in capitals'
 
 function messages(specs: Specs, properties: ImageMeta['properties'] = {}): string[] {
   return launchProblems(aFlavor(specs), anImage({ ...UEFI, ...properties })).map(({ message }) => message)
@@ -25,11 +26,13 @@ describe('resources and traits that nobody here counts', () => {
     ['resources:VCPU', '0', 'but guests are claimed as large as they are (vcpus)'],
     ['resources:MEMORY_MB', '0', 'but guests are claimed as large as they are (memory_mb)'],
     ['resources:DISK_GB', '7', 'but guests are claimed as large as they are (root_gb, ephemeral_gb and swap)'],
-    ['trait:HW_CPU_X86_AVX2', 'required', 'but no host is chosen by that trait'],
     ['trait1:CUSTOM_RACK_A', 'forbidden', 'but no host is chosen by that trait'],
-    ['trait:CUSTOM_GOLD', '0', 'but no host is chosen by that trait'],
+    ['trait_NET:CUSTOM_RACK_A', 'required', 'but no host is chosen by that trait'],
+    ['trait:custom_gold', 'required', 'but no host is chosen by that trait'],
+    ['Trait:CUSTOM_GOLD', 'required', 'but no host is chosen by that trait'],
   ])('%s=%s of a flavor is refused, of an encrypted guest and of one in clear', (key, value, why) => {
-    const message = `flavor m1.test has ${key}=${value}, ${why}; ${FIX}`
+    const fix = /^trait/i.test(key) ? TRAIT_FIX : FIX
+    const message = `flavor m1.test has ${key}=${value}, ${why}; ${fix}`
 
     expect(messages({ [key]: value })).toEqual([message])
     expect(messages({ ...ASKED, [key]: value })).toEqual([message])
@@ -38,8 +41,8 @@ describe('resources and traits that nobody here counts', () => {
   it('are refused on an image, too', () => {
     const image = 'image linux (11111111-2222-3333-4444-555555555555)'
 
-    expect(messages({}, { 'trait:CUSTOM_GOLD': 'required' })).toEqual([
-      `${image} has trait:CUSTOM_GOLD=required, but no host is chosen by that trait; ${FIX}`,
+    expect(messages({}, { 'trait1:CUSTOM_GOLD': 'required' })).toEqual([
+      `${image} has trait1:CUSTOM_GOLD=required, but no host is chosen by that trait; ${TRAIT_FIX}`,
     ])
   })
 
@@ -58,7 +61,7 @@ describe('resources and traits that nobody here counts', () => {
       'resources:VGPU': '1',
       'resources:CUSTOM_GOLD': '1',
       'resources1:MEM_ENCRYPTION_CONTEXT': '1',
-      'trait:CUSTOM_RACK_A': 'required',
+      'trait1:CUSTOM_RACK_A': 'required',
     }
     const told = (asked: Specs) =>
       launchProblems(aFlavor({ ...asked, ...specs }), anImage(UEFI)).map(({ code, details }) => [
@@ -70,13 +73,13 @@ describe('resources and traits that nobody here counts', () => {
       ['INVALID_PROPERTY', 'resources1:MEM_ENCRYPTION_CONTEXT'],
       ['INVALID_PROPERTY', 'resources:VGPU'],
       ['INVALID_PROPERTY', 'resources:CUSTOM_GOLD'],
-      ['INVALID_PROPERTY', 'trait:CUSTOM_RACK_A'],
+      ['INVALID_PROPERTY', 'trait1:CUSTOM_RACK_A'],
     ])
     expect(told(ASKED)).toEqual([
       ['INVALID_PROPERTY', 'resources1:MEM_ENCRYPTION_CONTEXT'],
       ['FLAVOR_IMAGE_CONFLICT', 'resources:VGPU'],
       ['INVALID_PROPERTY', 'resources:CUSTOM_GOLD'],
-      ['INVALID_PROPERTY', 'trait:CUSTOM_RACK_A'],
+      ['INVALID_PROPERTY', 'trait1:CUSTOM_RACK_A'],
     ])
   })
 })

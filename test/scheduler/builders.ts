@@ -1,3 +1,4 @@
+import { availabilityZoneOf } from '../../src/objects/aggregate.ts'
 import type { HostReport } from '../../src/objects/host-report.ts'
 import { capacity } from '../../src/objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel, policyHex } from '../../src/objects/mem-encryption.ts'
@@ -24,15 +25,21 @@ export function aHost(host: string, { used = {}, pinned = 0, state = {}, ...opti
     secondsSinceSeen: 3,
     lastSeenUp: new Date('2026-03-01T10:00:00Z'),
     reportIntervalSeconds: 10,
+    forcedDown: false,
     disabled: false,
     disabledReason: undefined,
+    failedBuilds: 0,
+    aggregates: [],
+    availabilityZone: availabilityZoneOf(state.aggregates ?? []),
     hypervisorType: report.hypervisor_type,
+    architecture: report.architecture,
     defaultMachineType: report.default_machine_type,
     machineTypes: report.machine_types,
     supportsUefi: report.supports_uefi,
     uefiGuests: report.uefi_guests,
     diskBuses: report.disk_buses,
     missingModels: report.missing_models,
+    ioOps: report.io_ops,
     instances: 0,
     root: root as ProviderState,
     pools,

@@ -127,7 +127,7 @@ function encryptionOf({ flavor, image }: Guest) {
 function managerOf(placement: DatabasePlacement): SchedulerManager {
   return new SchedulerManager({
     placement,
-    filters: defaultFilters,
+    filters: defaultFilters(),
     weighers: defaultWeighers(),
     logger: pino({ level: 'silent' }),
   })

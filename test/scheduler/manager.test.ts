@@ -20,7 +20,7 @@ const info = { context: newRequestContext(), signal: new AbortController().signa
 function managerOf(placement: Placement): SchedulerManager {
   return new SchedulerManager({
     placement,
-    filters: defaultFilters,
+    filters: defaultFilters(),
     weighers: defaultWeighers(),
     logger: pino({ level: 'silent' }),
   })
@@ -58,6 +58,9 @@ class FakePlacement implements Placement {
   noteDown = async () => {}
 }
 
+/** What the weighers say of hosts that they cannot tell apart. */
+const EQUAL = Object.fromEntries(defaultWeighers().map(({ name }) => [name, 0]))
+
 describe('selecting a destination', () => {
   it('claims the root resources and a slot of the best host, and tells why it was this one', async () => {
     const placement = new FakePlacement([
@@ -87,8 +90,8 @@ describe('selecting a destination', () => {
         rejected: [{ filter: 'MemEncryptionModel', hosts: 1 }],
         rejections: [{ host: 'clear', filter: 'MemEncryptionModel', reason: 'offers no SEV' }],
         ranking: [
-          { host: 'tight', weight: 5, weights: { RAM: 1, CPU: 1, MemEncryptionContext: 3 } },
-          { host: 'roomy', weight: 0, weights: { RAM: 0, CPU: 0, MemEncryptionContext: 0 } },
+          { host: 'tight', weight: 7, weights: { ...EQUAL, RAM: 1, CPU: 1, MemEncryptionContext: 5 } },
+          { host: 'roomy', weight: 0, weights: EQUAL },
         ],
       },
     })
@@ -104,7 +107,7 @@ describe('selecting a destination', () => {
       hosts_considered: 2,
       rejected: [{ filter: 'Claim', hosts: 1 }],
       rejections: [{ host: 'best', filter: 'Claim', reason: '1 asked of VCPU, which has 16 of 16 used' }],
-      ranking: [{ host: 'next', weight: 0, weights: { RAM: 0, CPU: 0, MemEncryptionContext: 0 } }],
+      ranking: [{ host: 'next', weight: 0, weights: EQUAL }],
     })
   })
 

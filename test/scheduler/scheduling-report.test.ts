@@ -45,7 +45,7 @@ describe('the error when no host is left', () => {
       ...[4, 5].map((n) => rejection(n, 'MemEncryptionSlots', '15 of 15 SEV slots used, 0 reserved')),
     ]
 
-    const error = noValidHost(aRequest({ model: 'amd-sev' }), summaryOf(rejections), defaultFilters)
+    const error = noValidHost(aRequest({ model: 'amd-sev' }), summaryOf(rejections), defaultFilters())
 
     expect(error).toMatchObject({
       code: 'NO_VALID_HOST',
@@ -60,7 +60,7 @@ describe('the error when no host is left', () => {
   })
 
   it('asks for a compute worker when no host has reported', () => {
-    expect(noValidHost(aRequest(), summaryOf([]), defaultFilters)).toMatchObject({
+    expect(noValidHost(aRequest(), summaryOf([]), defaultFilters())).toMatchObject({
       message: `no valid host for instance ${INSTANCE_UUID}: 0 hosts considered`,
       details: { fix: 'start a compute worker: no host has reported yet' },
     })
@@ -69,7 +69,7 @@ describe('the error when no host is left', () => {
   it('asks to try again when a host passed and was lost to another claim', () => {
     const rejections = [rejection(1, LOST_CLAIM), rejection(2, 'Resources')]
 
-    expect(noValidHost(aRequest(), summaryOf(rejections), defaultFilters).details.fix).toBe(
+    expect(noValidHost(aRequest(), summaryOf(rejections), defaultFilters()).details.fix).toBe(
       'try again: other claims were faster',
     )
   })

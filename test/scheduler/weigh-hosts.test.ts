@@ -108,8 +108,9 @@ describe('the weigher of encryption slots', () => {
     expect(weigher.weigh(uncounted, aRequest({ model: 'amd-sev' }))).toBe(-1006)
   })
 
-  it('outweighs memory and processors together by default', () => {
-    const busy = aHost('busy', { used: { VCPU: 60, MEMORY_MB: 60_000 } })
+  it('outweighs by default all that tells an idle host from a busy one', () => {
+    const used = { VCPU: 60, MEMORY_MB: 60_000, DISK_GB: 900 }
+    const busy = aHost('busy', { used, state: { ioOps: 9 } })
 
     expect(names(weighHosts([many, busy], aRequest(), defaultWeighers()))).toEqual(['busy', 'many'])
     expect(names(weighHosts([many, busy], aRequest(), defaultWeighers({ memEncryptionContext: 0 })))).toEqual([

@@ -4,6 +4,7 @@ import { HostCapabilities } from '../../compute/libvirt/host-capabilities.ts'
 import { hostReport } from '../../compute/resource-tracker.ts'
 import type { Config } from '../../config.ts'
 import { InvalidFile } from '../../errors.ts'
+import { DEFAULT_AVAILABILITY_ZONE } from '../../objects/aggregate.ts'
 import { HostName, type ProviderReport } from '../../objects/host-report.ts'
 import { capacity } from '../../objects/inventory.ts'
 import { describeIssues } from '../../rpc/dispatcher.ts'
@@ -47,6 +48,8 @@ export function emptyHost({ host, capabilities, resources }: DescribedHost, { co
   const report = hostReport({
     host,
     hypervisorType: compute.driver,
+    ioOps: 0,
+    traits: compute.traits,
     capabilities,
     resources,
     options,
@@ -58,15 +61,21 @@ export function emptyHost({ host, capabilities, resources }: DescribedHost, { co
     secondsSinceSeen: 0,
     lastSeenUp: new Date(0),
     reportIntervalSeconds: report.report_interval_seconds,
+    forcedDown: false,
     disabled: false,
     disabledReason: undefined,
+    failedBuilds: 0,
+    aggregates: [],
+    availabilityZone: DEFAULT_AVAILABILITY_ZONE,
     hypervisorType: report.hypervisor_type,
+    architecture: report.architecture,
     defaultMachineType: report.default_machine_type,
     machineTypes: report.machine_types,
     supportsUefi: report.supports_uefi,
     uefiGuests: report.uefi_guests,
     diskBuses: report.disk_buses,
     missingModels: report.missing_models,
+    ioOps: report.io_ops,
     instances: 0,
     // A host's report begins with the host itself.
     root: unused(report.providers[0] as ProviderReport),

@@ -8,6 +8,7 @@ import { launchProblems, launchRequest } from '../../objects/launch-request.ts'
 import type { MemEncryption } from '../../objects/mem-encryption.ts'
 import type { MemoryPageSize } from '../../objects/memory-page-size.ts'
 import { RequestSpec } from '../../objects/request-spec.ts'
+import { requestedTraits } from '../../objects/requested-traits.ts'
 import { launchFlavor, resourceRequest } from '../../objects/resource-request.ts'
 import { MEMORY_MB } from '../../objects/resources.ts'
 import { defaultFilters } from '../../scheduler/filters/default-filters.ts'
@@ -39,6 +40,7 @@ export interface AskedFor {
   readonly placement: {
     readonly resources: Readonly<Record<string, number>>
     readonly required_traits: readonly string[]
+    readonly forbidden_traits: readonly string[]
   }
   /** Of this launch's flavor; those that the flavor has not itself are the translation. */
   readonly extra_specs: Readonly<Record<string, string>>
@@ -79,11 +81,16 @@ function askedFor(flavor: Flavor, image: ImageMeta, { scheduler }: Config): Aske
   const { encryption = null, memoryBacking } = launchRequest(flavor, image)
   const { locked, pageSize } = memoryBacking
   const overheadMb = scheduler.mem_encryption_overhead_mb
-  const { root, pool, pinsMemory } = resourceRequest(flavor, encryption, { locked, overheadMb })
+  const traits = requestedTraits(flavor, image)
+  const { root, pool, pinsMemory } = resourceRequest(flavor, encryption, { locked, overheadMb, traits })
   const claimed = root[MEMORY_MB] ?? 0
   return {
     mem_encryption: encryption,
-    placement: { resources: { ...root, ...pool?.resources }, required_traits: pool ? [pool.trait] : [] },
+    placement: {
+      resources: { ...root, ...pool?.resources },
+      required_traits: [...(pool ? [pool.trait] : []), ...(traits?.required ?? [])],
+      forbidden_traits: traits?.forbidden ?? [],
+    },
     extra_specs: launchFlavor(flavor, encryption).extra_specs,
     memory: {
       flavor_mb: flavor.memory_mb,
@@ -115,7 +122,7 @@ function judgeHost(
   })
   const request = schedulingRequest(spec, config.scheduler.mem_encryption_overhead_mb)
   const state = emptyHost(described, config)
-  const rejections = defaultFilters.flatMap(({ name, fix = null, reject }) => {
+  const rejections = defaultFilters().flatMap(({ name, fix = null, reject }) => {
     const reason = reject(state, request)
     return reason === undefined ? [] : [{ by: name, reason, fix }]
   })

@@ -23,6 +23,7 @@ export function requestKind({ spec, resources }: SchedulingRequest): RequestKind
     user_id: null,
     flavor: { ...spec.flavor, description: null, projects: null },
     image,
+    availability_zone: null,
     scheduler_hints: NO_HINTS,
     ignore_hosts: [],
     force_hosts: [],

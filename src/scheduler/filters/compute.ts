@@ -3,8 +3,9 @@ import type { HostFilter } from './host-filter.ts'
 /** Drops hosts whose worker is down, or that an operator took out of service. */
 export const computeFilter: HostFilter = {
   name: 'ComputeFilter',
-  fix: 'start the compute worker on the host, or enable the host',
-  reject: ({ up, secondsSinceSeen, reportIntervalSeconds, disabled, disabledReason }) => {
+  fix: 'start the compute worker on the host, or give the host back: sevbus host set HOST --enable --no-forced-down',
+  reject: ({ up, secondsSinceSeen, reportIntervalSeconds, forcedDown, disabled, disabledReason }) => {
+    if (forcedDown) return 'forced down by an operator'
     if (disabled) return `disabled: ${disabledReason ?? 'no reason was given'}`
     if (up) return undefined
     return `down: last report ${Math.round(secondsSinceSeen)} s ago, expected every ${reportIntervalSeconds} s`

@@ -143,7 +143,7 @@ export class HostTable implements KnownHosts {
 
   #rebase(place: number, base: HostState): void {
     const held = this.#places[place] as Place
-    const up = this.#life.isUp(base.host)
+    const up = !base.forcedDown && this.#life.isUp(base.host)
     held.base = base.up === up ? base : { ...base, up }
     held.state = held.claims.size === 0 ? held.base : withClaims(held.base, held.claims)
     this.#log.add(place)

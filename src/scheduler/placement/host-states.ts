@@ -1,7 +1,8 @@
 import type { Queryable } from '../../database/database.ts'
+import { availabilityZoneOf } from '../../objects/aggregate.ts'
 import type { UefiGuests } from '../../objects/host-report.ts'
 import { capacity, type Inventory } from '../../objects/inventory.ts'
-import type { HostState, InventoryState, ProviderState } from '../host-state.ts'
+import type { HostAggregate, HostState, InventoryState, ProviderState } from '../host-state.ts'
 import { isUp } from '../liveness.ts'
 
 /** Hosts as the database has them now, by name; all of them when none is named. */
@@ -13,8 +14,10 @@ export async function hostStates(
   const only = [names === undefined ? null : [...names]]
   const hosts = await database.query<HostRow>(
     `select h.host, h.facts, h.root_provider, h.report_interval_seconds, h.last_seen_up, h.disabled, h.disabled_reason,
+            h.forced_down, h.failed_builds,
             extract(epoch from now() - h.last_seen_up)::double precision as seconds_since_seen,
-            coalesce(c.instances, 0) as instances
+            coalesce(c.instances, 0) as instances,
+            array(select g.aggregate from aggregate_hosts g where g.host = h.host order by g.aggregate collate "C") as aggregates
        from compute_hosts h
        left join (select host, count(*) as instances from consumers
                    where host is not null and ($1::text[] is null or host = any($1)) group by host) c on c.host = h.host
@@ -22,6 +25,7 @@ export async function hostStates(
       order by h.host collate "C"`,
     only,
   )
+  const aggregates = await aggregatesByName(database, hosts)
   const providers = await database.query<ProviderRow>(
     `select p.host, p.name, array(select t.trait from provider_traits t where t.provider = p.name order by 1) as traits
        from resource_providers p where $1::text[] is null or p.host = any($1)
@@ -42,7 +46,7 @@ export async function hostStates(
     const tree = (providersOf.get(host.host) ?? []).map((row) => providerState(row, inventoriesOf.get(row.name) ?? []))
     const root = tree.find(({ name }) => name === host.root_provider)
     // Its providers were replaced between two of the queries: it is there again at the next look.
-    return root === undefined ? [] : [hostState(host, root, tree, downAfterIntervals)]
+    return root === undefined ? [] : [hostState(host, { root, tree, aggregates, downAfterIntervals })]
   })
 }
 
@@ -50,6 +54,8 @@ interface HostRow {
   readonly host: string
   readonly facts: {
     readonly hypervisor_type: string
+    readonly architecture?: string
+    readonly io_ops?: number
     readonly default_machine_type: string
     /** Absent: written by an earlier release. */
     readonly machine_types?: readonly string[]
@@ -62,9 +68,12 @@ interface HostRow {
   readonly report_interval_seconds: number
   readonly last_seen_up: Date
   readonly seconds_since_seen: number
+  readonly forced_down: boolean
+  readonly failed_builds: number
   readonly disabled: boolean
   readonly disabled_reason: string | null
   readonly instances: number
+  readonly aggregates: readonly string[]
 }
 
 interface ProviderRow {
@@ -84,25 +93,41 @@ interface InventoryRow extends Inventory {
 
 function hostState(
   row: HostRow,
-  root: ProviderState,
-  tree: readonly ProviderState[],
-  downAfterIntervals: number,
+  {
+    root,
+    tree,
+    aggregates: known,
+    downAfterIntervals,
+  }: {
+    readonly root: ProviderState
+    readonly tree: readonly ProviderState[]
+    readonly aggregates: ReadonlyMap<string, HostAggregate>
+    readonly downAfterIntervals: number
+  },
 ): HostState {
+  // One that was deleted between two of the queries is in the log of changes.
+  const aggregates = row.aggregates.flatMap((name) => known.get(name) ?? [])
   return {
     host: row.host,
-    up: isUp(row.seconds_since_seen, row.report_interval_seconds, downAfterIntervals),
+    up: !row.forced_down && isUp(row.seconds_since_seen, row.report_interval_seconds, downAfterIntervals),
+    forcedDown: row.forced_down,
     secondsSinceSeen: row.seconds_since_seen,
     lastSeenUp: row.last_seen_up,
     reportIntervalSeconds: row.report_interval_seconds,
     disabled: row.disabled,
     disabledReason: row.disabled_reason ?? undefined,
+    failedBuilds: row.failed_builds,
+    aggregates,
+    availabilityZone: availabilityZoneOf(aggregates),
     hypervisorType: row.facts.hypervisor_type,
+    architecture: row.facts.architecture,
     defaultMachineType: row.facts.default_machine_type,
     machineTypes: row.facts.machine_types ?? [],
     supportsUefi: row.facts.supports_uefi,
     uefiGuests: row.facts.uefi_guests,
     diskBuses: row.facts.disk_buses ?? [],
     missingModels: row.facts.missing_models,
+    ioOps: row.facts.io_ops,
     instances: row.instances,
     root,
     pools: tree.filter((provider) => provider !== root),
@@ -115,6 +140,19 @@ function providerState({ name, traits }: ProviderRow, rows: readonly InventoryRo
 
 function inventoryState({ provider: _, resource_class: __, ...inventory }: InventoryRow): InventoryState {
   return { ...inventory, capacity: capacity(inventory) }
+}
+
+/** One object for all hosts of an aggregate: ten thousand of them have few. */
+async function aggregatesByName(
+  database: Queryable,
+  hosts: readonly HostRow[],
+): Promise<ReadonlyMap<string, HostAggregate>> {
+  const names = [...new Set(hosts.flatMap(({ aggregates }) => aggregates))]
+  if (names.length === 0) return new Map()
+  const rows = await database.query<HostAggregate>('select name, metadata from aggregates where name = any($1)', [
+    names,
+  ])
+  return new Map(rows.map((row) => [row.name, row]))
 }
 
 /** Map.groupBy, which Node has from 21 on. */

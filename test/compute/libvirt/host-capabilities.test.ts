@@ -24,7 +24,7 @@ function decide(xml: string, kernel: Partial<KernelParameters>, arch = 'x86_64')
 function reported(capabilities: HostCapabilities): HostReport {
   const resources = { vcpus: 64, memory_mb: 65_536, disk_gb: 100 }
   const more = { hypervisorType: 'QEMU', options: DEFAULT_RESOURCE_OPTIONS, reportIntervalSeconds: 10 }
-  return HostReport.parse(hostReport({ host: 'h1', capabilities, resources, ...more }))
+  return HostReport.parse(hostReport({ host: 'h1', capabilities, resources, ioOps: 0, traits: [], ...more }))
 }
 
 describe('host capabilities', () => {

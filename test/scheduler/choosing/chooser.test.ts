@@ -119,11 +119,11 @@ function plainly(options: Omit<ChooserOptions, 'hosts'>, table: HostTable, asked
 
 describe('choosing with what is remembered of earlier requests', () => {
   it.each<[string, Omit<ChooserOptions, 'hosts'>]>([
-    ['the filters and weighers that come along', { filters: defaultFilters, weighers: defaultWeighers() }],
+    ['the filters and weighers that come along', { filters: defaultFilters(), weighers: defaultWeighers() }],
     [
       "filters and weighers of the user's own, a seed, and memory for hardly anything",
       {
-        filters: defaultFilters,
+        filters: defaultFilters(),
         weighers: defaultWeighers({ ram: -1, cpu: 0 }),
         extraFilters: [ownFilter],
         extraWeighers: [ownWeigher],
@@ -182,7 +182,7 @@ describe('choosing with what is remembered of earlier requests', () => {
     const { table, put } = aTable()
     put(...Array.from({ length: 300 }, (_, n) => aHost(`cn-${n}`, { used: { VCPU: n % 64 } })))
     const asked = aRequest()
-    const chooser = new Chooser({ hosts: table, filters: defaultFilters, weighers: defaultWeighers() })
+    const chooser = new Chooser({ hosts: table, filters: defaultFilters(), weighers: defaultWeighers() })
 
     const { best, passed } = chooser.consider(asked)
 

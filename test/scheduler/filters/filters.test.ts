@@ -32,6 +32,14 @@ describe('ComputeFilter', () => {
   })
 })
 
+describe('ComputeFilter, of hosts that an operator forces down,', () => {
+  it('rejects them whatever they report, and says who said so', () => {
+    const host = aHost('cn-1', { state: { up: false, forcedDown: true, disabled: true } })
+
+    expect(computeFilter.reject(host, aRequest())).toBe('forced down by an operator')
+  })
+})
+
 describe('IgnoredHosts', () => {
   it('rejects the hosts where an earlier try failed, and no other', () => {
     const request = aRequest({ spec: { ignore_hosts: ['cn-1'] } })
@@ -302,14 +310,26 @@ describe('PinnedMemory', () => {
 
 describe('the default filters', () => {
   it('ask first who may not be used, then what can never fit, then what is full now', () => {
-    expect(defaultFilters.map(({ name }) => name)).toEqual([
+    expect(defaultFilters().map(({ name }) => name)).toEqual([
       'ComputeFilter',
       'ForcedHosts',
       'IgnoredHosts',
+      'AvailabilityZoneFilter',
+      'AggregateMultiTenancyIsolation',
+      'AggregateImagePropertiesIsolation',
+      'AggregateInstanceExtraSpecsFilter',
+      'ImagePropertiesFilter',
       'MemEncryptionModel',
+      'Traits',
       'MachineType',
       'Uefi',
       'DiskBus',
+      'SameHostFilter',
+      'DifferentHostFilter',
+      'ServerGroupAffinityFilter',
+      'ServerGroupAntiAffinityFilter',
+      'IoOpsFilter',
+      'NumInstancesFilter',
       'MemEncryptionSlots',
       'PinnedMemory',
       'Resources',
@@ -317,6 +337,6 @@ describe('the default filters', () => {
   })
 
   it('each say what would help', () => {
-    expect(defaultFilters.filter(({ fix }) => fix === undefined)).toEqual([])
+    expect(defaultFilters().filter(({ fix }) => fix === undefined)).toEqual([])
   })
 })

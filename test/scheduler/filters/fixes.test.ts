@@ -8,10 +8,29 @@ import { memEncryptionModel } from '../../../src/scheduler/filters/mem-encryptio
 import { aHost, aRequest } from '../builders.ts'
 
 it('every filter says what could be done about its hosts', () => {
-  expect(Object.fromEntries(defaultFilters.map(({ name, fix }) => [name, fix]))).toEqual({
-    ComputeFilter: 'start the compute worker on the host, or enable the host',
+  expect(Object.fromEntries(defaultFilters().map(({ name, fix }) => [name, fix]))).toEqual({
+    ComputeFilter:
+      'start the compute worker on the host, or give the host back: sevbus host set HOST --enable --no-forced-down',
     ForcedHosts: 'name a host that has reported, or leave force_hosts empty',
     IgnoredHosts: 'see why the earlier tries failed there (explain), correct it and build again, or add a host',
+    AvailabilityZoneFilter:
+      'ask for a zone that hosts are in, or put hosts into this one: sevbus aggregate set NAME --metadata availability_zone=ZONE',
+    AggregateMultiTenancyIsolation:
+      'let the project in: sevbus aggregate set NAME --metadata filter_tenant_id=PROJECT,…; or add hosts for all projects',
+    AggregateImagePropertiesIsolation:
+      'add hosts for such images, or change the metadata of the aggregate: sevbus aggregate set NAME --metadata KEY=VALUE',
+    AggregateInstanceExtraSpecsFilter:
+      'put hosts into an aggregate that says so: sevbus aggregate set NAME --metadata KEY=VALUE; or take another flavor',
+    ImagePropertiesFilter:
+      'take an image that is made for the hosts, or correct its hw_architecture, img_hv_type or hw_vm_mode',
+    Traits: 'give the trait to hosts that have what it means (compute.traits), or take another flavor or image',
+    SameHostFilter: 'make room on the host of these instances, or ask without the hint same_host',
+    DifferentHostFilter: 'add a host, or ask without the hint different_host',
+    ServerGroupAffinityFilter: 'make room on the host of the group, or ask without the hint group',
+    ServerGroupAntiAffinityFilter:
+      'add a host, delete a member of the group, or make a group that allows more on one host (max_server_per_host)',
+    IoOpsFilter: 'try again when the builds there are done, raise max_io_ops_per_host, or add a host',
+    NumInstancesFilter: 'delete instances there, raise max_instances_per_host, or add a host',
     MemEncryptionModel: 'do what the host says it lacks, or ask for a model that the hosts offer',
     MachineType:
       'name a machine type on the image that the hosts have (hw_machine_type=q35), or make q35 the default of a host',
