@@ -91,6 +91,12 @@ export const ConfigSchema = z.strictObject({
       mem_encryption_overhead_mb: z.int().min(0).max(65_536).default(DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB),
       /** How often claims, instances and guests are compared, one scheduler at a time; 0: never. */
       audit_interval_seconds: z.number().min(0).max(604_800).default(600),
+      /** Among so many of the best hosts an instance's first is taken: Nova's option of this name. After a lost claim it is more. */
+      host_subset_size: z.int().min(1).max(20).default(1),
+      /** Another one orders hosts of equal weight in another way. */
+      seed: z.string().max(255).default(''),
+      /** What a scheduler knows of hosts is no older than this, or it asks before it refuses. */
+      refresh_interval_seconds: Seconds.min(0.1).max(60).default(1),
       /** Modules with filters of your own; see examples/03-filter.js. */
       extra_filters: z.array(z.string().min(1)).default([]),
       /** Modules with weighers of your own. */

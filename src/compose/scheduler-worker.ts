@@ -43,9 +43,17 @@ export async function startScheduler(
   }
   const manager = new SchedulerManager({
     placement: new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals }),
-    filters: [...defaultFilters(limits), ...(await loadFilters(scheduler.extra_filters, folder))],
-    weighers: [...defaultWeighers(multipliers), ...(await loadWeighers(scheduler.extra_weighers, folder))],
-    memEncryptionOverheadMb: scheduler.mem_encryption_overhead_mb,
+    filters: defaultFilters(limits),
+    weighers: defaultWeighers(multipliers),
+    extraFilters: await loadFilters(scheduler.extra_filters, folder),
+    extraWeighers: await loadWeighers(scheduler.extra_weighers, folder),
+    options: {
+      memEncryptionOverheadMb: scheduler.mem_encryption_overhead_mb,
+      hostSubsetSize: scheduler.host_subset_size,
+      seed: scheduler.seed,
+      refreshIntervalMs: scheduler.refresh_interval_seconds * 1000,
+      downAfterIntervals: scheduler.down_after_intervals,
+    },
     logger,
   })
   const { concurrency } = config.transport
@@ -79,11 +87,13 @@ export async function startScheduler(
       () => selfCheck.close(),
       () => backgroundAudit.close(),
       () => server.drain(graceMs),
+      () => manager.close(),
       () => client.close(),
       () => transport.close(),
     ])
   })
   await startOrClose(drain, async () => {
+    await manager.start()
     await server.start()
     selfCheck.start()
     backgroundAudit.start()

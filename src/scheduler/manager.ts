@@ -1,40 +1,76 @@
 import type { Logger } from 'pino'
-import { ClaimRefused } from '../errors.ts'
 import type { HostReport, HostSummary } from '../objects/host-report.ts'
 import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
-import type { Rejection } from '../objects/scheduling-report.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
-import { filterHosts } from './filter-hosts.ts'
+import { Chooser } from './choosing/chooser.ts'
 import type { HostFilter } from './filters/host-filter.ts'
-import { allocationsOn } from './host-state.ts'
 import { hostSummary } from './host-summary.ts'
-import { LOST_CLAIM, noValidHost } from './no-valid-host.ts'
+import { HostView } from './hosts/host-view.ts'
+import { ReportDesk } from './hosts/report-desk.ts'
 import type { Placement } from './placement/placement.ts'
 import type { SchedulerApi } from './rpc-api.ts'
-import { schedulingReport, summaryOf } from './scheduling-report.ts'
-import { type SchedulingRequest, schedulingRequest } from './scheduling-request.ts'
-import { type WeighedHost, weighHosts } from './weigh-hosts.ts'
+import { schedulingRequest } from './scheduling-request.ts'
+import { DestinationSelector } from './select-destination.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
-
-/** How often the hosts are read when every one that passed was lost to faster claims. */
-const LOOKS = 3
 
 export interface SchedulerDeps {
   readonly placement: Placement
   readonly filters: readonly HostFilter[]
   readonly weighers: readonly HostWeigher[]
-  /** MiB that an encrypted guest pins beside its own memory. */
-  readonly memEncryptionOverheadMb?: number
+  /** Of the user's own; see `ChooserOptions`. */
+  readonly extraFilters?: readonly HostFilter[]
+  readonly extraWeighers?: readonly HostWeigher[]
+  readonly options?: SchedulerOptions
   readonly logger: Logger
 }
 
-/** Finds hosts for instances and claims them there. Keeps nothing between requests: any scheduler can serve any. */
-export class SchedulerManager implements Omit<Endpoint<typeof SchedulerApi>, 'audit'> {
-  readonly #deps: SchedulerDeps
+/** Where one is left out, the one who looks at it knows the default. */
+export interface SchedulerOptions {
+  /** MiB that an encrypted guest pins beside its own memory. */
+  readonly memEncryptionOverheadMb?: number
+  readonly hostSubsetSize?: number
+  readonly seed?: string
+  readonly refreshIntervalMs?: number
+  readonly downAfterIntervals?: number
+}
 
-  constructor(deps: SchedulerDeps) {
-    this.#deps = deps
+/** Finds hosts for instances and claims them there. Keeps nothing that the database has not: any scheduler serves any. */
+export class SchedulerManager implements Omit<Endpoint<typeof SchedulerApi>, 'audit'> {
+  readonly hosts: HostView
+  readonly #placement: Placement
+  readonly #selector: DestinationSelector
+  readonly #reports: ReportDesk
+  readonly #options: SchedulerOptions
+  readonly #logger: Logger
+
+  constructor({ placement, filters, weighers, extraFilters, extraWeighers, options = {}, logger }: SchedulerDeps) {
+    this.hosts = new HostView({ placement, logger, ...options })
+    const own = { extraFilters: extraFilters ?? [], extraWeighers: extraWeighers ?? [] }
+    const chooser = new Chooser({ hosts: this.hosts.table, filters, weighers, ...own, ...options })
+    const all = [...filters, ...own.extraFilters]
+    this.#selector = new DestinationSelector({
+      placement,
+      hosts: this.hosts,
+      chooser,
+      filters: all,
+      logger,
+      ...options,
+    })
+    this.#reports = new ReportDesk({ placement, logger })
+    this.#placement = placement
+    this.#options = options
+    this.#logger = logger
+  }
+
+  /** Reads the hosts: without them it serves nobody. */
+  async start(): Promise<void> {
+    await this.hosts.start()
+  }
+
+  async close(): Promise<void> {
+    await this.#reports.close()
+    this.hosts.close()
   }
 
   async selectDestinations(
@@ -42,14 +78,11 @@ export class SchedulerManager implements Omit<Endpoint<typeof SchedulerApi>, 'au
     info: RequestInfo,
   ): Promise<{ selection: Selection }> {
     refuseDisagreement(launchRequest(spec.flavor, spec.image), spec.mem_encryption)
-    const { placement, memEncryptionOverheadMb } = this.#deps
-    const request = schedulingRequest(spec, memEncryptionOverheadMb)
-    const selection = (await placement.claimOf(spec)) ?? (await this.#select(request, info))
+    const request = schedulingRequest(spec, this.#options.memEncryptionOverheadMb)
+    const selection = await this.#selector.select(request, info)
     const { host, attempt } = selection
-    this.#deps.logger.info(
-      { instance_uuid: spec.instance_uuid, host, attempt, request_id: info.context.request_id },
-      'host claimed',
-    )
+    const { instance_uuid } = spec
+    this.#logger.info({ instance_uuid, host, attempt, request_id: info.context.request_id }, 'host claimed')
     return { selection }
   }
 
@@ -57,71 +90,21 @@ export class SchedulerManager implements Omit<Endpoint<typeof SchedulerApi>, 'au
     released: { readonly instance_uuid: string; readonly attempt: number },
     { context }: RequestInfo,
   ): Promise<null> {
-    const host = await this.#deps.placement.release(released)
+    const host = await this.#placement.release(released)
     const facts = { ...released, request_id: context.request_id }
-    if (host !== undefined) this.#deps.logger.info({ ...facts, host }, 'claim given back')
+    if (host !== undefined) this.#logger.info({ ...facts, host }, 'claim given back')
     return null
   }
 
   async reportHost({ report }: { readonly report: HostReport }, { context }: RequestInfo): Promise<null> {
-    const { request_id } = context
-    const { changed, overcommitted } = await this.#deps.placement.recordHost(report)
-    if (!changed) return null
-    this.#deps.logger.info({ host: report.host, request_id }, 'host reported a change')
-    for (const inventory of overcommitted) {
-      this.#deps.logger.warn(
-        { host: report.host, ...inventory, request_id },
-        'instances use more than the host has; it takes no more of them until enough are gone',
-      )
-    }
+    await this.#reports.take(report, context.request_id)
     return null
   }
 
-  async listHosts({ hosts }: { readonly hosts?: readonly string[] | undefined }): Promise<{ hosts: HostSummary[] }> {
-    return { hosts: (await this.#deps.placement.hostStates(hosts)).map(hostSummary) }
-  }
-
-  async #select(request: SchedulingRequest, info: RequestInfo): Promise<Selection> {
-    const { placement, filters, weighers } = this.#deps
-    for (let look = 1; ; look++) {
-      const hosts = await placement.hostStates()
-      const { passed, rejections } = filterHosts(hosts, request, filters)
-      const ranking = weighHosts(passed, request, weighers)
-      const outcome = await this.#claimFirst(request, ranking, rejections, info)
-      if ('selection' in outcome) return outcome.selection
-      // What others took is seen at the next look; it is only worth one when something was there.
-      if (passed.length === 0 || look === LOOKS) throw noValidHost(request, summaryOf(outcome.rejections), filters)
-    }
-  }
-
-  /** Claims the best host that is not lost to a faster claim. */
-  async #claimFirst(
-    request: SchedulingRequest,
-    ranking: readonly WeighedHost[],
-    rejections: readonly Rejection[],
-    { signal, context: { request_id } }: RequestInfo,
-  ): Promise<{ readonly selection: Selection } | { readonly rejections: readonly Rejection[] }> {
-    const { instance_uuid, attempt } = request.spec
-    const lost: Rejection[] = []
-    for (const [rank, { host }] of ranking.entries()) {
-      signal.throwIfAborted()
-      const allocations = allocationsOn(host, request.resources)
-      // A list of filters of one's own may pass a host that has no slot.
-      if (allocations === undefined) {
-        lost.push({ host: host.host, filter: LOST_CLAIM, reason: 'no pool has what was asked' })
-        continue
-      }
-      const report = schedulingReport(summaryOf([...rejections, ...lost]), ranking.slice(rank))
-      try {
-        const wanted = { host: host.host, attempt, allocations: [...allocations], report }
-        return { selection: await this.#deps.placement.claim(instance_uuid, wanted) }
-      } catch (error) {
-        if (!(error instanceof ClaimRefused)) throw error
-        const facts = { instance_uuid, host: host.host, reason: error.message, request_id }
-        this.#deps.logger.debug(facts, 'lost to a faster claim')
-        lost.push({ host: host.host, filter: LOST_CLAIM, reason: error.message })
-      }
-    }
-    return { rejections: [...rejections, ...lost] }
+  async listHosts({ hosts: names }: { readonly hosts?: readonly string[] | undefined }): Promise<{
+    hosts: HostSummary[]
+  }> {
+    await this.hosts.refreshAll()
+    return { hosts: this.hosts.table.list(names).map(hostSummary) }
   }
 }

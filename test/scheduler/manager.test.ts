@@ -1,15 +1,18 @@
 import { randomUUID } from 'node:crypto'
+import { EventEmitter, once } from 'node:events'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
-import { ClaimRefused } from '../../src/errors.ts'
+import { ClaimRefused, InvalidInventory } from '../../src/errors.ts'
+import type { HostReport } from '../../src/objects/host-report.ts'
 import type { Selection } from '../../src/objects/request-spec.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import type { HostState } from '../../src/scheduler/host-state.ts'
-import { SchedulerManager } from '../../src/scheduler/manager.ts'
+import { type SchedulerDeps, SchedulerManager } from '../../src/scheduler/manager.ts'
 import type { HostRecord } from '../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement, type Placement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
+import { schedulingReport, summaryOf } from '../../src/scheduler/scheduling-report.ts'
 import { defaultWeighers } from '../../src/scheduler/weighers/default-weighers.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aHostReport } from '../support/host-reports.ts'
@@ -17,44 +20,61 @@ import { aHost, aRequestSpec, INSTANCE_UUID } from './builders.ts'
 
 const info = { context: newRequestContext(), signal: new AbortController().signal }
 
-function managerOf(placement: Placement): SchedulerManager {
-  return new SchedulerManager({
+/** A scheduler that has read the hosts, and asks for them again only where it must. */
+async function schedulerOf(placement: Placement, more: Partial<SchedulerDeps> = {}) {
+  const manager = new SchedulerManager({
     placement,
     filters: defaultFilters(),
     weighers: defaultWeighers(),
+    options: { refreshIntervalMs: 60_000 },
     logger: pino({ level: 'silent' }),
+    ...more,
   })
+  await manager.start()
+  return Object.assign(manager, { [Symbol.asyncDispose]: () => manager.close() })
 }
 
-/** Placement that has these hosts at each look, and loses the first claims to others. */
+/** Placement that has these hosts, and loses the first claims to others. */
 class FakePlacement implements Placement {
-  readonly #looks: readonly (readonly HostState[])[]
+  hosts: readonly HostState[]
   #losses: number
-  looks = 0
+  readings = 0
   tried: string[] = []
+  noted: HostReport[] = []
+  recorded: HostReport[] = []
+  onLoss = () => {}
+  made: Selection | undefined
 
-  constructor(looks: readonly (readonly HostState[])[], losses = 0) {
-    this.#looks = looks
+  constructor(hosts: readonly HostState[], losses = 0) {
+    this.hosts = hosts
     this.#losses = losses
   }
 
-  async hostStates() {
-    return this.#looks[Math.min(this.looks++, this.#looks.length - 1)] ?? []
+  async changesSince() {
+    this.readings++
+    return { cursor: '1', hosts: this.hosts, removed: [], complete: true }
   }
 
   async claim(_uuid: string, selection: Selection) {
     this.tried.push(selection.host)
-    if (this.#losses-- > 0) throw new ClaimRefused('1 asked of VCPU, which has 16 of 16 used')
-    return selection
+    if (this.#losses-- <= 0) return selection
+    this.onLoss()
+    throw new ClaimRefused('1 asked of VCPU, which has 16 of 16 used')
   }
 
-  claimOf = async () => undefined
+  claimOf = async () => this.made
   release = async () => undefined
   record: HostRecord = { changed: false, overcommitted: [] }
-  recordHost = async () => this.record
-  changesSince = async () => ({ cursor: '1', hosts: await this.hostStates(), removed: [], complete: true })
+  async recordHost(report: HostReport) {
+    this.recorded.push(report)
+    return this.record
+  }
+  hostStates = async () => this.hosts
   hostsSeen = async () => []
-  noteSeen = async () => []
+  async noteSeen(reports: readonly HostReport[]) {
+    this.noted.push(...reports)
+    return reports.map(({ host }) => host)
+  }
   noteDown = async () => {}
 }
 
@@ -64,14 +84,14 @@ const EQUAL = Object.fromEntries(defaultWeighers().map(({ name }) => [name, 0]))
 describe('selecting a destination', () => {
   it('claims the root resources and a slot of the best host, and tells why it was this one', async () => {
     const placement = new FakePlacement([
-      [
-        aHost('clear'),
-        aHost('tight', { slots: { 'amd-sev': 2 } }),
-        aHost('roomy', { slots: { 'amd-sev': 15 }, used: { VCPU: 32, MEMORY_MB: 32_768 } }),
-      ],
+      aHost('clear'),
+      aHost('tight', { slots: { 'amd-sev': 2 } }),
+      aHost('roomy', { slots: { 'amd-sev': 15 }, used: { VCPU: 32, MEMORY_MB: 32_768 } }),
     ])
 
-    const { selection } = await managerOf(placement).selectDestinations(
+    await using scheduler = await schedulerOf(placement)
+
+    const { selection } = await scheduler.selectDestinations(
       { request_spec: aRequestSpec({ model: 'amd-sev', vcpus: 2, memoryMb: 2048, diskGb: 20 }) },
       info,
     )
@@ -98,9 +118,11 @@ describe('selecting a destination', () => {
   })
 
   it('takes the next best host when the best was lost to a faster claim, and says so', async () => {
-    const placement = new FakePlacement([[aHost('best'), aHost('next', { used: { VCPU: 1 } })]], 1)
+    const placement = new FakePlacement([aHost('best'), aHost('next', { used: { VCPU: 1 } })], 1)
 
-    const { selection } = await managerOf(placement).selectDestinations({ request_spec: aRequestSpec() }, info)
+    await using scheduler = await schedulerOf(placement)
+
+    const { selection } = await scheduler.selectDestinations({ request_spec: aRequestSpec() }, info)
 
     expect(placement.tried).toEqual(['best', 'next'])
     expect(selection.report).toEqual({
@@ -111,34 +133,40 @@ describe('selecting a destination', () => {
     })
   })
 
-  it('looks again when every host was lost, and takes what is there then', async () => {
-    const placement = new FakePlacement([[aHost('a'), aHost('b')], [aHost('c')]], 2)
+  it('reads the hosts again after each loss, and takes what is there then', async () => {
+    const placement = new FakePlacement([aHost('a'), aHost('b')], 2)
+    await using scheduler = await schedulerOf(placement)
+    placement.onLoss = () => {
+      if (placement.tried.length === 2) placement.hosts = [aHost('c')]
+    }
 
-    const { selection } = await managerOf(placement).selectDestinations({ request_spec: aRequestSpec() }, info)
+    const { selection } = await scheduler.selectDestinations({ request_spec: aRequestSpec() }, info)
 
     expect(selection.host).toBe('c')
-    expect(placement.looks).toBe(2)
+    expect(placement.tried.slice(0, 2).toSorted()).toEqual(['a', 'b'])
+    expect(placement.readings).toBe(3)
   })
 
-  it('gives up after the third look', async () => {
-    const placement = new FakePlacement([[aHost('a')]], 99)
+  it('gives up when every host was lost for the third time', async () => {
+    const placement = new FakePlacement([aHost('a')], 99)
+    await using scheduler = await schedulerOf(placement)
 
-    await expect(managerOf(placement).selectDestinations({ request_spec: aRequestSpec() }, info)).rejects.toMatchObject(
-      {
-        code: 'NO_VALID_HOST',
-        message: `no valid host for instance ${INSTANCE_UUID}: 1 host considered; Claim rejected 1`,
-        details: { fix: 'try again: other claims were faster' },
-      },
-    )
-    expect(placement.looks).toBe(3)
+    await expect(scheduler.selectDestinations({ request_spec: aRequestSpec() }, info)).rejects.toMatchObject({
+      code: 'NO_VALID_HOST',
+      message: `no valid host for instance ${INSTANCE_UUID}: 1 host considered; Claim rejected 1`,
+      details: { fix: 'try again: other claims were faster' },
+    })
+    expect(placement.tried).toEqual(['a', 'a', 'a'])
   })
 
-  it('says host by host why there is none, without a second look', async () => {
+  it('says host by host why there is none, once it has made sure', async () => {
     const full = { slots: { 'amd-sev': 15 }, used: { MEM_ENCRYPTION_CONTEXT: 15 } } as const
-    const placement = new FakePlacement([[aHost('cn-1', full), aHost('cn-2')]])
+    const placement = new FakePlacement([aHost('cn-1'), aHost('cn-2')])
+    await using scheduler = await schedulerOf(placement)
+    placement.hosts = [aHost('cn-1', full), aHost('cn-2')]
 
     await expect(
-      managerOf(placement).selectDestinations({ request_spec: aRequestSpec({ model: 'amd-sev' }) }, info),
+      scheduler.selectDestinations({ request_spec: aRequestSpec({ model: 'amd-sev' }) }, info),
     ).rejects.toMatchObject({
       code: 'NO_VALID_HOST',
       message: `no valid host for instance ${INSTANCE_UUID}: 2 hosts considered; MemEncryptionSlots rejected 1, MemEncryptionModel 1`,
@@ -153,15 +181,81 @@ describe('selecting a destination', () => {
         },
       },
     })
-    expect(placement.looks).toBe(1)
+    expect(placement.readings).toBe(2)
+  })
+
+  it('refuses nobody from what it remembers: a host that has room by now takes the instance', async () => {
+    const placement = new FakePlacement([aHost('cn-1', { vcpus: 1, used: { VCPU: 1 } })])
+    await using scheduler = await schedulerOf(placement)
+    placement.hosts = [aHost('cn-1', { vcpus: 1 })]
+
+    const { selection } = await scheduler.selectDestinations({ request_spec: aRequestSpec() }, info)
+
+    expect(selection.host).toBe('cn-1')
+  })
+
+  it('waits for a claim that has the last place and may yet fail, before it refuses', async () => {
+    const placement = new FakePlacement([aHost('cn-1', { vcpus: 1 })], 1)
+    const gate = new EventEmitter()
+    const opened = once(gate, 'open')
+    const claim = placement.claim.bind(placement)
+    placement.claim = async (uuid, selection) => {
+      if (placement.tried.length === 0) await opened
+      return await claim(uuid, selection)
+    }
+    await using scheduler = await schedulerOf(placement)
+    const abandoned = new AbortController()
+    const ask = (uuid: string, signal = info.signal) =>
+      scheduler.selectDestinations(
+        { request_spec: aRequestSpec({ spec: { instance_uuid: uuid } }) },
+        { ...info, signal },
+      )
+
+    const losing = ask(randomUUID(), abandoned.signal)
+    const waiting = ask(randomUUID())
+    abandoned.abort(new Error('shutting down'))
+    gate.emit('open')
+
+    await expect(losing).rejects.toThrow('shutting down')
+    expect((await waiting).selection.host).toBe('cn-1')
+  })
+
+  it('gives a try the claim that it has already, also where that took the last place', async () => {
+    const placement = new FakePlacement([aHost('cn-1', { vcpus: 1, used: { VCPU: 1 } })])
+    placement.made = { host: 'cn-1', attempt: 1, allocations: [], report: schedulingReport(summaryOf([]), []) }
+    await using scheduler = await schedulerOf(placement)
+
+    expect(await scheduler.selectDestinations({ request_spec: aRequestSpec() }, info)).toEqual({
+      selection: placement.made,
+    })
+    expect(placement.tried).toEqual([])
+  })
+
+  it('spreads those who lost over ever more of the best, by their uuids', async () => {
+    const names = Array.from({ length: 16 }, (_, n) => `cn-${String(n).padStart(2, '0')}`)
+    // Each is a little worse than the one before.
+    const hosts = names.map((name, n) => aHost(name, { used: { VCPU: n } }))
+    const tried = await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        const placement = new FakePlacement(hosts, 2)
+        await using scheduler = await schedulerOf(placement)
+        const spec = { instance_uuid: randomUUID() }
+        await scheduler.selectDestinations({ request_spec: aRequestSpec({ spec }) }, info)
+        return placement.tried
+      }),
+    )
+
+    expect(new Set(tried.map(([first]) => first))).toEqual(new Set(['cn-00']))
+    expect(new Set(tried.map(([, second]) => second))).toEqual(new Set(['cn-01', 'cn-02']))
+    expect(new Set(tried.map(([, , third]) => third)).size).toBeGreaterThan(3)
   })
 
   it("passes over a host without a slot that a user's list of filters let through", async () => {
-    const placement = new FakePlacement([[aHost('clear')]])
-    const manager = new SchedulerManager({ placement, filters: [], weighers: [], logger: pino({ level: 'silent' }) })
+    const placement = new FakePlacement([aHost('clear')])
+    await using scheduler = await schedulerOf(placement, { filters: [], weighers: [] })
 
     await expect(
-      manager.selectDestinations({ request_spec: aRequestSpec({ model: 'amd-sev' }) }, info),
+      scheduler.selectDestinations({ request_spec: aRequestSpec({ model: 'amd-sev' }) }, info),
     ).rejects.toMatchObject({
       code: 'NO_VALID_HOST',
       details: { report: { rejections: [{ host: 'clear', filter: 'Claim', reason: 'no pool has what was asked' }] } },
@@ -170,27 +264,65 @@ describe('selecting a destination', () => {
   })
 
   it('claims nothing once the request is given up', async () => {
-    const placement = new FakePlacement([[aHost('a')]])
+    const placement = new FakePlacement([aHost('a')])
+    await using scheduler = await schedulerOf(placement)
     const signal = AbortSignal.abort(new Error('shutting down'))
 
-    await expect(
-      managerOf(placement).selectDestinations({ request_spec: aRequestSpec() }, { ...info, signal }),
-    ).rejects.toThrow('shutting down')
+    await expect(scheduler.selectDestinations({ request_spec: aRequestSpec() }, { ...info, signal })).rejects.toThrow(
+      'shutting down',
+    )
     expect(placement.tried).toEqual([])
   })
 })
 
 describe('a report of a host', () => {
+  it('is written at once when the host is new, and gathered with others when it is known', async () => {
+    const placement = new FakePlacement([])
+    const scheduler = await schedulerOf(placement)
+    const [first, second] = [aHostReport('cn-1'), aHostReport('cn-1', { vcpus: 8 })]
+
+    await scheduler.reportHost({ report: first }, info)
+    expect([placement.recorded, placement.noted]).toEqual([[first], []])
+    await scheduler.reportHost({ report: first }, info)
+    await scheduler.reportHost({ report: second }, info)
+    await scheduler.close()
+
+    expect([placement.recorded, placement.noted]).toEqual([[first], [second]])
+  })
+
+  it('that turns out to be news is written by itself, and one that cannot be true holds back nobody', async () => {
+    const lines: { msg: string; host?: string }[] = []
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
+    const placement = new FakePlacement([])
+    const scheduler = await schedulerOf(placement, { logger })
+    const reports = ['cn-1', 'cn-2', 'cn-3'].map((host) => aHostReport(host))
+    for (const report of reports) await scheduler.reportHost({ report }, info)
+    placement.recorded = []
+    placement.noteSeen = async () => ['cn-2']
+    placement.recordHost = async (report) => {
+      if (report.host === 'cn-1') throw new InvalidInventory('it has -1 VCPU')
+      placement.recorded.push(report)
+      return placement.record
+    }
+
+    for (const report of reports) await scheduler.reportHost({ report }, info)
+    await scheduler.close()
+
+    expect(placement.recorded).toEqual([reports[2]])
+    expect(lines.filter(({ msg }) => msg === 'the report was not taken')).toMatchObject([{ host: 'cn-1' }])
+  })
+
   it('that changed is logged, with what instances use beyond it; one that did not is not', async () => {
     const lines: { msg: string }[] = []
     const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
     const beyond = { provider: 'cn-1', resource_class: 'VCPU', used: 9, pinned: 0, capacity: 8, offered: true }
     const placement = new FakePlacement([])
-    const manager = new SchedulerManager({ placement, filters: [], weighers: [], logger })
+    await using scheduler = await schedulerOf(placement, { logger })
+    lines.splice(0)
     placement.record = { changed: true, overcommitted: [beyond] }
-    await manager.reportHost({ report: aHostReport('cn-1') }, info)
+    await scheduler.reportHost({ report: aHostReport('cn-1') }, info)
     placement.record = { changed: false, overcommitted: [beyond] }
-    await manager.reportHost({ report: aHostReport('cn-1') }, info)
+    await scheduler.reportHost({ report: aHostReport('cn-2') }, info)
 
     expect(lines).toEqual([
       { level: 30, host: 'cn-1', request_id: info.context.request_id, msg: 'host reported a change' },
@@ -209,9 +341,13 @@ describe.each(databaseEngines)('several schedulers on $name', ({ open }) => {
   async function openSchedulers(count: number) {
     const test = await open(placementMigrations)
     const databases = await Promise.all(Array.from({ length: count }, () => test.connect()))
-    const managers = databases.map((database) => managerOf(new DatabasePlacement(database)))
+    const managers = await Promise.all(databases.map((database) => schedulerOf(new DatabasePlacement(database))))
     const first = managers[0] as SchedulerManager
-    return { managers, first, [Symbol.asyncDispose]: () => test[Symbol.asyncDispose]() }
+    const close = async () => {
+      await Promise.all(managers.map((manager) => manager.close()))
+      await test[Symbol.asyncDispose]()
+    }
+    return { managers, first, [Symbol.asyncDispose]: close }
   }
 
   it('give 40 encrypted instances the 15 slots of three hosts, and the others a reason', async () => {

@@ -49,7 +49,7 @@ interface Verdicts {
   readonly counts: Int32Array
 }
 
-const NONE_LOST: ReadonlyMap<number, string> = new Map()
+const NONE_LOST: ReadonlyMap<string, string> = new Map()
 
 /**
  * Filters and weighs all hosts, but looks only at those that changed since a request of this kind came last. What comes
@@ -87,7 +87,7 @@ export class Chooser {
     this.#columns = new ColumnCache(options.cacheBytes ?? CACHE_BYTES)
   }
 
-  /** @param lost hosts that this request has lost to faster claims, by place, and how */
+  /** @param lost hosts that this request has lost to faster claims, by name, and how */
   consider(request: SchedulingRequest, lost = NONE_LOST): Considered {
     this.#makeRoom()
     const kind = requestKind(request)
@@ -109,6 +109,11 @@ export class Chooser {
     }
   }
 
+  /** Does no filter reject this host? */
+  accepts(host: HostState, request: SchedulingRequest): boolean {
+    return this.#filters.every((filter) => filter.reject(host, request) === undefined)
+  }
+
   #makeRoom(): void {
     const room = this.#hosts.nameHashes.length
     if (this.#places.length >= room) return
@@ -118,7 +123,7 @@ export class Chooser {
   }
 
   /** For each place the first filter in the order of the list that says no. */
-  #judge(request: SchedulingRequest, kind: RequestKind, lost: ReadonlyMap<number, string>): Verdicts {
+  #judge(request: SchedulingRequest, kind: RequestKind, lost: ReadonlyMap<string, string>): Verdicts {
     const shared = this.#columns.get(`filters ${kind.key}`, () => new RejectionColumn(this.#shared, kind.request))
     shared.catchUp(this.#hosts)
     const individual = this.#individual.flatMap((one) => this.#individualColumn(one, request) ?? [])
@@ -127,7 +132,10 @@ export class Chooser {
     const { places } = this.#hosts
     values.set(shared.values.subarray(0, places))
     for (const column of individual) keepLower(values, column.values, places)
-    for (const place of lost.keys()) values[place] = LOST
+    for (const host of lost.keys()) {
+      const place = this.#hosts.placeOf(host)
+      if (place !== undefined) values[place] = LOST
+    }
     if (this.#extra.length > 0) this.#askExtra(values, request)
     return { values, counts: countVerdicts(values, places, counts) }
   }
@@ -176,13 +184,13 @@ export class Chooser {
   #summary(
     request: SchedulingRequest,
     { values, counts }: Verdicts,
-    lost: ReadonlyMap<number, string>,
+    lost: ReadonlyMap<string, string>,
   ): RejectionSummary {
     const named = namedRejections(values, this.#hosts.places, counts, MAX_HOSTS_BY_NAME).map(({ place, position }) => {
       const host = this.#aged(place)
       const filter = this.#filters[position]
       return filter === undefined
-        ? { host: host.host, filter: LOST_CLAIM, reason: lost.get(place) ?? '' }
+        ? { host: host.host, filter: LOST_CLAIM, reason: lost.get(host.host) ?? '' }
         : { host: host.host, filter: filter.name, reason: filter.reject(host, request) ?? '' }
     })
     // In the order of their first hosts: who rejected as many comes in that order.

@@ -4,6 +4,7 @@ import type { HostState } from '../host-state.ts'
 export interface KnownHosts {
   /** Places in use are below this. Grows only. */
   readonly places: number
+  placeOf(host: string): number | undefined
   /** A new value after each change; undefined where no host is (any more). */
   at(place: number): HostState | undefined
   /** The same with its silence as of now: for words, and for whoever looks at that. */

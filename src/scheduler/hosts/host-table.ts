@@ -59,6 +59,10 @@ export class HostTable implements KnownHosts {
     return this.#log.after(changes)
   }
 
+  placeOf(host: string): number | undefined {
+    return this.#placeOf.get(host)
+  }
+
   at(place: number): HostState | undefined {
     return this.#places[place]?.state
   }
@@ -88,11 +92,13 @@ export class HostTable implements KnownHosts {
    * Takes what was read from the database.
    *
    * @param told what claims had told when the reading began: what they told since may be newer
+   * @returns hosts that are no more
    */
-  apply({ hosts, removed, complete }: HostChanges, told: number): void {
+  apply({ hosts, removed, complete }: HostChanges, told: number): readonly string[] {
     const gone = complete ? this.#othersThan(hosts) : removed
     for (const host of gone) this.#remove(host)
     for (const host of hosts) this.#put(host, told)
+    return gone
   }
 
   /** Takes over whether the host is up, as the signs of life say. */

@@ -3,10 +3,12 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
 import { MAX_HOSTS_BY_NAME } from '../../../src/objects/scheduling-report.ts'
+import type { ServerGroupPolicy } from '../../../src/objects/server-group.ts'
 import { Chooser, type ChooserOptions } from '../../../src/scheduler/choosing/chooser.ts'
 import { filterHosts } from '../../../src/scheduler/filter-hosts.ts'
 import { defaultFilters } from '../../../src/scheduler/filters/default-filters.ts'
 import type { HostFilter } from '../../../src/scheduler/filters/host-filter.ts'
+import type { HintedHosts } from '../../../src/scheduler/hinted-hosts.ts'
 import type { HostState } from '../../../src/scheduler/host-state.ts'
 import { HostTable } from '../../../src/scheduler/hosts/host-table.ts'
 import { LOST_CLAIM } from '../../../src/scheduler/no-valid-host.ts'
@@ -18,6 +20,7 @@ import type { HostWeigher } from '../../../src/scheduler/weighers/host-weigher.t
 import { aHost, aRequest } from '../builders.ts'
 
 const NAMES = Array.from({ length: 30 }, (_, n) => `cn-${n}`)
+const NEIGHBOURS = ['22222222-2222-4222-8222-222222222222', '33333333-3333-4333-8333-333333333333']
 const MODELS: readonly MemEncryptionModel[] = ['amd-sev', 'amd-sev-es', 'amd-sev-snp']
 
 /** Life as the states say it: what changes is put into the table whole. */
@@ -51,6 +54,9 @@ const host: fc.Arbitrary<HostState> = fc
     disabled: fc.boolean(),
     machine: fc.constantFrom('q35', 'pc'),
     uefi: fc.boolean(),
+    zone: fc.constantFrom('nova', 'far'),
+    tenant: fc.constantFrom(undefined, 'a', 'b'),
+    failedBuilds: fc.integer({ min: 0, max: 2 }),
   })
   .map((one) =>
     aHost(one.name, {
@@ -58,7 +64,15 @@ const host: fc.Arbitrary<HostState> = fc
       memoryMb: one.memoryMb,
       slots: one.slots,
       used: { VCPU: one.vcpuUsed, MEMORY_MB: one.memoryUsed * 1024, MEM_ENCRYPTION_CONTEXT: one.slotsUsed },
-      state: { up: one.up, disabled: one.disabled, defaultMachineType: one.machine, supportsUefi: one.uefi },
+      state: {
+        up: one.up,
+        disabled: one.disabled,
+        defaultMachineType: one.machine,
+        supportsUefi: one.uefi,
+        availabilityZone: one.zone,
+        aggregates: one.tenant ? [{ name: 'of a tenant', metadata: { filter_tenant_id: one.tenant } }] : [],
+        failedBuilds: one.failedBuilds,
+      },
     }),
   )
 
@@ -72,16 +86,45 @@ const request: fc.Arbitrary<SchedulingRequest> = fc
     image: fc.option(fc.constantFrom({ hw_machine_type: 'q35' }, { hw_firmware_type: 'uefi' }), { nil: undefined }),
     uuid: fc.uuid(),
     project: fc.constantFrom(null, 'a', 'b'),
+    zone: fc.constantFrom(null, null, 'nova', 'far'),
+    group: fc.option(
+      fc.record({
+        policy: fc.constantFrom('affinity', 'anti-affinity', 'soft-affinity', 'soft-anti-affinity'),
+        members: fc.dictionary(fc.constantFrom(...NAMES), fc.integer({ min: 1, max: 3 }), { maxKeys: 4 }),
+      }),
+      { nil: undefined },
+    ),
+    neighbours: fc.array(fc.constantFrom(...NEIGHBOURS), { maxLength: 2 }),
+    isTogether: fc.boolean(),
   })
-  .map(({ model, vcpus, memoryMb, ignored, forced, image, uuid, project }) =>
-    aRequest({
-      ...(model && { model }),
-      ...(image && !model && { image }),
-      vcpus,
-      memoryMb,
-      spec: { instance_uuid: uuid, project_id: project, ignore_hosts: ignored, force_hosts: forced },
-    }),
-  )
+  .map(({ model, vcpus, memoryMb, ignored, forced, image, uuid, project, zone, neighbours, isTogether, group }) => {
+    const spec = {
+      instance_uuid: uuid,
+      project_id: project,
+      ignore_hosts: ignored,
+      force_hosts: forced,
+      availability_zone: zone,
+      scheduler_hints: {
+        group: null,
+        same_host: isTogether ? neighbours : [],
+        different_host: isTogether ? [] : neighbours,
+      },
+    }
+    const hinted: HintedHosts = {
+      group: group && {
+        uuid: NEIGHBOURS[0] as string,
+        name: 'of two',
+        policy: group.policy as ServerGroupPolicy,
+        maxServerPerHost: 2,
+        members: new Map(Object.entries(group.members)),
+      },
+      hostOf: new Map(neighbours.map((neighbour, n) => [neighbour, NAMES[n] as string])),
+    }
+    return {
+      ...aRequest({ ...(model && { model }), ...(image && !model && { image }), vcpus, memoryMb, spec }),
+      hinted,
+    }
+  })
 
 const ownFilter: HostFilter = {
   name: 'Own',
@@ -140,9 +183,7 @@ describe('choosing with what is remembered of earlier requests', () => {
           if (one.kind === 'put') put(...one.hosts)
           else if (one.kind === 'remove') remove(one.host)
           else {
-            const places = Array.from({ length: table.places }, (_, place) => place)
-            const lost = places.filter((place) => one.lost.includes(table.at(place)?.host ?? ''))
-            const considered = chooser.consider(one.request, new Map(lost.map((place) => [place, 'lost'])))
+            const considered = chooser.consider(one.request, new Map(one.lost.map((name) => [name, 'lost'])))
 
             expect(schedulingReport(considered.rejections, considered.best, considered.passed)).toEqual(
               plainly(options, table, one.request, [...one.lost]),

@@ -1,0 +1,133 @@
+import type { Logger } from 'pino'
+import { ClaimRefused } from '../errors.ts'
+import type { Selection } from '../objects/request-spec.ts'
+import type { RequestInfo } from '../rpc/contract.ts'
+import type { Chooser, Considered, WeighedPlace } from './choosing/chooser.ts'
+import type { HostFilter } from './filters/host-filter.ts'
+import { allocationsOn } from './host-state.ts'
+import type { HostView } from './hosts/host-view.ts'
+import { noValidHost } from './no-valid-host.ts'
+import type { Placement } from './placement/placement.ts'
+import { schedulingReport } from './scheduling-report.ts'
+import type { SchedulingRequest } from './scheduling-request.ts'
+import { nameHash, tieBreak } from './tie-break.ts'
+
+/** How often all hosts that passed may be lost to faster claims before the request is given up. */
+const LOOKS = 3
+/** How often a refusal waits for claims on their way that may yet fail and leave room. */
+const WAITS = 10
+
+export interface DestinationDeps {
+  readonly placement: Pick<Placement, 'claim' | 'claimOf'>
+  readonly hosts: HostView
+  readonly chooser: Chooser
+  /** All of them, for the words of a refusal. */
+  readonly filters: readonly HostFilter[]
+  /** The first try is among so many of the best: Nova's option of this name. */
+  readonly hostSubsetSize?: number
+  readonly logger: Logger
+}
+
+interface Missed {
+  readonly considered: Considered
+  /** Hosts that passed and were lost to faster claims. */
+  readonly lost: ReadonlyMap<string, string>
+}
+
+/** Claims the best host for a request, as far as is known; what is known is made sure of before a request is refused. */
+export class DestinationSelector {
+  readonly #deps: DestinationDeps
+
+  constructor(deps: DestinationDeps) {
+    this.#deps = deps
+  }
+
+  /** @throws NoValidHost, StaleAttempt */
+  async select(request: SchedulingRequest, info: RequestInfo): Promise<Selection> {
+    const { hosts, placement, filters } = this.#deps
+    let isSure = false
+    let looks = 0
+    for (let waits = 0; ; ) {
+      const outcome = await this.#claimFirst(request, info)
+      if ('selection' in outcome) return outcome.selection
+      const { considered, lost } = outcome
+      if (lost.size > 0) looks++
+      const mayChange = lost.size > 0 ? looks < LOOKS : this.#mayYetFit(request) && waits++ < WAITS
+      if (isSure && !mayChange) throw noValidHost(request, considered.rejections, filters)
+      // This try may have its claim already, and have taken the last place with it.
+      const made = isSure ? undefined : await placement.claimOf(request.spec)
+      if (made !== undefined) return made
+      await hosts.settle()
+      await hosts.refreshAll()
+      isSure = true
+    }
+  }
+
+  /** Would a host do, if it were not for claims that are on their way to it? */
+  #mayYetFit(request: SchedulingRequest): boolean {
+    const { hosts, chooser } = this.#deps
+    return hosts.table.unclaimed().some((host) => chooser.accepts(host, request))
+  }
+
+  /** Claims the best host that is not lost to a faster claim. */
+  async #claimFirst(request: SchedulingRequest, info: RequestInfo): Promise<{ selection: Selection } | Missed> {
+    const { chooser, hosts, logger } = this.#deps
+    const { instance_uuid } = request.spec
+    const lost = new Map<string, string>()
+    for (;;) {
+      info.signal.throwIfAborted()
+      const considered = chooser.consider(request, lost)
+      const ranking = this.#preferred(considered.best, instance_uuid, lost.size)
+      const [first] = ranking
+      if (first === undefined) return { considered, lost }
+      try {
+        const selection = await this.#claim(request, first, considered, ranking)
+        if (selection !== undefined) return { selection }
+        // A list of filters of one's own may pass a host that has no slot.
+        lost.set(first.host.host, 'no pool has what was asked')
+      } catch (error) {
+        if (!(error instanceof ClaimRefused)) throw error
+        const { request_id } = info.context
+        const facts = { instance_uuid, host: first.host.host, reason: error.message, request_id }
+        logger.debug(facts, 'lost to a faster claim')
+        lost.set(first.host.host, error.message)
+        await hosts.refresh()
+      }
+    }
+  }
+
+  async #claim(
+    { spec, resources }: SchedulingRequest,
+    { host, place }: WeighedPlace,
+    { rejections, passed }: Considered,
+    ranking: readonly WeighedPlace[],
+  ): Promise<Selection | undefined> {
+    const allocations = allocationsOn(host, resources)
+    if (allocations === undefined) return undefined
+    const { hosts, placement } = this.#deps
+    const report = schedulingReport(rejections, ranking, passed)
+    const wanted = { host: host.host, attempt: spec.attempt, allocations: [...allocations], report }
+    const onItsWay = hosts.table.begin(place, allocations)
+    try {
+      const selection = await hosts.onItsWay(placement.claim(spec.instance_uuid, wanted))
+      // This try may have had a claim, which is the answer: nothing was taken here now.
+      if (selection.host === wanted.host) onItsWay.made()
+      else onItsWay.failed()
+      return selection
+    } catch (error) {
+      onItsWay.failed()
+      throw error
+    }
+  }
+
+  /**
+   * Who was faster on the best host looks for the next best, too: so among ever more of the best one is taken by the
+   * instance's uuid, and schedulers that know the same do not follow each other from host to host.
+   */
+  #preferred(best: readonly WeighedPlace[], instanceUuid: string, losses: number): readonly WeighedPlace[] {
+    const subset = Math.min(best.length, (this.#deps.hostSubsetSize ?? 1) * 2 ** Math.min(losses, 10))
+    if (subset <= 1) return best
+    const chosen = tieBreak(nameHash(instanceUuid), losses) % subset
+    return [best[chosen] as WeighedPlace, ...best.slice(0, chosen), ...best.slice(chosen + 1)]
+  }
+}
