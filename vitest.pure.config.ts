@@ -15,6 +15,8 @@ export default defineConfig({
       'test/errors.test.ts',
     ],
     reporters: ['default'],
+    // As in vitest.config.ts: thousands of cases on a busy machine are no failure.
+    testTimeout: 30_000,
     coverage: {
       provider: 'v8',
       include: [

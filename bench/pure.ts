@@ -99,7 +99,7 @@ function translation(what: string, asked: Readonly<Record<string, string>>): Pai
   return {
     title: `translating a request, ${what} (${text.length} bytes of JSON)`,
     ours: () => {
-      const { encryption, memoryBacking } = launchRequest(request.flavor, request.image)
+      const [{ encryption, memoryBacking }] = launchRequest(request.flavor, request.image).choices
       const launched = launchFlavor(request.flavor, encryption ?? null)
       return resourceRequest(launched, encryption ?? null, { locked: memoryBacking.locked })
     },

@@ -1,10 +1,9 @@
 import pc from 'picocolors'
-import type { BuildAttempt, Instance } from '../objects/instance.ts'
-import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
-import type { SchedulingReport } from '../objects/scheduling-report.ts'
+import type { Instance } from '../objects/instance.ts'
+import { MEM_ENCRYPTION_MODELS, MemEncryptionModel } from '../objects/mem-encryption.ts'
 import { facts, table } from './table.ts'
 
-/** Instances and their tries as people read them. */
+/** Instances as people read them. */
 export function instanceTable(instances: readonly Instance[]): string {
   if (instances.length === 0) return 'no instances'
   const rows = instances.map((instance) => [
@@ -29,7 +28,7 @@ export function instanceFacts(instance: Instance): string {
     [
       'encryption',
       encryption
-        ? `${encryptionLabel(instance)}, policy ${encryption.policy}, asked for by ${encryption.requested_by}`
+        ? `${encryptionLabel(instance)}${policyOf(instance)}, asked for by ${encryption.requested_by}`
         : 'none',
     ],
     [
@@ -45,6 +44,7 @@ export function instanceFacts(instance: Instance): string {
     ['launched', instance.launched_at ?? '-'],
     ['terminated', instance.terminated_at ?? '-'],
     ...(fault ? [['fault', `${pc.red(fault.code)}: ${fault.message}`] as const] : []),
+    ...(typeof fault?.details.fix === 'string' ? [['fix', fault.details.fix] as const] : []),
   ])
 }
 
@@ -57,8 +57,30 @@ function hintFacts({ scheduler_hints: hints }: Instance): readonly (readonly [st
   ]
 }
 
-export function encryptionLabel({ mem_encryption: encryption }: Pick<Instance, 'mem_encryption'>): string {
-  return encryption === null ? '-' : MEM_ENCRYPTION_MODELS[encryption.model].label
+/** What it runs with; before a host is found, and where none was, all that would do. */
+export function encryptionLabel(instance: EncryptionFields): string {
+  const { mem_encryption: encryption } = instance
+  if (encryption === null) return '-'
+  return openModels(instance)?.join(' or ') ?? MEM_ENCRYPTION_MODELS[encryption.model].label
+}
+
+type EncryptionFields = Pick<Instance, 'vm_state' | 'host' | 'mem_encryption' | 'flavor' | 'image'>
+
+function policyOf(instance: Instance): string {
+  return openModels(instance) ? '' : `, policy ${instance.mem_encryption?.policy}`
+}
+
+/** Undefined: only one was asked for, or one was chosen. */
+function openModels({ vm_state, host, flavor, image }: EncryptionFields): readonly string[] | undefined {
+  if (host !== null || (vm_state !== 'building' && vm_state !== 'error')) return undefined
+  const models = MemEncryptionModel.options.length
+  const named = String(flavor.extra_specs['hw:mem_encryption_model'] ?? image.properties.hw_mem_encryption_model ?? '')
+  const labels = named.split(/ *, */, models).map((model) => labelOf(model))
+  return labels.length > 1 ? labels : undefined
+}
+
+function labelOf(model: string): string {
+  return MemEncryptionModel.safeParse(model).data ? MEM_ENCRYPTION_MODELS[model as MemEncryptionModel].label : model
 }
 
 function colouredState({ vm_state: state }: Pick<Instance, 'vm_state'>): string {
@@ -66,53 +88,6 @@ function colouredState({ vm_state: state }: Pick<Instance, 'vm_state'>): string 
   if (state === 'active') return pc.green(word)
   if (state === 'error') return pc.red(word)
   return state === 'building' ? pc.yellow(word) : pc.dim(word)
-}
-
-/** Every try: where it went, how it ended, and who said no. */
-export function attemptLines(attempts: readonly BuildAttempt[]): string {
-  return attempts.map(attemptText).join('\n\n')
-}
-
-function attemptText(attempt: BuildAttempt): string {
-  const lines = [`${pc.bold(`try ${attempt.attempt}`)}: ${attempt.outcome}${attempt.host ? ` on ${attempt.host}` : ''}`]
-  if (attempt.reason !== null) lines.push(`  ${attempt.reason}`)
-  if (attempt.allocations.length > 0) {
-    lines.push('  claimed:')
-    for (const { provider, resource_class, amount, pinned } of attempt.allocations)
-      lines.push(`    ${provider}: ${resource_class} ${amount}${pinned ? ' (pinned)' : ''}`)
-  }
-  if (attempt.report) lines.push(...reportLines(attempt.report))
-  return lines.join('\n')
-}
-
-/** Who said no and why, then the order of those that were left. */
-export function reportLines(report: SchedulingReport): string[] {
-  const lines: string[] = [`  ${report.hosts_considered} host(s) considered`]
-  if (report.rejected.length > 0) {
-    lines.push(`  rejected: ${report.rejected.map(({ filter, hosts }) => `${filter} ${hosts}`).join(', ')}`)
-    const rows = report.rejections.map(({ host, filter, reason }) => [host, filter, reason])
-    lines.push(indent(table(['HOST', 'FILTER', 'REASON'], rows)))
-  }
-  if (report.ranking.length > 0) {
-    const rows = report.ranking.map(({ host, weight, weights }) => [host, weight.toFixed(2), weightsText(weights)])
-    lines.push('  best first:', indent(table(['HOST', 'WEIGHT', 'OF WHICH'], rows)))
-  }
-  return lines
-}
-
-/** Weighers without an opinion are left out: of most requests these are most. */
-function weightsText(weights: Readonly<Record<string, number>>): string {
-  return Object.entries(weights)
-    .filter(([, value]) => value !== 0)
-    .map(([name, value]) => `${name} ${value.toFixed(2)}`)
-    .join(', ')
-}
-
-function indent(text: string): string {
-  return text
-    .split('\n')
-    .map((line) => `    ${line}`)
-    .join('\n')
 }
 
 function properties(values: Readonly<Record<string, unknown>>): string {

@@ -1,9 +1,10 @@
 import { GuestNotFound } from '../errors.ts'
 import { type Instance, VmState } from '../objects/instance.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
+import { attemptLines } from './attempt-view.ts'
 import { EXIT } from './exit-codes.ts'
 import { findInstance } from './find-instance.ts'
-import { attemptLines, instanceFacts, instanceTable } from './instance-view.ts'
+import { instanceFacts, instanceTable } from './instance-view.ts'
 import { print, printJson } from './output.ts'
 import { type GlobalOptions, withSession } from './session.ts'
 

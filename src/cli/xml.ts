@@ -6,7 +6,7 @@ import type { HostCapabilities } from '../compute/libvirt/host-capabilities.ts'
 import { InvalidArguments } from '../errors.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { type ImageMeta, NewImageMeta } from '../objects/image-meta.ts'
-import { launchRequest } from '../objects/launch-request.ts'
+import { type LaunchChoice, type LaunchRequest, launchRequest } from '../objects/launch-request.ts'
 import { fromCatalogue } from './catalogue.ts'
 import { EXIT } from './exit-codes.ts'
 import { draftGuest } from './lint/draft-guest.ts'
@@ -28,22 +28,39 @@ export async function xml(options: XmlOptions): Promise<number> {
   const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, config.flavors)
   const image = fromCatalogue('image', NewImageMeta, options.image, config.images)
   const host = options.host === undefined ? anyHost(image) : readHostFile(options.host).capabilities
-  const { encryption = null } = launchRequest(flavor, image)
+  const { choices } = launchRequest(flavor, image)
   const { name, network } = options
   const ofHost = domainOptions(config.compute)
-  const guest = draftGuest({
+  const draft = {
     flavor,
     image,
-    encryption,
     ...(name !== undefined && { name }),
     ...(options.uuid !== undefined && { uuid: checked('--uuid', z.guid(), options.uuid, 'write a uuid') }),
     macs: (options.mac ?? []).map((mac) => checked('--mac', InterfaceAddress, mac, MAC_FIX)),
     options: { ...ofHost, ...(network !== undefined && { network }) },
-  })
-  const document = domainXml(buildDomain(guest, host))
+  }
+  const document = domainOfFirst(choices, ({ encryption = null }) =>
+    domainXml(buildDomain(draftGuest({ ...draft, encryption }), host)),
+  )
   if (options.json) printJson({ xml: document })
   else print(document)
   return EXIT.OK
+}
+
+/** Of several models the first that the host can give, as at a boot. @throws what speaks against the best one */
+function domainOfFirst([best, ...others]: LaunchRequest['choices'], document: (choice: LaunchChoice) => string) {
+  try {
+    return document(best)
+  } catch (refusal) {
+    for (const choice of others) {
+      try {
+        return document(choice)
+      } catch {
+        // What is told is what speaks against the model that was asked for first.
+      }
+    }
+    throw refusal
+  }
 }
 
 /** Without a host: one that has it all, with the C-bit where EPYC has it since Milan. */

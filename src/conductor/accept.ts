@@ -91,7 +91,7 @@ function refuseTooLarge(drafts: readonly Instance[]): void {
 }
 
 function draftInstances(request: BuildRequest, context: RequestContext, now: Date): Instance[] {
-  const { encryption } = launchRequest(request.flavor, request.image)
+  const [best] = launchRequest(request.flavor, request.image).choices
   const given = request.instance_uuids?.map((uuid) => uuid.toLowerCase())
   const uuids = given ?? Array.from({ length: request.count }, () => randomUUID())
   if (uuids.length !== request.count || new Set(uuids).size !== uuids.length) {
@@ -117,7 +117,7 @@ function draftInstances(request: BuildRequest, context: RequestContext, now: Dat
     attempt: 1,
     flavor: request.flavor,
     image: request.image,
-    mem_encryption: encryption ?? null,
+    mem_encryption: best.encryption ?? null,
     availability_zone: request.availability_zone ?? null,
     scheduler_hints: request.scheduler_hints ?? NO_HINTS,
     ip_addresses: [...request.ip_addresses],

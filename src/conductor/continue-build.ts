@@ -1,14 +1,15 @@
 import { NoValidHost, SevbusError, StaleAttempt, toSevbusError } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
+import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
 import { pause } from '../rpc/abortable.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { attemptStartedAt, endAttempt, failedHosts, placeAttempt } from './attempt-store.ts'
+import { chosenEncryption } from './chosen-encryption.ts'
 import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
 import { buildMessage, continueBuildMessage, releaseMessage } from './messages.ts'
-
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
 
@@ -30,10 +31,10 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   const { instance, context } = await findInstance(ports.database, step.instance_uuid)
   if (!isWaitingForHost(instance, step)) return
   const spec = requestSpec(instance, await failedHosts(ports.database, instance.uuid))
-  const answer = await askScheduler(ports, context, spec, signal)
+  const answer = await askScheduler(ports, context, spec, signal).then((found) => withEncryption(instance, found))
   // Somebody was faster: a later try, or the deletion of the instance.
   if (answer instanceof StaleAttempt) return
-  if (!(answer instanceof SevbusError)) await handOver(ports, step, answer)
+  if (!(answer instanceof SevbusError)) await handOver(ports, step, answer.selection, answer.encryption)
   else if (answer.retryable && !(await isOverdue(ports, step))) await lookAgain(ports, step)
   else await refuse(ports, step, spec, answer)
   ports.outbox.announce()
@@ -69,6 +70,16 @@ async function askScheduler(
   }
 }
 
+/** The host with what the guest will run with there; an answer that would not encrypt as asked is a refusal. */
+function withEncryption(instance: Instance, found: Selection | SevbusError) {
+  if (found instanceof SevbusError) return found
+  try {
+    return { selection: found, encryption: chosenEncryption(instance, found) }
+  } catch (thrown) {
+    return toSevbusError(thrown)
+  }
+}
+
 /** A scheduler that is not there yet is no reason to give up an instance; that there is none for too long is. */
 async function isOverdue(ports: ConductorPorts, { instance_uuid: uuid, attempt }: BuildStep): Promise<boolean> {
   const startedAt = await attemptStartedAt(ports.database, { uuid, attempt })
@@ -83,7 +94,12 @@ async function lookAgain(ports: ConductorPorts, step: BuildStep): Promise<void> 
   })
 }
 
-async function handOver(ports: ConductorPorts, step: BuildStep, selection: Selection): Promise<void> {
+async function handOver(
+  ports: ConductorPorts,
+  step: BuildStep,
+  selection: Selection,
+  encryption: MemEncryption | null,
+): Promise<void> {
   await ports.database.transaction(async (tx) => {
     const { instance, context } = await lockInstance(tx, step.instance_uuid)
     if (!isWaitingForHost(instance, step)) {
@@ -92,7 +108,8 @@ async function handOver(ports: ConductorPorts, step: BuildStep, selection: Selec
       if (claimIsOrphan) await ports.outbox.enqueue(tx, [releaseMessage(ports, context, instance)])
       return
     }
-    const placed = await changeInstance(tx, instance, { host: selection.host, task_state: 'spawning' }, ports.now())
+    const changes = { host: selection.host, mem_encryption: encryption, task_state: 'spawning' } as const
+    const placed = await changeInstance(tx, instance, changes, ports.now())
     await placeAttempt(tx, { uuid: instance.uuid, attempt: step.attempt }, selection)
     await ports.outbox.enqueue(tx, [buildMessage(ports, context, selection.host, placed)])
   })

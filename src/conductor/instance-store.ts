@@ -14,7 +14,10 @@ export interface InstanceRecord {
 
 /** What may change about a stored instance. */
 export type InstanceChanges = Partial<
-  Pick<Instance, 'vm_state' | 'task_state' | 'host' | 'attempt' | 'fault' | 'launched_at' | 'terminated_at'>
+  Pick<
+    Instance,
+    'vm_state' | 'task_state' | 'host' | 'attempt' | 'mem_encryption' | 'fault' | 'launched_at' | 'terminated_at'
+  >
 >
 
 /** @returns false when its uuid is there already */
@@ -114,7 +117,7 @@ export async function changeInstance(
   }
   await tx.query(
     `UPDATE instances SET vm_state = $2, task_state = $3, host = $4, attempt = $5, fault = $6, launched_at = $7,
-       terminated_at = $8, updated_at = $9 WHERE uuid = $1`,
+       terminated_at = $8, updated_at = $9, mem_encryption = $10 WHERE uuid = $1`,
     [
       next.uuid,
       next.vm_state,
@@ -125,6 +128,7 @@ export async function changeInstance(
       next.launched_at,
       next.terminated_at,
       next.updated_at,
+      json(next.mem_encryption),
     ],
   )
   return next

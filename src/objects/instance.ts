@@ -53,7 +53,10 @@ export const Instance = z.object({
   /** As given by the API tier, frozen with the instance. */
   flavor: Flavor,
   image: ImageMeta,
-  /** Decided from flavor and image at the request; null: runs in clear. */
+  /**
+   * Decided from flavor and image; null: runs in clear. Of several models that will do it is the best until a host is
+   * found, and then the one that has the slot.
+   */
   mem_encryption: MemEncryption.nullable(),
   /** As asked for; null: in any. */
   availability_zone: AvailabilityZone.nullable().default(null),

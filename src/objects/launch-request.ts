@@ -5,18 +5,24 @@ import { refuseDirectKernelBoot, refuseSecureBoot, refuseStatelessBios } from '.
 import type { Flavor } from './flavor.ts'
 import type { ImageMeta } from './image-meta.ts'
 import { collectInto, type Judge, strict } from './judge.ts'
-import { MEM_ENCRYPTION_MODELS, type MemEncryption, policyHex } from './mem-encryption.ts'
+import type { MemEncryption } from './mem-encryption.ts'
 import { memEncryptionRequest } from './mem-encryption-request.ts'
 import { type MemoryBacking, memoryBacking } from './memory-backing.ts'
 import { refuseUncountedResources } from './placement-specs.ts'
 import { refuseContradictingTraits } from './requested-traits.ts'
 import { requestedRng } from './rng-request.ts'
 
-/** All that flavor and image decide together about a launch. */
-export interface LaunchRequest {
-  /** Undefined: the guest runs in clear. */
+/** One way to run the guest. */
+export interface LaunchChoice {
+  /** Undefined: in clear. */
   readonly encryption: MemEncryption | undefined
   readonly memoryBacking: MemoryBacking
+}
+
+/** All that flavor and image decide together about a launch. */
+export interface LaunchRequest {
+  /** Each of them will do, the best first: more than one when several models are named. */
+  readonly choices: readonly [LaunchChoice, ...LaunchChoice[]]
 }
 
 /**
@@ -38,33 +44,43 @@ export function launchProblems(flavor: Flavor, image: ImageMeta): readonly Sevbu
 }
 
 function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
-  const encryption = memEncryptionRequest(flavor, image, judge)
-  refuseUncountedResources(flavor, image, encryption, judge)
+  const [best, ...others] = memEncryptionRequest(flavor, image, judge)
+  refuseUncountedResources(flavor, image, best, judge)
   refuseContradictingTraits(flavor, image, judge)
   judge(() => refuseStatelessBios(image))
   refuseSecureBoot(flavor, image, judge)
   refuseDirectKernelBoot(image, judge)
   judge(() => refuseIsoImage(image))
-  const request = { encryption, memoryBacking: memoryBacking(flavor, image, encryption, judge) }
+  const choice = (encryption: MemEncryption | undefined): LaunchChoice => ({
+    encryption,
+    memoryBacking: memoryBacking(flavor, image, encryption, judge),
+  })
+  const choices: LaunchRequest['choices'] = [choice(best), ...others.map(choice)]
   refuseImpossibleDevices(image, judge)
-  if (encryption === undefined) refuseIdeOnQ35(image, judge)
+  if (best === undefined) refuseIdeOnQ35(image, judge)
   requestedRng(flavor, judge)
-  return request
+  return { choices }
 }
 
 /**
- * Asks once more, wherever a decision has travelled: a message that lost its `mem_encryption` on the way, or that
- * carries another policy than its model has, must not start a guest that is weaker than what was ordered.
+ * Asks once more, wherever a decision has travelled: a message that lost its `mem_encryption` on the way, that names a
+ * model which nobody asked for, or that carries another policy than its model has, must not start a guest that is weaker
+ * than what was ordered.
  *
- * @throws InvalidProperty when the decision is not what flavor and image ask for
+ * @returns the choice that was made
+ * @throws InvalidProperty when the decision is none of those that flavor and image ask for
  */
-export function refuseDisagreement({ encryption: asked }: LaunchRequest, decided: MemEncryption | null): void {
-  const policy = decided === null ? undefined : policyHex(MEM_ENCRYPTION_MODELS[decided.model])
-  if (asked?.model === decided?.model && policy === decided?.policy) return
-  const found = decided === null ? 'nothing' : `${decided.model} with policy ${decided.policy}`
-  const expected = asked === undefined ? 'nothing' : `${asked.model} with policy ${asked.policy}`
+export function refuseDisagreement({ choices }: LaunchRequest, decided: MemEncryption | null): LaunchChoice {
+  const made = choices.find(({ encryption: asked }) => asked?.model === decided?.model)
+  if (made !== undefined && made.encryption?.policy === decided?.policy) return made
+  const found = inWords(decided ?? undefined)
+  const expected = choices.map(({ encryption }) => inWords(encryption)).join(' or ')
   throw new InvalidProperty(
     `the instance carries mem_encryption ${found}, but its flavor and image ask for ${expected}; it is not started`,
     { property: 'mem_encryption', value: found, expected, fix: 'create the instance anew' },
   )
+}
+
+function inWords(encryption: MemEncryption | undefined): string {
+  return encryption === undefined ? 'nothing' : `${encryption.model} with policy ${encryption.policy}`
 }

@@ -3,19 +3,15 @@ import { refuseWhatEncryptedGuestsCannotHave } from './encrypted-guest-rules.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
 import { type Judge, strict } from './judge.ts'
-import {
-  MEM_ENCRYPTION_MODELS,
-  type MemEncryption,
-  type MemEncryptionModel,
-  MemEncryptionModel as ModelSchema,
-  policyHex,
-} from './mem-encryption.ts'
+import { MEM_ENCRYPTION_MODELS, type MemEncryption, type MemEncryptionModel, policyHex } from './mem-encryption.ts'
+import { refuseModelWithoutRequest, requestedModels } from './mem-encryption-models.ts'
 import { CONTEXT_SPEC, refuseMisspelledRequests, suspectKeys } from './mem-encryption-spelling.ts'
 import { refuseContraryTraits } from './mem-encryption-traits.ts'
-import { spelledBoolean, spelledChoice } from './spelled-value.ts'
+import { spelledBoolean } from './spelled-value.ts'
 
 /**
- * Decides whether a guest's memory is encrypted, and how; undefined when nobody asked.
+ * Decides whether a guest's memory is encrypted, and how: the models that will do, best first; none when nobody asked.
+ * Of several the scheduler takes the first that has a slot, so what holds for one must hold for each.
  *
  * Rules: the spec, "Proposed change"; Nova's `get_mem_encryption_constraint` for what conflicts, and in its order, for
  * the first that is broken is the one that is told. Stricter than Nova where Nova would start a guest in clear or fail
@@ -29,24 +25,31 @@ export function memEncryptionRequest(
   flavor: Flavor,
   image: ImageMeta,
   judge: Judge = strict,
-): MemEncryption | undefined {
+): readonly MemEncryption[] {
   const suspects = suspectKeys(flavor, image)
   refuseMisspelledRequests(flavor, image, suspects, judge)
   // A request that nobody can read is one: who goes on shall hear what else it would need.
   const byFlavor = judge(() => flavorAsks(flavor), UNREADABLE)
   const byImage = judge(() => imageAsks(image), true)
   judge(() => refuseContradiction(flavor, image, byFlavor?.asked, byImage))
-  const model = judge(() => requestedModel(flavor, image), undefined)
+  const named = judge(() => requestedModels(flavor, image), undefined)
   if (!byFlavor?.asked && !byImage) {
-    judge(() => refuseModelWithoutRequest(flavor, image, model))
-    refuseContraryTraits(flavor, image, suspects, undefined, judge)
-    return undefined
+    judge(() => refuseModelWithoutRequest(flavor, image, named))
+    refuseContraryTraits(flavor, image, suspects, [], judge)
+    return []
   }
-  const rules = MEM_ENCRYPTION_MODELS[model ?? 'amd-sev']
+  const models = named ?? DEFAULT_MODELS
   const requestedBy = byFlavor?.asked && byImage ? 'flavor and image' : byFlavor?.asked ? 'flavor' : 'image'
-  refuseWhatEncryptedGuestsCannotHave(flavor, image, rules, requestedBy, judge)
-  refuseContraryTraits(flavor, image, suspects, rules.model, judge)
-  return { model: rules.model, policy: policyHex(rules), requested_by: requestedBy }
+  refuseWhatEncryptedGuestsCannotHave(flavor, image, models.map(rulesOf), requestedBy, judge)
+  refuseContraryTraits(flavor, image, suspects, models, judge)
+  return models.map((model) => ({ model, policy: policyHex(rulesOf(model)), requested_by: requestedBy }))
+}
+
+/** Nova's, for who asks and names none. */
+const DEFAULT_MODELS: readonly MemEncryptionModel[] = ['amd-sev']
+
+function rulesOf(model: MemEncryptionModel) {
+  return MEM_ENCRYPTION_MODELS[model]
 }
 
 interface FlavorAnswer {
@@ -102,40 +105,4 @@ function refuseContradiction(
     `${flavorLabel(flavor)} has ${written} but ${imageLabel(image)} has hw_mem_encryption=${image.properties.hw_mem_encryption}; ${fix}`,
     { flavor: flavor.name, image: image.id ?? null, flavor_value: byFlavor, image_value: byImage, fix },
   )
-}
-
-const MODEL_SPEC = 'hw:mem_encryption_model'
-const MODEL_PROPERTY = 'hw_mem_encryption_model'
-
-/** "Unset" is no value: whoever names a model decides; two that differ are refused, known or not. */
-function requestedModel(flavor: Flavor, image: ImageMeta): MemEncryptionModel | undefined {
-  const written = flavor.extra_specs[MODEL_SPEC]
-  const byImage = spelledChoice(
-    imageLabel(image),
-    MODEL_PROPERTY,
-    image.properties[MODEL_PROPERTY],
-    ModelSchema.options,
-  )
-  if (written !== undefined && byImage !== undefined && written !== byImage) {
-    const fix = 'choose a flavor and an image that agree on the model'
-    throw new FlavorImageConflict(
-      `${flavorLabel(flavor)} has ${MODEL_SPEC}=${written} but ${imageLabel(image)} has ${MODEL_PROPERTY}=${byImage}; ${fix}`,
-      { flavor: flavor.name, image: image.id ?? null, flavor_value: written, image_value: byImage, fix },
-    )
-  }
-  return spelledChoice(flavorLabel(flavor), MODEL_SPEC, written, ModelSchema.options) ?? byImage
-}
-
-function refuseModelWithoutRequest(flavor: Flavor, image: ImageMeta, model: MemEncryptionModel | undefined): void {
-  if (model === undefined) return
-  const byFlavor = flavor.extra_specs[MODEL_SPEC] !== undefined
-  const owner = byFlavor ? flavorLabel(flavor) : imageLabel(image)
-  const property = byFlavor ? MODEL_SPEC : MODEL_PROPERTY
-  const fix = `set ${byFlavor ? 'hw:mem_encryption' : 'hw_mem_encryption'}=true, or remove ${property}`
-  throw new InvalidProperty(`${owner} has ${property}=${model}, but nobody asks for encryption; ${fix}`, {
-    owner,
-    property,
-    value: model,
-    fix,
-  })
 }

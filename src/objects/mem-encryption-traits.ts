@@ -16,23 +16,23 @@ const MODEL_OF_TRAIT: Readonly<Record<string, MemEncryptionModel>> = {
  * The spec: the trait is not how encryption is asked for. It may stand beside a request that says the same; required
  * without one, or of another model, or forbidden although asked for, it contradicts what would be started.
  *
- * @param model what flavor and image ask for; undefined: nothing
+ * @param models what flavor and image ask for, any of which will do; none: nothing
  * @throws InvalidProperty
  */
 export function refuseContraryTraits(
   flavor: Flavor,
   image: ImageMeta,
   suspects: SuspectKeys,
-  model: MemEncryptionModel | undefined,
+  models: readonly MemEncryptionModel[],
   judge: Judge,
 ): void {
   for (const key of suspects.flavor) {
     const value = flavor.extra_specs[key]
-    judge(() => refuseIfContrary({ owner: flavorLabel(flavor), key, value, prefix: 'hw:' }, model))
+    judge(() => refuseIfContrary({ owner: flavorLabel(flavor), key, value, prefix: 'hw:' }, models))
   }
   for (const key of suspects.image) {
     const value = image.properties[key]
-    judge(() => refuseIfContrary({ owner: imageLabel(image), key, value, prefix: 'hw_' }, model))
+    judge(() => refuseIfContrary({ owner: imageLabel(image), key, value, prefix: 'hw_' }, models))
   }
 }
 
@@ -44,12 +44,14 @@ interface Written {
   readonly prefix: string
 }
 
-function refuseIfContrary({ owner, key, value, prefix }: Written, model: MemEncryptionModel | undefined): void {
+function refuseIfContrary({ owner, key, value, prefix }: Written, models: readonly MemEncryptionModel[]): void {
   const suffix = MODEL_TRAIT_SPEC.exec(key)
   if (suffix === null) return
   const meant = MODEL_OF_TRAIT[suffix[1] ?? ''] as MemEncryptionModel
-  if (value === 'forbidden' ? meant !== model : meant === model) return
-  const asked = model === undefined ? 'nobody asks for encryption' : `the guest asks for ${model}`
+  const isNone = !models.includes(meant)
+  const isAll = models.length === 1 && !isNone
+  if (value === 'forbidden' ? isNone : isAll) return
+  const asked = models.length === 0 ? 'nobody asks for encryption' : `the guest asks for ${models.join(' or ')}`
   const request = `${prefix}mem_encryption=true and ${prefix}mem_encryption_model=${meant}`
   const { label } = MEM_ENCRYPTION_MODELS[meant]
   const fix = value === 'forbidden' ? 'remove it' : `for ${label} write ${request}, or remove the trait`

@@ -17,6 +17,7 @@ export const RequestSpec = z.object({
   /** The launch's flavor: with the translated extra specs (`resources:MEM_ENCRYPTION_CONTEXT=1`). */
   flavor: Flavor,
   image: ImageMeta,
+  /** What was asked for. When flavor and image name several models it is one of them, and all are tried in their order. */
   mem_encryption: MemEncryption.nullable(),
   /** Null: any. */
   availability_zone: AvailabilityZone.nullable().default(null),
@@ -43,5 +44,7 @@ export const Selection = z.object({
   attempt: z.int().min(1),
   allocations: z.array(Allocation),
   report: SchedulingReport,
+  /** What the slot is for, null for a guest in clear; absent: answered by an earlier release, which knows no choice. */
+  mem_encryption: MemEncryption.nullable().optional(),
 })
 export type Selection = z.infer<typeof Selection>

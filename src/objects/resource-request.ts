@@ -60,6 +60,18 @@ export function launchFlavor(flavor: Flavor, encryption: MemEncryption | null): 
   return { ...flavor, extra_specs: Object.assign({}, flavor.extra_specs, TRANSLATED[encryption.model]) }
 }
 
+/**
+ * The flavor of a request that is still without a host. Of several models any will do: then it asks for one slot, whose
+ * model the choice of a host decides.
+ */
+export function requestFlavor(flavor: Flavor, encryptions: readonly MemEncryption[]): Flavor {
+  const [best = null, ...others] = encryptions
+  if (others.length === 0) return launchFlavor(flavor, best)
+  return { ...flavor, extra_specs: Object.assign({}, flavor.extra_specs, ONE_SLOT) }
+}
+
+const ONE_SLOT = { [`resources:${MEM_ENCRYPTION_CONTEXT}`]: '1' } as const
+
 const TRANSLATED: Readonly<Record<MemEncryptionModel, Readonly<Record<string, string>>>> = {
   'amd-sev': translated('amd-sev'),
   'amd-sev-es': translated('amd-sev-es'),
@@ -68,7 +80,7 @@ const TRANSLATED: Readonly<Record<MemEncryptionModel, Readonly<Record<string, st
 
 function translated(model: MemEncryptionModel) {
   return {
-    [`resources:${MEM_ENCRYPTION_CONTEXT}`]: '1',
+    ...ONE_SLOT,
     [`trait:${MEM_ENCRYPTION_MODELS[model].trait}`]: 'required',
   }
 }

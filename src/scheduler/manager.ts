@@ -1,6 +1,5 @@
 import type { Logger } from 'pino'
 import type { HostReport, HostSummary } from '../objects/host-report.ts'
-import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import { Chooser } from './choosing/chooser.ts'
@@ -8,9 +7,9 @@ import type { HostFilter } from './filters/host-filter.ts'
 import { hostSummary } from './host-summary.ts'
 import { HostView } from './hosts/host-view.ts'
 import { ReportDesk } from './hosts/report-desk.ts'
+import { firstModel, requestsByModel, withEncryption } from './models-in-order.ts'
 import type { Placement } from './placement/placement.ts'
 import type { SchedulerApi } from './rpc-api.ts'
-import { schedulingRequest } from './scheduling-request.ts'
 import { DestinationSelector } from './select-destination.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
 
@@ -77,13 +76,12 @@ export class SchedulerManager implements Omit<Endpoint<typeof SchedulerApi>, 'au
     { request_spec: spec }: { readonly request_spec: RequestSpec },
     info: RequestInfo,
   ): Promise<{ selection: Selection }> {
-    refuseDisagreement(launchRequest(spec.flavor, spec.image), spec.mem_encryption)
-    const request = schedulingRequest(spec, this.#options.memEncryptionOverheadMb)
-    const selection = await this.#selector.select(request, info)
-    const { host, attempt } = selection
+    const requests = requestsByModel(spec, this.#options.memEncryptionOverheadMb)
+    const claimed = await firstModel(requests, (request) => this.#selector.select(request, info))
+    const { host, attempt } = claimed
     const { instance_uuid } = spec
     this.#logger.info({ instance_uuid, host, attempt, request_id: info.context.request_id }, 'host claimed')
-    return { selection }
+    return { selection: withEncryption(requests, claimed) }
   }
 
   async releaseAllocations(

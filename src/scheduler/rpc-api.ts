@@ -9,7 +9,7 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  *
  * Version history:
  * - 1.0 select_destinations, release_allocations, report_host, list_hosts
- * - 1.1 audit
+ * - 1.1 audit; select_destinations answers with mem_encryption: of several models the one that has the slot
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
@@ -19,7 +19,7 @@ export const SchedulerApi = defineApi({
       wire: 'select_destinations',
       since: '1.0',
       summary:
-        'Finds a host for one try of an instance and claims its resources there. The same try asked again gets the same answer; a later try replaces the claim in one step. Errors: NO_VALID_HOST, STALE_ATTEMPT.',
+        'Finds a host for one try of an instance and claims its resources there. The same try asked again gets the same answer; a later try replaces the claim in one step. Of several models that will do the first is chosen that any host has. Errors: NO_VALID_HOST, STALE_ATTEMPT.',
       input: z.strictObject({ request_spec: RequestSpec }),
       output: z.object({ selection: Selection }),
       timeoutMs: 60_000,

@@ -2,6 +2,7 @@ import { memoryBacking } from '../objects/memory-backing.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
 import { requestedTraits } from '../objects/requested-traits.ts'
 import { type ResourceRequest, resourceRequest } from '../objects/resource-request.ts'
+import type { RefusedModel } from '../objects/scheduling-report.ts'
 import type { HintedHosts } from './hinted-hosts.ts'
 
 /** The question as filters and weighers see it: what was asked, and what that takes. */
@@ -10,6 +11,8 @@ export interface SchedulingRequest {
   readonly resources: ResourceRequest
   /** Where those are that its hints speak of; absent: it has none. */
   readonly hinted?: HintedHosts
+  /** Models that were looked for before this one, and why no host could give them. */
+  readonly refusedModels?: readonly RefusedModel[]
 }
 
 /** @param overheadMb MiB that an encrypted guest pins beside its own memory */

@@ -6,6 +6,7 @@ import type { Chooser, Considered, WeighedPlace } from './choosing/chooser.ts'
 import type { HostFilter } from './filters/host-filter.ts'
 import { allocationsOn } from './host-state.ts'
 import type { HostView } from './hosts/host-view.ts'
+import { reportOfModel } from './models-in-order.ts'
 import { noValidHost } from './no-valid-host.ts'
 import type { Placement } from './placement/placement.ts'
 import { schedulingReport } from './scheduling-report.ts'
@@ -97,15 +98,16 @@ export class DestinationSelector {
   }
 
   async #claim(
-    { spec, resources }: SchedulingRequest,
+    request: SchedulingRequest,
     { host, place }: WeighedPlace,
     { rejections, passed }: Considered,
     ranking: readonly WeighedPlace[],
   ): Promise<Selection | undefined> {
+    const { spec, resources } = request
     const allocations = allocationsOn(host, resources)
     if (allocations === undefined) return undefined
     const { hosts, placement } = this.#deps
-    const report = schedulingReport(rejections, ranking, passed)
+    const report = reportOfModel(request, schedulingReport(rejections, ranking, passed))
     const wanted = { host: host.host, attempt: spec.attempt, allocations: [...allocations], report }
     const onItsWay = hosts.table.begin(place, allocations)
     try {

@@ -88,7 +88,29 @@ describe('sevbus lint', () => {
         },
       },
       host: null,
+      alternatives: [],
     })
+  })
+
+  it('judges each model that would do: the one asked for first may be missing where another is there', async () => {
+    const host = await hostFile('es-1', { SEVBUS_FAKE_SEV_ES_SLOTS: '4' })
+    const either = flavorFile('m1.cc', { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev,amd-sev-es' })
+    const { code, judgement } = await lintJson(either, uefi, ['--host', host])
+
+    expect(code).toBe(0)
+    expect(judgement).toMatchObject({
+      verdict: 'ok',
+      request: { mem_encryption: { model: 'amd-sev' } },
+      host: { takes_it: false },
+      alternatives: [{ request: { mem_encryption: { model: 'amd-sev-es' } }, host: { takes_it: true } }],
+    })
+    const { out } = await run(['lint', '--flavor', either, '--image', uefi, '--host', host])
+    expect(out).toMatch(/asked for first: SEV\n.+refused by es-1.+when no host can give that: SEV-ES\n.+taken by es-1/s)
+    const { out: document } = await run(['xml', '--flavor', either, '--image', uefi, '--host', host])
+    expect(document).toContain('<policy>0x0037</policy>')
+    const nowhere = await hostFile('plain-2', {})
+    expect((await lintJson(either, uefi, ['--host', nowhere])).code).toBe(5)
+    expect((await run(['xml', '--flavor', either, '--image', uefi, '--host', nowhere])).out).toContain('SEV')
   })
 
   it('counts the overhead that the configuration has, and none for a guest in clear', async () => {

@@ -1,12 +1,15 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { attemptLines, reportLines } from '../../src/cli/attempt-view.ts'
 import { EXIT, exitCodeFor } from '../../src/cli/exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from '../../src/cli/help.ts'
 import { hostTable } from '../../src/cli/host-view.ts'
-import { attemptLines, instanceTable } from '../../src/cli/instance-view.ts'
+import { encryptionLabel, instanceTable } from '../../src/cli/instance-view.ts'
 import { facts, table } from '../../src/cli/table.ts'
 import * as errors from '../../src/errors.ts'
 import type { HostSummary } from '../../src/objects/host-report.ts'
+import type { VmState } from '../../src/objects/instance.ts'
+import { aFlavor, anImage } from '../support/requests.ts'
 
 const plain = stripVTControlCharacters
 
@@ -93,6 +96,53 @@ describe('tables', () => {
       ].join('\n'),
     )
   })
+
+  it('tell why a better model was not to be had before the order of the hosts for the one that was', () => {
+    const refusals = {
+      hosts_considered: 1,
+      rejected: [{ filter: 'MemEncryptionModel', hosts: 1 }],
+      rejections: [{ host: 'node1', filter: 'MemEncryptionModel', reason: 'SNP is off because of the BIOS' }],
+    }
+    const report = {
+      model: 'amd-sev-es' as const,
+      hosts_considered: 1,
+      rejected: [],
+      rejections: [],
+      ranking: [{ host: 'node1', weight: 1, weights: { RAM: 1 } }],
+      refused_models: [{ model: 'amd-sev-snp' as const, ...refusals }],
+    }
+
+    expect(plain(reportLines(report).join('\n'))).toBe(
+      [
+        '  SEV-SNP: 1 host(s) considered',
+        '  rejected: MemEncryptionModel 1',
+        '    HOST   FILTER              REASON',
+        '    node1  MemEncryptionModel  SNP is off because of the BIOS',
+        '  SEV-ES: 1 host(s) considered',
+        '  best first:',
+        '    HOST   WEIGHT  OF WHICH',
+        '    node1  1.00    RAM 1.00',
+      ].join('\n'),
+    )
+  })
+
+  it('name all models that would do until one was chosen', () => {
+    const flavor = aFlavor({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-snp, amd-sev-es' })
+    const of = (vm_state: VmState, host: string | null) =>
+      encryptionLabel({
+        vm_state,
+        host,
+        flavor,
+        image: anImage(),
+        mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'flavor' },
+      })
+
+    expect(of('building', null)).toBe('SEV-SNP or SEV-ES')
+    expect(of('error', null)).toBe('SEV-SNP or SEV-ES')
+    expect(of('building', 'cn-1')).toBe('SEV-ES')
+    expect(of('active', 'cn-1')).toBe('SEV-ES')
+    expect(of('deleted', null)).toBe('SEV-ES')
+  })
 })
 
 describe('exit codes', () => {
@@ -112,6 +162,7 @@ describe('exit codes', () => {
 
   it('and every command teaches by an example', () => {
     const commands = [
+      'audit',
       'demo',
       'dev',
       'conductor',

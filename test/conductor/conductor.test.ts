@@ -158,6 +158,77 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect((await conductor.instance(uuid)).flavor.extra_specs).toEqual({ 'hw:mem_encryption': 'true' })
   })
 
+  describe('with several models that will do', () => {
+    const either = aFlavor({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-es,amd-sev' })
+    const sev = { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' } as const
+    const accepted = async (conductor: Awaited<ReturnType<typeof aConductor>>) => {
+      const args = { name: 'web', flavor: either, image: anImage(), count: 1, ip_addresses: [] }
+      const { instances } = await conductor.endpoint.buildInstances(args, conductor.request)
+      await conductor.sent()
+      return instances[0]?.uuid as string
+    }
+
+    it('asks for one slot of any of them, and builds what the scheduler has chosen', async () => {
+      const asked: RequestSpec[] = []
+      await using conductor = await aConductor(engine, async (spec) => {
+        asked.push(spec)
+        return { ...aSelection('h1'), mem_encryption: sev }
+      })
+      const uuid = await accepted(conductor)
+
+      await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+      expect(asked[0]?.flavor.extra_specs).toEqual({
+        ...either.extra_specs,
+        'resources:MEM_ENCRYPTION_CONTEXT': '1',
+      })
+      expect(await conductor.instance(uuid)).toMatchObject({ host: 'h1', mem_encryption: sev })
+      expect((await conductor.sent()).map(({ what, args }) => [what, args.instance])).toMatchObject([
+        ['build_and_run_instance', { mem_encryption: sev }],
+      ])
+    })
+
+    it('asks for all of them again after a failure, whatever was chosen before', async () => {
+      const asked: RequestSpec[] = []
+      await using conductor = await aConductor(engine, async (spec) => {
+        asked.push(spec)
+        return { ...aSelection('h1', spec.attempt), mem_encryption: sev }
+      })
+      const uuid = await accepted(conductor)
+      await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+      await conductor.endpoint.reportBuild(failedReport(uuid, 'h1', 1), conductor.request)
+
+      await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 2 }, conductor.request)
+
+      expect(asked[1]?.flavor).toEqual(asked[0]?.flavor)
+    })
+
+    it.each([
+      ['names a model that nobody asked for', { ...sev, model: 'amd-sev-snp', policy: '0x00030000' }],
+      ['weakens the policy', { ...sev, policy: '0x0001' }],
+      ['says that it runs in clear', null],
+      ['does not say which', undefined],
+    ] as const)('refuses an answer that %s, and gives the claim back', async (_what, mem_encryption) => {
+      await using conductor = await aConductor(engine, async () => ({
+        ...aSelection('h1'),
+        ...(mem_encryption !== undefined && { mem_encryption }),
+      }))
+      const uuid = await accepted(conductor)
+
+      await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+
+      expect(await conductor.instance(uuid)).toMatchObject({
+        vm_state: 'error',
+        host: null,
+        fault: { code: 'INVALID_PROPERTY' },
+      })
+      expect((await conductor.sent()).map(({ what }) => what)).toEqual([
+        'compute_task.build_instances.error',
+        'release_allocations',
+      ])
+    })
+  })
+
   it('ends in ERROR with the reasons host by host when there is no host, and tells those who watch', async () => {
     const noHost = new NoValidHost('no valid host', { report: REPORT, fix: 'delete one' })
     await using conductor = await aConductor(engine, () => Promise.reject(noHost))

@@ -13,8 +13,9 @@ const ASKED = { 'hw:mem_encryption': 'true' }
 
 function outcome(extraSpecs: Specs, properties: Properties = UEFI): string {
   try {
-    const encryption = memEncryptionRequest(aFlavor(extraSpecs), anImage(properties))
-    return encryption ? `${encryption.model} ${encryption.policy} by ${encryption.requested_by}` : 'in clear'
+    const encryptions = memEncryptionRequest(aFlavor(extraSpecs), anImage(properties))
+    const inWords = encryptions.map(({ model, policy, requested_by }) => `${model} ${policy} by ${requested_by}`)
+    return inWords.join(', else ') || 'in clear'
   } catch (error) {
     return (error as { code: string }).code
   }
@@ -299,9 +300,9 @@ describe('memory encryption, from flavor and image: written where nobody reads i
 
   it('takes what it has itself translated: the extra specs of a launch ask for the same once more', () => {
     const flavor = aFlavor({ ...ASKED, 'hw:mem_encryption_model': 'amd-sev-es' })
-    const encryption = memEncryptionRequest(flavor, anImage(UEFI)) ?? null
+    const [encryption = null] = memEncryptionRequest(flavor, anImage(UEFI))
 
-    expect(memEncryptionRequest(launchFlavor(flavor, encryption), anImage(UEFI))).toEqual(encryption)
+    expect(memEncryptionRequest(launchFlavor(flavor, encryption), anImage(UEFI))).toEqual([encryption])
   })
 })
 
@@ -502,7 +503,7 @@ describe('memory encryption, from flavor and image: the words of a refusal', () 
     const bare = { min_ram: 0, min_disk: 0, properties: { hw_machine_type: 'q35' }, ...more }
 
     expect(() => memEncryptionRequest(aFlavor(ASKED), bare)).toThrow(`${label} has hw_firmware_type=<unset>`)
-    expect(memEncryptionRequest(aFlavor(ASKED), { ...bare, properties: UEFI })?.model).toBe('amd-sev')
+    expect(memEncryptionRequest(aFlavor(ASKED), { ...bare, properties: UEFI })).toMatchObject([{ model: 'amd-sev' }])
   })
 })
 

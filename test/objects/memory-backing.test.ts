@@ -8,7 +8,7 @@ type Properties = ImageMeta['properties']
 
 function backing(specs: Specs, properties: Properties = {}) {
   try {
-    return launchRequest(aFlavor(specs), anImage(properties)).memoryBacking
+    return launchRequest(aFlavor(specs), anImage(properties)).choices[0].memoryBacking
   } catch (error) {
     return (error as { code: string }).code
   }
@@ -240,7 +240,12 @@ describe('what a refusal about memory tells programs', () => {
 describe('a decision that has travelled', () => {
   const asked = launchRequest(aFlavor({ 'hw:mem_encryption': 'true' }), anImage())
   const nothing = launchRequest(aFlavor(), anImage())
+  const either = launchRequest(
+    aFlavor({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-es,amd-sev' }),
+    anImage(),
+  )
   const sev = { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' } as const
+  const es = { model: 'amd-sev-es', policy: '0x0037', requested_by: 'flavor' } as const
 
   it('is taken when it says what flavor and image say, whoever of them is named as the asker', () => {
     expect(() => refuseDisagreement(asked, sev)).not.toThrow()
@@ -248,11 +253,29 @@ describe('a decision that has travelled', () => {
     expect(() => refuseDisagreement(nothing, null)).not.toThrow()
   })
 
+  it('is taken when it is one of several that will do, and says which', () => {
+    expect(refuseDisagreement(either, es).encryption).toEqual(es)
+    expect(refuseDisagreement(either, sev).encryption).toEqual(sev)
+  })
+
   it.each([
     [asked, null, 'nothing', 'amd-sev with policy 0x0033'],
     [nothing, sev, 'amd-sev with policy 0x0033', 'nothing'],
     [asked, { ...sev, policy: '0x0001' }, 'amd-sev with policy 0x0001', 'amd-sev with policy 0x0033'],
     [asked, { ...sev, model: 'amd-sev-es' }, 'amd-sev-es with policy 0x0033', 'amd-sev with policy 0x0033'],
+    [either, null, 'nothing', 'amd-sev-es with policy 0x0037 or amd-sev with policy 0x0033'],
+    [
+      either,
+      { ...es, policy: '0x0033' },
+      'amd-sev-es with policy 0x0033',
+      'amd-sev-es with policy 0x0037 or amd-sev with policy 0x0033',
+    ],
+    [
+      either,
+      { ...es, model: 'amd-sev-snp', policy: '0x00030000' },
+      'amd-sev-snp with policy 0x00030000',
+      'amd-sev-es with policy 0x0037 or amd-sev with policy 0x0033',
+    ],
     [
       asked,
       { ...sev, model: 'amd-sev-es', policy: '0x0037' },

@@ -99,6 +99,6 @@ describe('resources and traits that are understood', () => {
     const flavor = aFlavor({ ...ASKED, 'hw:mem_encryption_model': model })
     const request = launchRequest(flavor, anImage(UEFI))
 
-    expect(launchRequest(launchFlavor(flavor, request.encryption ?? null), anImage(UEFI))).toEqual(request)
+    expect(launchRequest(launchFlavor(flavor, request.choices[0].encryption ?? null), anImage(UEFI))).toEqual(request)
   })
 })

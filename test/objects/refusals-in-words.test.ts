@@ -37,7 +37,7 @@ describe('what is refused, word by word', () => {
     [
       { ...ASKED, 'hw:mem_encryption_model': 'sev' },
       UEFI,
-      'flavor m1.test has hw:mem_encryption_model="sev", which means nothing; write one of amd-sev, amd-sev-es, amd-sev-snp',
+      'flavor m1.test has hw:mem_encryption_model="sev", which means nothing; write one of amd-sev, amd-sev-es, amd-sev-snp, or several of them, each once and best first, with commas between',
     ],
     [
       { ' hw:mem.encryption': 'true' },

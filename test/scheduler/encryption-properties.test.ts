@@ -5,16 +5,23 @@ import { describe, expect, it } from 'vitest'
 import { SevbusError } from '../../src/errors.ts'
 import type { HostReport } from '../../src/objects/host-report.ts'
 import { launchRequest } from '../../src/objects/launch-request.ts'
-import type { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
+import type { MemEncryption, MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
 import { RequestSpec, type Selection } from '../../src/objects/request-spec.ts'
-import { launchFlavor } from '../../src/objects/resource-request.ts'
+import { launchFlavor, requestFlavor } from '../../src/objects/resource-request.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import { SchedulerManager } from '../../src/scheduler/manager.ts'
 import { DatabasePlacement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
 import { defaultWeighers } from '../../src/scheduler/weighers/default-weighers.ts'
-import { asksForEncryption, type Guest, guest, optional, withoutUndefined } from '../support/arbitrary-guests.ts'
+import {
+  asksForEncryption,
+  type Guest,
+  guest,
+  guestOfSeveralModels,
+  optional,
+  withoutUndefined,
+} from '../support/arbitrary-guests.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aHostReport } from '../support/host-reports.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
@@ -42,10 +49,10 @@ describe('whatever flavor and image say', () => {
   it('who asked is encrypted or refused, and who did not is in clear or refused', () => {
     fc.assert(
       fc.property(guest, (one) => {
-        const encryption = encryptionOf(one)
+        const encryptions = encryptionsOf(one)
 
-        if (encryption === 'refused') return
-        expect(encryption !== null).toBe(asksForEncryption(one))
+        if (encryptions === 'refused') return
+        expect(encryptions.length > 0).toBe(asksForEncryption(one))
       }),
       { numRuns: 2000 },
     )
@@ -54,18 +61,23 @@ describe('whatever flavor and image say', () => {
   it('the translation asks for one slot and the trait of the model in the launch, and leaves the flavor as it is', () => {
     fc.assert(
       fc.property(guest, (one) => {
-        const encryption = encryptionOf(one)
-        if (encryption === 'refused') return
+        const encryptions = encryptionsOf(one)
+        if (encryptions === 'refused') return
         const before = structuredClone(one.flavor)
-        const launched = launchFlavor(one.flavor, encryption)
+        const asked = requestFlavor(one.flavor, encryptions)
 
-        expect(one.flavor).toEqual(before)
-        expect(launched.extra_specs['resources:MEM_ENCRYPTION_CONTEXT']).toBe(encryption === null ? undefined : '1')
-        if (encryption !== null) expect(launched.extra_specs[`trait:${TRAITS[encryption.model]}`]).toBe('required')
         // What was translated says the same once more: nobody along the way reads it otherwise.
-        expect(encryptionOf({ ...one, flavor: launched })).toMatchObject(
-          encryption === null ? {} : { model: encryption.model, policy: encryption.policy },
+        expect(encryptionsOf({ ...one, flavor: asked })).toMatchObject(
+          encryptions.map(({ model, policy }) => ({ model, policy })),
         )
+        expect(launchFlavor(one.flavor, null)).toEqual(before)
+        for (const encryption of encryptions) {
+          expect(launchFlavor(one.flavor, encryption).extra_specs).toMatchObject({
+            'resources:MEM_ENCRYPTION_CONTEXT': '1',
+            [`trait:${TRAITS[encryption.model]}`]: 'required',
+          })
+        }
+        expect(one.flavor).toEqual(before)
       }),
       { numRuns: 500 },
     )
@@ -76,12 +88,15 @@ describe.each(databaseEngines)('whatever guests and hosts there are, on $name', 
   it('no guest gets a host without its pool, two slots, or encryption that it did not ask for; none that asked goes without', async () => {
     await using test = await open(placementMigrations)
     const placement = new DatabasePlacement(test.database)
-    const booted = { encrypted: 0, clear: 0, not: 0 }
+    const booted = { encrypted: 0, another: 0, clear: 0, not: 0 }
 
     await fc.assert(
       fc.asyncProperty(
         fc.array(host, { minLength: 1, maxLength: 3 }),
-        fc.array(guest, { minLength: 1, maxLength: 8 }),
+        fc.array(fc.oneof({ weight: 4, arbitrary: guest }, { weight: 1, arbitrary: guestOfSeveralModels }), {
+          minLength: 1,
+          maxLength: 8,
+        }),
         async (hosts, guests) => {
           await test.database.query(`delete from allocations; delete from consumers; delete from inventories;
             delete from resource_providers; delete from compute_hosts`)
@@ -97,6 +112,7 @@ describe.each(databaseEngines)('whatever guests and hosts there are, on $name', 
     )
     // Otherwise it would have proved nothing.
     expect(booted.encrypted).toBeGreaterThan(0)
+    expect(booted.another).toBeGreaterThan(0)
     expect(booted.clear).toBeGreaterThan(0)
   })
 
@@ -108,16 +124,28 @@ describe.each(databaseEngines)('whatever guests and hosts there are, on $name', 
     const es = { model: 'amd-sev-es', policy: '0x0037', requested_by: 'flavor' } as const
     const weak = { model: 'amd-sev', policy: '0x0000', requested_by: 'flavor' } as const
 
+    const snp = { model: 'amd-sev-snp', policy: '0x00030000', requested_by: 'flavor' } as const
+    const either = {
+      ...one,
+      flavor: aFlavor({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-es,amd-sev' }),
+    }
+
     for (const carried of [null, es, weak]) {
-      await expect(selected(managerOf(placement), one, carried)).rejects.toMatchObject({ code: 'INVALID_PROPERTY' })
+      await expect(selected(managerOf(placement), one, [], carried)).rejects.toMatchObject({ code: 'INVALID_PROPERTY' })
+    }
+    for (const carried of [null, snp, weak]) {
+      await expect(selected(managerOf(placement), either, [], carried)).rejects.toMatchObject({
+        code: 'INVALID_PROPERTY',
+      })
     }
     expect((await placement.hostStates())[0]).toMatchObject({ instances: 0 })
   })
 })
 
-function encryptionOf({ flavor, image }: Guest) {
+/** Models that will do, best first; none for a guest in clear. */
+function encryptionsOf({ flavor, image }: Guest): readonly MemEncryption[] | 'refused' {
   try {
-    return launchRequest(flavor, image).encryption ?? null
+    return launchRequest(flavor, image).choices.flatMap(({ encryption }) => encryption ?? [])
   } catch (error) {
     if (error instanceof SevbusError && !error.retryable && error.code !== 'INTERNAL_ERROR') return 'refused'
     throw error
@@ -160,34 +188,39 @@ function reportOf(
 
 /** One guest, from flavor and image to its claim; says what it got, after looking at every promise. */
 async function boot(placement: DatabasePlacement, one: Guest, reports: readonly HostReport[]) {
-  const encryption = encryptionOf(one)
-  if (encryption === 'refused') return 'not'
-  const selection = await selected(managerOf(placement), one, encryption)
+  const encryptions = encryptionsOf(one)
+  if (encryptions === 'refused') return 'not'
+  const selection = await selected(managerOf(placement), one, encryptions)
   if (selection === undefined) return 'not'
-  expect(encryption !== null).toBe(asksForEncryption(one))
-  expectSlots(selection, encryption?.model)
+  const { mem_encryption: chosen } = selection
+  expect(encryptions.length > 0).toBe(asksForEncryption(one))
+  // What will run is one of what was asked for, and nothing in clear of who asked for anything.
+  expect(encryptions.length === 0 ? [null] : encryptions).toContainEqual(chosen)
+  expectSlots(selection, chosen?.model)
   expectWhatItNeeds(
     one,
-    encryption?.model,
+    chosen?.model,
     reports.find((report) => report.host === selection.host),
   )
-  return encryption === null ? 'clear' : 'encrypted'
+  if (chosen && chosen.model !== encryptions[0]?.model) return 'another'
+  return chosen ? 'encrypted' : 'clear'
 }
 
 /** Undefined: no host will do. */
 async function selected(
   manager: SchedulerManager,
   { flavor, image }: Guest,
-  encryption: RequestSpec['mem_encryption'],
+  encryptions: readonly MemEncryption[],
+  carried: RequestSpec['mem_encryption'] = encryptions[0] ?? null,
 ): Promise<Selection | undefined> {
   const request_spec = RequestSpec.parse({
     instance_uuid: randomUUID(),
     attempt: 1,
     project_id: null,
     user_id: null,
-    flavor: launchFlavor(flavor, encryption),
+    flavor: requestFlavor(flavor, encryptions),
     image,
-    mem_encryption: encryption,
+    mem_encryption: carried,
   })
   try {
     const info = { context: newRequestContext(), signal: new AbortController().signal }

@@ -99,6 +99,7 @@ describe('selecting a destination', () => {
     expect(selection).toEqual({
       host: 'tight',
       attempt: 1,
+      mem_encryption: { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' },
       allocations: [
         { provider: 'tight', resource_class: 'VCPU', amount: 2 },
         { provider: 'tight', resource_class: 'MEMORY_MB', amount: 2080, pinned: true },
@@ -106,6 +107,7 @@ describe('selecting a destination', () => {
         { provider: 'tight_amd_sev', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 },
       ],
       report: {
+        model: 'amd-sev',
         hosts_considered: 3,
         rejected: [{ filter: 'MemEncryptionModel', hosts: 1 }],
         rejections: [{ host: 'clear', filter: 'MemEncryptionModel', reason: 'offers no SEV' }],
@@ -226,7 +228,7 @@ describe('selecting a destination', () => {
     await using scheduler = await schedulerOf(placement)
 
     expect(await scheduler.selectDestinations({ request_spec: aRequestSpec() }, info)).toEqual({
-      selection: placement.made,
+      selection: { ...placement.made, mem_encryption: null },
     })
     expect(placement.tried).toEqual([])
   })

@@ -11,7 +11,11 @@ const spelled = fc.oneof(
 )
 const model = fc.oneof(
   { weight: 16, arbitrary: fc.constantFrom('amd-sev', 'amd-sev-es', 'amd-sev-snp') },
-  { weight: 1, arbitrary: fc.constantFrom('tdx', '', 'AMD-SEV') },
+  {
+    weight: 12,
+    arbitrary: fc.constantFrom('amd-sev-snp,amd-sev-es', 'amd-sev-es, amd-sev', 'amd-sev,amd-sev-snp,amd-sev-es'),
+  },
+  { weight: 1, arbitrary: fc.constantFrom('tdx', '', 'AMD-SEV', 'amd-sev,', 'amd-sev,amd-sev', 'amd-sev-es,tdx') },
 )
 /** @param percent how often it is there */
 export const optional = <T>(arbitrary: fc.Arbitrary<T>, percent: number) =>
@@ -56,6 +60,14 @@ export const guest: fc.Arbitrary<Guest> = fc
   .map(({ extraSpecs: specs, properties: image }) => ({
     flavor: aFlavor(withoutUndefined(specs)),
     image: anImage(withoutUndefined(image)),
+  }))
+
+/** Guests that several models would do for, and that nothing speaks against. */
+export const guestOfSeveralModels: fc.Arbitrary<Guest> = fc
+  .shuffledSubarray(['amd-sev', 'amd-sev-es', 'amd-sev-snp'], { minLength: 2 })
+  .map((models) => ({
+    flavor: aFlavor({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': models.join() }),
+    image: anImage({ hw_firmware_type: 'uefi', hw_firmware_stateless: true }),
   }))
 
 export function withoutUndefined<T>(record: Readonly<Record<string, T | undefined>>): Record<string, T> {

@@ -13,9 +13,10 @@ export function plainScreen(): DemoObserver {
   }
   return {
     step: (title) => say('step', title),
-    instance({ name, vm_state, task_state, host, mem_encryption }) {
+    instance(instance) {
+      const { name, vm_state, task_state, host } = instance
       const state = task_state === null ? vm_state.toUpperCase() : `${vm_state.toUpperCase()} (${task_state})`
-      say('instance', `${name} ${state} on ${host ?? 'no host'}, encryption ${encryptionLabel({ mem_encryption })}`)
+      say('instance', `${name} ${state} on ${host ?? 'no host'}, encryption ${encryptionLabel(instance)}`)
     },
     refusal: ({ name, code, message }) => say('refused', `${name} ${code}: ${message}`),
     notification: (facts) => say('billing', notificationLine(facts)),

@@ -1,6 +1,6 @@
 import pc from 'picocolors'
+import { reportLines } from '../attempt-view.ts'
 import { hostTable } from '../host-view.ts'
-import { reportLines } from '../instance-view.ts'
 import type { BillingFacts } from '../notification-view.ts'
 import { facts, table } from '../table.ts'
 import { alikeRefusals, groupBy } from './alike.ts'

@@ -5,13 +5,25 @@ import { facts } from '../table.ts'
 import type { AskedFor, HostJudgement, Judgement } from './judgement.ts'
 
 /** The judgement as people read it. */
-export function judgementText({ problems, request, host }: Judgement, flavorSpecs: Readonly<Record<string, string>>) {
+export function judgementText(
+  { problems, request, host, alternatives }: Judgement,
+  flavorSpecs: Readonly<Record<string, string>>,
+) {
+  const choices = request ? [{ request, host }, ...alternatives] : []
   const parts = [
     ...problems.map(({ code, message, fix }) => refusal(code, message, fix)),
-    ...(request ? [requestText(request, flavorSpecs)] : []),
-    ...(host ? [hostText(host)] : []),
+    ...choices.flatMap((choice, index) => [
+      ...(choices.length > 1 ? [pc.bold(choiceTitle(choice.request, index))] : []),
+      requestText(choice.request, flavorSpecs),
+      ...(choice.host ? [hostText(choice.host)] : []),
+    ]),
   ]
   return parts.join('\n\n')
+}
+
+function choiceTitle({ mem_encryption }: AskedFor, index: number): string {
+  const label = mem_encryption ? MEM_ENCRYPTION_MODELS[mem_encryption.model].label : 'in clear'
+  return index === 0 ? `asked for first: ${label}` : `when no host can give that: ${label}`
 }
 
 function refusal(who: string, message: string, fix: string | null): string {

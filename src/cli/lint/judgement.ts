@@ -4,7 +4,7 @@ import type { Config } from '../../config.ts'
 import { type SevbusError, toSevbusError } from '../../errors.ts'
 import type { Flavor } from '../../objects/flavor.ts'
 import type { ImageMeta } from '../../objects/image-meta.ts'
-import { launchProblems, launchRequest } from '../../objects/launch-request.ts'
+import { type LaunchChoice, launchProblems, launchRequest } from '../../objects/launch-request.ts'
 import type { MemEncryption } from '../../objects/mem-encryption.ts'
 import type { MemoryPageSize } from '../../objects/memory-page-size.ts'
 import { RequestSpec } from '../../objects/request-spec.ts'
@@ -25,6 +25,13 @@ export interface Judgement {
   /** Null when it is refused before anything is asked for. */
   readonly request: AskedFor | null
   /** Null without a host, or without a request. */
+  readonly host: HostJudgement | null
+  /** Where flavor and image name several models: the others, each asked for when no host has those before it. */
+  readonly alternatives: readonly Alternative[]
+}
+
+export interface Alternative {
+  readonly request: AskedFor
   readonly host: HostJudgement | null
 }
 
@@ -66,10 +73,18 @@ export interface HostJudgement {
 export function judge(flavor: Flavor, image: ImageMeta, config: Config, host?: DescribedHost): Judgement {
   const problems = launchProblems(flavor, image).map(asProblem)
   const names = { flavor: flavor.name, image: image.name ?? image.id ?? null }
-  if (problems.length > 0) return { verdict: 'refused', ...names, problems, request: null, host: null }
-  const request = askedFor(flavor, image, config)
-  const onHost = host ? judgeHost(flavor, image, request.mem_encryption, config, host) : null
-  return { verdict: onHost?.takes_it === false ? 'refused' : 'ok', ...names, problems, request, host: onHost }
+  if (problems.length > 0) {
+    return { verdict: 'refused', ...names, problems, request: null, host: null, alternatives: [] }
+  }
+  const judged = (choice: LaunchChoice): Alternative => {
+    const request = askedFor(flavor, image, choice, config)
+    return { request, host: host ? judgeHost(flavor, image, request.mem_encryption, config, host) : null }
+  }
+  const [first, ...others] = launchRequest(flavor, image).choices
+  const best = judged(first)
+  const alternatives = others.map(judged)
+  const isTaken = [best, ...alternatives].some((choice) => choice.host?.takes_it !== false)
+  return { verdict: isTaken ? 'ok' : 'refused', ...names, problems, ...best, alternatives }
 }
 
 function asProblem({ code, message, details }: SevbusError): Problem {
@@ -77,8 +92,13 @@ function asProblem({ code, message, details }: SevbusError): Problem {
   return { code, message, fix: typeof fix === 'string' ? fix : null, details }
 }
 
-function askedFor(flavor: Flavor, image: ImageMeta, { scheduler }: Config): AskedFor {
-  const { encryption = null, memoryBacking } = launchRequest(flavor, image)
+function askedFor(
+  flavor: Flavor,
+  image: ImageMeta,
+  { encryption: asked, memoryBacking }: LaunchChoice,
+  { scheduler }: Config,
+): AskedFor {
+  const encryption = asked ?? null
   const { locked, pageSize } = memoryBacking
   const overheadMb = scheduler.mem_encryption_overhead_mb
   const traits = requestedTraits(flavor, image)

@@ -25,8 +25,8 @@ export interface GuestSpec {
 
 /** @throws InvalidProperty when the instance does not say what its flavor and image ask for: never started then */
 export function guestSpec(instance: Instance, options: DomainOptions = DEFAULT_DOMAIN_OPTIONS): GuestSpec {
-  const request = launchRequest(instance.flavor, instance.image)
-  refuseDisagreement(request, instance.mem_encryption)
+  const asked = launchRequest(instance.flavor, instance.image)
+  const { memoryBacking } = refuseDisagreement(asked, instance.mem_encryption)
   return {
     uuid: instance.uuid,
     name: instance.name,
@@ -35,7 +35,7 @@ export function guestSpec(instance: Instance, options: DomainOptions = DEFAULT_D
     flavor: instance.flavor,
     image: instance.image,
     encryption: instance.mem_encryption ?? undefined,
-    memoryBacking: request.memoryBacking,
+    memoryBacking,
     macs: [...new Set(instance.ip_addresses.map(({ mac }) => mac.toLowerCase()))],
     folder: `${options.instancesPath}/${instance.uuid}`,
     options,

@@ -48,7 +48,7 @@ export function anInstance({ uuid, attempt = 1, model, flavor, properties }: Ins
     attempt,
     flavor: anEncryptedFlavor,
     image,
-    mem_encryption: memEncryptionRequest(anEncryptedFlavor, image) ?? null,
+    mem_encryption: memEncryptionRequest(anEncryptedFlavor, image)[0] ?? null,
     ip_addresses: [{ address: '10.0.0.5', version: 4, mac: 'fa:16:3e:00:00:05', label: 'private' }],
     fault: null,
     created_at: '2026-01-01T00:00:00.000Z',

@@ -1,0 +1,59 @@
+import pc from 'picocolors'
+import type { BuildAttempt } from '../objects/instance.ts'
+import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
+import type { SchedulingReport } from '../objects/scheduling-report.ts'
+import { table } from './table.ts'
+
+/** Every try: where it went, how it ended, and who said no. */
+export function attemptLines(attempts: readonly BuildAttempt[]): string {
+  return attempts.map(attemptText).join('\n\n')
+}
+
+function attemptText(attempt: BuildAttempt): string {
+  const lines = [`${pc.bold(`try ${attempt.attempt}`)}: ${attempt.outcome}${attempt.host ? ` on ${attempt.host}` : ''}`]
+  if (attempt.reason !== null) lines.push(`  ${attempt.reason}`)
+  if (attempt.allocations.length > 0) {
+    lines.push('  claimed:')
+    for (const { provider, resource_class, amount, pinned } of attempt.allocations)
+      lines.push(`    ${provider}: ${resource_class} ${amount}${pinned ? ' (pinned)' : ''}`)
+  }
+  if (attempt.report) lines.push(...reportLines(attempt.report))
+  return lines.join('\n')
+}
+
+/** Who said no and why, model by model where several would do, then the order of those that were left. */
+export function reportLines(report: SchedulingReport): string[] {
+  const { refused_models: before = [], model } = report
+  const lines = before.flatMap((refused) => refusalLines(refused, `${MEM_ENCRYPTION_MODELS[refused.model].label}: `))
+  lines.push(...refusalLines(report, before.length > 0 && model ? `${MEM_ENCRYPTION_MODELS[model].label}: ` : ''))
+  if (report.ranking.length > 0) {
+    const rows = report.ranking.map(({ host, weight, weights }) => [host, weight.toFixed(2), weightsText(weights)])
+    lines.push('  best first:', indent(table(['HOST', 'WEIGHT', 'OF WHICH'], rows)))
+  }
+  return lines
+}
+
+type Refusals = Pick<SchedulingReport, 'hosts_considered' | 'rejected' | 'rejections'>
+
+function refusalLines({ hosts_considered, rejected, rejections }: Refusals, of: string): string[] {
+  const lines = [`  ${of}${hosts_considered} host(s) considered`]
+  if (rejected.length === 0) return lines
+  const rows = rejections.map(({ host, filter, reason }) => [host, filter, reason])
+  const counts = rejected.map(({ filter, hosts }) => `${filter} ${hosts}`).join(', ')
+  return [...lines, `  rejected: ${counts}`, indent(table(['HOST', 'FILTER', 'REASON'], rows))]
+}
+
+/** Weighers without an opinion are left out: of most requests these are most. */
+function weightsText(weights: Readonly<Record<string, number>>): string {
+  return Object.entries(weights)
+    .filter(([, value]) => value !== 0)
+    .map(([name, value]) => `${name} ${value.toFixed(2)}`)
+    .join(', ')
+}
+
+function indent(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => `    ${line}`)
+    .join('\n')
+}
