@@ -7,7 +7,7 @@ export default defineConfig({
       'test/objects/**/*.test.ts',
       'test/scheduler/{choosing,filters,weighers}/**/*.test.ts',
       'test/scheduler/hosts/{host-table,liveness}.test.ts',
-      'test/scheduler/audit/compare.test.ts',
+      'test/scheduler/audit/compare*.test.ts',
       'test/scheduler/{filter-hosts,host-state,weigh-hosts,scheduling-report}.test.ts',
       'test/compute/libvirt/**/*.test.ts',
       'test/compute/host-view.test.ts',

@@ -14,9 +14,8 @@ import { isMended, repair } from './repair.ts'
 /** What one repair brings to light (a guest is gone, its claim is left) the next round repairs. */
 const ROUNDS = 3
 const REPAIRS_AT_A_TIME = 8
-/** So long is waited for what was asked to be gone, and looked so often, in milliseconds. */
-const MENDED_WITHIN_MS = 15_000
-const LOOK_AGAIN_MS = 500
+/** How often it is looked whether a repair has helped, in milliseconds. */
+const LOOK_AGAIN_MS = 250
 
 export interface AuditRequest {
   /** Only of these; undefined: of all. */
@@ -30,6 +29,8 @@ export interface AuditorDeps extends ObservePorts {
   readonly log?: Pick<AuditLog, 'record'>
   readonly logger: Logger
   readonly now?: () => Date
+  /** So long is waited for what a repair was to bring about. */
+  readonly mendedWithinMs?: number
 }
 
 /** Compares what placement, the conductor, the hosts and their kernels say, and repairs what is safe when asked to. */
@@ -93,6 +94,7 @@ export class Auditor {
 
   /** Asks for all of them, and waits for what it was to bring about. */
   async #repair(wanted: readonly Finding[], info: RequestInfo): Promise<readonly Verdict[]> {
+    const { mendedWithinMs = 15_000 } = this.#deps
     const limiter = new Limiter(REPAIRS_AT_A_TIME)
     const asked = await Promise.all(
       wanted.map((finding) =>
@@ -100,18 +102,19 @@ export class Auditor {
       ),
     )
     const waiting = new Set(asked.filter(({ failure }) => failure === undefined).map(({ finding }) => finding))
-    for (const deadline = Date.now() + MENDED_WITHIN_MS; waiting.size > 0 && Date.now() < deadline; ) {
+    for (const deadline = Date.now() + mendedWithinMs; waiting.size > 0 && Date.now() < deadline; ) {
       const { seen } = await observe(this.#deps, hostsOf([...waiting]), info)
       for (const finding of waiting) if (isMended(finding, seen)) waiting.delete(finding)
       if (waiting.size > 0) await pause(LOOK_AGAIN_MS, info.signal)
       info.signal.throwIfAborted()
     }
-    return asked.map(({ finding, failure }) => this.#verdict(finding, failure, waiting.has(finding), info))
+    const late = `asked for, and not done within ${mendedWithinMs / 1000} s`
+    return asked.map(({ finding, failure }) =>
+      this.#verdict(finding, failure ?? (waiting.has(finding) ? late : undefined), info),
+    )
   }
 
-  #verdict(finding: Finding, refused: string | undefined, isOpen: boolean, { context }: RequestInfo): Verdict {
-    const late = isOpen ? `asked for, and not done within ${MENDED_WITHIN_MS / 1000} s` : undefined
-    const failure = refused ?? late
+  #verdict(finding: Finding, failure: string | undefined, { context }: RequestInfo): Verdict {
     const { kind, host, uuid, repair: done } = finding
     const facts = { kind, host, instance_uuid: uuid, action: done?.action, request_id: context.request_id }
     if (failure === undefined) this.#deps.logger.info(facts, `audit: repaired: ${finding.problem}`)

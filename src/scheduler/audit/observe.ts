@@ -13,6 +13,7 @@ import { heldClaims, inventories, knownHosts } from './tables.ts'
 const ASKED_AT_A_TIME = 32
 /** A host that has not answered by then is not judged, in milliseconds. */
 const HOST_TIMEOUT_MS = 5000
+const CONDUCTOR_TIMEOUT_MS = 15_000
 /** The contract's largest list of uuids. */
 const UUIDS_AT_A_TIME = 1000
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -110,7 +111,10 @@ class Look {
 
   async #states(query: object): Promise<readonly InstanceState[]> {
     const { context, signal } = this.#info
-    const { instances } = await this.#conductor.listInstanceStates(context, query, { signal })
+    const { instances } = await this.#conductor.listInstanceStates(context, query, {
+      signal,
+      timeoutMs: CONDUCTOR_TIMEOUT_MS,
+    })
     for (const instance of instances) this.instances.set(instance.uuid, instance)
     return instances
   }
