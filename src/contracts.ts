@@ -2,6 +2,7 @@
 export { ComputeApi } from './compute/rpc-api.ts'
 export { ConductorApi } from './conductor/rpc-api.ts'
 export { ERRORS_BY_CODE, SevbusError } from './errors.ts'
+export { Aggregate } from './objects/aggregate.ts'
 export { Flavor } from './objects/flavor.ts'
 export { HostReport, HostSummary } from './objects/host-report.ts'
 export { ImageMeta } from './objects/image-meta.ts'

@@ -87,6 +87,14 @@ export class ClaimRefused extends published('CLAIM_REFUSED', { retryable: true }
 export class StaleAttempt extends published('STALE_ATTEMPT') {}
 /** A report of a host's inventory that cannot be true. */
 export class InvalidInventory extends published('INVALID_INVENTORY', { wireModule: NOVA }) {}
+/** No host of this name has ever reported. */
+export class ComputeHostNotFound extends published('COMPUTE_HOST_NOT_FOUND', { wireModule: NOVA }) {}
+/** No aggregate has this name. */
+export class AggregateNotFound extends published('AGGREGATE_NOT_FOUND', { wireModule: NOVA }) {}
+/** An aggregate has this name already. */
+export class AggregateNameExists extends published('AGGREGATE_NAME_EXISTS', { wireModule: NOVA }) {}
+/** The aggregate has hosts still, or one of its hosts would be in two zones. */
+export class InvalidAggregateAction extends published('INVALID_AGGREGATE_ACTION', { wireModule: NOVA }) {}
 
 // -- on the host ------------------------------------------------------------------------------------------------
 
@@ -185,6 +193,10 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       ClaimRefused,
       StaleAttempt,
       InvalidInventory,
+      ComputeHostNotFound,
+      AggregateNotFound,
+      AggregateNameExists,
+      InvalidAggregateAction,
       SpawnFailed,
       EncryptionSlotsExhausted,
       EncryptionNotEffective,

@@ -9,7 +9,7 @@ export const EXIT = {
   USAGE: 2,
   /** No broker, database or worker answered. */
   UNREACHABLE: 3,
-  /** There is no such instance, host, guest or dead letter. */
+  /** There is no such instance, host, aggregate, group, guest or dead letter. */
   NOT_FOUND: 4,
   /** The cloud said no, or would: a contradiction in the request, or no host for it. */
   REFUSED: 5,
@@ -32,6 +32,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   INSTANCE_NOT_FOUND: EXIT.NOT_FOUND,
   GUEST_NOT_FOUND: EXIT.NOT_FOUND,
   DEAD_LETTER_NOT_FOUND: EXIT.NOT_FOUND,
+  COMPUTE_HOST_NOT_FOUND: EXIT.NOT_FOUND,
+  AGGREGATE_NOT_FOUND: EXIT.NOT_FOUND,
   FLAVOR_IMAGE_CONFLICT: EXIT.REFUSED,
   INVALID_MACHINE_TYPE: EXIT.REFUSED,
   STATELESS_FIRMWARE_REQUIRED: EXIT.REFUSED,
@@ -43,6 +45,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   HOST_CAPABILITY_MISSING: EXIT.REFUSED,
   INVALID_PROPERTY: EXIT.REFUSED,
   INSTANCE_EXISTS: EXIT.REFUSED,
+  AGGREGATE_NAME_EXISTS: EXIT.REFUSED,
+  INVALID_AGGREGATE_ACTION: EXIT.REFUSED,
   INSTANCE_INVALID_STATE: EXIT.REFUSED,
   NO_VALID_HOST: EXIT.REFUSED,
   MAX_RETRIES_EXCEEDED: EXIT.REFUSED,

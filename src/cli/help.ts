@@ -55,6 +55,25 @@ Examples:
 Examples:
   sevbus hosts                used/usable per pool of encryption slots
   sevbus hosts --json`,
+  host: `
+Examples:
+  sevbus host show node1
+  sevbus host set node1 --disable --reason 'new memory'
+  sevbus host set node1 --enable
+  sevbus host set node1 --forced-down         its power is off for good, whatever it reports
+  sevbus host set node1 --no-forced-down
+A disabled host keeps its instances and takes no new ones. Schedulers go by it within a second or so.`,
+  aggregate: `
+Examples:
+  sevbus aggregate create room-1 --metadata availability_zone=room-1 --host node1 --host node2
+  sevbus aggregate set gold --metadata filter_tenant_id=blue,green       for these projects only
+  sevbus aggregate set gold --unset filter_tenant_id
+  sevbus aggregate set fast --metadata ssd=true      for flavors with aggregate_instance_extra_specs:ssd=true
+  sevbus aggregate add-host fast node3 node4
+  sevbus aggregate remove-host fast node4
+  sevbus aggregate list
+Keys that the scheduler reads: availability_zone, filter_tenant_id…, max_io_ops_per_host, max_instances_per_host; names
+of image properties (os_type=windows); and whatever flavors ask for. docs/operators.md has all of them.`,
   explain: `
 Examples:
   sevbus explain web-31       every try, host by host, with numbers`,
@@ -119,7 +138,7 @@ Exit codes:
   1  tried and failed
   2  wrong words, file or configuration: nothing was tried
   3  no broker, database or worker answered
-  4  no such instance, host, guest or dead letter
+  4  no such instance, host, aggregate, group, guest or dead letter
   5  the cloud said no, or would (lint, xml): a contradiction in the request, or no host for it
   6  findings remain (audit)
   130  interrupted before it was done`

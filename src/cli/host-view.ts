@@ -2,12 +2,13 @@ import pc from 'picocolors'
 import type { HostSummary } from '../objects/host-report.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
 import { MEM_ENCRYPTION_CONTEXT, MEMORY_MB, VCPU } from '../objects/resources.ts'
-import { table } from './table.ts'
+import { facts, table } from './table.ts'
 
 export function hostTable(hosts: readonly HostSummary[]): string {
   if (hosts.length === 0) return 'no host has reported yet'
   const rows = hosts.map((host) => [
     host.host,
+    host.availability_zone,
     hostState(host),
     String(host.instances),
     ...(['amd-sev', 'amd-sev-es', 'amd-sev-snp'] as const).map((model) => slots(host, model)),
@@ -15,7 +16,7 @@ export function hostTable(hosts: readonly HostSummary[]): string {
     use(host, MEMORY_MB),
     host.default_machine_type,
   ])
-  return table(['HOST', 'STATE', 'INSTANCES', 'SEV', 'SEV-ES', 'SEV-SNP', 'VCPU', 'MEMORY_MB', 'MACHINE'], rows)
+  return table(['HOST', 'ZONE', 'STATE', 'INSTANCES', 'SEV', 'SEV-ES', 'SEV-SNP', 'VCPU', 'MEMORY_MB', 'MACHINE'], rows)
 }
 
 /** `12/15`: slots in use of those that may be used; `-` where the host has none of this model. */
@@ -37,7 +38,49 @@ function use(host: HostSummary, resource: string): string {
   return inventory ? `${inventory.used}/${inventory.capacity}` : '-'
 }
 
-function hostState({ state, disabled, disabled_reason: reason }: HostSummary): string {
-  if (disabled) return pc.yellow(`disabled${reason ? ` (${reason})` : ''}`)
-  return state === 'up' ? pc.green('up') : pc.red('down')
+/** `up`, `down (forced)`, `disabled (new memory)`, `down, disabled`: all that keeps new instances away. */
+function hostState({ state, forced_down, disabled, disabled_reason: reason }: HostSummary): string {
+  const off = disabled ? [pc.yellow(`disabled${reason ? ` (${reason})` : ''}`)] : []
+  if (state === 'down') return [pc.red(forced_down ? 'down (forced)' : 'down'), ...off].join(', ')
+  return off[0] ?? pc.green('up')
+}
+
+/** Everything about one host. */
+export function hostFacts(host: HostSummary): string {
+  const { failed_builds: failed, io_ops, missing_models: missing } = host
+  const known = facts([
+    ['host', host.host],
+    ['state', hostState(host)],
+    ['last report', host.last_seen_up],
+    ['zone', host.availability_zone],
+    ['aggregates', listed(host.aggregates)],
+    ['instances', String(host.instances)],
+    ['builds', `${io_ops === null ? 'not told' : `${io_ops} under way`}, ${failed} failed in a row`],
+    ['hypervisor', `${host.hypervisor_type ?? '-'} on ${host.architecture ?? 'a processor that it does not tell'}`],
+    ['machine type', `${host.default_machine_type} by default`],
+    ...Object.entries(missing).map(([model, reason]) => [`no ${labelOf(model)}`, reason] as const),
+  ])
+  return `${known}\n\n${providerTable(host)}`
+}
+
+function providerTable({ providers }: HostSummary): string {
+  const rows = providers.flatMap(({ name, traits, inventories }) =>
+    Object.entries(inventories).map(([resource, { used, capacity, reserved, total }], n) => [
+      n === 0 ? name : '',
+      resource,
+      `${used}/${capacity}`,
+      String(total),
+      String(reserved),
+      n === 0 ? listed(traits) : '',
+    ]),
+  )
+  return table(['PROVIDER', 'RESOURCE', 'USED', 'TOTAL', 'RESERVED', 'TRAITS'], rows)
+}
+
+function labelOf(model: string): string {
+  return Object.hasOwn(MEM_ENCRYPTION_MODELS, model) ? poolLabel(model as MemEncryptionModel) : model
+}
+
+function listed(names: readonly string[]): string {
+  return names.length > 0 ? names.join(', ') : '-'
 }

@@ -1,13 +1,14 @@
 import { Command, CommanderError, Option } from 'commander'
 import { toSevbusError } from '../errors.ts'
 import type { BootOptions } from './boot.ts'
+import { type Define, gathered } from './define.ts'
+import { defineAggregate, defineHost } from './define-hosts.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from './help.ts'
 import { printError } from './output.ts'
 import type { GlobalOptions } from './session.ts'
 import { VERSION } from './version.ts'
 
-type Run = (options: never, words: readonly string[]) => Promise<number>
 type Example = keyof typeof EXAMPLES
 
 /**
@@ -45,8 +46,11 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   defineWorkers(define)
   defineOperating(define)
   definePlanning(define)
-  const letters = program.command('dead-letters').description('messages that nobody could handle').exitOverride()
-  defineDeadLetters(defineIn(letters.addHelpText('after', EXAMPLES['dead-letters'])))
+  const group = (name: Example, summary: string) =>
+    defineIn(program.command(name).description(summary).exitOverride().addHelpText('after', EXAMPLES[name]))
+  defineHost(group('host', 'one host: look at it, disable it, force it down'))
+  defineAggregate(group('aggregate', 'sets of hosts with metadata: zones, and who may use them'))
+  defineDeadLetters(group('dead-letters', 'messages that nobody could handle'))
   const db = program.command('db').description('the database').exitOverride()
   db.command('migrate')
     .description('make or update the tables; all steps or none, safe to run at every start')
@@ -65,13 +69,6 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     return exitCodeFor(toSevbusError(thrown))
   }
 }
-
-/** An option that may be repeated, and does not take the words after its value as more of them. */
-function gathered(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value]
-}
-
-type Define = (name: string, summary: string, run: Run) => Command
 
 function defineTrying(define: Define): void {
   define('demo', 'watch encrypted instances boot on simulated hosts: needs nothing but Node', async (options) =>

@@ -12,6 +12,7 @@ import { schedulerEndpoint } from '../scheduler/endpoint.ts'
 import { defaultFilters } from '../scheduler/filters/default-filters.ts'
 import { loadFilters, loadWeighers } from '../scheduler/load-extension.ts'
 import { SchedulerManager } from '../scheduler/manager.ts'
+import { operatingEndpoint } from '../scheduler/operating/endpoint.ts'
 import { DatabasePlacement } from '../scheduler/placement/placement.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import { defaultWeighers } from '../scheduler/weighers/default-weighers.ts'
@@ -41,8 +42,9 @@ export async function startScheduler(
     maxIoOpsPerHost: scheduler.max_io_ops_per_host,
     maxInstancesPerHost: scheduler.max_instances_per_host,
   }
+  const placement = new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals })
   const manager = new SchedulerManager({
-    placement: new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals }),
+    placement,
     filters: defaultFilters(limits),
     weighers: defaultWeighers(multipliers),
     extraFilters: await loadFilters(scheduler.extra_filters, folder),
@@ -69,7 +71,9 @@ export async function startScheduler(
   const auditor = new Auditor({ database, client, log: auditLog, logger })
   const intervalSeconds = scheduler.audit_interval_seconds
   const backgroundAudit = new BackgroundAudit({ auditor, log: auditLog, intervalSeconds, logger })
-  const bindings = [bind(SchedulerApi, schedulerEndpoint(manager, auditor))] as const
+  const bindings = [
+    bind(SchedulerApi, schedulerEndpoint(manager, auditor, operatingEndpoint({ database, placement, logger }))),
+  ] as const
   const server = new RpcServer({
     transport,
     logger,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { DEFAULT_AVAILABILITY_ZONE } from './availability-zone.ts'
 import { Inventory } from './inventory.ts'
 import { MemEncryptionModel } from './mem-encryption.ts'
 
@@ -74,14 +75,27 @@ export const HostSummary = z.object({
   state: z.enum(['up', 'down']),
   disabled: z.boolean(),
   disabled_reason: z.string().nullable(),
+  /** By an operator: down at once, whatever it reports. */
+  forced_down: z.boolean().default(false),
+  /** Builds that failed there in a row. */
+  failed_builds: z.int().default(0),
   last_seen_up: z.string(),
+  availability_zone: z.string().default(DEFAULT_AVAILABILITY_ZONE),
+  aggregates: z.array(z.string()).default([]),
+  hypervisor_type: z.string().nullable().default(null),
+  architecture: z.string().nullable().default(null),
   default_machine_type: z.string(),
+  /** Models that the host cannot offer, and why. */
+  missing_models: z.record(z.string(), z.string()).default({}),
+  /** Builds under way by its last report; null: the host does not tell. */
+  io_ops: z.int().nullable().default(null),
   instances: z.int(),
   providers: z.array(
     z.object({
       name: z.string(),
       /** Model whose slots this pool has; null for the host itself. */
       model: z.string().nullable(),
+      traits: z.array(z.string()).default([]),
       inventories: z.record(
         z.string(),
         z.object({ total: z.int(), reserved: z.int(), capacity: z.int(), used: z.int() }),

@@ -1,12 +1,14 @@
 import type { Endpoint } from '../rpc/contract.ts'
 import type { Auditor } from './audit/auditor.ts'
 import type { SchedulerManager } from './manager.ts'
+import type { operatingEndpoint } from './operating/endpoint.ts'
 import type { SchedulerApi } from './rpc-api.ts'
 
 /** All that a scheduler is asked, by the part that answers it. */
 export function schedulerEndpoint(
   manager: SchedulerManager,
   auditor: Pick<Auditor, 'audit'>,
+  operating: ReturnType<typeof operatingEndpoint>,
 ): Endpoint<typeof SchedulerApi> {
   return {
     selectDestinations: (args, info) => manager.selectDestinations(args, info),
@@ -14,5 +16,6 @@ export function schedulerEndpoint(
     reportHost: (args, info) => manager.reportHost(args, info),
     listHosts: (args) => manager.listHosts(args),
     audit: async (request, info) => ({ report: await auditor.audit(request, info) }),
+    ...operating,
   }
 }

@@ -34,8 +34,10 @@ export interface SchedulerOptions {
   readonly downAfterIntervals?: number
 }
 
+type ChoosingMethod = 'selectDestinations' | 'releaseAllocations' | 'reportHost' | 'listHosts'
+
 /** Finds hosts for instances and claims them there. Keeps nothing that the database has not: any scheduler serves any. */
-export class SchedulerManager implements Omit<Endpoint<typeof SchedulerApi>, 'audit'> {
+export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, ChoosingMethod> {
   readonly hosts: HostView
   readonly #placement: Placement
   readonly #selector: DestinationSelector

@@ -1,8 +1,12 @@
 import { z } from 'zod'
+import { Aggregate, AggregateMetadata, AggregateName } from '../objects/aggregate.ts'
 import { AuditReport } from '../objects/audit.ts'
 import { HostName, HostReport, HostSummary } from '../objects/host-report.ts'
 import { RequestSpec, Selection } from '../objects/request-spec.ts'
+import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
+
+const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
 
 /**
  * The scheduler's door.
@@ -10,6 +14,8 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  * Version history:
  * - 1.0 select_destinations, release_allocations, report_host, list_hosts
  * - 1.1 audit; select_destinations answers with mem_encryption: of several models the one that has the slot
+ *   from operators: set_host, create_aggregate, list_aggregates, set_aggregate, add_host_to_aggregate,
+ *   remove_host_from_aggregate, delete_aggregate
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
@@ -61,6 +67,81 @@ export const SchedulerApi = defineApi({
       summary: 'Every host that has reported, with the use of its resources and encryption slots.',
       input: z.strictObject({ hosts: z.array(HostName).max(1000).optional() }),
       output: z.object({ hosts: z.array(HostSummary) }),
+      timeoutMs: 10_000,
+    }),
+    setHost: call({
+      wire: 'set_host',
+      since: '1.1',
+      summary:
+        'Takes a host out of service or gives it back; what is left out stays as it is. Disabled, it takes no new instances. Forced down, it counts as down at once, whatever it reports. Enabling forgets the builds that failed there. Errors: COMPUTE_HOST_NOT_FOUND.',
+      input: z
+        .strictObject({
+          host: HostName,
+          disabled: z.boolean().optional(),
+          /** Only with disabled: true. */
+          disabled_reason: text(255).min(1).optional(),
+          forced_down: z.boolean().optional(),
+        })
+        .refine(({ disabled, disabled_reason: reason }) => reason === undefined || disabled === true, {
+          path: ['disabled_reason'],
+          message: 'belongs to disabled: true',
+        }),
+      output: z.object({ host: HostSummary }),
+      timeoutMs: 10_000,
+    }),
+    createAggregate: call({
+      wire: 'create_aggregate',
+      since: '1.1',
+      summary:
+        'Makes a set of hosts with metadata, which filters read. Errors: AGGREGATE_NAME_EXISTS, COMPUTE_HOST_NOT_FOUND, INVALID_AGGREGATE_ACTION.',
+      input: z.strictObject({
+        name: AggregateName,
+        metadata: AggregateMetadata.default({}),
+        hosts: z.array(HostName).max(1000).default([]),
+      }),
+      output: z.object({ aggregate: Aggregate }),
+      timeoutMs: 10_000,
+    }),
+    listAggregates: call({
+      wire: 'list_aggregates',
+      since: '1.1',
+      summary: 'Aggregates by name, with their hosts.',
+      input: z.strictObject({ names: z.array(AggregateName).max(1000).optional() }),
+      output: z.object({ aggregates: z.array(Aggregate) }),
+      timeoutMs: 10_000,
+    }),
+    setAggregate: call({
+      wire: 'set_aggregate',
+      since: '1.1',
+      summary:
+        'Changes the metadata of an aggregate: keys that are named get the value, or go where it is null. Errors: AGGREGATE_NOT_FOUND, INVALID_AGGREGATE_ACTION.',
+      input: z.strictObject({ name: AggregateName, metadata: MetadataChanges }),
+      output: z.object({ aggregate: Aggregate }),
+      timeoutMs: 10_000,
+    }),
+    addHostToAggregate: call({
+      wire: 'add_host_to_aggregate',
+      since: '1.1',
+      summary:
+        'Puts a host into an aggregate; doing it twice is nothing. Errors: AGGREGATE_NOT_FOUND, COMPUTE_HOST_NOT_FOUND, INVALID_AGGREGATE_ACTION when it would be in two zones.',
+      input: z.strictObject({ name: AggregateName, host: HostName }),
+      output: z.object({ aggregate: Aggregate }),
+      timeoutMs: 10_000,
+    }),
+    removeHostFromAggregate: call({
+      wire: 'remove_host_from_aggregate',
+      since: '1.1',
+      summary: 'Takes a host out of an aggregate; doing it twice is nothing. Errors: AGGREGATE_NOT_FOUND.',
+      input: z.strictObject({ name: AggregateName, host: HostName }),
+      output: z.object({ aggregate: Aggregate }),
+      timeoutMs: 10_000,
+    }),
+    deleteAggregate: call({
+      wire: 'delete_aggregate',
+      since: '1.1',
+      summary: 'Removes an aggregate without hosts. Errors: AGGREGATE_NOT_FOUND, INVALID_AGGREGATE_ACTION.',
+      input: z.strictObject({ name: AggregateName }),
+      output: z.object({}),
       timeoutMs: 10_000,
     }),
   },

@@ -7,7 +7,7 @@ import { hostTable } from '../../src/cli/host-view.ts'
 import { encryptionLabel, instanceTable } from '../../src/cli/instance-view.ts'
 import { facts, table } from '../../src/cli/table.ts'
 import * as errors from '../../src/errors.ts'
-import type { HostSummary } from '../../src/objects/host-report.ts'
+import { HostSummary } from '../../src/objects/host-report.ts'
 import type { VmState } from '../../src/objects/instance.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 
@@ -46,7 +46,7 @@ describe('tables', () => {
 
   it('show the slots of each model, and a dash where a host has none', () => {
     const slots = { total: 15, reserved: 3, capacity: 12, used: 12 }
-    const host: HostSummary = {
+    const host = HostSummary.parse({
       host: 'node1',
       state: 'up',
       disabled: false,
@@ -58,12 +58,12 @@ describe('tables', () => {
         { name: 'node1', model: null, inventories: { VCPU: { total: 8, reserved: 0, capacity: 32, used: 12 } } },
         { name: 'node1_amd_sev', model: 'amd-sev', inventories: { MEM_ENCRYPTION_CONTEXT: slots } },
       ],
-    }
+    })
 
     expect(plain(hostTable([host]))).toBe(
       [
-        'HOST   STATE  INSTANCES  SEV    SEV-ES  SEV-SNP  VCPU   MEMORY_MB  MACHINE',
-        'node1  up     12         12/12  -       -        12/32  -          q35',
+        'HOST   ZONE  STATE  INSTANCES  SEV    SEV-ES  SEV-SNP  VCPU   MEMORY_MB  MACHINE',
+        'node1  nova  up     12         12/12  -       -        12/32  -          q35',
       ].join('\n'),
     )
   })
@@ -174,6 +174,8 @@ describe('exit codes', () => {
       'delete',
       'hosts',
       'explain',
+      'host',
+      'aggregate',
       'events',
       'dead-letters',
       'db',

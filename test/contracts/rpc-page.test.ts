@@ -16,7 +16,7 @@ import { rpcMarkdown } from '../support/rpc-markdown.ts'
 
 const { ConductorApi, SchedulerApi, ComputeApi } = contracts
 const { Flavor, ImageMeta, Instance, BuildAttempt, MemEncryption, RequestSpec, Selection, SchedulingReport } = contracts
-const { HostReport, HostSummary, SchedulerHints } = contracts
+const { HostReport, HostSummary, Aggregate, SchedulerHints } = contracts
 const apis = [ConductorApi, SchedulerApi, ComputeApi]
 const objects = {
   ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Instance, Fault, BuildAttempt },
@@ -31,6 +31,7 @@ const objects = {
     Inventory,
     HostSummary,
     ...{ InstanceState, GuestReport, EncryptionKeys, AuditReport, AuditFinding },
+    Aggregate,
   },
 }
 

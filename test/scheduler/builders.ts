@@ -1,4 +1,4 @@
-import { availabilityZoneOf } from '../../src/objects/aggregate.ts'
+import { availabilityZoneOf } from '../../src/objects/availability-zone.ts'
 import type { HostReport } from '../../src/objects/host-report.ts'
 import { capacity } from '../../src/objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel, policyHex } from '../../src/objects/mem-encryption.ts'

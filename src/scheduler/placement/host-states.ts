@@ -1,5 +1,5 @@
 import type { Queryable } from '../../database/database.ts'
-import { availabilityZoneOf } from '../../objects/aggregate.ts'
+import { availabilityZoneOf } from '../../objects/availability-zone.ts'
 import type { UefiGuests } from '../../objects/host-report.ts'
 import { capacity, type Inventory } from '../../objects/inventory.ts'
 import type { HostAggregate, HostState, InventoryState, ProviderState } from '../host-state.ts'

@@ -1,0 +1,64 @@
+import type { Logger } from 'pino'
+import type { Database } from '../../database/database.ts'
+import type { HostSummary } from '../../objects/host-report.ts'
+import type { Endpoint } from '../../rpc/contract.ts'
+import { hostSummary } from '../host-summary.ts'
+import type { Placement } from '../placement/placement.ts'
+import type { SchedulerApi } from '../rpc-api.ts'
+import { addHost, createAggregate, deleteAggregate, listAggregates, removeHost, setAggregate } from './aggregates.ts'
+import { hostNotFound, setHost } from './host-settings.ts'
+
+export interface OperatingPorts {
+  readonly database: Database
+  readonly placement: Pick<Placement, 'hostStates'>
+  readonly logger: Logger
+}
+
+type OperatingMethod =
+  | 'setHost'
+  | 'createAggregate'
+  | 'listAggregates'
+  | 'setAggregate'
+  | 'addHostToAggregate'
+  | 'removeHostFromAggregate'
+  | 'deleteAggregate'
+
+/** What operators decide about hosts. It is in the tables, so every scheduler goes by it within its next look. */
+export function operatingEndpoint({
+  database,
+  placement,
+  logger,
+}: OperatingPorts): Pick<Endpoint<typeof SchedulerApi>, OperatingMethod> {
+  return {
+    async setHost({ host, ...settings }, { context: { request_id } }) {
+      await setHost(database, host, settings)
+      logger.info({ host, ...settings, request_id }, 'an operator has set the host')
+      return { host: await summaryOf(placement, host) }
+    },
+    async createAggregate({ name, metadata, hosts }) {
+      return { aggregate: await createAggregate(database, { name, metadata, hosts }) }
+    },
+    async listAggregates({ names }) {
+      return { aggregates: [...(await listAggregates(database, names))] }
+    },
+    async setAggregate({ name, metadata }) {
+      return { aggregate: await setAggregate(database, name, metadata) }
+    },
+    async addHostToAggregate({ name, host }) {
+      return { aggregate: await addHost(database, name, host) }
+    },
+    async removeHostFromAggregate({ name, host }) {
+      return { aggregate: await removeHost(database, name, host) }
+    },
+    async deleteAggregate({ name }) {
+      await deleteAggregate(database, name)
+      return {}
+    },
+  }
+}
+
+async function summaryOf(placement: Pick<Placement, 'hostStates'>, host: string): Promise<HostSummary> {
+  const [state] = await placement.hostStates([host])
+  if (state === undefined) throw hostNotFound(host)
+  return hostSummary(state)
+}
