@@ -150,7 +150,7 @@ export const ConfigSchema = z.strictObject({
       uefi_loader: z.string().startsWith('/').optional(),
       /** What the variables of a new guest begin as. */
       uefi_nvram_template: z.string().startsWith('/').optional(),
-      /** UEFI code that keeps no variables, for stateless guests and SEV-SNP. */
+      /** UEFI code that keeps no variables: flash for stateless guests, a ROM for SEV-SNP. */
       uefi_stateless_loader: z.string().startsWith('/').optional(),
       /** MiB kept for the host itself; pinned guests cannot be swapped out. */
       reserved_host_memory_mb: Count.default(512),

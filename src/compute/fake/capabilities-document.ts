@@ -15,20 +15,24 @@ export function libvirtCapabilitiesDocument(facts: FakeHostFacts): string {
   return create(document).end({ prettyPrint: true, headless: true, wellFormed: true })
 }
 
-/** The descriptors that its distribution would bring: a build that keeps variables and one that does not. */
+/** The descriptors that its distribution would bring: a build that keeps variables, and one in memory that does not. */
 export function descriptorFilesOf({
   firmware_features: features,
   supports_uefi,
 }: FakeHostFacts): readonly DescriptorFile[] {
   if (!supports_uefi) return []
-  return ['split', 'stateless'].map((mode) => {
+  const kinds = [
+    { name: '50-ovmf.json', mapping: { device: 'flash', mode: 'split' } },
+    { name: '60-ovmf-amdsev.json', mapping: { device: 'memory' } },
+  ]
+  return kinds.map(({ name, mapping }) => {
     const descriptor = {
       'interface-types': ['uefi'],
-      mapping: { device: 'flash', mode },
+      mapping,
       targets: [{ architecture: 'x86_64', machines: ['pc-i440fx-*', 'pc-q35-*'] }],
       features,
     }
-    return { name: `50-ovmf-${mode}.json`, text: JSON.stringify(descriptor) }
+    return { name, text: JSON.stringify(descriptor) }
   })
 }
 

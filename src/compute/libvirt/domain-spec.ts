@@ -51,6 +51,8 @@ export type FirmwareSpec =
   | { readonly kind: 'efi'; readonly stateless: boolean }
   /** Files by name, where libvirt cannot pick; without `nvram` it is stateless. */
   | { readonly kind: 'files'; readonly loader: string; readonly nvram: NvramSpec | undefined }
+  /** A file by name that is copied into the guest's memory, and so keeps nothing. */
+  | { readonly kind: 'rom'; readonly loader: string }
 
 export interface NvramSpec {
   /** The guest's own variables. */
@@ -136,14 +138,13 @@ export interface VsockSpec extends VirtioDevice {
   readonly cid: number | undefined
 }
 
-export type LaunchSecurity =
-  | {
-      readonly type: 'sev'
-      readonly policy: string
-      readonly cbitpos: number | undefined
-      readonly reducedPhysBits: number | undefined
-    }
-  | { readonly type: 'sev-snp'; readonly policy: string }
+export interface LaunchSecurity {
+  readonly type: 'sev' | 'sev-snp'
+  readonly policy: string
+  /** Undefined: libvirt fills in the host's. */
+  readonly cbitpos: number | undefined
+  readonly reducedPhysBits: number | undefined
+}
 
 /** Who and what the guest is, for whoever looks at the host and not at us. */
 export interface DomainMetadata {

@@ -119,6 +119,9 @@ function osElement({ os: { arch, machine, firmware } }: DomainSpec): Element {
         nvram: nvram && { '@template': nvram.template, '#': nvram.file },
       })
     }
+    case 'rom':
+      // A ROM has no variables to keep: `stateless` is for flash.
+      return { type, loader: { '@type': 'rom', '#': firmware.loader } }
     default:
       return firmware satisfies never
   }
@@ -144,10 +147,7 @@ function devicesElement(domain: DomainSpec): Element {
 }
 
 /** libvirt reads `<policy>` in base 16 always; with the prefix nobody else is misled. */
-function launchSecurityElement(security: LaunchSecurity): Element {
-  if (security.type === 'sev-snp') {
-    return { '@type': 'sev-snp', '@authorKey': 'no', '@vcek': 'yes', '@kernelHashes': 'no', policy: security.policy }
-  }
-  const { cbitpos, reducedPhysBits, policy } = security
-  return withoutUndefined({ '@type': 'sev', cbitpos, reducedPhysBits, policy })
+function launchSecurityElement({ type, cbitpos, reducedPhysBits, policy }: LaunchSecurity): Element {
+  const ofSnp = type === 'sev-snp' ? { '@authorKey': 'no', '@vcek': 'yes', '@kernelHashes': 'no' } : {}
+  return withoutUndefined({ '@type': type, ...ofSnp, cbitpos, reducedPhysBits, policy })
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
 import { matchesGlob } from './glob.ts'
 
 /**
@@ -16,6 +17,13 @@ const Descriptor = z.object({
 })
 export type FirmwareDescriptor = z.infer<typeof Descriptor>
 
+/**
+ * SEV-SNP needs firmware in memory. Flash is memory that is only read, and since Linux 6.11, the first that runs SNP
+ * guests, KVM has none for guests whose state it cannot see (commit 66155de93bcf); QEMU then ends with "pflash with kvm
+ * requires KVM readonly memory support". libvirt does not look, and descriptors with `amd-sev-snp` on flash exist.
+ */
+const SNP = MEM_ENCRYPTION_MODELS['amd-sev-snp'].firmwareFeature
+
 /** A file of a folder of descriptors: its name decides what it overrides. */
 export interface DescriptorFile {
   readonly name: string
@@ -23,8 +31,9 @@ export interface DescriptorFile {
 }
 
 /**
- * The descriptors that count. A file overrides those of its name in folders of lower rank, and an empty one hides them
- * (firmware.json, "Firmware search path"). What is none is left out, as libvirt does: others may do.
+ * The descriptors that count, in libvirt's order, which is that of their names: the first that fits is taken. A file
+ * overrides those of its name in folders of lower rank, and an empty one hides them (firmware.json, "Firmware search
+ * path"). What is none is left out, as libvirt does: others may do.
  *
  * @param folders highest rank first: `/etc/qemu/firmware` before `/usr/share/qemu/firmware`
  */
@@ -33,8 +42,9 @@ export function effectiveDescriptors(folders: readonly (readonly DescriptorFile[
   for (const folder of folders) {
     for (const { name, text } of folder) if (name.endsWith('.json') && !files.has(name)) files.set(name, text)
   }
-  return [...files.values()].flatMap((text) => {
-    const parsed = Descriptor.safeParse(parseJson(text))
+  const names = [...files.keys()].toSorted()
+  return names.flatMap((name) => {
+    const parsed = Descriptor.safeParse(parseJson(files.get(name) ?? ''))
     return parsed.success ? [parsed.data] : []
   })
 }
@@ -45,6 +55,8 @@ export interface UefiFirmware {
   readonly keepsVariables: boolean
   /** For guests that ask for stateless firmware. */
   readonly stateless: boolean
+  /** QEMU copies it into the guest's memory (`-bios`), and does not map it as flash. */
+  readonly isInMemory: boolean
   readonly features: readonly string[]
 }
 
@@ -69,7 +81,7 @@ export function uefiFirmware(
     const mode = mapping.device === 'flash' ? mapping.mode : undefined
     const keepsVariables = isInMemory || mode === 'split'
     const stateless = isInMemory || mode === 'stateless'
-    return keepsVariables || stateless ? [{ keepsVariables, stateless, features: usable(features) }] : []
+    return keepsVariables || stateless ? [{ keepsVariables, stateless, isInMemory, features: usable(features) }] : []
   })
 }
 
@@ -78,9 +90,15 @@ function usable(features: readonly string[]): readonly string[] {
   return features.includes('amd-sev') ? features : features.filter((feature) => feature !== 'amd-sev-es')
 }
 
-/** Features of any of them, each once. */
+/** Features that guests can count on, of any of them, each once. */
 export function featuresOf(firmware: readonly UefiFirmware[]): readonly string[] {
-  return [...new Set(firmware.flatMap(({ features }) => features))].toSorted()
+  const all = [...new Set(firmware.flatMap(({ features }) => features))].toSorted()
+  return firmwareTaken(firmware, SNP)?.isInMemory === false ? all.filter((feature) => feature !== SNP) : all
+}
+
+/** What libvirt takes for a guest that needs the feature: the first that has it, whatever else is there. */
+export function firmwareTaken(firmware: readonly UefiFirmware[], feature: string): UefiFirmware | undefined {
+  return firmware.find(({ features }) => features.includes(feature))
 }
 
 function parseJson(text: string): unknown {

@@ -67,16 +67,19 @@ export function lackOfFirmware(
   if (isNamed) return undefined
   const option = needsStatelessFirmware ? 'compute.uefi_stateless_loader' : 'compute.uefi_loader'
   if (!isFound) return `libvirt finds no UEFI firmware: install OVMF with its descriptors, or set ${option}`
-  const capable = builds?.filter(({ features }) => features.includes(firmwareFeature))
-  if (capable === undefined) return undefined
-  if (capable.length === 0) {
-    return `no firmware descriptor has ${firmwareFeature}: install an OVMF that does, or set ${option}`
+  if (builds === undefined) return undefined
+  const remedy = `install an OVMF that does, or set ${option}`
+  const capable = builds.filter(({ features }) => features.includes(firmwareFeature))
+  if (capable.length === 0) return `no firmware descriptor has ${firmwareFeature}: ${remedy}`
+  const fitting = capable.filter(({ stateless, keepsVariables }) =>
+    needsStatelessFirmware ? stateless : keepsVariables,
+  )
+  if (fitting.length === 0) {
+    const lack = needsStatelessFirmware ? 'is in memory (device memory)' : KEEPS_VARIABLES
+    return `no firmware descriptor with ${firmwareFeature} ${lack}: ${remedy}`
   }
-  if (capable.some(({ stateless, keepsVariables }) => (needsStatelessFirmware ? stateless : keepsVariables))) {
-    return undefined
-  }
-  const lack = needsStatelessFirmware
-    ? 'is stateless (device memory, or flash of mode stateless)'
-    : 'keeps variables (device memory, or flash of mode split)'
-  return `no firmware descriptor with ${firmwareFeature} ${lack}: install an OVMF that does, or set ${option}`
+  if (featuresOf(fitting).includes(firmwareFeature)) return undefined
+  return `the firmware descriptor with ${firmwareFeature} that libvirt takes, the first by name, is flash, which KVM does not give such guests: override it by one of its name in /etc/qemu/firmware with device memory, or set ${option}`
 }
+
+const KEEPS_VARIABLES = 'keeps variables (device memory, or flash of mode split)'

@@ -4,7 +4,9 @@ import { freeTarget } from '../../../src/compute/libvirt/configurators/disk-targ
 import { disks } from '../../../src/compute/libvirt/configurators/disks.ts'
 import { machine } from '../../../src/compute/libvirt/configurators/machine.ts'
 import { metadata } from '../../../src/compute/libvirt/configurators/metadata.ts'
+import { DEFAULT_DOMAIN_OPTIONS, NO_FIRMWARE_FILES } from '../../../src/compute/libvirt/domain-options.ts'
 import { type GuestSpec, guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
+import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
 import { aCapableHost } from '../support/hosts.ts'
 import { anInstance } from '../support/instances.ts'
 
@@ -85,10 +87,28 @@ describe('what an image and a flavor say shows in the domain', () => {
     expect(made.memoryBacking).toEqual({ locked: false, hugepages, shared: false })
   })
 
-  it('SEV-SNP has no C-bit in its document, which its schema does not know', () => {
-    const made = buildDomain(guestSpec(anInstance({ model: 'amd-sev-snp' })), host)
+  it.each([
+    ['amd-sev', { type: 'sev', policy: '0x0033' }],
+    ['amd-sev-es', { type: 'sev', policy: '0x0037' }],
+    ['amd-sev-snp', { type: 'sev-snp', policy: '0x00030000' }],
+  ] as const)('%s has the C-bit of the host in its document, when the host tells it', (model, expected) => {
+    const made = buildDomain(guestSpec(anInstance({ model })), host)
+    const { cbitpos: _, reducedPhysBits: __, ...silent } = host
 
-    expect(made.launchSecurity).toEqual({ type: 'sev-snp', policy: '0x00030000' })
+    expect(made.launchSecurity).toEqual({ ...expected, cbitpos: 51, reducedPhysBits: 1 })
+    expect(buildDomain(guestSpec(anInstance({ model })), silent).launchSecurity).toEqual(expected)
+  })
+
+  it('firmware by name is a ROM for SEV-SNP, which has no flash, and flash for who keeps nothing else', () => {
+    const statelessLoader = '/amdsev.fd'
+    const options = { ...DEFAULT_DOMAIN_OPTIONS, firmwareFiles: { ...NO_FIRMWARE_FILES, statelessLoader } }
+    const bare = aCapableHost({ firmwareFeatures: [], statelessFirmwareFeatures: [] })
+    const firmwareOf = (model: MemEncryptionModel) =>
+      buildDomain(guestSpec(anInstance({ model, properties: { hw_firmware_stateless: 'true' } }), options), bare).os
+        .firmware
+
+    expect(firmwareOf('amd-sev-snp')).toEqual({ kind: 'rom', loader: statelessLoader })
+    expect(firmwareOf('amd-sev-es')).toEqual({ kind: 'files', loader: statelessLoader, nvram: undefined })
   })
 
   it('firmware keeps nothing where nothing may be kept, and UEFI is for who needs it', () => {

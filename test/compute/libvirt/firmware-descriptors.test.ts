@@ -6,6 +6,8 @@ import { readDescriptorFiles } from '../../../src/compute/libvirt/read-firmware-
 import { aDescriptor } from '../support/firmware-descriptors.ts'
 import { aFolder } from '../support/folders.ts'
 
+const IN_MEMORY = { mapping: { device: 'memory', filename: '/usr/share/OVMF/OVMF.amdsev.fd' } }
+
 const firmwareOf = (text: string, machine = 'pc-q35-1') =>
   uefiFirmware(effectiveDescriptors([[{ name: 'a.json', text }]]), 'x86_64', machine)
 const allFeatures = (...folders: { name: string; text: string }[][]) =>
@@ -15,7 +17,7 @@ describe('firmware descriptors', () => {
   it('tell together what UEFI firmware for q35 can do', () => {
     const files = [
       { name: '50-ovmf.json', text: aDescriptor(['amd-sev', 'verbose-dynamic']) },
-      { name: '60-amdsev.json', text: aDescriptor(['amd-sev', 'amd-sev-es', 'amd-sev-snp']) },
+      { name: '60-amdsev.json', text: aDescriptor(['amd-sev', 'amd-sev-es', 'amd-sev-snp'], IN_MEMORY) },
     ]
 
     expect(allFeatures(files)).toEqual(['amd-sev', 'amd-sev-es', 'amd-sev-snp', 'verbose-dynamic'])
@@ -38,10 +40,13 @@ describe('firmware descriptors', () => {
   })
 
   it.each([
-    [{ device: 'flash' }, [{ keepsVariables: true, stateless: false }]],
-    [{ device: 'flash', mode: 'split' }, [{ keepsVariables: true, stateless: false }]],
-    [{ device: 'flash', mode: 'stateless' }, [{ keepsVariables: false, stateless: true }]],
-    [{ device: 'memory', filename: '/usr/share/OVMF.fd' }, [{ keepsVariables: true, stateless: true }]],
+    [{ device: 'flash' }, [{ keepsVariables: true, stateless: false, isInMemory: false }]],
+    [{ device: 'flash', mode: 'split' }, [{ keepsVariables: true, stateless: false, isInMemory: false }]],
+    [{ device: 'flash', mode: 'stateless' }, [{ keepsVariables: false, stateless: true, isInMemory: false }]],
+    [
+      { device: 'memory', filename: '/usr/share/OVMF.fd' },
+      [{ keepsVariables: true, stateless: true, isInMemory: true }],
+    ],
     [{ device: 'flash', mode: 'combined' }, []],
     [{ device: 'kernel', filename: '/boot/u-boot' }, []],
     [{ device: 'flash', mode: 'of a later QEMU' }, []],
@@ -73,13 +78,33 @@ describe('firmware descriptors', () => {
   it("of the operator override the distribution's of the same name, and hide them when empty", () => {
     const distribution = [
       { name: '50-ovmf.json', text: aDescriptor(['amd-sev']) },
-      { name: '60-snp.json', text: aDescriptor(['amd-sev-snp']) },
+      { name: '60-snp.json', text: aDescriptor(['amd-sev-snp'], IN_MEMORY) },
     ]
 
     expect(allFeatures([{ name: '60-snp.json', text: '' }], distribution)).toEqual(['amd-sev'])
     expect(allFeatures([{ name: '50-ovmf.json', text: aDescriptor(['amd-sev', 'amd-sev-es']) }], distribution)).toEqual(
       ['amd-sev', 'amd-sev-es', 'amd-sev-snp'],
     )
+  })
+
+  it('have SEV-SNP only where the first of them by name, which libvirt takes, is in memory: KVM gives such guests no flash', () => {
+    const stateless = { mapping: { device: 'flash', mode: 'stateless' } }
+    const flash = aDescriptor(['amd-sev', 'amd-sev-snp'], stateless)
+    const inMemory = aDescriptor(['amd-sev-snp'], IN_MEMORY)
+
+    expect(allFeatures([{ name: '60-flash.json', text: flash }])).toEqual(['amd-sev'])
+    expect(allFeatures([{ name: '70-memory.json', text: inMemory }], [{ name: '60-flash.json', text: flash }])).toEqual(
+      ['amd-sev'],
+    )
+    expect(
+      allFeatures([
+        { name: '60-flash.json', text: flash },
+        { name: '50-memory.json', text: inMemory },
+      ]),
+    ).toEqual(['amd-sev', 'amd-sev-snp'])
+    expect(allFeatures([{ name: '60-flash.json', text: inMemory }], [{ name: '60-flash.json', text: flash }])).toEqual([
+      'amd-sev-snp',
+    ])
   })
 
   it('that are none are passed over', () => {

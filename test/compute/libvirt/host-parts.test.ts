@@ -43,26 +43,43 @@ describe('a host offers a model only with all that a launch needs', () => {
     expect(host.firmwareFeatures).toEqual(['acpi-s3', 'amd-sev'])
   })
 
-  it('needs one descriptor that has the model and is stateless for SEV-SNP, not two with a half each', () => {
+  it('needs one descriptor that has the model and is in memory for SEV-SNP, not two with a half each', () => {
     const all = ['amd-sev', 'amd-sev-es', 'amd-sev-snp']
-    const halves = reading(aDescriptor(all), aDescriptor(['amd-sev'], STATELESS))
-    const one = reading(aDescriptor(['amd-sev']), aDescriptor(all, STATELESS))
+    const halves = reading(aDescriptor(all), aDescriptor(['amd-sev'], IN_MEMORY))
 
     expect(decide({ descriptors: halves }, 'Y')).toMatchObject({
       slots: { 'amd-sev': 410 },
       missing: {
         'amd-sev-snp':
-          'no firmware descriptor with amd-sev-snp is stateless (device memory, or flash of mode stateless): install an OVMF that does, or set compute.uefi_stateless_loader',
+          'no firmware descriptor with amd-sev-snp is in memory (device memory): install an OVMF that does, or set compute.uefi_stateless_loader',
       },
-      firmwareFeatures: all,
+      firmwareFeatures: ['amd-sev', 'amd-sev-es'],
       statelessFirmwareFeatures: ['amd-sev'],
-      uefiGuests: { stateful: ['plain', ...all], stateless: ['plain', 'amd-sev'] },
+      uefiGuests: { stateful: ['plain', 'amd-sev', 'amd-sev-es'], stateless: ['plain', 'amd-sev'] },
     })
-    expect(decide({ descriptors: one }, 'Y').slots).toEqual({ 'amd-sev': 410, 'amd-sev-snp': 99 })
-    expect(decide({ descriptors: reading(aDescriptor(all, IN_MEMORY)) }, 'Y').slots).toEqual({
-      'amd-sev': 410,
+    expect(decide({ descriptors: reading(aDescriptor(all, IN_MEMORY)) }, 'Y')).toMatchObject({
+      slots: { 'amd-sev': 410, 'amd-sev-snp': 99 },
+      uefiGuests: { stateless: ['plain', ...all] },
+    })
+  })
+
+  it('takes no flash for SEV-SNP, though a descriptor says so and libvirt would take it; other models boot from it', () => {
+    const all = ['amd-sev', 'amd-sev-es', 'amd-sev-snp']
+    const flash = aDescriptor(all, STATELESS)
+    const lack =
+      'the firmware descriptor with amd-sev-snp that libvirt takes, the first by name, is flash, which KVM does not give such guests: override it by one of its name in /etc/qemu/firmware with device memory, or set compute.uefi_stateless_loader'
+
+    for (const descriptors of [reading(flash), reading(flash, aDescriptor(all, IN_MEMORY))]) {
+      expect(decide({ descriptors }, 'Y')).toMatchObject({
+        missing: { 'amd-sev-snp': lack },
+        uefiGuests: { stateless: ['plain', 'amd-sev', 'amd-sev-es'] },
+      })
+    }
+    expect(decide({ descriptors: reading(aDescriptor(all, IN_MEMORY), flash) }, 'Y').slots).toMatchObject({
       'amd-sev-snp': 99,
     })
+    const firmwareFiles = { ...NO_FIRMWARE_FILES, statelessLoader: '/amdsev.fd' }
+    expect(decide({ descriptors: reading(flash), firmwareFiles }, 'Y').slots).toMatchObject({ 'amd-sev-snp': 99 })
   })
 
   it('tells which guests UEFI firmware boots, with their variables and without, where that can be told', () => {

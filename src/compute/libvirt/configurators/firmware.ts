@@ -1,6 +1,6 @@
 import { HostCapabilityMissing } from '../../../errors.ts'
 import { requestedFirmware } from '../../../objects/firmware-request.ts'
-import { MEM_ENCRYPTION_MODELS } from '../../../objects/mem-encryption.ts'
+import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../../objects/mem-encryption.ts'
 import type { FirmwareSpec } from '../domain-spec.ts'
 import type { GuestSpec } from '../guest-spec.ts'
 import type { HostCapabilities } from '../host-capabilities.ts'
@@ -30,10 +30,14 @@ function picked(host: HostCapabilities, feature: string | undefined, stateless: 
   return { kind: 'efi', stateless }
 }
 
-function named({ folder, options }: GuestSpec, stateless: boolean): FirmwareSpec | undefined {
+function named({ folder, options, encryption }: GuestSpec, stateless: boolean): FirmwareSpec | undefined {
   const { loader, nvramTemplate: template, statelessLoader } = options.firmwareFiles
-  if (stateless)
-    return statelessLoader === undefined ? undefined : { kind: 'files', loader: statelessLoader, nvram: undefined }
+  if (stateless) return statelessLoader === undefined ? undefined : keepingNothing(statelessLoader, encryption?.model)
   if (loader === undefined || template === undefined) return undefined
   return { kind: 'files', loader, nvram: { file: `${folder}/nvram.fd`, template } }
+}
+
+/** SEV-SNP guests have no flash (`firmware-descriptors.ts` says why): theirs is a ROM. */
+function keepingNothing(loader: string, model: MemEncryptionModel | undefined): FirmwareSpec {
+  return model === 'amd-sev-snp' ? { kind: 'rom', loader } : { kind: 'files', loader, nvram: undefined }
 }

@@ -10,8 +10,6 @@ export const launchSecurity: Configurator = (domain, { encryption }, host) => {
     const reason = host.missing[model] ?? 'it reports no slots'
     throw new HostCapabilityMissing(`this host offers no ${model}: ${reason}`, { model, reason })
   }
-  const { policy } = encryption
-  if (type === 'sev-snp') return { ...domain, launchSecurity: { type, policy } }
   const { cbitpos, reducedPhysBits } = host
-  return { ...domain, launchSecurity: { type, policy, cbitpos, reducedPhysBits } }
+  return { ...domain, launchSecurity: { type, policy: encryption.policy, cbitpos, reducedPhysBits } }
 }
