@@ -140,7 +140,7 @@ export const ConfigSchema = z.strictObject({
       config_drive_format: z.enum(['iso9660', 'vfat']).default('iso9660'),
       /** Every guest gets one, not only those whose image has img_config_drive=mandatory. */
       force_config_drive: z.boolean().default(false),
-      /** Bus of CD-ROMs of images without hw_cdrom_bus. */
+      /** Bus of CD-ROMs of images without hw_cdrom_bus; `ide` is `sata` on q35, which has no IDE. */
       cdrom_bus: z.enum(['sata', 'scsi', 'virtio', 'usb', 'ide']).optional(),
       /** PCIe ports left free on q35 for devices that are attached later; 0: as libvirt does. */
       num_pcie_ports: z.int().min(0).max(28).default(0),

@@ -64,6 +64,10 @@ export class LockMemoryForbidden extends published('LOCK_MEMORY_FORBIDDEN', { wi
 export class MemoryPageSizeInvalid extends published('MEMORY_PAGE_SIZE_INVALID', { wireModule: NOVA }) {}
 /** The image asks for a page size that the flavor does not allow. */
 export class MemoryPageSizeForbidden extends published('MEMORY_PAGE_SIZE_FORBIDDEN', { wireModule: NOVA }) {}
+/** The image needs more memory (`min_ram`) than the flavor has. */
+export class FlavorMemoryTooSmall extends published('FLAVOR_MEMORY_TOO_SMALL', { wireModule: NOVA }) {}
+/** The image needs a larger root disk (`min_disk`, or its own size) than the flavor has. */
+export class FlavorDiskTooSmall extends published('FLAVOR_DISK_TOO_SMALL', { wireModule: NOVA }) {}
 /** An extra spec or image property has a value nobody can mean (`hw:mem_encryption=tru`). */
 export class InvalidProperty extends published('INVALID_PROPERTY') {}
 /** Arguments of an RPC method do not fit its contract. */
@@ -183,6 +187,8 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       LockMemoryForbidden,
       MemoryPageSizeInvalid,
       MemoryPageSizeForbidden,
+      FlavorMemoryTooSmall,
+      FlavorDiskTooSmall,
       InvalidProperty,
       InvalidArguments,
       InstanceNotFound,

@@ -1,3 +1,4 @@
+import { slotLimits } from '../compose/compute-host.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
 import { fromCatalogue } from './catalogue.ts'
@@ -20,7 +21,7 @@ export async function lint(options: LintOptions): Promise<number> {
   const config = loadCliConfig(options)
   const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, config.flavors)
   const image = fromCatalogue('image', NewImageMeta, options.image, config.images)
-  const host = options.host === undefined ? undefined : readHostFile(options.host)
+  const host = options.host === undefined ? undefined : readHostFile(options.host, slotLimits(config.compute))
   const judgement = judge(flavor, image, config, host)
   if (options.json) printJson(judgement)
   else print(judgementText(judgement, flavor.extra_specs))

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { domainOptions } from '../compose/compute-host.ts'
+import { domainOptions, slotLimits } from '../compose/compute-host.ts'
 import { buildDomain } from '../compute/libvirt/build-domain.ts'
 import { domainXml } from '../compute/libvirt/domain-xml.ts'
 import type { HostCapabilities } from '../compute/libvirt/host-capabilities.ts'
@@ -27,7 +27,8 @@ export async function xml(options: XmlOptions): Promise<number> {
   const config = loadCliConfig(options)
   const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, config.flavors)
   const image = fromCatalogue('image', NewImageMeta, options.image, config.images)
-  const host = options.host === undefined ? anyHost(image) : readHostFile(options.host).capabilities
+  const host =
+    options.host === undefined ? anyHost(image) : readHostFile(options.host, slotLimits(config.compute)).capabilities
   const { choices } = launchRequest(flavor, image)
   const { name, network } = options
   const ofHost = domainOptions(config.compute)

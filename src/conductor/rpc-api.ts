@@ -42,7 +42,7 @@ export const ConductorApi = defineApi({
       wire: 'build_instances',
       since: '1.0',
       summary:
-        'Accepts instances of one flavor and image. When it answers they are stored, and will be ACTIVE or ERROR with a reason, whatever dies. With `instance_uuids` given, asking again is safe. Errors: FLAVOR_IMAGE_CONFLICT, INVALID_MACHINE_TYPE, STATELESS_FIRMWARE_REQUIRED, INVALID_PROPERTY, INSTANCE_EXISTS.',
+        'Accepts instances of one flavor and image. When it answers they are stored, and will be ACTIVE or ERROR with a reason, whatever dies. With `instance_uuids` given, asking again is safe. Errors: INVALID_ARGUMENTS, FLAVOR_MEMORY_TOO_SMALL, FLAVOR_DISK_TOO_SMALL, FLAVOR_IMAGE_CONFLICT, INVALID_MACHINE_TYPE, STATELESS_FIRMWARE_REQUIRED, INVALID_PROPERTY, SECURE_BOOT_NOT_SUPPORTED, MEMORY_PAGE_SIZE_INVALID, MEMORY_PAGE_SIZE_FORBIDDEN, FLAVOR_IMAGE_LOCKED_MEMORY_CONFLICT, LOCK_MEMORY_FORBIDDEN, INSTANCE_EXISTS.',
       input: z.strictObject({
         name: text(240).min(1),
         flavor: NewFlavor,

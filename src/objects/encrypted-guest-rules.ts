@@ -2,7 +2,7 @@ import { FlavorImageConflict, InvalidMachineType, StatelessFirmwareRequired } fr
 import { requestedFirmware } from './firmware-request.ts'
 import { type Flavor, flavorLabel } from './flavor.ts'
 import { requestedHostDevice } from './host-devices.ts'
-import { type ImageMeta, imageLabel } from './image-meta.ts'
+import { type ImageMeta, imageLabel, placeOfProperties } from './image-meta.ts'
 import type { Judge } from './judge.ts'
 import { isQ35 } from './machine-type.ts'
 import type { MemEncryption, MemEncryptionRules } from './mem-encryption.ts'
@@ -42,7 +42,7 @@ interface Asked {
 function askersOf({ flavor, image, requestedBy }: Asked): string {
   const askers = {
     flavor: flavorLabel(flavor),
-    image: imageLabel(image),
+    image: `${imageLabel(image)} with ${flavorLabel(flavor)}`,
     'flavor and image': `${flavorLabel(flavor)} and ${imageLabel(image)}`,
   }
   return askers[requestedBy]
@@ -60,7 +60,7 @@ function requireUefi(asked: Asked): void {
   const { image, requestedBy } = asked
   const { type } = requestedFirmware(image)
   if (type === 'uefi') return
-  const fix = 'set hw_firmware_type=uefi on the image'
+  const fix = `set hw_firmware_type=uefi ${placeOfProperties(image)}`
   throw new FlavorImageConflict(
     `memory encryption was asked for by ${askersOf(asked)}, but ${imageLabel(image)} has hw_firmware_type=${type ?? '<unset>'}, and encrypted guests boot with UEFI; ${fix}`,
     { ...facts(asked, 'hw_firmware_type', type ?? null, fix), requested_by: requestedBy },
@@ -72,7 +72,7 @@ function requireQ35(asked: Asked): void {
   const { image } = asked
   const machineType = image.properties.hw_machine_type
   if (machineType === undefined || machineType === null || isQ35(String(machineType))) return
-  const fix = 'set hw_machine_type=q35 on the image, or remove it'
+  const fix = `set hw_machine_type=q35 ${placeOfProperties(image)}, or remove it`
   throw new InvalidMachineType(
     `${imageLabel(image)} has hw_machine_type=${machineType}, but ${labelsOf(asked)} guests, asked for by ${askersOf(asked)}, need q35; ${fix}`,
     facts(asked, 'hw_machine_type', machineType, fix),
@@ -84,7 +84,7 @@ function requireStatelessFirmware(asked: Asked, rules: MemEncryptionRules): void
   if (requestedFirmware(image).stateless) return
   const value = image.properties.hw_firmware_stateless ?? null
   const orWithout = models.length > 1 ? `, or leave ${rules.model} out of the models` : ''
-  const fix = `set hw_firmware_stateless=true on the image${orWithout}`
+  const fix = `set hw_firmware_stateless=true ${placeOfProperties(image)}${orWithout}`
   throw new StatelessFirmwareRequired(
     `${rules.label}, asked for by ${askersOf(asked)}, needs stateless firmware, but ${imageLabel(image)} has hw_firmware_stateless=${value ?? '<unset>'}; ${fix}`,
     { ...facts(asked, 'hw_firmware_stateless', value, fix), model: rules.model },

@@ -1,4 +1,6 @@
-import type { Flavor } from './flavor.ts'
+import { InvalidProperty } from '../errors.ts'
+import { type Flavor, flavorLabel } from './flavor.ts'
+import type { Judge } from './judge.ts'
 
 /**
  * How flavors ask Nova for a device of the host: a PCI device by alias, an accelerator by device profile, and the
@@ -14,4 +16,24 @@ export function requestedHostDevice(flavor: Flavor): string | undefined {
   return Object.entries(flavor.extra_specs).find(
     ([key, value]) => ALIAS_OR_PROFILE.includes(key) || (DEVICE_CLASS.test(key) && value.trim() !== '0'),
   )?.[0]
+}
+
+/**
+ * No host here gives a device of its own away yet: ignored, an alias or a profile would start a guest in clear without the
+ * device that its owner ordered. Encrypted guests can have none at all, which is told first; resource classes are
+ * refused with all that nobody counts.
+ *
+ * @throws InvalidProperty
+ */
+export function refuseHostDevicesInClear(flavor: Flavor, judge: Judge): void {
+  for (const property of ALIAS_OR_PROFILE) {
+    const value = flavor.extra_specs[property]
+    if (value === undefined) continue
+    judge(() => {
+      const owner = flavorLabel(flavor)
+      const fix = `remove it, or take a flavor without ${property}`
+      const message = `${owner} has ${property}=${value}, but no host here gives a device of its own to a guest; ${fix}`
+      throw new InvalidProperty(message, { owner, property, value, fix })
+    })
+  }
 }

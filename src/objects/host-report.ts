@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { DEFAULT_AVAILABILITY_ZONE } from './availability-zone.ts'
 import { Inventory } from './inventory.ts'
+import { MAX_MACHINE_TYPE } from './machine-type.ts'
 import { MemEncryptionModel } from './mem-encryption.ts'
 
 /**
@@ -51,9 +52,9 @@ export const HostReport = z.strictObject({
   /** Of the processor, e.g. `x86_64`; absent: the host does not tell. */
   architecture: z.string().min(1).max(64).optional(),
   /** Machine type for images that leave it open, e.g. `q35` or `pc`. */
-  default_machine_type: z.string().max(64),
+  default_machine_type: z.string().max(MAX_MACHINE_TYPE),
   /** All that guests may ask for by `hw_machine_type`; empty: the host does not tell. */
-  machine_types: z.array(z.string().max(64)).max(1000).default([]),
+  machine_types: z.array(z.string().max(MAX_MACHINE_TYPE)).max(1000).default([]),
   supports_uefi: z.boolean(),
   /** Absent: the host does not tell. */
   uefi_guests: UefiGuests.optional(),

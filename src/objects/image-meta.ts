@@ -33,3 +33,10 @@ export const NewImageMeta = z.strictObject(fields).readonly()
 export function imageLabel(image: ImageMeta): string {
   return `image ${image.name ?? '<no-name>'} (${image.id ?? '<no-id>'})`
 }
+
+/** Where the properties of an image are to be changed: a volume has a copy of them, and no image id. */
+export function placeOfProperties(image: ImageMeta): string {
+  return typeof image.id === 'string'
+    ? 'on the image'
+    : 'on the image, or in the image properties of the volume it boots from'
+}

@@ -3,7 +3,9 @@ import { refuseIdeOnQ35, refuseImpossibleDevices } from './device-choices.ts'
 import { refuseIsoImage } from './disk-format.ts'
 import { refuseDirectKernelBoot, refuseSecureBoot, refuseStatelessBios } from './firmware-request.ts'
 import type { Flavor } from './flavor.ts'
+import { refuseHostDevicesInClear } from './host-devices.ts'
 import type { ImageMeta } from './image-meta.ts'
+import { refuseTooSmallFlavor } from './image-minimums.ts'
 import { collectInto, type Judge, strict } from './judge.ts'
 import type { MemEncryption } from './mem-encryption.ts'
 import { memEncryptionRequest } from './mem-encryption-request.ts'
@@ -26,11 +28,12 @@ export interface LaunchRequest {
 }
 
 /**
- * The one door for flavor and image: conductor, host and command line ask here, and so refuse alike. Encryption is
- * judged first, as in Nova.
+ * The one door for flavor and image: conductor, host and command line ask here, and so refuse alike. Sizes are judged
+ * first and then encryption, as in Nova.
  *
- * @throws FlavorImageConflict, InvalidMachineType, StatelessFirmwareRequired, InvalidProperty, MemoryPageSizeInvalid,
- *   MemoryPageSizeForbidden, FlavorImageLockedMemoryConflict, LockMemoryForbidden, SecureBootNotSupported
+ * @throws FlavorMemoryTooSmall, FlavorDiskTooSmall, FlavorImageConflict, InvalidMachineType, StatelessFirmwareRequired,
+ *   InvalidProperty, MemoryPageSizeInvalid, MemoryPageSizeForbidden, FlavorImageLockedMemoryConflict,
+ *   LockMemoryForbidden, SecureBootNotSupported
  */
 export function launchRequest(flavor: Flavor, image: ImageMeta): LaunchRequest {
   return judged(flavor, image, strict)
@@ -44,6 +47,7 @@ export function launchProblems(flavor: Flavor, image: ImageMeta): readonly Sevbu
 }
 
 function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
+  refuseTooSmallFlavor(flavor, image, judge)
   const [best, ...others] = memEncryptionRequest(flavor, image, judge)
   refuseUncountedResources(flavor, image, best, judge)
   refuseContradictingTraits(flavor, image, judge)
@@ -57,7 +61,10 @@ function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
   })
   const choices: LaunchRequest['choices'] = [choice(best), ...others.map(choice)]
   refuseImpossibleDevices(image, judge)
-  if (best === undefined) refuseIdeOnQ35(image, judge)
+  if (best === undefined) {
+    refuseIdeOnQ35(image, judge)
+    refuseHostDevicesInClear(flavor, judge)
+  }
   requestedRng(flavor, judge)
   return { choices }
 }

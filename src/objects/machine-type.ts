@@ -1,3 +1,6 @@
+/** Names are shorter; what is longer is none. */
+export const MAX_MACHINE_TYPE = 64
+
 /**
  * Is this machine type of the q35 family? `q35`, or a version of it: `pc-q35-7.2`, `pc-q35-rhel9.2.0`.
  *

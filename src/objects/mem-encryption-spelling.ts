@@ -3,6 +3,7 @@ import { type Flavor, flavorLabel } from './flavor.ts'
 import { type ImageMeta, imageLabel } from './image-meta.ts'
 import type { Judge } from './judge.ts'
 import { MEM_ENCRYPTION_CONTEXT, MODEL_TRAIT_SPEC } from './resources.ts'
+import { isWithinSlips } from './slips.ts'
 
 /** The spec's low-level form of the request. */
 export const CONTEXT_SPEC = `resources:${MEM_ENCRYPTION_CONTEXT}`
@@ -20,7 +21,8 @@ export function suspectKeys(flavor: Flavor, image: ImageMeta): SuspectKeys {
   return { flavor: suspectsOf(flavor.extra_specs), image: suspectsOf(image.properties) }
 }
 
-const SUSPECT = /ypt|pyt|enc|sev|snp|launch|confidential|(hw|es|guest)[\W_]*policy/i
+/** The first five: one of them survives any two slips in `mem_encryption`. */
+const SUSPECT = /ypt|enc|cry|tion|mem.?e|pyt|sev|snp|launch|confidential|(hw|es|guest)[\W_]*policy/i
 
 function suspectsOf(properties: Readonly<Record<string, unknown>>): readonly string[] {
   const found: string[] = []
@@ -43,8 +45,8 @@ const MEANS_ENCRYPTION: readonly RegExp[] = [
   /^hw_confidential/,
   // The technique by its name.
   /^hw_((cpu|x86|guest)_)*(amd_?)?(sev|snp)(_?(es|snp))?(_|$)/,
-  /^(libvirt_)?(amd_?)?sev(_?(es|snp))?(_(enabled|required|model|type|mode|guest))?$/,
-  /^(libvirt_)?amd_?snp(_|$)/,
+  /^((libvirt|capabilities)_)?(amd_?)?sev(_?(es|snp))?(_(enabled|required|model|type|mode|guest))?$/,
+  /^((libvirt|capabilities)_)?amd_?snp(_|$)/,
   // The spec's earlier name of the resource class, and traits that are none: names in placement are in capitals.
   /^(resources|trait).*_(sev|snp)(_|$)/,
   // libvirt's element, and its attribute.
@@ -79,7 +81,18 @@ export function meansEncryption(property: string): boolean {
     .trim()
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '_')
-  return MEANS_ENCRYPTION.some((words) => words.test(key))
+  return MEANS_ENCRYPTION.some((words) => words.test(key)) || isNear(key)
+}
+
+const SPELLED_OUT = ['mem_encryption', 'mem_encryption_model', 'memory_encryption', 'memory_encryption_model'] as const
+
+/**
+ * Our own keys with two slips of the finger, or with one where it is the first letter: `tpm_encryption` is another word.
+ * In whatever scope, and with `hw` grown onto it.
+ */
+function isNear(key: string): boolean {
+  const words = [key.replace(/^hw_?/, ''), key.slice(key.indexOf('_') + 1)]
+  return words.some((word) => SPELLED_OUT.some((right) => isWithinSlips(word, right, word[0] === right[0] ? 2 : 1)))
 }
 
 function refuseIfMeant(owner: string, property: string, value: unknown, request: string): void {

@@ -61,7 +61,8 @@ function lockForbidden(flavor: Flavor, image: ImageMeta): LockMemoryForbidden {
   const [owner, property] = byFlavor ? [flavorLabel(flavor), SPEC] : [imageLabel(image), PROPERTY]
   const value = byFlavor ? flavor.extra_specs[SPEC] : image.properties[PROPERTY]
   const fix = 'set hw:mem_page_size on the flavor (small does), or remove the lock'
-  return new LockMemoryForbidden(`${owner} has ${property}=${value}, but locked memory needs a page size; ${fix}`, {
+  const lack = byFlavor ? 'a page size' : `a page size, and ${flavorLabel(flavor)} names none`
+  return new LockMemoryForbidden(`${owner} has ${property}=${value}, but locked memory needs ${lack}; ${fix}`, {
     owner,
     property,
     value,

@@ -133,8 +133,14 @@ describe('sevbus lint', () => {
     const { judgement } = await lintJson(sev, bios)
     expect(judgement).toMatchObject({ verdict: 'refused', request: null, host: null })
     expect(judgement.problems.map(({ code, fix }: { code: string; fix: string }) => [code, fix])).toEqual([
-      ['FLAVOR_IMAGE_CONFLICT', 'set hw_firmware_type=uefi on the image'],
-      ['INVALID_MACHINE_TYPE', 'set hw_machine_type=q35 on the image, or remove it'],
+      [
+        'FLAVOR_IMAGE_CONFLICT',
+        'set hw_firmware_type=uefi on the image, or in the image properties of the volume it boots from',
+      ],
+      [
+        'INVALID_MACHINE_TYPE',
+        'set hw_machine_type=q35 on the image, or in the image properties of the volume it boots from, or remove it',
+      ],
     ])
   })
 
@@ -205,9 +211,9 @@ describe('sevbus lint', () => {
   })
 
   it('asks the domain builder too: what only the host would refuse is found before any boot', async () => {
-    const drive = { hw_cdrom_bus: 'ide', img_config_drive: 'mandatory' }
-    const odd = file('odd.json', { name: 'linux', properties: drive })
-    const { code, out } = await run(['lint', '--flavor', small, '--image', odd, '--host', 'examples/host.json'])
+    const odd = file('odd.json', { name: 'linux', properties: { hw_cdrom_bus: 'ide' } })
+    const args = ['lint', '--flavor', small, '--image', odd, '--host', 'examples/host.json']
+    const { code, out } = await run(args, { SEVBUS_COMPUTE_FORCE_CONFIG_DRIVE: 'true' })
 
     expect(code).toBe(5)
     expect(out).toContain('refused by milan-1, HOST_CAPABILITY_MISSING: hw_cdrom_bus is ide, but q35')
@@ -257,6 +263,21 @@ describe('sevbus xml', () => {
     expect(xml).toContain('<policy>0x00030000</policy>')
     expect(xml).toContain('machine="pc-q35-9.9"')
     expect((await run(['xml', '--flavor', small, '--image', bios])).out).not.toContain('launchSecurity')
+  })
+
+  it("obeys the operator's limits for a host on paper, as a boot does", async () => {
+    const none = { SEVBUS_COMPUTE_NUM_MEMORY_ENCRYPTED_GUESTS: '0' }
+    const args = ['--flavor', sev, '--image', uefi, '--host', 'examples/host.json']
+
+    const rendered = await run(['xml', ...args], none)
+    const linted = await run(['lint', ...args, '--json'], none)
+
+    expect([rendered.code, rendered.out]).toEqual([5, expect.stringContaining('num_memory_encrypted_guests is 0')])
+    expect(linted.code).toBe(5)
+    expect(JSON.parse(linted.out).host.rejections[0]).toMatchObject({
+      by: 'MemEncryptionModel',
+      reason: 'compute.num_memory_encrypted_guests is 0: raise or remove it to offer SEV',
+    })
   })
 
   it('refuses what a boot would refuse, and words that mean nothing', async () => {

@@ -373,7 +373,7 @@ describe('memory encryption, from flavor and image: the words of a refusal', () 
     [
       {},
       { ...UEFI, hw_mem_encryption: true, hw_machine_type: 'pc' },
-      `${image} has hw_machine_type=pc, but SEV guests, asked for by ${image}, need q35; set hw_machine_type=q35 on the image, or remove it`,
+      `${image} has hw_machine_type=pc, but SEV guests, asked for by ${image} with flavor m1.test, need q35; set hw_machine_type=q35 on the image, or remove it`,
     ],
     [
       ASKED,

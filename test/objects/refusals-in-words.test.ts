@@ -75,6 +75,30 @@ describe('what is refused, word by word', () => {
     },
   )
 
+  it('of an image without an id, which a volume has a copy of, says where that is changed', () => {
+    const ofVolume = { ...anImage({}), id: null, name: null }
+    const snp = { ...ASKED, 'hw:mem_encryption_model': 'amd-sev-snp' }
+    const where = 'on the image, or in the image properties of the volume it boots from'
+
+    expect(launchProblems(aFlavor(snp), ofVolume).map(({ message }) => message)).toEqual([
+      `memory encryption was asked for by flavor m1.test, but image <no-name> (<no-id>) has hw_firmware_type=<unset>, and encrypted guests boot with UEFI; set hw_firmware_type=uefi ${where}`,
+      `SEV-SNP, asked for by flavor m1.test, needs stateless firmware, but image <no-name> (<no-id>) has hw_firmware_stateless=<unset>; set hw_firmware_stateless=true ${where}`,
+    ])
+  })
+
+  it('of a lock by the image names the flavor, which has to change', () => {
+    expect(messages({}, { hw_locked_memory: 'true' })).toEqual([
+      `${IMAGE} has hw_locked_memory=true, but locked memory needs a page size, and flavor m1.test names none; set hw:mem_page_size on the flavor (small does), or remove the lock`,
+    ])
+  })
+
+  it.each(['pci_passthrough:alias', 'accel:device_profile'])('of %s is told of guests in clear, too', (key) => {
+    expect(messages({ [key]: 'gpu:1' }, {})).toEqual([
+      `flavor m1.test has ${key}=gpu:1, but no host here gives a device of its own to a guest; remove it, or take a flavor without ${key}`,
+    ])
+    expect(messages({ ...ASKED, [key]: 'gpu:1' }, UEFI)).toHaveLength(1)
+  })
+
   it('takes an amount with blanks about it for none, too', () => {
     expect(messages({ ...ASKED, 'resources:VGPU': ' 0 ' }, UEFI)).toEqual([])
   })

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { HostCapabilities } from '../../compute/libvirt/host-capabilities.ts'
+import { limitSlots, type SlotLimits } from '../../compute/libvirt/slot-limits.ts'
 import { hostReport } from '../../compute/resource-tracker.ts'
 import type { Config } from '../../config.ts'
 import { InvalidFile } from '../../errors.ts'
@@ -23,14 +24,19 @@ const HostFile = z.strictObject({
 
 export type DescribedHost = z.infer<typeof HostFile>
 
-/** @throws InvalidFile naming what is wrong in it */
-export function readHostFile(file: string): DescribedHost {
+/**
+ * The host with what an operator's limits leave of it, as a boot would find it.
+ *
+ * @throws InvalidFile naming what is wrong in it
+ */
+export function readHostFile(file: string, limits: SlotLimits): DescribedHost {
   const parsed = HostFile.safeParse(readJson(file))
   if (!parsed.success) {
     const fix = 'write it anew with: sevbus host-capabilities, or see examples/host.json'
     throw new InvalidFile(`${file} is not a host: ${describeIssues(parsed.error)}; ${fix}`, { file, fix })
   }
-  return parsed.data
+  // What the operator should know of his limits, the worker tells him.
+  return { ...parsed.data, capabilities: limitSlots(parsed.data.capabilities, limits).capabilities }
 }
 
 function readJson(file: string): unknown {

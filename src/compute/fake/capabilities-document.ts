@@ -15,25 +15,19 @@ export function libvirtCapabilitiesDocument(facts: FakeHostFacts): string {
   return create(document).end({ prettyPrint: true, headless: true, wellFormed: true })
 }
 
-/** The descriptors that its distribution would bring: a build that keeps variables, and one in memory that does not. */
-export function descriptorFilesOf({
-  firmware_features: features,
-  supports_uefi,
-}: FakeHostFacts): readonly DescriptorFile[] {
+/** The descriptors that its distribution would bring: flash that keeps variables, and a build in memory, which SEV-SNP needs. */
+export function descriptorFilesOf({ firmware_features, supports_uefi }: FakeHostFacts): readonly DescriptorFile[] {
   if (!supports_uefi) return []
-  const kinds = [
-    { name: '50-ovmf.json', mapping: { device: 'flash', mode: 'split' } },
-    { name: '60-ovmf-amdsev.json', mapping: { device: 'memory' } },
+  const ofFlash = firmware_features.filter((feature) => feature !== 'amd-sev-snp')
+  return [
+    aDescriptor('50-ovmf.json', { device: 'flash', mode: 'split' }, ofFlash),
+    aDescriptor('60-ovmf-amdsev.json', { device: 'memory' }, firmware_features),
   ]
-  return kinds.map(({ name, mapping }) => {
-    const descriptor = {
-      'interface-types': ['uefi'],
-      mapping,
-      targets: [{ architecture: 'x86_64', machines: ['pc-i440fx-*', 'pc-q35-*'] }],
-      features,
-    }
-    return { name, text: JSON.stringify(descriptor) }
-  })
+}
+
+function aDescriptor(name: string, mapping: object, features: readonly string[]): DescriptorFile {
+  const targets = [{ architecture: 'x86_64', machines: ['pc-i440fx-*', 'pc-q35-*'] }]
+  return { name, text: JSON.stringify({ 'interface-types': ['uefi'], mapping, targets, features }) }
 }
 
 /** The document that its libvirt would give for this host and machine type, with the parts that anybody reads. */

@@ -8,7 +8,7 @@ export interface DomainOptions {
   readonly configDriveFormat: 'iso9660' | 'vfat'
   /** Every guest gets one, whatever its image says. */
   readonly forceConfigDrive: boolean
-  /** Bus of CD-ROMs of images that do not say; undefined: SATA on q35, which has no IDE, and IDE on the old machine. */
+  /** Bus of CD-ROMs of images that do not say; undefined, as `ide`: IDE, and SATA on q35, which has no IDE. */
   readonly cdromBus: 'sata' | 'scsi' | 'virtio' | 'usb' | 'ide' | undefined
   /** PCIe ports left free on q35 for devices that come later; 0: as libvirt does. */
   readonly numPciePorts: number

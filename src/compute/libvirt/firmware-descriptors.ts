@@ -93,12 +93,9 @@ function usable(features: readonly string[]): readonly string[] {
 /** Features that guests can count on, of any of them, each once. */
 export function featuresOf(firmware: readonly UefiFirmware[]): readonly string[] {
   const all = [...new Set(firmware.flatMap(({ features }) => features))].toSorted()
-  return firmwareTaken(firmware, SNP)?.isInMemory === false ? all.filter((feature) => feature !== SNP) : all
-}
-
-/** What libvirt takes for a guest that needs the feature: the first that has it, whatever else is there. */
-export function firmwareTaken(firmware: readonly UefiFirmware[], feature: string): UefiFirmware | undefined {
-  return firmware.find(({ features }) => features.includes(feature))
+  // libvirt takes the first that has it, whatever comes after.
+  const ofSnp = firmware.find(({ features }) => features.includes(SNP))
+  return ofSnp?.isInMemory === false ? all.filter((feature) => feature !== SNP) : all
 }
 
 function parseJson(text: string): unknown {

@@ -1,3 +1,4 @@
+import { MAX_MACHINE_TYPE } from '../../objects/machine-type.ts'
 import { attribute, child, children, parseXml, textOf, type XmlElement } from './parse-xml.ts'
 
 /** What libvirt tells about a host as a whole (`virConnectGetCapabilities`). */
@@ -64,7 +65,10 @@ export function machineTypesOfInterest(capabilities: LibvirtCapabilities, arch: 
 function machinesOf(element: XmlElement): readonly MachineType[] {
   return children(element, 'machine').flatMap((machine) => {
     const name = textOf(machine)
-    return name === undefined ? [] : [{ name, canonical: attribute(machine, 'canonical') }]
+    // One that no report takes would void the report of the whole host.
+    return name === undefined || name === '' || name.length > MAX_MACHINE_TYPE
+      ? []
+      : [{ name, canonical: attribute(machine, 'canonical') }]
   })
 }
 

@@ -76,6 +76,23 @@ describe('what an image and a flavor say shows in the domain', () => {
   })
 
   it.each([
+    [undefined, 'q35', 'sata'],
+    ['ide', 'q35', 'sata'],
+    ['ide', 'pc', 'ide'],
+    [undefined, 'pc', 'ide'],
+    ['usb', 'q35', 'usb'],
+    ['sata', 'pc', 'sata'],
+  ] as const)('a CD-ROM of a host with compute.cdrom_bus %s, on %s, is on %s', (cdromBus, machineType, bus) => {
+    const properties = { img_config_drive: 'mandatory', hw_machine_type: machineType }
+    const options = { ...DEFAULT_DOMAIN_OPTIONS, cdromBus }
+
+    expect(buildDomain(guestSpec(anInstance({ properties }), options), host).disks.at(-1)).toMatchObject({
+      role: 'config drive',
+      bus,
+    })
+  })
+
+  it.each([
     ['small', undefined],
     ['4', undefined],
     ['any', undefined],

@@ -5,12 +5,12 @@ import { sharedMemory } from '../../../src/compute/libvirt/configurators/shared-
 import type { DiskSpec, DomainSpec, InterfaceSpec } from '../../../src/compute/libvirt/domain-spec.ts'
 import { domainXml } from '../../../src/compute/libvirt/domain-xml.ts'
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
-import { diskDeviceXml, interfaceDeviceXml } from '../../../src/compute/libvirt/hot-plug.ts'
+import { diskDeviceXmls, interfaceDeviceXml } from '../../../src/compute/libvirt/hot-plug.ts'
 import { aCapableHost } from '../support/hosts.ts'
 import { anInstance } from '../support/instances.ts'
 
-const encrypted = { uuid: 'u-1', isEncrypted: true }
-const clear = { uuid: 'u-1', isEncrypted: false }
+const encrypted = { uuid: 'u-1', isEncrypted: true, hasScsiController: true }
+const clear = { ...encrypted, isEncrypted: false }
 const aDisk: DiskSpec = {
   role: 'volume',
   device: 'disk',
@@ -30,11 +30,13 @@ const anInterface: InterfaceSpec = {
 
 describe('a device that is attached to a guest that runs', () => {
   it('carries iommu when it is virtio and the guest encrypted, as at boot', () => {
-    expect(diskDeviceXml(aDisk, encrypted)).toBe(`<disk type="file" device="disk">
+    expect(diskDeviceXmls(aDisk, encrypted)).toEqual([
+      `<disk type="file" device="disk">
   <driver name="qemu" type="raw" cache="none" iommu="on"/>
   <source file="/dev/vg/volume"/>
   <target dev="vdb" bus="virtio"/>
-</disk>`)
+</disk>`,
+    ])
     expect(interfaceDeviceXml(anInterface, encrypted)).toBe(`<interface type="bridge">
   <mac address="fa:16:3e:00:00:07"/>
   <source bridge="br0"/>
@@ -45,13 +47,31 @@ describe('a device that is attached to a guest that runs', () => {
 
   it('carries none otherwise', () => {
     for (const xml of [
-      diskDeviceXml(aDisk, clear),
-      diskDeviceXml({ ...aDisk, bus: 'scsi', target: 'sdb' }, encrypted),
+      ...diskDeviceXmls(aDisk, clear),
+      ...diskDeviceXmls({ ...aDisk, bus: 'scsi', target: 'sdb' }, encrypted),
       interfaceDeviceXml(anInterface, clear),
       interfaceDeviceXml({ ...anInterface, model: 'e1000e' }, encrypted),
     ]) {
       expect(xml).not.toContain('iommu')
     }
+  })
+
+  it('brings a SCSI controller along where the guest has none, with iommu when it is encrypted', () => {
+    const onScsi: DiskSpec = { ...aDisk, bus: 'scsi', target: 'sda' }
+    const controller = `<controller type="scsi" index="0" model="virtio-scsi">
+  <driver iommu="on"/>
+</controller>`
+
+    expect(diskDeviceXmls(onScsi, { ...encrypted, hasScsiController: false })).toEqual([
+      controller,
+      expect.stringMatching(/^<disk [\s\S]*bus="scsi"/),
+    ])
+    expect(diskDeviceXmls(onScsi, { ...clear, hasScsiController: false })).toEqual([
+      '<controller type="scsi" index="0" model="virtio-scsi"/>',
+      expect.stringMatching(/^<disk /),
+    ])
+    expect(diskDeviceXmls(aDisk, { ...encrypted, hasScsiController: false })).toHaveLength(1)
+    expect(diskDeviceXmls(onScsi, encrypted)).toHaveLength(1)
   })
 
   it('may be served by a switch in user space', () => {
@@ -65,14 +85,14 @@ describe('a device that is attached to a guest that runs', () => {
   it('cannot be on IDE, which q35 does not have; a guest in clear may have it', () => {
     const ide: DiskSpec = { ...aDisk, bus: 'ide', target: 'hda' }
 
-    expect(() => diskDeviceXml(ide, encrypted)).toThrow(
+    expect(() => diskDeviceXmls(ide, encrypted)).toThrow(
       expect.objectContaining({ code: 'FLAVOR_IMAGE_CONFLICT', message: expect.stringContaining('disk hda') }),
     )
-    expect(diskDeviceXml(ide, clear)).toContain('bus="ide"')
+    expect(diskDeviceXmls(ide, clear)).toEqual([expect.stringContaining('bus="ide"')])
   })
 
   it('is refused when XML cannot carry what it is called', () => {
-    expect(() => diskDeviceXml({ ...aDisk, file: '/a\u0001' }, encrypted)).toThrow(
+    expect(() => diskDeviceXmls({ ...aDisk, file: '/a\u0001' }, encrypted)).toThrow(
       expect.objectContaining({ code: 'INVALID_DOMAIN_XML' }),
     )
   })

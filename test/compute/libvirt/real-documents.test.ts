@@ -8,7 +8,9 @@ import {
   machineTypesOfInterest,
   parseLibvirtCapabilities,
 } from '../../../src/compute/libvirt/libvirt-capabilities.ts'
+import { DEFAULT_RESOURCE_OPTIONS, hostReport } from '../../../src/compute/resource-tracker.ts'
 import { SevbusError } from '../../../src/errors.ts'
+import { HostReport } from '../../../src/objects/host-report.ts'
 
 /** What libvirt 9.0 and 11.3 wrote on Debian, without the models of processors that nobody reads. */
 const data = (name: string) => readFileSync(`test/compute/data/${name}.xml`, 'utf8')
@@ -26,6 +28,30 @@ describe('the capabilities of a real libvirt', () => {
     expect(machines.slice(0, 2).toSorted()).toEqual(['pc', 'q35'])
     expect(machines).toContain('pc-q35-7.2')
     expect(machineTypesOf(libvirt, 'aarch64')).toEqual([])
+  })
+
+  it('leave out machine types whose names no report would take: the host is told with all others', () => {
+    const [fits, tooLong] = ['a'.repeat(64), 'a'.repeat(65)]
+    const more = `<machine canonical='${fits}'>${tooLong}</machine><machine>${fits}</machine><machine/>`
+    const named = parseLibvirtCapabilities(data('capabilities-9.0').replaceAll('<domain type=', `${more}<domain type=`))
+    const report = hostReport({
+      host: 'cn-1',
+      hypervisorType: 'QEMU',
+      capabilities: decideHostCapabilities({
+        arch: 'x86_64',
+        defaultMachineType: 'q35',
+        machineTypes: machineTypesOf(named, 'x86_64'),
+        documents: [],
+        kernel: ALL_ON,
+      }),
+      resources: { vcpus: 1, memory_mb: 1024, disk_gb: 1 },
+      options: DEFAULT_RESOURCE_OPTIONS,
+      ioOps: 0,
+      traits: [],
+      reportIntervalSeconds: 10,
+    })
+
+    expect(HostReport.parse(report).machine_types).toEqual([...machineTypesOf(libvirt, 'x86_64'), fits])
   })
 
   it('say for which machine types it is worth asking: aliases, and the default where it is one of the host', () => {

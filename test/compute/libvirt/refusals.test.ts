@@ -36,7 +36,6 @@ describe('a guest that cannot be as asked is refused with the fix', () => {
   })
 
   it.each<[string, InstanceChanges, Partial<DomainOptions>, Partial<HostCapabilities>]>([
-    ['a host whose option puts CD-ROMs on IDE', { properties: DRIVE }, { cdromBus: 'ide' }, {}],
     [
       'a host whose default machine has no IDE for the disk',
       { properties: { hw_machine_type: undefined, hw_disk_bus: 'ide' } },

@@ -252,6 +252,18 @@ describe('DiskBus', () => {
     expect(diskBus.reject(host, asking({ hw_disk_bus: 'ide', hw_machine_type: 'pc-q35-9.2' }))).toMatch(/^has no disks/)
   })
 
+  it('drops it for the bus of CD-ROMs, too, where the image insists on a config drive', () => {
+    const drive = { hw_cdrom_bus: 'sata', img_config_drive: 'mandatory' }
+
+    expect(diskBus.reject(host, asking(drive))).toBe(
+      'has no CD-ROMs on sata, which the image asks for (hw_cdrom_bus); on q35 it has scsi, virtio',
+    )
+    expect(diskBus.reject(host, asking({ ...drive, hw_disk_bus: 'usb' }))).toMatch(/^has no disks on usb/)
+    expect(diskBus.reject(host, asking({ ...drive, hw_cdrom_bus: 'scsi' }))).toBeUndefined()
+    expect(diskBus.reject(host, asking({ ...drive, hw_machine_type: 'pc' }))).toBeUndefined()
+    expect(diskBus.reject(host, asking({ ...drive, img_config_drive: 'optional' }))).toBeUndefined()
+  })
+
   it('lets pass what the host has, what the old machine may have, what means nothing, and a host that does not tell', () => {
     expect(diskBus.reject(host, asking({ hw_disk_bus: 'scsi' }))).toBeUndefined()
     expect(diskBus.reject(host, asking({}))).toBeUndefined()

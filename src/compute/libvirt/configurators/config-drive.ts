@@ -32,11 +32,18 @@ function wantsConfigDrive({ image, options }: GuestSpec): boolean {
   return options.forceConfigDrive || insistsOnConfigDrive(image)
 }
 
-/** @throws HostCapabilityMissing */
+/**
+ * The host's `compute.cdrom_bus` is for every guest there, whatever its machine, so IDE is for those that have it: q35
+ * takes SATA then. An image that names IDE itself is wrong on q35.
+ *
+ * @throws HostCapabilityMissing
+ */
 function cdromBus({ os: { machine } }: DomainSpec, { image, options }: GuestSpec): DiskBus {
   const asked = deviceChoice(image, 'hw_cdrom_bus')
-  const bus = asked ?? options.cdromBus ?? (isQ35(machine) ? 'sata' : 'ide')
-  if (asked === undefined) refuseIdeOnQ35(bus, machine, 'compute.cdrom_bus', 'set it to sata on the host, or remove it')
-  else refuseIdeOnQ35(bus, machine, 'hw_cdrom_bus', 'set it to sata or scsi on the image, or remove it')
-  return bus
+  if (asked !== undefined) {
+    refuseIdeOnQ35(asked, machine, 'hw_cdrom_bus', 'set it to sata or scsi on the image, or remove it')
+    return asked
+  }
+  const byHost = options.cdromBus ?? 'ide'
+  return byHost === 'ide' && isQ35(machine) ? 'sata' : byHost
 }

@@ -3,9 +3,9 @@ import { isQ35 } from '../../../objects/machine-type.ts'
 import type { DiskBus } from '../domain-spec.ts'
 
 /**
- * q35 has no IDE. Whoever left the machine type to the host, or the bus, may do on another one.
+ * q35 has no IDE. Whoever left the machine type to the host may do on another one.
  *
- * @param property who names the bus: of the image, or of the host's configuration
+ * @param property of the image, which names the bus
  * @throws HostCapabilityMissing
  */
 export function refuseIdeOnQ35(bus: DiskBus, machine: string, property: string, fix: string): void {

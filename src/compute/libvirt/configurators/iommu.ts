@@ -14,7 +14,7 @@ export function withIommu(domain: DomainSpec): DomainSpec {
     ...domain,
     disks: domain.disks.map(diskWithIommu),
     filesystems: domain.filesystems.map((device) => on(device)),
-    controllers: domain.controllers.map((device) => on(device, isVirtioController(device))),
+    controllers: domain.controllers.map(controllerWithIommu),
     interfaces: domain.interfaces.map(interfaceWithIommu),
     inputs: domain.inputs.map((device: InputSpec) => on(device, device.bus === 'virtio')),
     video: domain.video && on(domain.video, domain.video.model === 'virtio'),
@@ -32,10 +32,11 @@ export function interfaceWithIommu(device: InterfaceSpec): InterfaceSpec {
   return on(device, device.model === 'virtio')
 }
 
-function on<D extends VirtioDevice>(device: D, isVirtio = true): D {
-  return isVirtio ? { ...device, iommu: true } : device
+export function controllerWithIommu(device: ControllerSpec): ControllerSpec {
+  const { type, model } = device
+  return on(device, type === 'virtio-serial' || (type === 'scsi' && model === 'virtio-scsi'))
 }
 
-function isVirtioController({ type, model }: ControllerSpec): boolean {
-  return type === 'virtio-serial' || (type === 'scsi' && model === 'virtio-scsi')
+function on<D extends VirtioDevice>(device: D, isVirtio = true): D {
+  return isVirtio ? { ...device, iommu: true } : device
 }
