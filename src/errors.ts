@@ -99,6 +99,8 @@ export class AggregateNotFound extends published('AGGREGATE_NOT_FOUND', { wireMo
 export class AggregateNameExists extends published('AGGREGATE_NAME_EXISTS', { wireModule: NOVA }) {}
 /** The aggregate has hosts still, or one of its hosts would be in two zones. */
 export class InvalidAggregateAction extends published('INVALID_AGGREGATE_ACTION', { wireModule: NOVA }) {}
+/** No server group has this uuid. */
+export class InstanceGroupNotFound extends published('INSTANCE_GROUP_NOT_FOUND', { wireModule: NOVA }) {}
 
 // -- on the host ------------------------------------------------------------------------------------------------
 
@@ -203,6 +205,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       AggregateNotFound,
       AggregateNameExists,
       InvalidAggregateAction,
+      InstanceGroupNotFound,
       SpawnFailed,
       EncryptionSlotsExhausted,
       EncryptionNotEffective,

@@ -1,3 +1,4 @@
+import { Option } from 'commander'
 import { type Define, gathered } from './define.ts'
 
 /** What operators decide about hosts. */
@@ -13,6 +14,28 @@ export function defineHost(define: Define): void {
     .option('--reason <text>', 'why it is disabled: shown to whoever asks why it is not chosen')
     .option('--forced-down', 'it counts as down at once, whatever it reports')
     .option('--no-forced-down', 'it counts as its reports say')
+}
+
+export function defineGroup(define: Define): void {
+  const load = () => import('./groups.ts')
+  define(
+    'create <name>',
+    'make a group; instances join it by: sevbus boot --hint group=NAME',
+    async (options, [name]) => (await load()).createGroup(name as string, options),
+  )
+    .addOption(
+      new Option('--policy <policy>', 'together (affinity) or apart; soft ones are wishes')
+        .choices(['affinity', 'anti-affinity', 'soft-affinity', 'soft-anti-affinity'])
+        .makeOptionMandatory(),
+    )
+    .option('--max-server-per-host <n>', 'of anti-affinity: how many one host may have; 1 without it')
+  define('list', 'all groups', async (options) => (await load()).listGroups(options))
+  define('show <group>', 'one group, by uuid or name, with its members', async (options, [word]) =>
+    (await load()).showGroup(word as string, options),
+  )
+  define('delete <group>', 'remove a group; its members stay where they are', async (options, [word]) =>
+    (await load()).deleteGroup(word as string, options),
+  )
 }
 
 export function defineAggregate(define: Define): void {

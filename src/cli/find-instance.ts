@@ -2,7 +2,7 @@ import { InstanceNotFound, InvalidArguments } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { Session } from './session.ts'
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 /** An instance by uuid, or by a name that only one has. @throws InstanceNotFound, InvalidArguments */
 export async function findInstance({ conductor, context }: Session, word: string): Promise<Instance> {

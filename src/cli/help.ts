@@ -74,6 +74,15 @@ Examples:
   sevbus aggregate list
 Keys that the scheduler reads: availability_zone, filter_tenant_id…, max_io_ops_per_host, max_instances_per_host; names
 of image properties (os_type=windows); and whatever flavors ask for. docs/operators.md has all of them.`,
+  group: `
+Examples:
+  sevbus group create db --policy anti-affinity
+  sevbus boot db --flavor m1.sev --image linux-uefi --count 3 --hint group=db      on three hosts, or ERROR
+  sevbus group create cache --policy anti-affinity --max-server-per-host 2
+  sevbus group show db
+  sevbus group delete db
+Instances are members from their request on. The database holds them to affinity and anti-affinity, however many are
+asked for at once; soft policies only count when hosts are weighed.`,
   explain: `
 Examples:
   sevbus explain web-31       every try, host by host, with numbers`,

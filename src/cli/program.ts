@@ -2,7 +2,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { toSevbusError } from '../errors.ts'
 import type { BootOptions } from './boot.ts'
 import { type Define, gathered } from './define.ts'
-import { defineAggregate, defineHost } from './define-hosts.ts'
+import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from './help.ts'
 import { printError } from './output.ts'
@@ -50,6 +50,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     defineIn(program.command(name).description(summary).exitOverride().addHelpText('after', EXAMPLES[name]))
   defineHost(group('host', 'one host: look at it, disable it, force it down'))
   defineAggregate(group('aggregate', 'sets of hosts with metadata: zones, and who may use them'))
+  defineGroup(group('group', 'server groups: instances that are to run together, or apart'))
   defineDeadLetters(group('dead-letters', 'messages that nobody could handle'))
   const db = program.command('db').description('the database').exitOverride()
   db.command('migrate')

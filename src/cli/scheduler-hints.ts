@@ -1,5 +1,6 @@
 import { InvalidArguments } from '../errors.ts'
 import type { SchedulerHints } from '../objects/scheduler-hints.ts'
+import { findGroup } from './find-group.ts'
 import { findInstance } from './find-instance.ts'
 import type { Session } from './session.ts'
 
@@ -26,9 +27,10 @@ export function parseHints(words: readonly string[]): readonly HintWords[] {
   return hints
 }
 
-/** Instances by uuid or name, as everywhere on the command line. */
+/** Groups and instances by uuid or name, as everywhere on the command line. */
 export async function schedulerHints(session: Session, hints: readonly HintWords[]): Promise<SchedulerHints> {
-  const group = hints.find(({ key }) => key === 'group')?.value ?? null
+  const word = hints.find(({ key }) => key === 'group')?.value
+  const group = word === undefined ? null : (await findGroup(session, word)).uuid
   const uuidsOf = async (key: HintWords['key']) => {
     const named = hints.filter((hint) => hint.key === key)
     return Promise.all(named.map(async ({ value }) => (await findInstance(session, value)).uuid))

@@ -3,6 +3,7 @@ import { Aggregate, AggregateMetadata, AggregateName } from '../objects/aggregat
 import { AuditReport } from '../objects/audit.ts'
 import { HostName, HostReport, HostSummary } from '../objects/host-report.ts'
 import { RequestSpec, Selection } from '../objects/request-spec.ts'
+import { ServerGroup, ServerGroupName, ServerGroupPolicy, ServerGroupRules } from '../objects/server-group.ts'
 import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
@@ -15,7 +16,7 @@ const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
  * - 1.0 select_destinations, release_allocations, report_host, list_hosts
  * - 1.1 audit; select_destinations answers with mem_encryption: of several models the one that has the slot
  *   from operators: set_host, create_aggregate, list_aggregates, set_aggregate, add_host_to_aggregate,
- *   remove_host_from_aggregate, delete_aggregate
+ *   remove_host_from_aggregate, delete_aggregate, create_server_group, list_server_groups, delete_server_group
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
@@ -141,6 +142,40 @@ export const SchedulerApi = defineApi({
       since: '1.1',
       summary: 'Removes an aggregate without hosts. Errors: AGGREGATE_NOT_FOUND, INVALID_AGGREGATE_ACTION.',
       input: z.strictObject({ name: AggregateName }),
+      output: z.object({}),
+      timeoutMs: 10_000,
+    }),
+    createServerGroup: call({
+      wire: 'create_server_group',
+      since: '1.1',
+      summary:
+        'Makes a group of instances that are to run together or apart. Instances become members by the hint `group` of their request. Names need not differ.',
+      input: z
+        .strictObject({ name: ServerGroupName, policy: ServerGroupPolicy, rules: ServerGroupRules.default({}) })
+        .refine(({ policy, rules }) => policy === 'anti-affinity' || rules.max_server_per_host === undefined, {
+          path: ['rules', 'max_server_per_host'],
+          message: 'belongs to the policy anti-affinity',
+        }),
+      output: z.object({ server_group: ServerGroup }),
+      timeoutMs: 10_000,
+    }),
+    listServerGroups: call({
+      wire: 'list_server_groups',
+      since: '1.1',
+      summary: 'Server groups, oldest first, with those of their members that are on a host.',
+      input: z.strictObject({
+        uuids: z.array(z.guid()).max(1000).optional(),
+        name: ServerGroupName.optional(),
+      }),
+      output: z.object({ server_groups: z.array(ServerGroup) }),
+      timeoutMs: 10_000,
+    }),
+    deleteServerGroup: call({
+      wire: 'delete_server_group',
+      since: '1.1',
+      summary:
+        'Removes a group. Its members stay where they are, and are held to nothing any more. Errors: INSTANCE_GROUP_NOT_FOUND.',
+      input: z.strictObject({ uuid: z.guid() }),
       output: z.object({}),
       timeoutMs: 10_000,
     }),

@@ -16,10 +16,9 @@ export interface SchedulingRequest {
 }
 
 /** @param overheadMb MiB that an encrypted guest pins beside its own memory */
-export function schedulingRequest(spec: RequestSpec, overheadMb?: number, hinted?: HintedHosts): SchedulingRequest {
+export function schedulingRequest(spec: RequestSpec, overheadMb?: number): SchedulingRequest {
   const { flavor, image, mem_encryption } = spec
   const { locked } = memoryBacking(flavor, image, mem_encryption ?? undefined)
   const options = { locked, overheadMb, traits: requestedTraits(flavor, image) }
-  const resources = resourceRequest(flavor, mem_encryption, options)
-  return hinted === undefined ? { spec, resources } : { spec, resources, hinted }
+  return { spec, resources: resourceRequest(flavor, mem_encryption, options) }
 }

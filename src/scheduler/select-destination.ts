@@ -19,7 +19,7 @@ const LOOKS = 3
 const WAITS = 10
 
 export interface DestinationDeps {
-  readonly placement: Pick<Placement, 'claim' | 'claimOf'>
+  readonly placement: Pick<Placement, 'claim' | 'claimOf' | 'hintedHosts'>
   readonly hosts: HostView
   readonly chooser: Chooser
   /** All of them, for the words of a refusal. */
@@ -44,8 +44,9 @@ export class DestinationSelector {
   }
 
   /** @throws NoValidHost, StaleAttempt */
-  async select(request: SchedulingRequest, info: RequestInfo): Promise<Selection> {
+  async select(asked: SchedulingRequest, info: RequestInfo): Promise<Selection> {
     const { hosts, placement, filters } = this.#deps
+    let request = await this.#withHints(asked)
     let isSure = false
     let looks = 0
     for (let waits = 0; ; ) {
@@ -60,6 +61,7 @@ export class DestinationSelector {
       if (made !== undefined) return made
       await hosts.settle()
       await hosts.refreshAll()
+      request = await this.#withHints(asked)
       isSure = true
     }
   }
@@ -70,9 +72,16 @@ export class DestinationSelector {
     return hosts.table.unclaimed().some((host) => chooser.accepts(host, request))
   }
 
+  /** Looked up anew whenever others may have been faster: they may be of the same group. */
+  async #withHints(request: SchedulingRequest): Promise<SchedulingRequest> {
+    const hinted = await this.#deps.placement.hintedHosts(request.spec)
+    return hinted === undefined ? request : { ...request, hinted }
+  }
+
   /** Claims the best host that is not lost to a faster claim. */
-  async #claimFirst(request: SchedulingRequest, info: RequestInfo): Promise<{ selection: Selection } | Missed> {
+  async #claimFirst(asked: SchedulingRequest, info: RequestInfo): Promise<{ selection: Selection } | Missed> {
     const { chooser, hosts, logger } = this.#deps
+    let request = asked
     const { instance_uuid } = request.spec
     const lost = new Map<string, string>()
     for (;;) {
@@ -93,6 +102,7 @@ export class DestinationSelector {
         logger.debug(facts, 'lost to a faster claim')
         lost.set(first.host.host, error.message)
         await hosts.refresh()
+        request = await this.#withHints(request)
       }
     }
   }

@@ -176,6 +176,7 @@ describe('exit codes', () => {
       'explain',
       'host',
       'aggregate',
+      'group',
       'events',
       'dead-letters',
       'db',

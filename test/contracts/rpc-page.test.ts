@@ -16,7 +16,7 @@ import { rpcMarkdown } from '../support/rpc-markdown.ts'
 
 const { ConductorApi, SchedulerApi, ComputeApi } = contracts
 const { Flavor, ImageMeta, Instance, BuildAttempt, MemEncryption, RequestSpec, Selection, SchedulingReport } = contracts
-const { HostReport, HostSummary, Aggregate, SchedulerHints } = contracts
+const { HostReport, HostSummary, Aggregate, ServerGroup, SchedulerHints } = contracts
 const apis = [ConductorApi, SchedulerApi, ComputeApi]
 const objects = {
   ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Instance, Fault, BuildAttempt },
@@ -32,6 +32,7 @@ const objects = {
     HostSummary,
     ...{ InstanceState, GuestReport, EncryptionKeys, AuditReport, AuditFinding },
     Aggregate,
+    ServerGroup,
   },
 }
 

@@ -62,6 +62,7 @@ class FakePlacement implements Placement {
     throw new ClaimRefused('1 asked of VCPU, which has 16 of 16 used')
   }
 
+  hintedHosts = async () => undefined
   claimOf = async () => this.made
   release = async () => undefined
   record: HostRecord = { changed: false, overcommitted: [] }

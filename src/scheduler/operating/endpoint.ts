@@ -7,6 +7,7 @@ import type { Placement } from '../placement/placement.ts'
 import type { SchedulerApi } from '../rpc-api.ts'
 import { addHost, createAggregate, deleteAggregate, listAggregates, removeHost, setAggregate } from './aggregates.ts'
 import { hostNotFound, setHost } from './host-settings.ts'
+import { createServerGroup, deleteServerGroup, listServerGroups } from './server-groups.ts'
 
 export interface OperatingPorts {
   readonly database: Database
@@ -22,6 +23,9 @@ type OperatingMethod =
   | 'addHostToAggregate'
   | 'removeHostFromAggregate'
   | 'deleteAggregate'
+  | 'createServerGroup'
+  | 'listServerGroups'
+  | 'deleteServerGroup'
 
 /** What operators decide about hosts. It is in the tables, so every scheduler goes by it within its next look. */
 export function operatingEndpoint({
@@ -52,6 +56,16 @@ export function operatingEndpoint({
     },
     async deleteAggregate({ name }) {
       await deleteAggregate(database, name)
+      return {}
+    },
+    async createServerGroup({ name, policy, rules }) {
+      return { server_group: await createServerGroup(database, { name, policy, rules }) }
+    },
+    async listServerGroups(query) {
+      return { server_groups: [...(await listServerGroups(database, query))] }
+    },
+    async deleteServerGroup({ uuid }) {
+      await deleteServerGroup(database, uuid)
       return {}
     },
   }

@@ -1,10 +1,12 @@
 import type { Database } from '../../database/database.ts'
 import type { HostReport } from '../../objects/host-report.ts'
-import type { Selection } from '../../objects/request-spec.ts'
+import type { RequestSpec, Selection } from '../../objects/request-spec.ts'
+import type { HintedHosts } from '../hinted-hosts.ts'
 import type { HostState } from '../host-state.ts'
 import { DOWN_AFTER_INTERVALS } from '../liveness.ts'
 import { claim, claimOf, release, type Try } from './claims.ts'
 import { changesSince, type HostChanges, type HostSeen, hostsSeen, noteDown, noteSeen } from './feed.ts'
+import { hintedHosts } from './hinted-hosts.ts'
 import { type HostRecord, recordHost, reportDigest } from './host-records.ts'
 import { hostStates } from './host-states.ts'
 
@@ -12,6 +14,12 @@ import { hostStates } from './host-states.ts'
 export interface Placement {
   /** Hosts by name, or all. May be stale at once: the claim decides. */
   hostStates(names?: readonly string[]): Promise<readonly HostState[]>
+  /**
+   * Where those are that the hints of a request speak of; undefined when it has none. It becomes a member of its group.
+   *
+   * @throws InstanceGroupNotFound
+   */
+  hintedHosts(spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>): Promise<HintedHosts | undefined>
   /** @throws StaleAttempt */
   claimOf(asked: Try): Promise<Selection | undefined>
   /** @throws ClaimRefused, StaleAttempt */
@@ -45,6 +53,10 @@ export class DatabasePlacement implements Placement {
 
   hostStates(names?: readonly string[]): Promise<readonly HostState[]> {
     return hostStates(this.#database, this.#downAfterIntervals, names)
+  }
+
+  hintedHosts(spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>): Promise<HintedHosts | undefined> {
+    return hintedHosts(this.#database, spec)
   }
 
   claimOf(asked: Try): Promise<Selection | undefined> {

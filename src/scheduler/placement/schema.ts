@@ -2,6 +2,7 @@ import type { Migration } from '../../database/migration.ts'
 import { AGGREGATES } from './aggregates-schema.ts'
 import { FEED } from './feed-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
+import { SERVER_GROUPS } from './server-groups-schema.ts'
 import { CLAIM_REFUSED_STATE, USE_GUARDED_STATE } from './sql-states.ts'
 
 /**
@@ -147,4 +148,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0002', sql: PINNED_MEMORY },
   { id: 'placement-0003', sql: FEED },
   { id: 'placement-0004-aggregates', sql: AGGREGATES },
+  { id: 'placement-0005-server-groups', sql: SERVER_GROUPS },
 ]
