@@ -5,9 +5,9 @@ import type { RequestInfo } from '../../rpc/contract.ts'
 import { Limiter } from '../../rpc/limiter.ts'
 import type { AuditLog } from './audit-log.ts'
 import { auditReport, type Verdict } from './audit-report.ts'
-import { compare } from './compare.ts'
+import { comparing } from './compare.ts'
 import { type Finding, identity, subject } from './finding.ts'
-import { Evidence } from './observation.ts'
+import { inTurns } from './in-turns.ts'
 import { type Observed, type ObservePorts, observe } from './observe.ts'
 import { isMended, repair } from './repair.ts'
 
@@ -60,13 +60,12 @@ export class Auditor {
    * and the host's list of what it works on.
    */
   async #confirmed(first: Observed, { settle_seconds }: AuditRequest, info: RequestInfo) {
-    const { findings: suspected, changing } = compare(first.seen)
+    const { findings: suspected, changing, hosts } = await inTurns(comparing(first.seen))
     if (suspected.length === 0) return { findings: [], changing }
     await pause(settle_seconds * 1000, info.signal)
     info.signal.throwIfAborted()
-    const evidence = new Evidence(first.seen)
-    const hosts = suspected.flatMap(({ host, uuid }) => [host, ...(uuid === undefined ? [] : evidence.hostsOf(uuid))])
-    const again = compare((await observe(this.#deps, [...new Set(hosts)], info)).seen)
+    const second = await observe(this.#deps, hosts, info)
+    const again = await inTurns(comparing(second.seen))
     const before = new Set(suspected.map(identity))
     return { findings: again.findings.filter((finding) => before.has(identity(finding))), changing }
   }

@@ -3,18 +3,17 @@ import { MEM_ENCRYPTION_CONTEXT, MEMORY_MB, VCPU } from '../../objects/resources
 import { amounts, type Finding, type Repair, whereabouts } from './finding.ts'
 import type { Evidence, HeldClaim } from './observation.ts'
 
-/** Claims that nobody uses. Where a guest is, the claim is left to it: what is wrong then is the guest. */
-export function leaks(evidence: Evidence): readonly Finding[] {
-  return evidence.seen.claims
-    .filter(({ host, instance }) => evidence.judges(host) && !evidence.isChanging(instance))
-    .filter(({ host, instance }) => evidence.guestOn(host, instance) === undefined)
-    .flatMap((claim) => leak(evidence, claim) ?? [])
+/** A claim that nobody uses. Where a guest is, the claim is left to it: what is wrong then is the guest. */
+export function claimFindings(evidence: Evidence, claim: HeldClaim): readonly Finding[] {
+  const { host, instance } = claim
+  if (!evidence.judges(host) || evidence.isChanging(instance) || evidence.guestOn(host, instance)) return []
+  return leak(evidence, claim)
 }
 
-function leak(evidence: Evidence, claim: HeldClaim): Finding | undefined {
+function leak(evidence: Evidence, claim: HeldClaim): readonly Finding[] {
   const instance = evidence.instances.get(claim.instance)
   // Its guest is missing, and told as that: the claim is its instance's by right.
-  if (instance?.host === claim.host && instance.vm_state !== 'deleted') return undefined
+  if (instance?.host === claim.host && instance.vm_state !== 'deleted') return []
   const why = instance === undefined ? 'no conductor knows the instance' : `the instance ${whereabouts(instance)}`
   const common = {
     kind: 'leak',
@@ -27,8 +26,8 @@ function leak(evidence: Evidence, claim: HeldClaim): Finding | undefined {
   } as const
   const reason = keptBecause(evidence, claim, instance)
   return reason === undefined
-    ? { ...common, repair: giveBack(claim), advice: undefined }
-    : { ...common, repair: undefined, advice: reason }
+    ? [{ ...common, repair: giveBack(claim), advice: undefined }]
+    : [{ ...common, repair: undefined, advice: reason }]
 }
 
 /** Why the claim must not simply be given back. */
@@ -54,12 +53,8 @@ function giveBack({ consumer, attempt, host }: HeldClaim): Repair {
   }
 }
 
-/** Instances that run on what nobody counts: the next claim may promise the same once more. */
-export function missingClaims(evidence: Evidence): readonly Finding[] {
-  return [...evidence.instances.values()].flatMap((instance) => missingClaim(evidence, instance) ?? [])
-}
-
-function missingClaim(evidence: Evidence, instance: InstanceState): Finding | undefined {
+/** An instance that runs on what nobody counts: the next claim may promise the same once more. */
+export function missingClaim(evidence: Evidence, instance: InstanceState): Finding | undefined {
   const { uuid, host, vm_state, model } = instance
   if (host === null || vm_state !== 'active' || !evidence.judges(host) || evidence.isChanging(uuid)) return undefined
   if (evidence.guestOn(host, uuid) === undefined) return undefined

@@ -2,14 +2,12 @@ import type { GuestReport } from '../../objects/guest-report.ts'
 import type { InstanceState } from '../../objects/instance.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { type Finding, type Repair, whereabouts } from './finding.ts'
-import type { Evidence, SeenGuest } from './observation.ts'
+import type { Evidence, HostLook, SeenGuest } from './observation.ts'
 
-/** Each guest of the judged hosts, held against what its conductor says of it. */
-export function guestFindings(evidence: Evidence): readonly Finding[] {
-  return [...evidence.seen.hosts].flatMap(([host, look]) => {
-    if (!look.answered || !evidence.judges(host)) return []
-    return look.guests.flatMap((guest) => guestFinding(evidence, { host, guest }) ?? [])
-  })
+/** Each guest of a host, held against what its conductor says of it. */
+export function guestFindings(evidence: Evidence, host: string, look: HostLook): readonly Finding[] {
+  if (!look.answered || !evidence.judges(host)) return []
+  return look.guests.flatMap((guest) => guestFinding(evidence, { host, guest }) ?? [])
 }
 
 function guestFinding(evidence: Evidence, seen: SeenGuest): Finding | undefined {
@@ -127,12 +125,8 @@ function removal(instance: InstanceState, { host, guest }: SeenGuest, current: s
   }
 }
 
-/** Instances that should run on a judged host, and have no guest there at all. */
-export function missingGuests(evidence: Evidence): readonly Finding[] {
-  return [...evidence.instances.values()].flatMap((instance) => missingGuest(evidence, instance) ?? [])
-}
-
-function missingGuest(evidence: Evidence, instance: InstanceState): Finding | undefined {
+/** An instance that should run on a judged host, and has no guest there at all. */
+export function missingGuest(evidence: Evidence, instance: InstanceState): Finding | undefined {
   const { uuid, host, vm_state } = instance
   if (host === null || vm_state === 'deleted' || !evidence.judges(host) || evidence.isChanging(uuid)) return undefined
   if (evidence.guestOn(host, uuid) !== undefined) return undefined

@@ -2,10 +2,8 @@ import type { Finding } from './finding.ts'
 import type { InventoryLook, Observation } from './observation.ts'
 
 /** The scheduler's own tables, held against themselves: no host need answer for that. */
-export function inventoryFindings({ scope, inventories }: Observation): readonly Finding[] {
-  return inventories
-    .filter(({ host }) => scope.has(host))
-    .flatMap((inventory) => [...miscount(inventory), ...overcommit(inventory)])
+export function inventoryFindings({ scope }: Observation, inventory: InventoryLook): readonly Finding[] {
+  return scope.has(inventory.host) ? [...miscount(inventory), ...overcommit(inventory)] : []
 }
 
 function miscount(inventory: InventoryLook): readonly Finding[] {

@@ -17,11 +17,9 @@ const SIDES: readonly {
  * Does the kernel count as many keys in use as there are guests that hold one? Not asked of a host that starts or ends
  * guests now: QEMU takes its key before the guest runs, and gives it back after it is gone.
  */
-export function keyFindings(evidence: Evidence): readonly Finding[] {
-  return [...evidence.seen.hosts].flatMap(([host, look]) => {
-    if (!look.answered || look.keys === null || look.busy > 0 || !evidence.judges(host)) return []
-    return SIDES.flatMap((side) => [...miscounted(host, look, side), ...overOffered(evidence, host, look.keys, side)])
-  })
+export function keyFindings(evidence: Evidence, host: string, look: HostLook): readonly Finding[] {
+  if (!look.answered || look.keys === null || look.busy > 0 || !evidence.judges(host)) return []
+  return SIDES.flatMap((side) => [...miscounted(host, look, side), ...overOffered(evidence, host, look.keys, side)])
 }
 
 type Side = (typeof SIDES)[number]
@@ -52,8 +50,9 @@ function miscounted(
 
 /** More slots than keys: guests that are promised one would fail to start, one host after the other. */
 function overOffered(evidence: Evidence, host: string, keys: EncryptionKeys | null, { side, label, models }: Side) {
-  const offered = evidence.seen.inventories
-    .filter((each) => each.host === host && each.offered && each.model !== undefined && models.includes(each.model))
+  const offered = evidence
+    .inventoriesOf(host)
+    .filter((each) => each.offered && each.model !== undefined && models.includes(each.model))
     .reduce((sum, { capacity }) => sum + capacity, 0)
   const capacity = keys?.[side].capacity ?? 0
   if (offered <= capacity) return []

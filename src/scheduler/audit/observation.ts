@@ -65,15 +65,23 @@ export class Evidence {
   readonly instances: ReadonlyMap<string, InstanceState>
   readonly #guests = new Map<string, SeenGuest[]>()
   readonly #claims = new Map<string, HeldClaim[]>()
+  readonly #inventories = new Map<string, InventoryLook[]>()
 
-  constructor(seen: Observation) {
+  private constructor(seen: Observation) {
     this.seen = seen
     this.instances = seen.instances ?? new Map()
+  }
+
+  /** Stops for a moment after each thing, for who has other work. */
+  static *of(seen: Observation): Generator<undefined, Evidence> {
+    const evidence = new Evidence(seen)
     for (const [host, look] of seen.hosts) {
       if (!look.answered) continue
-      for (const guest of look.guests) add(this.#guests, guest.uuid.toLowerCase(), { host, guest })
+      for (const guest of look.guests) yield add(evidence.#guests, guest.uuid.toLowerCase(), { host, guest })
     }
-    for (const claim of seen.claims) add(this.#claims, claim.instance, claim)
+    for (const claim of seen.claims) yield add(evidence.#claims, claim.instance, claim)
+    for (const inventory of seen.inventories) yield add(evidence.#inventories, inventory.host, inventory)
+    return evidence
   }
 
   /** May a finding be made of this host? */
@@ -103,6 +111,10 @@ export class Evidence {
     ]
   }
 
+  inventoriesOf(host: string): readonly InventoryLook[] {
+    return this.#inventories.get(host) ?? []
+  }
+
   claimsOf(uuid: string): readonly HeldClaim[] {
     return this.#claims.get(uuid) ?? []
   }
@@ -118,7 +130,7 @@ export class Evidence {
   }
 }
 
-function add<T>(map: Map<string, T[]>, key: string, value: T): void {
+function add<T>(map: Map<string, T[]>, key: string, value: T): undefined {
   const found = map.get(key)
   if (found) found.push(value)
   else map.set(key, [value])

@@ -100,13 +100,21 @@ class Look {
 
   /** The others that guests or these name, deleted ones among them. One that is not known is asked about once. */
   async askAbout(uuids: readonly string[]): Promise<void> {
-    const guests = [...this.hosts.values()].flatMap((look) => (look.answered ? look.guests : []))
-    const named = new Set([...uuids, ...guests.map(({ uuid }) => uuid.toLowerCase())])
-    const unknown = [...named].filter((uuid) => UUID.test(uuid) && !this.instances.has(uuid) && !this.#asked.has(uuid))
+    const unknown = [...new Set(this.#unknown(uuids))]
     for (let at = 0; at < unknown.length; at += UUIDS_AT_A_TIME) {
       await this.#states({ uuids: unknown.slice(at, at + UUIDS_AT_A_TIME) })
     }
     for (const uuid of unknown) this.#asked.add(uuid)
+  }
+
+  *#unknown(uuids: readonly string[]): Iterable<string> {
+    const isUnknown = (uuid: string) => !this.instances.has(uuid) && !this.#asked.has(uuid) && UUID.test(uuid)
+    for (const uuid of uuids) if (isUnknown(uuid)) yield uuid
+    for (const look of this.hosts.values()) {
+      for (const { uuid } of look.answered ? look.guests : []) {
+        if (isUnknown(uuid.toLowerCase())) yield uuid.toLowerCase()
+      }
+    }
   }
 
   async #states(query: object): Promise<readonly InstanceState[]> {

@@ -63,7 +63,9 @@ export async function inventories(database: Queryable, hosts?: readonly string[]
     `with sums as (
        select provider, resource_class, sum(amount)::bigint as allocated,
               coalesce(sum(amount) filter (where pinned), 0)::bigint as allocated_pinned
-         from allocations group by 1, 2
+         from allocations
+        where $1::text[] is null or provider in (select name from resource_providers where host = any($1))
+        group by 1, 2
      )
      select p.host, i.provider, i.resource_class, inventory_capacity(i) as capacity, i.used, i.pinned, i.offered,
             inventory_takes(i, 0, 0) as fits, coalesce(sums.allocated, 0) as allocated,

@@ -2,9 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { GuestReport } from '../../../src/objects/guest-report.ts'
 import type { InstanceState } from '../../../src/objects/instance.ts'
-import { compare } from '../../../src/scheduler/audit/compare.ts'
 import type { HostLook } from '../../../src/scheduler/audit/observation.ts'
-import { aClaim, aGuest, aLook, anInstanceState, anObservation, keys, SILENT, uuidOf } from './observations.ts'
+import { aClaim, aGuest, aLook, anInstanceState, anObservation, compare, keys, SILENT, uuidOf } from './observations.ts'
 
 const HOSTS = ['h1', 'h2', 'h3'] as const
 type Host = (typeof HOSTS)[number]

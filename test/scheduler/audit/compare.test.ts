@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { compare } from '../../../src/scheduler/audit/compare.ts'
 import { type Finding, identity } from '../../../src/scheduler/audit/finding.ts'
 import type { Observation } from '../../../src/scheduler/audit/observation.ts'
 import {
@@ -10,6 +9,7 @@ import {
   anObservation,
   aPool,
   CHANGED_AT,
+  compare,
   keys,
   SILENT,
   uuidOf,
@@ -39,7 +39,7 @@ describe('a cloud in which all agree', () => {
       inventories: [aPool('h1', 'amd-sev', { used: 1, allocated: 1 })],
     })
 
-    expect(compare(seen)).toEqual({ findings: [], changing: 0 })
+    expect(compare(seen)).toEqual({ findings: [], hosts: [], changing: 0 })
   })
 
   it.each([
@@ -52,7 +52,7 @@ describe('a cloud in which all agree', () => {
     const instances = [anInstanceState(1, state)]
     const seen = anObservation({ hosts: { h1: aLook(guests), h2: aLook([]) }, claims: [aClaim(1)], instances })
 
-    expect(compare(seen)).toEqual({ findings: [], changing: 1 })
+    expect(compare(seen)).toEqual({ findings: [], hosts: [], changing: 1 })
   })
 
   it('says nothing of a host that does not answer, whatever others say of it', () => {

@@ -1,6 +1,7 @@
 import type { GuestReport } from '../../../src/objects/guest-report.ts'
 import type { InstanceState } from '../../../src/objects/instance.ts'
 import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
+import { type Comparison, comparing } from '../../../src/scheduler/audit/compare.ts'
 import type { HeldClaim, HostLook, InventoryLook, Observation } from '../../../src/scheduler/audit/observation.ts'
 
 /** A uuid that ends in these digits. */
@@ -86,5 +87,14 @@ export function anObservation({
     claims,
     instances: instances === null ? undefined : new Map(instances.map((instance) => [instance.uuid, instance])),
     inventories,
+  }
+}
+
+/** All at once. */
+export function compare(seen: Observation): Comparison {
+  const comparison = comparing(seen)
+  for (;;) {
+    const { done, value } = comparison.next()
+    if (done) return value
   }
 }
