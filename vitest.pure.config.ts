@@ -11,7 +11,7 @@ export default defineConfig({
       'test/scheduler/{filter-hosts,host-state,weigh-hosts,scheduling-report}.test.ts',
       'test/compute/libvirt/**/*.test.ts',
       'test/compute/host-view.test.ts',
-      'test/rpc/{envelope,failure,json,request}.test.ts',
+      'test/rpc/{envelope,failure,json,page,request}.test.ts',
       'test/errors.test.ts',
     ],
     reporters: ['default'],

@@ -1,10 +1,8 @@
 import type { Queryable } from '../database/database.ts'
 import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
 import { canBecome, Instance } from '../objects/instance.ts'
+import { pageOf } from '../rpc/page.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
-
-/** Half of what a message may have: JSON is encoded twice on the wire. */
-export const MAX_PAGE_BYTES = 2 * 1024 * 1024
 
 /** An instance with the context of the request that made it. */
 export interface InstanceRecord {
@@ -82,16 +80,6 @@ export async function listInstances(db: Queryable, query: InstanceQuery): Promis
     [query.name ?? null, query.host ?? null, query.vm_state ?? null, query.marker ?? null, query.limit],
   )
   return pageOf(rows.map((row) => toRecord(row).instance))
-}
-
-/** As many as one reply may carry, and at least one: flavors and images are as large as their owners made them. */
-function pageOf(instances: readonly Instance[]): readonly Instance[] {
-  let bytes = 0
-  const end = instances.findIndex((instance) => {
-    bytes += Buffer.byteLength(JSON.stringify(instance))
-    return bytes > MAX_PAGE_BYTES
-  })
-  return end === -1 ? instances : instances.slice(0, Math.max(1, end))
 }
 
 /**

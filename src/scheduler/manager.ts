@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { HostReport, HostSummary } from '../objects/host-report.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
+import { pageOf } from '../rpc/page.ts'
 import { Chooser } from './choosing/chooser.ts'
 import type { HostFilter } from './filters/host-filter.ts'
 import { hostSummary } from './host-summary.ts'
@@ -32,6 +33,13 @@ export interface SchedulerOptions {
   readonly seed?: string
   readonly refreshIntervalMs?: number
   readonly downAfterIntervals?: number
+}
+
+interface HostQuery {
+  readonly hosts?: readonly string[] | undefined
+  /** Only those after it. */
+  readonly marker?: string | undefined
+  readonly limit?: number | undefined
 }
 
 type ChoosingMethod = 'selectDestinations' | 'releaseAllocations' | 'reportHost' | 'listHosts'
@@ -101,10 +109,9 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     return null
   }
 
-  async listHosts({ hosts: names }: { readonly hosts?: readonly string[] | undefined }): Promise<{
-    hosts: HostSummary[]
-  }> {
+  async listHosts({ hosts: names, marker = '', limit = 500 }: HostQuery): Promise<{ hosts: HostSummary[] }> {
     await this.hosts.refreshAll()
-    return { hosts: this.hosts.table.list(names).map(hostSummary) }
+    const after = this.hosts.table.list(names).filter(({ host }) => host > marker)
+    return { hosts: [...pageOf(after.slice(0, limit).map(hostSummary))] }
   }
 }

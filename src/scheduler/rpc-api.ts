@@ -65,8 +65,13 @@ export const SchedulerApi = defineApi({
     listHosts: call({
       wire: 'list_hosts',
       since: '1.0',
-      summary: 'Every host that has reported, with the use of its resources and encryption slots.',
-      input: z.strictObject({ hosts: z.array(HostName).max(1000).optional() }),
+      summary:
+        'Hosts that have reported, by name, with the use of their resources and encryption slots. A page may be shorter than its limit; give its last name as `marker` until a page is empty.',
+      input: z.strictObject({
+        hosts: z.array(HostName).max(1000).optional(),
+        marker: HostName.optional(),
+        limit: z.int().min(1).max(1000).default(500),
+      }),
       output: z.object({ hosts: z.array(HostSummary) }),
       timeoutMs: 10_000,
     }),

@@ -384,6 +384,18 @@ describe.each(databaseEngines)('several schedulers on $name', ({ open }) => {
     )
   })
 
+  it('tell their hosts in pages, by name, whatever their order in memory', async () => {
+    await using given = await openSchedulers(1)
+    for (const n of [3, 1, 5, 2, 4]) await given.first.reportHost({ report: aHostReport(`cn-${n}`) }, info)
+    const page = async (query: Parameters<SchedulerManager['listHosts']>[0]) =>
+      (await given.first.listHosts(query)).hosts.map(({ host }) => host)
+
+    expect(await page({ limit: 2 })).toEqual(['cn-1', 'cn-2'])
+    expect(await page({ limit: 2, marker: 'cn-2' })).toEqual(['cn-3', 'cn-4'])
+    expect(await page({ marker: 'cn-5' })).toEqual([])
+    expect(await page({ hosts: ['cn-5', 'cn-9', 'cn-1'] })).toEqual(['cn-1', 'cn-5'])
+  })
+
   it('give one try the same answer however often and whomever it asks', async () => {
     await using given = await openSchedulers(3)
     for (const host of ['cn-1', 'cn-2']) await given.first.reportHost({ report: aHostReport(host) }, info)

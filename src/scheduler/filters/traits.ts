@@ -11,27 +11,19 @@ export const traits: HostFilter = {
   reject: (host, { resources: { pool, traits: asked } }) => {
     if (asked === undefined) return undefined
     const pools = pool === undefined ? [] : poolsWithTrait(host, pool.trait)
-    if (pools.length === 0) return inWords(host.root.name, refusalOf(asked, host))
-    const refusals = pools.map((provider) =>
-      inWords(nameOf(host.root, provider), refusalOf(asked, host, provider.traits)),
-    )
+    if (pools.length === 0) return inWords(refusalOf(asked, host))
+    const refusals = pools.map(({ name, traits: ofPool }) => inWords(refusalOf(asked, host, ofPool), name))
     return refusals.includes(undefined) ? undefined : refusals[0]
   },
 }
 
-interface Named {
-  readonly name: string
-}
-
-function nameOf(root: Named, pool: Named): string {
-  return `${root.name} with its pool ${pool.name}`
-}
-
-function inWords(who: string, refusal: ReturnType<typeof refusalOf>): string | undefined {
+function inWords(refusal: ReturnType<typeof refusalOf>, pool?: string): string | undefined {
   if (refusal === undefined) return undefined
   const { missing, unwanted } = refusal
+  const [lacks, has] =
+    pool === undefined ? ['lacks', 'has'] : [`with its pool ${pool} lacks`, `with its pool ${pool} has`]
   return [
-    ...(missing.length > 0 ? [`${who} lacks ${missing.join(', ')}`] : []),
-    ...(unwanted.length > 0 ? [`${who} has ${unwanted.join(', ')}, which is forbidden`] : []),
+    ...(missing.length > 0 ? [`${lacks} ${missing.join(', ')}`] : []),
+    ...(unwanted.length > 0 ? [`${has} ${unwanted.join(', ')}, which is forbidden`] : []),
   ].join('; ')
 }
