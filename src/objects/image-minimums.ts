@@ -14,21 +14,24 @@ const BYTES_PER_GIB = 1024 ** 3
  */
 export function refuseTooSmallFlavor(flavor: Flavor, image: ImageMeta, judge: Judge): void {
   const { min_ram, min_disk, size } = image
-  judge(() => {
-    if (flavor.memory_mb >= min_ram) return
-    const fix = `take a flavor of ${min_ram} MiB or more`
-    throw new FlavorMemoryTooSmall(
-      `${flavorLabel(flavor)} has memory_mb=${flavor.memory_mb}, but ${imageLabel(image)} has min_ram=${min_ram}; ${fix}`,
-      facts(flavor, image, 'min_ram', min_ram, fix),
-    )
-  })
+  if (flavor.memory_mb < min_ram) judge(() => refuseMemory(flavor, image))
   if (flavor.root_gb === 0 || typeof image.id !== 'string') return
-  judge(() => refuseSmallDisk(flavor, image, 'min_disk', min_disk, min_disk))
-  judge(() => refuseSmallDisk(flavor, image, 'size', size ?? 0, Math.ceil((size ?? 0) / BYTES_PER_GIB)))
+  if (flavor.root_gb < min_disk) judge(() => refuseDisk(flavor, image, 'min_disk', min_disk, min_disk))
+  const bytes = size ?? 0
+  const neededGb = Math.ceil(bytes / BYTES_PER_GIB)
+  if (flavor.root_gb < neededGb) judge(() => refuseDisk(flavor, image, 'size', bytes, neededGb))
 }
 
-function refuseSmallDisk(flavor: Flavor, image: ImageMeta, property: string, value: number, neededGb: number): void {
-  if (flavor.root_gb >= neededGb) return
+function refuseMemory(flavor: Flavor, image: ImageMeta): never {
+  const { min_ram } = image
+  const fix = `take a flavor of ${min_ram} MiB or more`
+  throw new FlavorMemoryTooSmall(
+    `${flavorLabel(flavor)} has memory_mb=${flavor.memory_mb}, but ${imageLabel(image)} has min_ram=${min_ram}; ${fix}`,
+    facts(flavor, image, 'min_ram', min_ram, fix),
+  )
+}
+
+function refuseDisk(flavor: Flavor, image: ImageMeta, property: string, value: number, neededGb: number): never {
   const fix = `take a flavor whose root disk has ${neededGb} GiB or more`
   throw new FlavorDiskTooSmall(
     `${flavorLabel(flavor)} has root_gb=${flavor.root_gb}, but ${imageLabel(image)} has ${property}=${value}; ${fix}`,

@@ -26,7 +26,20 @@ const SUSPECT = /ypt|enc|cry|tion|mem.?e|pyt|sev|snp|launch|confidential|(hw|es|
 
 function suspectsOf(properties: Readonly<Record<string, unknown>>): readonly string[] {
   const found: string[] = []
-  for (const key in properties) if (SUSPECT.test(key)) found.push(key)
+  for (const key in properties) if (isSuspect(key)) found.push(key)
+  return found
+}
+
+/** The same few keys come with each request: what was found of so many is kept, for the look costs more than the rest. */
+const KEPT = 1000
+const looks = new Map<string, boolean>()
+
+function isSuspect(key: string): boolean {
+  const known = looks.get(key)
+  if (known !== undefined) return known
+  if (looks.size >= KEPT) looks.clear()
+  const found = SUSPECT.test(key)
+  looks.set(key, found)
   return found
 }
 

@@ -109,6 +109,14 @@ describe('a key that can only mean encryption, where nobody reads it', () => {
   })
 })
 
+it('keys are told from each other however many others were looked at before', () => {
+  for (let count = 0; count < 2100; count++) {
+    const told = problems({ [`hw:mem_enc:${count}`]: 'x', [`hw:cpu_policy:${count % 7}`]: 'x' }, UEFI)
+    expect(told).toEqual([unread('flavor m1.test', `hw:mem_enc:${count}`, 'x', 'hw:mem_encryption=true')])
+  }
+  expect(problems({ 'hw:mem_enc:1': 'x' }, UEFI)).toHaveLength(1)
+})
+
 describe("a key of Nova's, Glance's or Cinder's that has nothing to do with it", () => {
   it.each([
     'hw:cpu_policy',
