@@ -110,6 +110,8 @@ export class SpawnFailed extends published('SPAWN_FAILED', { retryable: true }) 
 export class EncryptionSlotsExhausted extends published('ENCRYPTION_SLOTS_EXHAUSTED', { retryable: true }) {}
 /** The guest runs, but not encrypted as asked: it was destroyed. */
 export class EncryptionNotEffective extends published('ENCRYPTION_NOT_EFFECTIVE', { retryable: true }) {}
+/** The allocations of a try are not what its guest runs with: a slot too many, too few, or of another pool. */
+export class ClaimMismatch extends published('CLAIM_MISMATCH', { retryable: true }) {}
 /** The host lacks what the guest needs (model, firmware, machine type). */
 export class HostCapabilityMissing extends published('HOST_CAPABILITY_MISSING', { retryable: true }) {}
 /** The build was given up: its instance was deleted, or a later attempt took over. */
@@ -209,6 +211,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       SpawnFailed,
       EncryptionSlotsExhausted,
       EncryptionNotEffective,
+      ClaimMismatch,
       HostCapabilityMissing,
       BuildAborted,
       BuildInterrupted,

@@ -1,6 +1,8 @@
 import { EncryptionNotEffective, SevbusError, SpawnFailed } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
+import { refuseOtherClaim } from './claim-check.ts'
 import type { ComputePorts } from './compute-ports.ts'
+import type { Build } from './journal/state.ts'
 import { buildDomain } from './libvirt/build-domain.ts'
 import { guestSpec } from './libvirt/guest-spec.ts'
 import { limitSlots } from './libvirt/slot-limits.ts'
@@ -14,13 +16,14 @@ import type { VirtDriver } from './virt-driver.ts'
  * @throws a SevbusError, or the signal's reason
  */
 export async function bootGuest(
-  instance: Instance,
-  { driver, domainOptions, slotLimits }: Pick<ComputePorts, 'driver' | 'domainOptions' | 'slotLimits'>,
+  { instance, allocations }: Pick<Build, 'instance' | 'allocations'>,
+  { host, driver, domainOptions, slotLimits }: Pick<ComputePorts, 'host' | 'driver' | 'domainOptions' | 'slotLimits'>,
   signal: AbortSignal,
   onUndoFailed: (failure: UndoFailure) => void,
 ): Promise<void> {
   await using rollback = new Rollback(onUndoFailed)
   try {
+    refuseOtherClaim(instance, allocations, host)
     // What is not offered is not built, and what an operator's number alone offers is.
     const { capabilities } = limitSlots(await driver.capabilities(signal), slotLimits)
     const domain = buildDomain(guestSpec(instance, domainOptions), capabilities)

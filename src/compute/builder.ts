@@ -104,7 +104,7 @@ export class Builder {
     try {
       const boot = bootSpan(build.instance, host)
       await inSpan(boot, build.context, () =>
-        bootGuest(build.instance, this.#ports, signal, ({ step, error }) => {
+        bootGuest(build, this.#ports, signal, ({ step, error }) => {
           isClean = false
           const { request_id } = build.context
           logger.error({ instance_uuid: uuid, step, request_id, err: error }, 'undo failed; trying again')

@@ -1,6 +1,5 @@
 import type { z } from 'zod'
 import { BuildAborted, ServiceStopping } from '../errors.ts'
-import type { Instance } from '../objects/instance.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import { Builder } from './builder.ts'
 import { type ComputePorts, timestamp } from './compute-ports.ts'
@@ -15,6 +14,7 @@ import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
 type Optional = 'domainOptions' | 'slotLimits' | 'retryDelaysMs' | 'now'
+type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -66,7 +66,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   }
 
   /** The same try again, or an older one than was here, changes nothing. */
-  async buildAndRunInstance({ instance }: { readonly instance: Instance }, { context }: RequestInfo): Promise<null> {
+  async buildAndRunInstance({ instance, allocations }: BuildArgs, { context }: RequestInfo): Promise<null> {
     this.#refuseWhenDraining()
     const { host, journal, events, logger } = this.#ports
     const { uuid, attempt } = instance
@@ -78,7 +78,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       return null
     }
     const started = events.message('instance.create.start', context, spawning(instance, host, timestamp(this.#ports)))
-    await this.#record([{ type: 'build_begun', instance, context, interruptions: 0 }, queued([started])])
+    await this.#record([{ type: 'build_begun', instance, allocations, context, interruptions: 0 }, queued([started])])
     const isFirst = known === undefined
     this.#lanes.run(uuid, (signal) => this.#builder.build(uuid, attempt, isFirst, signal), tookOver(uuid))
     return null

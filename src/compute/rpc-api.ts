@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { EncryptionKeys, GuestReport } from '../objects/guest-report.ts'
 import { Instance } from '../objects/instance.ts'
+import { Allocation } from '../objects/request-spec.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
 /**
@@ -8,7 +9,8 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  *
  * Version history:
  * - 1.0 build_and_run_instance, terminate_instance, get_domain_xml, list_guests
- * - 1.1 list_guests tells models, tries, what is under way, and the kernel's counts of keys
+ * - 1.1 list_guests tells models, tries, what is under way, and the kernel's counts of keys; build_and_run_instance takes
+ *   the allocations of the try, which an older worker refuses
  */
 export const ComputeApi = defineApi({
   service: 'compute',
@@ -18,8 +20,12 @@ export const ComputeApi = defineApi({
       wire: 'build_and_run_instance',
       since: '1.0',
       summary:
-        'Boots the instance on this host, where its resources are claimed. Accepted once written to the journal.',
-      input: z.strictObject({ instance: Instance }),
+        'Boots the instance on this host, where its resources are claimed: `allocations` are what the try was given. An encrypted guest without a slot of its model here, or one in clear with a slot, is not started (CLAIM_MISMATCH). Accepted once written to the journal.',
+      input: z.strictObject({
+        instance: Instance,
+        /** Absent: the conductor is of version 1.0, and does not tell. */
+        allocations: z.array(Allocation).max(64).optional(),
+      }),
       output: z.null(),
     }),
     terminateInstance: cast({

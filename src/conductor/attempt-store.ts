@@ -1,6 +1,6 @@
 import type { Queryable } from '../database/database.ts'
 import { BuildAttempt } from '../objects/instance.ts'
-import type { Selection } from '../objects/request-spec.ts'
+import type { Allocation, Selection } from '../objects/request-spec.ts'
 import type { SchedulingReport } from '../objects/scheduling-report.ts'
 
 /** One try of one instance. */
@@ -45,6 +45,15 @@ export async function attemptStartedAt(db: Queryable, { uuid, attempt }: Attempt
     [uuid, attempt],
   )
   return row?.started_at ?? new Date(0)
+}
+
+/** What the try was given on its host. */
+export async function allocationsOf(db: Queryable, { uuid, attempt }: AttemptKey): Promise<readonly Allocation[]> {
+  const [row] = await db.query<{ allocations: readonly Allocation[] }>(
+    'SELECT allocations FROM build_attempts WHERE instance_uuid = $1 AND attempt = $2',
+    [uuid, attempt],
+  )
+  return row?.allocations ?? []
 }
 
 /** Hosts where this instance has failed: the next try leaves them out. */

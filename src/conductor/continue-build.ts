@@ -111,7 +111,7 @@ async function handOver(
     const changes = { host: selection.host, mem_encryption: encryption, task_state: 'spawning' } as const
     const placed = await changeInstance(tx, instance, changes, ports.now())
     await placeAttempt(tx, { uuid: instance.uuid, attempt: step.attempt }, selection)
-    await ports.outbox.enqueue(tx, [buildMessage(ports, context, selection.host, placed)])
+    await ports.outbox.enqueue(tx, [buildMessage(ports, context, selection.host, placed, selection.allocations)])
   })
 }
 

@@ -1,5 +1,6 @@
 import { ComputeApi } from '../compute/rpc-api.ts'
 import type { Instance } from '../objects/instance.ts'
+import type { Allocation } from '../objects/request-spec.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
@@ -19,8 +20,10 @@ export function buildMessage(
   context: RequestContext,
   host: string,
   instance: Instance,
+  allocations: readonly Allocation[],
 ): DurableMessage {
-  return client.message(ComputeApi, 'buildAndRunInstance', context, { instance }, toHost(instance, host))
+  const args = { instance, allocations: [...allocations] }
+  return client.message(ComputeApi, 'buildAndRunInstance', context, args, toHost(instance, host))
 }
 
 /** @param isVoid the build has lost its claim: remove it and tell nobody */

@@ -1,5 +1,6 @@
 import type { Queryable } from '../database/database.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
+import { allocationsOf } from './attempt-store.ts'
 import { type InstanceRecord, lockInstance } from './instance-store.ts'
 import { buildMessage, continueBuildMessage, terminateMessage } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
@@ -18,13 +19,18 @@ export async function resendUnfinished(ports: ConductorPorts): Promise<void> {
 }
 
 async function resend(ports: ConductorPorts, tx: Queryable, uuid: string): Promise<void> {
-  const message = waitedFor(ports, await lockInstance(tx, uuid))
+  const message = await waitedFor(ports, tx, await lockInstance(tx, uuid))
   if (message !== undefined) await ports.outbox.enqueue(tx, [message])
 }
 
-function waitedFor(ports: ConductorPorts, { instance, context }: InstanceRecord): DurableMessage | undefined {
-  const { task_state: task, host, vm_state: state } = instance
+async function waitedFor(
+  ports: ConductorPorts,
+  tx: Queryable,
+  { instance, context }: InstanceRecord,
+): Promise<DurableMessage | undefined> {
+  const { uuid, attempt, task_state: task, host, vm_state: state } = instance
   if (task === 'deleting' && host !== null) return terminateMessage(ports, context, host, instance)
   if (state !== 'building') return undefined
-  return host === null ? continueBuildMessage(ports, context, instance) : buildMessage(ports, context, host, instance)
+  if (host === null) return continueBuildMessage(ports, context, instance)
+  return buildMessage(ports, context, host, instance, await allocationsOf(tx, { uuid, attempt }))
 }

@@ -184,6 +184,48 @@ describe('a build', () => {
     })
   })
 
+  it.each<[MemEncryptionModel | undefined, string]>([
+    ['amd-sev', `${HOST}_amd_sev_es`],
+    [undefined, `${HOST}_amd_sev`],
+  ])('of a guest with %s is refused when what was claimed for it is a slot of %s', async (model, provider) => {
+    const allocations = [{ provider, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
+    await withWorker({ fake: { sev_es_slots: 4 } }, async (worker) => {
+      const instance = anInstance(model ? { model } : {})
+      await worker.manager.buildAndRunInstance({ instance, allocations }, request)
+      await worker.manager.idle()
+
+      expect(await worker.leftovers()).toEqual(nothing)
+      expect(await worker.sent()).toEqual([
+        createStart,
+        reportFailed(instance.uuid, 'CLAIM_MISMATCH', true),
+        createError('CLAIM_MISMATCH'),
+      ])
+    })
+  })
+
+  it('knows what was claimed for it after a restart, too', async () => {
+    const folder = await aFolder()
+    const fake = { sev_es_slots: 4 }
+    const slot = (provider: string) => [{ provider, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
+    const [right, wrong] = [anInstance({ model: 'amd-sev' }), anInstance({ model: 'amd-sev' })]
+    const before = await aWorker({ folder, fake: { ...fake, spawn_delay_ms: 60_000 }, maxConcurrentBuilds: 1 })
+    await before.manager.buildAndRunInstance({ instance: right, allocations: slot(`${HOST}_amd_sev`) }, request)
+    await spawnBegun(before, right.uuid)
+    await before.manager.buildAndRunInstance({ instance: wrong, allocations: slot(`${HOST}_amd_sev_es`) }, request)
+    await before.manager.drain(10)
+    await before.close()
+
+    await withWorker({ folder, fake }, async (after) => {
+      after.manager.recover()
+      await after.manager.idle()
+
+      expect(await after.leftovers()).toEqual(running(right.uuid))
+      const told = await after.sent()
+      expect(told).toContainEqual(reportActive(right.uuid))
+      expect(told).toContainEqual(reportFailed(wrong.uuid, 'CLAIM_MISMATCH', true))
+    })
+  })
+
   it('leaves nothing behind, whichever step fails', async () => {
     const instance = anInstance({ model: 'amd-sev' })
     const failed: string[] = []

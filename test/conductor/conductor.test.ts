@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { resendUnfinished } from '../../src/conductor/resend.ts'
 import { reviveOverdue } from '../../src/conductor/watchdog.ts'
 import {
   InstanceExists,
@@ -136,6 +137,19 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'building', task_state: 'spawning', host: 'h1' })
     const sent = await conductor.sent()
     expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual(['sevbus-compute.h1 build_and_run_instance'])
+  })
+
+  it('tells the host what was claimed for the try, also when all is said again to a new broker', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    const claimed = [{ provider: 'h1_amd_sev', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
+
+    expect((await conductor.sent()).at(-1)?.args.allocations).toEqual(claimed)
+    await resendUnfinished(conductor.ports)
+    expect((await conductor.sent()).map(({ what, args }) => [what, args.allocations])).toEqual([
+      ['build_and_run_instance', claimed],
+    ])
   })
 
   it('asks with the translated extra specs, and leaves the stored flavor as it was', async () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Instance } from '../../objects/instance.ts'
+import { Allocation } from '../../objects/request-spec.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
 import { RequestContext } from '../../rpc/request-context.ts'
 
@@ -25,6 +26,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('build_begun'),
     instance: Instance,
+    /** Absent: the conductor did not tell. */
+    allocations: z.array(Allocation).optional(),
     context: RequestContext,
     /** Times the worker died over it. */
     interruptions: z.int().min(0),

@@ -1,4 +1,5 @@
 import type { Instance } from '../../objects/instance.ts'
+import type { Allocation } from '../../objects/request-spec.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 import type { JournalRecord, QueuedMessage } from './records.ts'
 
@@ -8,6 +9,8 @@ const MAX_FINISHED_TRIES = 10_000
 /** A build that has begun and not ended. */
 export interface Build {
   readonly instance: Instance
+  /** What the try was given; undefined: the conductor did not tell. */
+  readonly allocations: readonly Allocation[] | undefined
   readonly context: RequestContext
   readonly interruptions: number
   readonly handedBack: boolean
@@ -81,8 +84,9 @@ export class JournalState {
   /** Records that give this state again: what compaction writes. */
   *snapshot(): Iterable<JournalRecord> {
     for (const termination of this.terminations.values()) yield { type: 'terminate_begun', ...termination }
-    for (const [uuid, { instance, context, interruptions, handedBack }] of this.builds) {
-      yield { type: 'build_begun', instance, context, interruptions }
+    for (const [uuid, { handedBack, allocations, ...build }] of this.builds) {
+      const { instance } = build
+      yield { type: 'build_begun', ...build, allocations: allocations && [...allocations] }
       if (handedBack) yield { type: 'build_handed_back', uuid, attempt: instance.attempt }
     }
     // After the builds, whose beginning would take the outcome away again.
@@ -90,8 +94,8 @@ export class JournalState {
     for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
   }
 
-  #beginBuild({ instance, context, interruptions }: RecordOf<'build_begun'>): void {
-    this.builds.set(instance.uuid, { instance, context, interruptions, handedBack: false })
+  #beginBuild({ instance, allocations, context, interruptions }: RecordOf<'build_begun'>): void {
+    this.builds.set(instance.uuid, { instance, allocations, context, interruptions, handedBack: false })
     this.#know(instance.uuid, { attempt: instance.attempt })
   }
 
