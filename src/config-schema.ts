@@ -79,6 +79,8 @@ export const ConfigSchema = z.strictObject({
       io_ops_weight_multiplier: z.number().default(-1),
       /** Against hosts where builds failed in a row: Nova's, which puts them last. */
       build_failure_weight_multiplier: z.number().default(1_000_000),
+      /** A host where so many builds failed in a row is disabled, until one succeeds or an operator enables it; 0: never. */
+      consecutive_build_service_disable_threshold: Count.default(10),
       /** For members of the request's group on the host, when its policy is soft-affinity. */
       soft_affinity_weight_multiplier: z.number().min(0).default(1),
       /** Against them, when it is soft-anti-affinity. */

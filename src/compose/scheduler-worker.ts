@@ -8,6 +8,7 @@ import { RpcServer } from '../rpc/server.ts'
 import { AuditLog } from '../scheduler/audit/audit-log.ts'
 import { Auditor } from '../scheduler/audit/auditor.ts'
 import { BackgroundAudit } from '../scheduler/audit/background-audit.ts'
+import { buildOutcomesEndpoint } from '../scheduler/build-outcomes.ts'
 import { schedulerEndpoint } from '../scheduler/endpoint.ts'
 import { defaultFilters } from '../scheduler/filters/default-filters.ts'
 import { loadFilters, loadWeighers } from '../scheduler/load-extension.ts'
@@ -71,9 +72,10 @@ export async function startScheduler(
   const auditor = new Auditor({ database, client, log: auditLog, logger })
   const intervalSeconds = scheduler.audit_interval_seconds
   const backgroundAudit = new BackgroundAudit({ auditor, log: auditLog, intervalSeconds, logger })
-  const bindings = [
-    bind(SchedulerApi, schedulerEndpoint(manager, auditor, operatingEndpoint({ database, placement, logger }))),
-  ] as const
+  const operating = operatingEndpoint({ database, placement, logger })
+  const disableAfter = scheduler.consecutive_build_service_disable_threshold
+  const buildOutcomes = buildOutcomesEndpoint({ database, disableAfter, logger })
+  const bindings = [bind(SchedulerApi, schedulerEndpoint(manager, auditor, operating, buildOutcomes))] as const
   const server = new RpcServer({
     transport,
     logger,

@@ -6,7 +6,7 @@ import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { endAttempt, startAttempt } from './attempt-store.ts'
 import { changeInstance, lockInstance } from './instance-store.ts'
-import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
+import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
 import type { BuildReport } from './rpc-api.ts'
@@ -52,9 +52,16 @@ async function becomeActive(
   const changes = { vm_state: 'active', task_state: null, launched_at: launchedAt } as const
   const active = await changeInstance(tx, instance, changes, at)
   await endAttempt(tx, { uuid: instance.uuid, attempt: instance.attempt }, { outcome: 'active', reason: null }, at)
-  const events = ports.events.onBehalfOf(instance.host as string)
-  await ports.outbox.enqueue(tx, [events.message('instance.create.end', context, active)])
+  const host = instance.host as string
+  const events = ports.events.onBehalfOf(host)
+  await ports.outbox.enqueue(tx, [
+    events.message('instance.create.end', context, active),
+    noteBuildMessage(ports, context, active, host, null),
+  ])
 }
+
+/** So much of the words goes into the reason why a host is disabled. */
+const MAX_FAILURE = 300
 
 export interface FailedTry {
   readonly fault: Fault
@@ -71,7 +78,13 @@ export async function tryFailed(
 ): Promise<void> {
   const at = ports.now()
   const key = { uuid: instance.uuid, attempt: instance.attempt }
-  await endAttempt(tx, key, { outcome: 'failed', reason: cleanText(`${fault.code}: ${fault.message}`, 4000) }, at)
+  const reason = cleanText(`${fault.code}: ${fault.message}`, 4000)
+  await endAttempt(tx, key, { outcome: 'failed', reason }, at)
+  // What no other host could do either is no fault of this one.
+  if (retryable && instance.host !== null) {
+    const failure = reason.slice(0, MAX_FAILURE)
+    await ports.outbox.enqueue(tx, [noteBuildMessage(ports, context, instance, instance.host, failure)])
+  }
   if (retryable && instance.attempt < ports.maxAttempts) {
     const attempt = instance.attempt + 1
     const next = await changeInstance(tx, instance, { task_state: 'scheduling', host: null, attempt }, at)

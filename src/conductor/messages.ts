@@ -37,6 +37,19 @@ export function terminateMessage(
   return client.message(ComputeApi, 'terminateInstance', context, { instance, void: isVoid }, toHost(instance, host))
 }
 
+/** @param failure null: the guest runs */
+export function noteBuildMessage(
+  { client }: Sender,
+  context: RequestContext,
+  { uuid, attempt }: Instance,
+  host: string,
+  failure: string | null,
+): DurableMessage {
+  const args = { instance_uuid: uuid, attempt, host, failure }
+  // Of its own key: what is only counted must not hold back the next try.
+  return client.message(SchedulerApi, 'noteBuild', context, args, { orderingKey: `${uuid}/outcome` })
+}
+
 export function releaseMessage({ client }: Sender, context: RequestContext, instance: Instance): DurableMessage {
   const args = { instance_uuid: instance.uuid, attempt: instance.attempt }
   return client.message(SchedulerApi, 'releaseAllocations', context, args, { orderingKey: instance.uuid })

@@ -1,5 +1,6 @@
 import type { Endpoint } from '../rpc/contract.ts'
 import type { Auditor } from './audit/auditor.ts'
+import type { buildOutcomesEndpoint } from './build-outcomes.ts'
 import type { SchedulerManager } from './manager.ts'
 import type { operatingEndpoint } from './operating/endpoint.ts'
 import type { SchedulerApi } from './rpc-api.ts'
@@ -9,6 +10,7 @@ export function schedulerEndpoint(
   manager: SchedulerManager,
   auditor: Pick<Auditor, 'audit'>,
   operating: ReturnType<typeof operatingEndpoint>,
+  buildOutcomes: ReturnType<typeof buildOutcomesEndpoint>,
 ): Endpoint<typeof SchedulerApi> {
   return {
     selectDestinations: (args, info) => manager.selectDestinations(args, info),
@@ -17,5 +19,6 @@ export function schedulerEndpoint(
     listHosts: (args) => manager.listHosts(args),
     audit: async (request, info) => ({ report: await auditor.audit(request, info) }),
     ...operating,
+    ...buildOutcomes,
   }
 }

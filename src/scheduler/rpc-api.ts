@@ -16,7 +16,8 @@ const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
  * - 1.0 select_destinations, release_allocations, report_host, list_hosts
  * - 1.1 audit; select_destinations answers with mem_encryption: of several models the one that has the slot
  *   from operators: set_host, create_aggregate, list_aggregates, set_aggregate, add_host_to_aggregate,
- *   remove_host_from_aggregate, delete_aggregate, create_server_group, list_server_groups, delete_server_group
+ *   remove_host_from_aggregate, delete_aggregate, create_server_group, list_server_groups, delete_server_group;
+ *   from conductors: note_build
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
@@ -37,6 +38,20 @@ export const SchedulerApi = defineApi({
       since: '1.0',
       summary: 'Gives back what an instance claimed, and voids tries up to the given one. Releasing twice is nothing.',
       input: z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1) }),
+      output: z.null(),
+    }),
+    noteBuild: cast({
+      wire: 'note_build',
+      since: '1.1',
+      summary:
+        'A conductor tells how a try ended on its host. A host where too many failed in a row is disabled; a success enables it again, unless an operator had disabled it. Told twice, it is counted once.',
+      input: z.strictObject({
+        instance_uuid: z.guid(),
+        attempt: z.int().min(1),
+        host: HostName,
+        /** Null: the guest runs. */
+        failure: z.string().max(1000).nullable(),
+      }),
       output: z.null(),
     }),
     reportHost: cast({

@@ -278,6 +278,33 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect(await conductor.instance(uuid)).toMatchObject({ task_state: 'spawning', host: 'h1' })
   })
 
+  it.each([
+    ['a guest that runs', activeReport, null],
+    ['a failure that another host may not have', failedReport, 'SPAWN_FAILED: QEMU died'],
+  ])('tells the scheduler of %s, once', async (_what, report, failure) => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.sent()
+
+    for (const _ of [1, 2]) await conductor.endpoint.reportBuild(report(uuid, 'h1', 1), conductor.request)
+
+    expect((await conductor.sent()).filter(({ what }) => what === 'note_build')).toEqual([
+      { to: 'sevbus-scheduler', what: 'note_build', args: { instance_uuid: uuid, attempt: 1, host: 'h1', failure } },
+    ])
+  })
+
+  it('does not hold against a host what no other could do either', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.sent()
+
+    await conductor.endpoint.reportBuild(failedReport(uuid, 'h1', 1, false), conductor.request)
+
+    expect((await conductor.sent()).map(({ what }) => what)).not.toContain('note_build')
+  })
+
   it('leaves the instance alone when its try is void', async () => {
     await using conductor = await aConductor(engine, () => Promise.reject(new StaleAttempt('a later try has claimed')))
     const { uuid } = await conductor.accept()
@@ -348,6 +375,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     })
     expect(fault?.message).toContain('QEMU died')
     expect((await conductor.sent()).map(({ what }) => what)).toEqual([
+      'note_build',
       'compute_task.build_instances.error',
       'release_allocations',
     ])
@@ -448,10 +476,11 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect(await conductor.instance(uuid)).toMatchObject({ task_state: 'scheduling', host: null, attempt: 2 })
     const sent = await conductor.sent()
     expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual([
+      'sevbus-scheduler note_build',
       'sevbus-conductor continue_build',
       'sevbus-compute.h1 terminate_instance',
     ])
-    expect(sent.map(({ args }) => args.attempt ?? args.void)).toEqual([2, true])
+    expect(sent.map(({ args }) => args.attempt ?? args.void)).toEqual([1, 2, true])
   })
 
   it('answers no more instances at once than fit into a message', async () => {

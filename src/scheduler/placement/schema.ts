@@ -1,5 +1,6 @@
 import type { Migration } from '../../database/migration.ts'
 import { AGGREGATES } from './aggregates-schema.ts'
+import { BUILD_OUTCOMES } from './build-outcomes.ts'
 import { FEED } from './feed-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
 import { SERVER_GROUPS } from './server-groups-schema.ts'
@@ -149,4 +150,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0003', sql: FEED },
   { id: 'placement-0004-aggregates', sql: AGGREGATES },
   { id: 'placement-0005-server-groups', sql: SERVER_GROUPS },
+  { id: 'placement-0006-build-outcomes', sql: BUILD_OUTCOMES },
 ]
