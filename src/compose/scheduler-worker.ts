@@ -72,7 +72,7 @@ export async function startScheduler(
   const auditor = new Auditor({ database, client, log: auditLog, logger })
   const intervalSeconds = scheduler.audit_interval_seconds
   const backgroundAudit = new BackgroundAudit({ auditor, log: auditLog, intervalSeconds, logger })
-  const operating = operatingEndpoint({ database, placement, logger })
+  const operating = operatingEndpoint({ database, placement, refresh: () => manager.hosts.refresh(), logger })
   const disableAfter = scheduler.consecutive_build_service_disable_threshold
   const buildOutcomes = buildOutcomesEndpoint({ database, disableAfter, logger })
   const bindings = [bind(SchedulerApi, schedulerEndpoint(manager, auditor, operating, buildOutcomes))] as const

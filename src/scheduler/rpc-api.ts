@@ -182,7 +182,7 @@ export const SchedulerApi = defineApi({
     listServerGroups: call({
       wire: 'list_server_groups',
       since: '1.1',
-      summary: 'Server groups, oldest first, with those of their members that are on a host.',
+      summary: 'Server groups, by name, with those of their members that are on a host.',
       input: z.strictObject({
         uuids: z.array(z.guid()).max(1000).optional(),
         name: ServerGroupName.optional(),

@@ -12,6 +12,8 @@ import { createServerGroup, deleteServerGroup, listServerGroups } from './server
 export interface OperatingPorts {
   readonly database: Database
   readonly placement: Pick<Placement, 'hostStates'>
+  /** Lets this scheduler see what has changed before it answers; the others look within their interval. */
+  readonly refresh: () => Promise<void>
   readonly logger: Logger
 }
 
@@ -31,28 +33,38 @@ type OperatingMethod =
 export function operatingEndpoint({
   database,
   placement,
+  refresh,
   logger,
 }: OperatingPorts): Pick<Endpoint<typeof SchedulerApi>, OperatingMethod> {
   return {
     async setHost({ host, ...settings }, { context: { request_id } }) {
       await setHost(database, host, settings)
       logger.info({ host, ...settings, request_id }, 'an operator has set the host')
+      await refresh()
       return { host: await summaryOf(placement, host) }
     },
     async createAggregate({ name, metadata, hosts }) {
-      return { aggregate: await createAggregate(database, { name, metadata, hosts }) }
+      const aggregate = await createAggregate(database, { name, metadata, hosts })
+      await refresh()
+      return { aggregate }
     },
     async listAggregates({ names }) {
       return { aggregates: [...(await listAggregates(database, names))] }
     },
     async setAggregate({ name, metadata }) {
-      return { aggregate: await setAggregate(database, name, metadata) }
+      const aggregate = await setAggregate(database, name, metadata)
+      await refresh()
+      return { aggregate }
     },
     async addHostToAggregate({ name, host }) {
-      return { aggregate: await addHost(database, name, host) }
+      const aggregate = await addHost(database, name, host)
+      await refresh()
+      return { aggregate }
     },
     async removeHostFromAggregate({ name, host }) {
-      return { aggregate: await removeHost(database, name, host) }
+      const aggregate = await removeHost(database, name, host)
+      await refresh()
+      return { aggregate }
     },
     async deleteAggregate({ name }) {
       await deleteAggregate(database, name)

@@ -17,7 +17,7 @@ export async function createServerGroup(
   return { uuid, name, policy, rules, members: [] }
 }
 
-/** Oldest first, with the members that are on a host. */
+/** By name, with the members that are on a host. */
 export async function listServerGroups(
   database: Queryable,
   { uuids, name }: { readonly uuids?: readonly string[] | undefined; readonly name?: string | undefined },
@@ -30,7 +30,7 @@ export async function listServerGroups(
               where m.server_group = g.uuid and c.host is not null) as members
        from server_groups g
       where ($1::uuid[] is null or g.uuid = any($1)) and ($2::text is null or g.name = $2)
-      order by g.created_at, g.uuid`,
+      order by g.name collate "C", g.uuid`,
     [uuids === undefined ? null : [...uuids], name ?? null],
   )
 }

@@ -25,10 +25,16 @@ describe.each(databaseEngines)('what operators decide, on $name', ({ open, concu
       for (const host of changes.hosts) known.set(host.host, host)
     }
     await follow()
+    let refreshed = 0
+    const refresh = async () => {
+      refreshed++
+    }
     return {
       database,
       placement,
-      endpoint: operatingEndpoint({ database, placement, logger: silent }),
+      endpoint: operatingEndpoint({ database, placement, refresh, logger: silent }),
+      /** How often the scheduler was told to look before the answer. */
+      refreshes: () => refreshed,
       /** As a scheduler knows the host that was here all the time. */
       async known(host: string) {
         await follow()
@@ -239,6 +245,19 @@ describe.each(databaseEngines)('what operators decide, on $name', ({ open, concu
       ].map(codeOf),
     )
     expect(new Set(gone)).toEqual(new Set(['AGGREGATE_NOT_FOUND: no aggregate is called gold']))
+  })
+
+  it('is seen by the scheduler that was told before it answers', async () => {
+    await using given = await operated()
+    const { endpoint, refreshes } = given
+
+    await endpoint.setHost({ host: 'cn-1', disabled: true }, info)
+    await endpoint.createAggregate({ name: 'gold', metadata: {}, hosts: [] }, info)
+    await endpoint.setAggregate({ name: 'gold', metadata: { ssd: 'true' } }, info)
+    await endpoint.addHostToAggregate({ name: 'gold', host: 'cn-1' }, info)
+    await endpoint.removeHostFromAggregate({ name: 'gold', host: 'cn-1' }, info)
+
+    expect(refreshes()).toBe(5)
   })
 
   it('bounds how much an aggregate says', async () => {
