@@ -1,4 +1,5 @@
 import { conductorEndpoint } from '../conductor/manager.ts'
+import { OUTBOX_OWNER } from '../conductor/messages.ts'
 import type { ConductorPorts } from '../conductor/ports.ts'
 import { resendUnfinished } from '../conductor/resend.ts'
 import { ConductorApi } from '../conductor/rpc-api.ts'
@@ -42,7 +43,7 @@ export async function startConductor(
     allowedSenders: config.transport.allowed_senders,
     observer: monitor?.observer,
   })
-  const store = new DatabaseOutbox(database, { owner: 'conductor' })
+  const store = new DatabaseOutbox(database, { owner: OUTBOX_OWNER })
   const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
   const conductorPorts: ConductorPorts = {
     database,

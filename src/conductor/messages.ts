@@ -7,6 +7,9 @@ import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import type { ConductorPorts } from './ports.ts'
 import { ConductorApi } from './rpc-api.ts'
 
+/** Whose messages in the outbox are the conductors'. */
+export const OUTBOX_OWNER = 'conductor'
+
 /** Casts that the conductor stores in its outbox. All of one instance leave in order. */
 type Sender = Pick<ConductorPorts, 'client'>
 

@@ -76,6 +76,10 @@ export const InstanceState = z.object({
   /** Null: it runs in clear. */
   model: MemEncryptionModel.nullable(),
   updated_at: Timestamp,
+  /** Something about it has not left the conductors yet: a release of its claim, for one. */
+  messages_waiting: z.boolean(),
+  /** The same, for these hosts: a build, or a termination. */
+  hosts_waiting: z.array(HostName),
 })
 export type InstanceState = z.infer<typeof InstanceState>
 

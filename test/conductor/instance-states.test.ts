@@ -23,8 +23,35 @@ describe.each(databaseEngines)('states of instances on $name', (engine) => {
         attempt: 1,
         model: 'amd-sev',
         updated_at: now.toISOString(),
+        messages_waiting: true,
+        hosts_waiting: ['h1'],
       },
     ])
+  })
+
+  it('tell what has not been said yet about an instance, to whom it concerns, and not its notifications', async () => {
+    await using conductor = await aConductor(engine, async () => aSelection('h1'))
+    const { uuid } = await conductor.accept()
+    const waiting = async () => {
+      const { instances } = await conductor.endpoint.listInstanceStates({ uuids: [uuid], limit: 1 }, conductor.request)
+      return (instances as InstanceState[]).map(({ messages_waiting, hosts_waiting }) => [
+        messages_waiting,
+        hosts_waiting,
+      ])
+    }
+
+    await conductor.sent()
+    expect(await waiting()).toEqual([[false, []]])
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    expect(await waiting()).toEqual([[false, ['h1']]])
+    await conductor.sent()
+    const outcome = { result: 'active' as const, launched_at: '2026-01-01T00:00:00.000Z' }
+    await conductor.endpoint.reportBuild({ instance_uuid: uuid, host: 'h1', attempt: 1, outcome }, conductor.request)
+    expect(await waiting()).toEqual([[false, []]])
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['instance.create.end'])
+    const terminated = { instance_uuid: uuid, host: 'h1', attempt: 1, terminated_at: '2026-01-01T00:00:00.000Z' }
+    await conductor.endpoint.reportTerminated(terminated, conductor.request)
+    expect(await waiting()).toEqual([[true, []]])
   })
 
   it('come in pages, of one host or by uuid, and only those by uuid with the deleted ones', async () => {

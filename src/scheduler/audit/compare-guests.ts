@@ -15,7 +15,8 @@ function guestFinding(evidence: Evidence, seen: SeenGuest): Finding | undefined 
   const uuid = guest.uuid.toLowerCase()
   const instance = evidence.instances.get(uuid)
   if (instance === undefined) return strange(evidence, seen)
-  if (evidence.isChanging(uuid)) return undefined
+  // What its conductor has to say to this host has not left yet: that may be its end.
+  if (evidence.isChanging(uuid) || instance.hosts_waiting.includes(host)) return undefined
   return instance.host === host && instance.vm_state !== 'deleted'
     ? flawed(instance, seen)
     : surplus(evidence, instance, seen)

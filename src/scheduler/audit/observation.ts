@@ -120,12 +120,13 @@ export class Evidence {
   }
 
   /**
-   * Is something being done to it now, by its conductor or by a host? Then it is in no state that could be wrong: whoever
-   * does it brings it to an end, and a conductor revives what is not heard of.
+   * Is something being done to it now, by its conductor or by a host, or still to be told? Then it is in no state that could
+   * be wrong: whoever does it brings it to an end, and a conductor revives what is not heard of.
    */
   isChanging(uuid: string): boolean {
     const instance = this.instances.get(uuid)
-    if (instance !== undefined && (instance.vm_state === 'building' || instance.task_state !== null)) return true
+    if (instance?.messages_waiting || instance?.vm_state === 'building' || (instance?.task_state ?? null) !== null)
+      return true
     return this.guestsOf(uuid).some(({ guest }) => guest.work !== null)
   }
 }

@@ -52,9 +52,26 @@ export async function heldClaims(database: Queryable, hosts?: readonly string[])
       claims.push({ consumer: uuid, instance: uuid, attempt, host, resources, changedAt })
     }
     const last = rows.at(-1)
-    if (last === undefined) return claims
+    if (last === undefined) break
     after = last.uuid
   }
+  return [...claims, ...(await orphans(database, only))]
+}
+
+/** What is allocated to consumers that are not there, which only somebody can bring about who switches triggers off. */
+async function orphans(database: Queryable, only: readonly string[] | null): Promise<readonly HeldClaim[]> {
+  const rows = await database.query<Pick<ClaimRow, 'uuid' | 'resources'> & { host: string }>(
+    `select uuid, host, json_object_agg(resource_class, amount) as resources
+       from (select a.consumer as uuid, p.host, a.resource_class, sum(a.amount)::integer as amount
+               from allocations a join resource_providers p on p.name = a.provider
+              where not exists (select from consumers c where c.uuid = a.consumer)
+                and ($1::text[] is null or p.host = any($1))
+              group by 1, 2, 3) as held
+      group by uuid, host order by uuid, host`,
+    [only],
+  )
+  const unknown = { attempt: 0, changedAt: '' }
+  return rows.map(({ uuid, host, resources }) => ({ consumer: uuid, instance: uuid, host, resources, ...unknown }))
 }
 
 /** Inventories that look wrong by themselves, and all that count slots. */

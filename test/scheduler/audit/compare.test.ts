@@ -47,12 +47,21 @@ describe('a cloud in which all agree', () => {
     ['is being built, and has no guest yet', { vm_state: 'building', task_state: 'spawning' }, []],
     ['is being built elsewhere while its void try is still removed', { vm_state: 'building', host: 'h2' }, [aGuest(1)]],
     ['is being deleted, and its guest is gone', { task_state: 'deleting' }, []],
+    ['is deleted, and the release of its claim has not left its conductor', { ...DELETED, messages_waiting: true }, []],
     ['is deleted, and its host is at removing it', DELETED, [aGuest(1, { work: 'termination' })]],
   ] as const)('says nothing of an instance that %s, but counts it', (_what, state, guests) => {
     const instances = [anInstanceState(1, state)]
     const seen = anObservation({ hosts: { h1: aLook(guests), h2: aLook([]) }, claims: [aClaim(1)], instances })
 
     expect(compare(seen)).toEqual({ findings: [], hosts: [], changing: 1 })
+  })
+
+  it('says nothing of a guest whose end has not left its conductor, and of that alone', () => {
+    const instances = [anInstanceState(1, { host: 'h2', attempt: 2, hosts_waiting: ['h1'] })]
+    const hosts = { h1: aLook([aGuest(1)]), h2: aLook([aGuest(1, { attempt: 2 })]), h3: aLook([aGuest(1)]) }
+    const claims = [aClaim(1, { host: 'h2', attempt: 2 })]
+
+    expect(short(anObservation({ hosts, claims, instances }))).toEqual(['double h3 1: terminate_instance 1'])
   })
 
   it('says nothing of a host that does not answer, whatever others say of it', () => {

@@ -22,6 +22,8 @@ export function anInstanceState(n: number, changes: Partial<InstanceState> = {})
     attempt: 1,
     model: 'amd-sev',
     updated_at: CHANGED_AT,
+    messages_waiting: false,
+    hosts_waiting: [],
     ...changes,
   }
 }
