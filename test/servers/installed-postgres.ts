@@ -11,12 +11,17 @@ const DEBIAN_VERSIONS = '/usr/lib/postgresql'
 const START_TIMEOUT_MS = 60_000
 const TRIES = 3
 
+interface PostgresOptions extends StartOptions {
+  /** As an operator runs it: what is committed is on the disk. */
+  readonly durable?: boolean
+}
+
 /**
  * A private database from the installed programs, on a port of 127.0.0.1 alone, without a socket file.
  * @returns undefined when PostgreSQL's server is not installed
  * @throws when it is, and does not start
  */
-export async function startInstalledPostgres(options: StartOptions = {}): Promise<PrivateServer | undefined> {
+export async function startInstalledPostgres(options: PostgresOptions = {}): Promise<PrivateServer | undefined> {
   const folder = await findPrograms()
   if (folder === undefined) {
     options.tell?.('PostgreSQL is not installed (no initdb beside a postgres)')
@@ -25,7 +30,7 @@ export async function startInstalledPostgres(options: StartOptions = {}): Promis
   for (let attempt = 1; ; attempt++) {
     const home = await ServerHome.create('postgres', { owner: await ordinaryUser() })
     try {
-      return await startIn(home, folder, options.signal)
+      return await startIn(home, folder, options)
     } catch (error) {
       await home.close()
       if (attempt === TRIES || options.signal?.aborted) throw error
@@ -56,7 +61,11 @@ async function ordinaryUser(): Promise<Owner | undefined> {
   return user === undefined ? undefined : { uid: Number(user[2]), gid: Number(user[3]) }
 }
 
-async function startIn(home: ServerHome, folder: string, signal?: AbortSignal): Promise<PrivateServer> {
+async function startIn(
+  home: ServerHome,
+  folder: string,
+  { signal, durable = false }: PostgresOptions,
+): Promise<PrivateServer> {
   const data = home.path('data')
   const password = randomBytes(16).toString('hex')
   const passwordFile = home.path('password')
@@ -72,7 +81,7 @@ async function startIn(home: ServerHome, folder: string, signal?: AbortSignal): 
     port,
     unix_socket_directories: '',
     max_connections: 300, // worker processes with a pool each, several test files at once
-    fsync: 'off', // the data does not outlive the run
+    fsync: durable ? 'on' : 'off', // else the data does not outlive the run
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   // SIGINT is the fast shutdown: SIGTERM would wait for every client to leave.

@@ -7,17 +7,18 @@ import type { SchedulingRequest } from '../scheduling-request.ts'
 import { nameHash } from '../tie-break.ts'
 import type { WeighedHost } from '../weigh-hosts.ts'
 import type { HostWeigher } from '../weighers/host-weigher.ts'
-import { weightOf } from '../weight.ts'
+import { scaled, weightOf } from '../weight.ts'
 import { ColumnCache } from './column-cache.ts'
+import { KindColumn } from './kind-column.ts'
 import type { KnownHosts } from './known-hosts.ts'
 import { countVerdicts, namedRejections, passedPlaces } from './named-rejections.ts'
-import { type Opinion, type Ranked, rank } from './rank.ts'
+import { firstOf, type Opinion, type Ranked, type ScaledOpinion, weigh } from './rank.ts'
 import { firstRejecting, LOST, PASSED, type PositionedFilter, RejectionColumn } from './rejection-column.ts'
-import { type RequestKind, requestKind } from './request-kind.ts'
+import { requestKind } from './request-kind.ts'
 import { WeightColumn } from './weight-column.ts'
 
-/** Some dozens of kinds of requests at 10,000 hosts. */
-const CACHE_BYTES = 16 * 1024 * 1024
+/** Some eighty kinds of requests at 10,000 hosts. */
+const CACHE_BYTES = 48 * 1024 * 1024
 
 export interface ChooserOptions {
   readonly hosts: KnownHosts
@@ -44,9 +45,12 @@ export interface Considered {
   readonly rejections: RejectionSummary
 }
 
-interface Verdicts {
-  readonly values: Uint8Array
+/** What was found out about all hosts; which of them passed, `sums` tells. */
+interface Findings {
+  readonly verdicts: Uint8Array
   readonly counts: Int32Array
+  readonly sums: Float64Array
+  readonly opinions: readonly ScaledOpinion[]
 }
 
 const NONE_LOST: ReadonlyMap<string, string> = new Map()
@@ -57,17 +61,19 @@ const NONE_LOST: ReadonlyMap<string, string> = new Map()
  */
 export class Chooser {
   readonly #hosts: KnownHosts
+  readonly #filters: readonly HostFilter[]
   readonly #shared: readonly PositionedFilter[]
   readonly #individual: readonly PositionedFilter[]
   readonly #extra: readonly PositionedFilter[]
-  readonly #names: readonly string[]
-  readonly #filters: readonly HostFilter[]
   readonly #weighers: readonly HostWeigher[]
+  readonly #sharedWeighers: readonly HostWeigher[]
+  readonly #individualWeighers: readonly HostWeigher[]
   readonly #extraWeighers: readonly HostWeigher[]
   readonly #seed: string
   readonly #columns: ColumnCache
   // Room to work in, as large as the columns.
-  #verdicts: Verdicts = { values: new Uint8Array(0), counts: new Int32Array(256) }
+  #verdicts = new Uint8Array(0)
+  readonly #counts = new Int32Array(256)
   #places = new Int32Array(0)
   #sums = new Float64Array(0)
 
@@ -80,32 +86,26 @@ export class Chooser {
     this.#shared = own.filter(({ filter }) => filter.concern === undefined)
     this.#individual = own.filter(({ filter }) => filter.concern !== undefined)
     this.#extra = positioned.slice(filters.length)
-    this.#weighers = weighers
+    this.#weighers = [...weighers, ...extraWeighers]
+    this.#sharedWeighers = weighers.filter(({ concern }) => concern === undefined)
+    this.#individualWeighers = weighers.filter(({ concern }) => concern !== undefined)
     this.#extraWeighers = extraWeighers
-    this.#names = [...weighers, ...extraWeighers].map(({ name }) => name)
     this.#seed = options.seed ?? ''
     this.#columns = new ColumnCache(options.cacheBytes ?? CACHE_BYTES)
   }
 
   /** @param lost hosts that this request has lost to faster claims, by name, and how */
   consider(request: SchedulingRequest, lost = NONE_LOST): Considered {
-    this.#makeRoom()
-    const kind = requestKind(request)
-    const verdicts = this.#judge(request, kind, lost)
-    const places = passedPlaces(verdicts.values, this.#hosts.places, this.#places)
-    const opinions = [...this.#opinions(request, kind), ...this.#extraOpinions(request, places)]
-    this.#columns.shrink(this.#filters.length + this.#names.length)
-    const ranked = rank(places, {
-      opinions,
-      nameHashes: this.#hosts.nameHashes,
-      instance: nameHash(this.#seed + request.spec.instance_uuid),
-      limit: MAX_HOSTS_BY_NAME,
-      sums: this.#sums,
-    })
+    const findings = this.#find(request, lost)
+    this.#columns.shrink(1 + this.#individual.length + this.#individualWeighers.length)
+    const { sums, counts } = findings
+    const { places, nameHashes } = this.#hosts
+    const instance = nameHash(this.#seed + request.spec.instance_uuid)
+    const best = firstOf(sums, places, nameHashes, instance, MAX_HOSTS_BY_NAME)
     return {
-      passed: places.length,
-      best: ranked.map((one) => this.#weighed(one, opinions)),
-      rejections: this.#summary(request, verdicts, lost),
+      passed: counts[PASSED] as number,
+      best: best.map((ranked) => this.#weighed(ranked, findings)),
+      rejections: this.#summary(request, findings, lost),
     }
   }
 
@@ -114,79 +114,97 @@ export class Chooser {
     return this.#filters.every((filter) => filter.reject(host, request) === undefined)
   }
 
+  #find(request: SchedulingRequest, lost: ReadonlyMap<string, string>): Findings {
+    const { key, request: ofKind } = requestKind(request)
+    const kind = this.#columns.get(key, () => new KindColumn(this.#shared, this.#sharedWeighers, ofKind))
+    kind.catchUp(this.#hosts)
+    const rejections = this.#individual.flatMap((one) => this.#individualRejections(one, request) ?? [])
+    const opinions = this.#individualWeighers.flatMap((one) => this.#individualOpinion(one, request) ?? [])
+    const isOfItsKind = rejections.length === 0 && opinions.length === 0 && lost.size === 0
+    const hasExtra = this.#extra.length > 0 || this.#extraWeighers.length > 0
+    return isOfItsKind && !hasExtra ? kind : this.#findAlone(request, kind, rejections, opinions, lost)
+  }
+
+  /** For a request that is alone with the hosts that pass: their weights hang together, so all are computed. */
+  #findAlone(
+    request: SchedulingRequest,
+    kind: KindColumn,
+    rejections: readonly RejectionColumn[],
+    opinions: readonly Opinion[],
+    lost: ReadonlyMap<string, string>,
+  ): Findings {
+    this.#makeRoom()
+    const { places } = this.#hosts
+    const verdicts = this.#verdicts
+    verdicts.set(kind.verdicts.subarray(0, places))
+    for (const column of rejections) keepLower(verdicts, column.verdicts, places)
+    for (const host of lost.keys()) {
+      const place = this.#hosts.placeOf(host)
+      if (place !== undefined) verdicts[place] = LOST
+    }
+    if (this.#extra.length > 0) this.#askExtra(verdicts, request)
+    const passed = passedPlaces(verdicts, places, this.#places)
+    const all = [...kind.opinions, ...opinions, ...this.#extraOpinions(request, passed)]
+    const scaledOpinions = weigh(passed, all, this.#sums)
+    const counts = countVerdicts(verdicts, places, this.#counts)
+    return { verdicts, counts, sums: this.#sums, opinions: scaledOpinions }
+  }
+
   #makeRoom(): void {
     const room = this.#hosts.nameHashes.length
     if (this.#places.length >= room) return
-    this.#verdicts = { values: new Uint8Array(room), counts: new Int32Array(256) }
+    this.#verdicts = new Uint8Array(room)
     this.#places = new Int32Array(room)
     this.#sums = new Float64Array(room)
   }
 
-  /** For each place the first filter in the order of the list that says no. */
-  #judge(request: SchedulingRequest, kind: RequestKind, lost: ReadonlyMap<string, string>): Verdicts {
-    const shared = this.#columns.get(`filters ${kind.key}`, () => new RejectionColumn(this.#shared, kind.request))
-    shared.catchUp(this.#hosts)
-    const individual = this.#individual.flatMap((one) => this.#individualColumn(one, request) ?? [])
-    if (individual.length === 0 && this.#extra.length === 0 && lost.size === 0) return shared
-    const { values, counts } = this.#verdicts
-    const { places } = this.#hosts
-    values.set(shared.values.subarray(0, places))
-    for (const column of individual) keepLower(values, column.values, places)
-    for (const host of lost.keys()) {
-      const place = this.#hosts.placeOf(host)
-      if (place !== undefined) values[place] = LOST
-    }
-    if (this.#extra.length > 0) this.#askExtra(values, request)
-    return { values, counts: countVerdicts(values, places, counts) }
-  }
-
-  #individualColumn(one: PositionedFilter, request: SchedulingRequest): RejectionColumn | undefined {
+  /** Undefined: it rejects no host. */
+  #individualRejections(one: PositionedFilter, request: SchedulingRequest): RejectionColumn | undefined {
     const concern = one.filter.concern?.(request)
     if (concern === undefined) return undefined
     const column = this.#columns.get(`filter ${one.position} ${concern}`, () => new RejectionColumn([one], request))
     column.catchUp(this.#hosts)
-    return column
+    return column.counts[one.position] === 0 ? undefined : column
   }
 
-  #askExtra(values: Uint8Array, request: SchedulingRequest): void {
+  #askExtra(verdicts: Uint8Array, request: SchedulingRequest): void {
     for (let place = 0; place < this.#hosts.places; place++) {
-      if (values[place] === PASSED) values[place] = firstRejecting(this.#extra, this.#aged(place), request)
+      if (verdicts[place] === PASSED) verdicts[place] = firstRejecting(this.#extra, this.#aged(place), request)
     }
   }
 
-  #opinions(request: SchedulingRequest, kind: RequestKind): readonly Opinion[] {
-    return this.#weighers.flatMap((weigher, n) => {
-      const { name, multiplier } = weigher
-      const about = weigher.concern === undefined ? kind.key : weigher.concern(request)
-      if (about === undefined || multiplier === 0) return []
-      const asked = weigher.concern === undefined ? kind.request : request
-      const column = this.#columns.get(`weigher ${n} ${about}`, () => new WeightColumn(weigher, asked))
-      column.catchUp(this.#hosts)
-      return [{ name, multiplier, values: column.values }]
-    })
+  #individualOpinion(weigher: HostWeigher, request: SchedulingRequest): Opinion | undefined {
+    const concern = weigher.concern?.(request)
+    if (concern === undefined) return undefined
+    const column = this.#columns.get(`weigher ${weigher.name} ${concern}`, () => new WeightColumn(weigher, request))
+    column.catchUp(this.#hosts)
+    return { weigher, values: column.values }
   }
 
-  #extraOpinions(request: SchedulingRequest, places: Int32Array): readonly Opinion[] {
+  #extraOpinions(request: SchedulingRequest, passed: Int32Array): readonly Opinion[] {
     return this.#extraWeighers.map((weigher) => {
       const values = new Float64Array(this.#hosts.places)
-      for (const place of places) values[place] = weigher.weigh(this.#aged(place), request)
-      return { name: weigher.name, multiplier: weigher.multiplier, values }
+      for (const place of passed) values[place] = weigher.weigh(this.#aged(place), request)
+      return { weigher, values }
     })
   }
 
-  #weighed({ place, sum, parts }: Ranked, opinions: readonly Opinion[]): WeighedPlace {
+  #weighed({ place, sum }: Ranked, { opinions }: Findings): WeighedPlace {
     const weights: Record<string, number> = {}
-    for (const name of this.#names) weights[name] = 0
-    for (const [n, { name }] of opinions.entries()) weights[name] = weightOf(parts[n] ?? 0)
+    for (const { name } of this.#weighers) weights[name] = 0
+    for (const { weigher, values, scale } of opinions) {
+      if (scale !== undefined) weights[weigher.name] = weightOf(scaled(values[place] as number, scale))
+    }
     return { place, host: this.#hosts.at(place) as HostState, weight: weightOf(sum), weights }
   }
 
   #summary(
     request: SchedulingRequest,
-    { values, counts }: Verdicts,
+    { verdicts, counts }: Findings,
     lost: ReadonlyMap<string, string>,
   ): RejectionSummary {
-    const named = namedRejections(values, this.#hosts.places, counts, MAX_HOSTS_BY_NAME).map(({ place, position }) => {
+    const { places } = this.#hosts
+    const named = namedRejections(verdicts, places, counts, MAX_HOSTS_BY_NAME).map(({ place, position }) => {
       const host = this.#aged(place)
       const filter = this.#filters[position]
       return filter === undefined

@@ -1,10 +1,8 @@
 import type { Column } from './column.ts'
 
-type AnyColumn = Column<Uint8Array> | Column<Float64Array>
-
 /** Columns by what they are about; those that were not used for longest go when there is no room. */
 export class ColumnCache {
-  readonly #columns = new Map<string, AnyColumn>()
+  readonly #columns = new Map<string, Column>()
   readonly #maxBytes: number
   #isNew = false
 
@@ -13,7 +11,7 @@ export class ColumnCache {
   }
 
   /** The column of this key, made when there is none. One key is always asked for with one kind of column. */
-  get<C extends AnyColumn>(key: string, make: () => C): C {
+  get<C extends Column>(key: string, make: () => C): C {
     const known = this.#columns.get(key) as C | undefined
     const column = known ?? make()
     // A map keeps its keys in the order in which they were set: the one in use goes to the end.

@@ -1,25 +1,20 @@
 import type { HostState } from '../host-state.ts'
 import type { KnownHosts } from './known-hosts.ts'
 
-/** One answer about every host, kept true by looking again at those that changed. */
-export abstract class Column<V extends Uint8Array | Float64Array> {
-  values: V
-  readonly #blank: number
+/** Answers about every host, kept true by looking again at those that changed. */
+export abstract class Column {
   #seen: number | undefined
+  #room = 0
 
-  /** @param blank stands where no host has been looked at */
-  constructor(empty: V, blank: number) {
-    this.values = empty
-    this.#blank = blank
-  }
-
-  get bytes(): number {
-    return this.values.byteLength
-  }
+  /** What it takes in memory. */
+  abstract readonly bytes: number
 
   catchUp(hosts: KnownHosts): void {
     if (this.#seen === hosts.changes) return
-    if (this.values.length < hosts.places) this.#grow(hosts.nameHashes.length)
+    if (this.#room < hosts.places) {
+      this.#room = hosts.nameHashes.length
+      this.makeRoom(this.#room)
+    }
     const changed = this.#seen === undefined ? undefined : hosts.changedAfter(this.#seen)
     if (changed !== undefined) {
       for (const place of changed) this.look(place, hosts.at(place))
@@ -29,12 +24,16 @@ export abstract class Column<V extends Uint8Array | Float64Array> {
     this.#seen = hosts.changes
   }
 
+  /** For so many places, keeping what there is. */
+  protected abstract makeRoom(places: number): void
+
   /** Looks at one host and keeps the answer in its place. */
   protected abstract look(place: number, host: HostState | undefined): void
+}
 
-  #grow(places: number): void {
-    const grown = new (this.values.constructor as new (length: number) => V)(places).fill(this.#blank) as V
-    grown.set(this.values)
-    this.values = grown
-  }
+/** A longer one with the same values, and `blank` behind them. */
+export function grown<V extends Uint8Array | Float64Array>(values: V, length: number, blank: number): V {
+  const longer = new (values.constructor as new (length: number) => V)(length).fill(blank) as V
+  longer.set(values)
+  return longer
 }

@@ -1,17 +1,26 @@
 import type { HostState } from '../host-state.ts'
 import type { SchedulingRequest } from '../scheduling-request.ts'
 import type { HostWeigher } from '../weighers/host-weigher.ts'
-import { Column } from './column.ts'
+import { Column, grown } from './column.ts'
 
 /** What one weigher says of each host, in its own unit. */
-export class WeightColumn extends Column<Float64Array> {
+export class WeightColumn extends Column {
+  values = new Float64Array(0)
   readonly #weigher: HostWeigher
   readonly #request: SchedulingRequest
 
   constructor(weigher: HostWeigher, request: SchedulingRequest) {
-    super(new Float64Array(0), 0)
+    super()
     this.#weigher = weigher
     this.#request = request
+  }
+
+  override get bytes(): number {
+    return this.values.byteLength
+  }
+
+  protected override makeRoom(places: number): void {
+    this.values = grown(this.values, places, 0)
   }
 
   protected override look(place: number, host: HostState | undefined): void {

@@ -171,7 +171,8 @@ export class HostTable implements KnownHosts {
   }
 
   #grow(): void {
-    const grown = new Int32Array(this.nameHashes.length * 2)
+    // What is kept of each kind of request is as long as this.
+    const grown = new Int32Array(Math.ceil(this.nameHashes.length * 1.25))
     grown.set(this.nameHashes)
     this.nameHashes = grown
   }

@@ -4,5 +4,5 @@ import type { HostWeigher } from './host-weigher.ts'
 
 /** Prefers hosts with more free processors: spreads. */
 export function cpuWeigher(multiplier: number): HostWeigher {
-  return { name: 'CPU', multiplier, weigh: ({ root }) => free(root.inventories[VCPU]), concern: () => '' }
+  return { name: 'CPU', multiplier, weigh: ({ root }) => free(root.inventories[VCPU]) }
 }

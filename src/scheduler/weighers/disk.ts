@@ -4,5 +4,5 @@ import type { HostWeigher } from './host-weigher.ts'
 
 /** Prefers hosts with more free disk: spreads. */
 export function diskWeigher(multiplier: number): HostWeigher {
-  return { name: 'Disk', multiplier, weigh: ({ root }) => free(root.inventories[DISK_GB]), concern: () => '' }
+  return { name: 'Disk', multiplier, weigh: ({ root }) => free(root.inventories[DISK_GB]) }
 }

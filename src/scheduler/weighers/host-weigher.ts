@@ -10,8 +10,8 @@ export interface HostWeigher {
   /** In any unit: the values of all hosts are scaled to 0..1. The higher the better. */
   weigh(host: HostState, request: SchedulingRequest): number
   /**
-   * What of the request it looks at: a text that is the same only where the values of every host are; undefined when it
-   * has no opinion. A weigher without it looks at the request's kind (`choosing/request-kind.ts`) and nothing else.
+   * For a weigher that looks at what tells a request from others of its kind, as `HostFilter` has it; undefined: it has
+   * no opinion on this one.
    */
   concern?(request: SchedulingRequest): string | undefined
 }

@@ -23,7 +23,6 @@ export function memEncryptionContextWeigher(multiplier: number): HostWeigher {
       const slots = pools.reduce((sum, { inventories }) => sum + freeSlots(inventories[MEM_ENCRYPTION_CONTEXT]), 0)
       return slots === 0 ? 0 : -slots
     },
-    concern: ({ resources: { pool } }) => pool?.trait ?? '',
   }
 }
 

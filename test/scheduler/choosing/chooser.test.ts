@@ -55,7 +55,7 @@ const host: fc.Arbitrary<HostState> = fc
     machine: fc.constantFrom('q35', 'pc'),
     uefi: fc.boolean(),
     zone: fc.constantFrom('nova', 'far'),
-    tenant: fc.constantFrom(undefined, 'a', 'b'),
+    tenant: fc.constantFrom(undefined, undefined, undefined, 'a', 'b'),
     failedBuilds: fc.integer({ min: 0, max: 2 }),
   })
   .map((one) =>
@@ -96,8 +96,12 @@ const request: fc.Arbitrary<SchedulingRequest> = fc
     ),
     neighbours: fc.array(fc.constantFrom(...NEIGHBOURS), { maxLength: 2 }),
     isTogether: fc.boolean(),
+    isLikeOthers: fc.boolean(),
   })
-  .map(({ model, vcpus, memoryMb, ignored, forced, image, uuid, project, zone, neighbours, isTogether, group }) => {
+  .map(({ model, vcpus, memoryMb, image, uuid, isLikeOthers, ...own }) => {
+    const ofKind = { ...(model && { model }), ...(image && !model && { image }), vcpus, memoryMb }
+    if (isLikeOthers) return aRequest({ ...ofKind, spec: { instance_uuid: uuid } })
+    const { ignored, forced, project, zone, neighbours, isTogether, group } = own
     const spec = {
       instance_uuid: uuid,
       project_id: project,
@@ -144,7 +148,14 @@ type Step =
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('put' as const), hosts: fc.array(host, { maxLength: 12 }) }) },
   fc.record({ kind: fc.constant('remove' as const), host: fc.constantFrom(...NAMES) }),
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('ask' as const), request, lost: someHosts }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('ask' as const),
+      request,
+      lost: fc.oneof({ weight: 3, arbitrary: fc.constant<string[]>([]) }, someHosts),
+    }),
+  },
 )
 
 /** The plain way: every host, every filter, every weigher, each time. */

@@ -58,20 +58,20 @@ describe('the weighers that come along', () => {
     expect(weights).toEqual([0, 0, 0])
   })
 
-  it('say what of a request they look at, so that answers are remembered', () => {
+  it('say what they look at of a request beside its kind, so that answers are remembered', () => {
     const concerns = (request: ReturnType<typeof aRequest>) =>
       Object.fromEntries(defaultWeighers().map(({ name, concern }) => [name, concern?.(request)]))
 
     const ofSoft = concerns(ofGroup('soft-affinity'))
     expect(concerns(aRequest({ model: 'amd-sev' }))).toEqual({
-      RAM: '',
-      CPU: '',
-      Disk: '',
-      IoOps: '',
-      BuildFailure: '',
+      RAM: undefined,
+      CPU: undefined,
+      Disk: undefined,
+      IoOps: undefined,
+      BuildFailure: undefined,
       ServerGroupSoftAffinity: undefined,
       ServerGroupSoftAntiAffinity: undefined,
-      MemEncryptionContext: 'HW_CPU_X86_AMD_SEV',
+      MemEncryptionContext: undefined,
     })
     expect(ofSoft.ServerGroupSoftAffinity).toContain('[["two",2],["one",1]]')
     expect(ofSoft.ServerGroupSoftAntiAffinity).toBeUndefined()

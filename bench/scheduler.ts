@@ -1,0 +1,38 @@
+import { parseArgs } from 'node:util'
+import { startInstalledPostgres } from '../test/servers/installed-postgres.ts'
+import { benchSelect } from './scheduler/select.ts'
+
+const HELP = `Measures a scheduler on a private PostgreSQL that is durable (fsync, synchronous_commit), and prints ratios.
+
+  npm run bench:scheduler -- [options]
+
+  --only A,B       select (default: all)
+  --hosts A,B      sizes of the fleet, smallest first (default 100,1000,10000; 50000 takes a minute more)
+  --claims N       claims of a turn (default 1000)
+  --rounds N       turns of each size (default 3; the median counts)
+`
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: 'select' },
+    hosts: { type: 'string', default: '100,1000,10000' },
+    claims: { type: 'string', default: '1000' },
+    rounds: { type: 'string', default: '3' },
+    help: { type: 'boolean', default: false },
+  },
+})
+if (values.help) {
+  process.stdout.write(HELP)
+  process.exit(0)
+}
+
+const server = await startInstalledPostgres({ durable: true })
+if (server === undefined) throw new Error('install postgresql first')
+const only = new Set(values.only.split(','))
+try {
+  const sizes = values.hosts.split(',').map(Number)
+  if (only.has('select')) {
+    await benchSelect({ url: server.url, sizes, claims: Number(values.claims), rounds: Number(values.rounds) })
+  }
+} finally {
+  await server.close()
+}
