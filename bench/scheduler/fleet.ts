@@ -47,13 +47,15 @@ export async function openFleet(url: string, hosts: number, poolSize = 16) {
   }
 }
 
-export async function fill(database: Database, hosts: number): Promise<void> {
+async function fill(database: Database, hosts: number): Promise<void> {
   const placement = new DatabasePlacement(database)
   const shapes = Math.min(SHAPES, hosts)
   for (let n = 0; n < shapes; n++) await placement.recordHost(reportOf(n))
   // The others are copies of the first of their shape: by reports a large fleet takes minutes to fill.
   for (let n = 0; n < shapes; n++) await copy(database, n, hosts)
   await use(database)
+  // Not all at the same moment, as if somebody had told them to.
+  await database.query(`update compute_hosts set last_seen_up = now() - random() * interval '60 seconds'`)
   await database.query('vacuum analyze')
 }
 

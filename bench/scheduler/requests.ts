@@ -11,7 +11,7 @@ import type { Database } from '../../src/database/database.ts'
 const PROJECTS = Array.from({ length: 50 }, () => randomUUID())
 
 /** What users ask for: three sizes, one request of four encrypted, each of some project and image. */
-export function requestSpec(n: number): RequestSpec {
+function requestSpec(n: number): RequestSpec {
   const [vcpus, gib] = [
     [1, 2],
     [2, 4],
@@ -55,7 +55,7 @@ export async function openScheduler(database: Database) {
 }
 
 /** How often each instance was claimed for. */
-export class Tries {
+class Tries {
   readonly counted: DatabasePlacement
   readonly #tries = new Map<string, number>()
 
@@ -65,10 +65,10 @@ export class Tries {
       get: (target, property) => {
         const value = Reflect.get(target, property, target)
         if (typeof value !== 'function') return value
-        if (property !== 'claim') return value.bind(target)
-        return (uuid: string, ...rest: unknown[]) => {
-          count(uuid)
-          return value.call(target, uuid, ...rest)
+        if (property !== 'claim' && property !== 'grant') return value.bind(target)
+        return (claim: string | { instance_uuid: string }, ...rest: unknown[]) => {
+          count(typeof claim === 'string' ? claim : claim.instance_uuid)
+          return value.call(target, claim, ...rest)
         }
       },
     })

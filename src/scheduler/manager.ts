@@ -66,7 +66,11 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
       logger,
       ...options,
     })
-    this.#reports = new ReportDesk({ placement, logger })
+    this.#reports = new ReportDesk({
+      placement,
+      isKnown: (host) => this.hosts.table.placeOf(host) !== undefined,
+      logger,
+    })
     this.#placement = placement
     this.#options = options
     this.#logger = logger

@@ -15,6 +15,8 @@ import { nameHash, tieBreak } from './tie-break.ts'
 
 /** How often all hosts that passed may be lost to faster claims before the request is given up. */
 const LOOKS = 3
+/** By each lost claim the choice is among so many times as many of the best hosts. */
+const SPREAD = 8
 /** How often a refusal waits for claims on their way that may yet fail and leave room. */
 const WAITS = 10
 
@@ -137,7 +139,7 @@ export class DestinationSelector {
    * instance's uuid, and schedulers that know the same do not follow each other from host to host.
    */
   #preferred(best: readonly WeighedPlace[], instanceUuid: string, losses: number): readonly WeighedPlace[] {
-    const subset = Math.min(best.length, (this.#deps.hostSubsetSize ?? 1) * 2 ** Math.min(losses, 10))
+    const subset = Math.min(best.length, (this.#deps.hostSubsetSize ?? 1) * SPREAD ** Math.min(losses, 5))
     if (subset <= 1) return best
     const chosen = tieBreak(nameHash(instanceUuid), losses) % subset
     return [best[chosen] as WeighedPlace, ...best.slice(0, chosen), ...best.slice(chosen + 1)]

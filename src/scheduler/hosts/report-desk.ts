@@ -7,6 +7,8 @@ const GATHER_MS = 500
 
 interface ReportDeskOptions {
   readonly placement: Pick<Placement, 'recordHost' | 'noteSeen'>
+  /** Has the host reported before, to whomever? */
+  readonly isKnown: (host: string) => boolean
   readonly logger: Logger
 }
 
@@ -22,19 +24,20 @@ interface Waiting {
 export class ReportDesk {
   readonly #placement: ReportDeskOptions['placement']
   readonly #logger: Logger
-  readonly #known = new Set<string>()
+  readonly #isKnown: (host: string) => boolean
   #waiting = new Map<string, Waiting>()
   #timer: NodeJS.Timeout | undefined
   #noting = Promise.resolve()
 
-  constructor({ placement, logger }: ReportDeskOptions) {
+  constructor({ placement, isKnown, logger }: ReportDeskOptions) {
     this.#placement = placement
+    this.#isKnown = isKnown
     this.#logger = logger
   }
 
-  /** Of a host that is new here it is written at once; else soon. */
+  /** Of a host that is new it is written at once; else soon. */
   async take(report: HostReport, request_id: string): Promise<void> {
-    if (!this.#known.has(report.host)) return await this.#record({ report, request_id })
+    if (!this.#isKnown(report.host)) return await this.#record({ report, request_id })
     this.#waiting.set(report.host, { report, request_id })
     this.#timer ??= setTimeout(() => this.#noteLater(), GATHER_MS)
   }
@@ -73,7 +76,6 @@ export class ReportDesk {
   async #record({ report, request_id }: Waiting): Promise<void> {
     const { host } = report
     const { changed, overcommitted } = await this.#placement.recordHost(report)
-    this.#known.add(host)
     if (!changed) return
     this.#logger.info({ host, request_id }, 'host reported a change')
     for (const inventory of overcommitted) {
