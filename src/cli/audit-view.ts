@@ -82,19 +82,21 @@ function listed(title: string, texts: readonly string[]): readonly string[] {
   return [[`${pc.bold(title)}:`, ...lines, ...(more > 0 ? [`  and ${more} more: --json has them`] : [])].join('\n')]
 }
 
-function conclusion(
-  { findings, remaining, remaining_total, repaired_total, not_judged_total }: AuditReport,
-  isRepair: boolean,
-): string {
+function conclusion(report: AuditReport, isRepair: boolean): string {
+  const { findings, remaining, remaining_total, repaired_total } = report
   const done = isRepair ? `${repaired_total} repaired; ` : ''
-  if (remaining_total === 0)
-    return pc.green(`${done}${not_judged_total > 0 ? 'all that answered agrees' : 'everything agrees'}`)
+  if (remaining_total === 0) return `${done}${agreement(report)}`
   const kinds = Object.entries(remaining).map(([kind, number]) => `${TITLES[kind as FindingKind]} ${number}`)
   const shown = remaining_total + repaired_total > findings.length ? ` (the first ${findings.length} are shown)` : ''
   const hint =
     !isRepair && findings.some(({ repair }) => repair !== null) ? '; sevbus audit --repair mends what is safe' : ''
   const what = `${count(remaining_total, 'finding')}${isRepair ? ' left' : ''}`
   return `${done}${pc.red(what)}: ${kinds.join(', ')}${shown}${hint}`
+}
+
+function agreement({ compared, not_judged_total }: AuditReport): string {
+  if (not_judged_total === 0) return pc.green('everything agrees')
+  return compared.hosts > 0 ? pc.green('all that answered agrees') : pc.yellow('no host answered')
 }
 
 function count(number: number, what: string): string {

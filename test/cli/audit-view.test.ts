@@ -36,6 +36,8 @@ describe('an audit as people read it', () => {
 
     expect(lines.slice(2, 4)).toEqual(['not judged, for they did not answer:', '  h0: no answer'])
     expect(lines.slice(-3)).toEqual(['  and 230 more', '', 'all that answered agrees'])
+    const none = { ...AGREED, not_judged, not_judged_total: 30, compared: { ...AGREED.compared, hosts: 0 } }
+    expect(text(none).split('\n').at(-1)).toBe('no host answered')
   })
 
   it('has a line for each finding, what would mend it, and what a person must do', () => {

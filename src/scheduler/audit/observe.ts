@@ -1,7 +1,7 @@
 import { ComputeApi } from '../../compute/rpc-api.ts'
 import { ConductorApi } from '../../conductor/rpc-api.ts'
 import type { Database } from '../../database/database.ts'
-import { toSevbusError, UnsupportedVersion } from '../../errors.ts'
+import { MessagingTimeout, NoSuchServer, type SevbusError, toSevbusError, UnsupportedVersion } from '../../errors.ts'
 import type { InstanceState } from '../../objects/instance.ts'
 import type { RpcClient } from '../../rpc/client.ts'
 import type { RequestInfo } from '../../rpc/contract.ts'
@@ -135,9 +135,16 @@ class Look {
       return { answered: true, ...(await this.#compute.listGuests(context, {}, options)) }
     } catch (thrown) {
       signal.throwIfAborted()
-      const error = toSevbusError(thrown)
-      const reason = error instanceof UnsupportedVersion ? 'its worker is of an earlier release' : error.message
-      return { answered: false, reason }
+      return { answered: false, reason: silence(toSevbusError(thrown)) }
     }
   }
+}
+
+/** Why a host is not judged, for those who know hosts and no queues. */
+function silence(error: SevbusError): string {
+  if (error instanceof UnsupportedVersion) return 'its worker is of an earlier release'
+  if (error instanceof NoSuchServer) return 'no compute worker has this name on the bus'
+  if (error instanceof MessagingTimeout)
+    return `no answer within ${HOST_TIMEOUT_MS / 1000} s: its worker does not run, or hangs`
+  return error.message
 }

@@ -234,8 +234,8 @@ describe.each(databaseEngines)('the auditor on $name', ({ open }) => {
     world.beforeLook = () => Promise.reject(new UnsupportedVersion('Endpoint does not support RPC version 1.1'))
 
     expect(report.not_judged).toEqual([
-      { what: 'h1', reason: 'nobody serves h1' },
-      { what: 'gone', reason: 'nobody serves gone' },
+      { what: 'h1', reason: 'no compute worker has this name on the bus' },
+      { what: 'gone', reason: 'no compute worker has this name on the bus' },
     ])
     expect(report).toMatchObject({ findings: [], compared: { hosts: 1 } })
     expect((await audit()).not_judged[0]).toEqual({ what: 'h1', reason: 'its worker is of an earlier release' })
