@@ -35,12 +35,20 @@ function keptBecause(evidence: Evidence, claim: HeldClaim, instance: InstanceSta
   if (claim.consumer !== claim.instance) {
     return 'a move has left it behind: see what became of the move, and confirm or revert it'
   }
-  if (instance === undefined || instance.host === null || instance.vm_state === 'deleted') return undefined
+  if (instance === undefined) return maybeOfAnother(evidence, claim)
+  if (instance.host === null || instance.vm_state === 'deleted') return undefined
   if (evidence.claimsOf(claim.instance).some(({ host }) => host === instance.host)) {
     return `giving it back would take the claim on ${instance.host} along: both are the same consumer's`
   }
   if (claim.attempt < instance.attempt) return undefined
   return `it is of the try that runs on ${instance.host}: delete the instance, or build it anew, to bring both together`
+}
+
+/** A consumer that is no instance may hold what a guest here runs on: a move holds the host that it leaves. */
+function maybeOfAnother(evidence: Evidence, { host }: HeldClaim): string | undefined {
+  const unclaimed = evidence.unclaimedGuestsOn(host)
+  if (unclaimed.length === 0) return undefined
+  return `it may belong to a guest here that has no claim of its own (${unclaimed.slice(0, 3).join(', ')}): see to that first`
 }
 
 function giveBack({ consumer, attempt, host }: HeldClaim): Repair {

@@ -115,6 +115,17 @@ export class Evidence {
     return this.#inventories.get(host) ?? []
   }
 
+  /** Guests of ours that nothing is claimed for on their host, by uuid. */
+  unclaimedGuestsOn(host: string): readonly string[] {
+    const look = this.seen.hosts.get(host)
+    if (!look?.answered) return []
+    return look.guests
+      .map(({ uuid, attempt }) => ({ uuid: uuid.toLowerCase(), attempt }))
+      .filter(({ uuid, attempt }) => attempt !== null || this.instances.has(uuid))
+      .filter(({ uuid }) => !this.claimsOf(uuid).some((claim) => claim.host === host))
+      .map(({ uuid }) => uuid)
+  }
+
   claimsOf(uuid: string): readonly HeldClaim[] {
     return this.#claims.get(uuid) ?? []
   }

@@ -13,7 +13,7 @@ interface Scene {
   readonly claims?: readonly Host[]
   readonly guests?: Readonly<Partial<Record<Host, Partial<GuestReport>>>>
   /** Kind, host, and whether a repair is safe. Not of hosts that are silent. */
-  readonly findings?: readonly (readonly [kind: string, host: Host, isRepairable: boolean])[]
+  readonly findings?: readonly (readonly [kind: string, host: Host, isRepairable: boolean | 'if all have claims'])[]
 }
 
 const DELETED = { vm_state: 'deleted', host: null } as const
@@ -32,7 +32,7 @@ const SCENES: Readonly<Record<string, (here: Host, there: Host, isSilent: (host:
   'is deleted': () => ({ instance: DELETED }),
   failed: () => ({ instance: FAILED }),
   'is deleted and leaks': (here) => ({ instance: DELETED, claims: [here], findings: [['leak', here, true]] }),
-  'is unknown and leaks': (here) => ({ claims: [here], findings: [['leak', here, true]] }),
+  'is unknown and leaks': (here) => ({ claims: [here], findings: [['leak', here, 'if all have claims']] }),
   'is deleted and runs': (here) => ({
     instance: DELETED,
     claims: [here],
@@ -97,9 +97,13 @@ function staged({ name, here, step }: Staged, n: number, isSilent: (host: Host) 
     instances: instance === undefined ? [] : [anInstanceState(n, instance)],
     claims: claims.map((host) => aClaim(n, { host, attempt })),
     guestsOn: (host: Host) => (guests[host] === undefined ? [] : [aGuest(n, guests[host])]),
-    expected: findings
-      .filter(([, host]) => !isSilent(host))
-      .map(([kind, host, isRepairable]) => `${kind} ${host} ${uuidOf(n)} ${isRepairable}`),
+    isUnclaimedOn: (host: Host) => host in guests && name !== 'is foreign' && !claims.includes(host),
+    expected: (allHaveClaimsOn: (host: Host) => boolean) =>
+      findings
+        .filter(([, host]) => !isSilent(host))
+        .map(
+          ([kind, host, when]) => `${kind} ${host} ${uuidOf(n)} ${when === true || (when && allHaveClaimsOn(host))}`,
+        ),
   }
 }
 
@@ -118,7 +122,8 @@ describe('a comparison', () => {
         const { findings } = compare(anObservation({ hosts, claims, instances }))
 
         const found = findings.map(({ kind, host, uuid, repair }) => `${kind} ${host} ${uuid} ${repair !== undefined}`)
-        expect(found.toSorted()).toEqual(all.flatMap(({ expected }) => expected).toSorted())
+        const allHaveClaimsOn = (host: Host) => !all.some(({ isUnclaimedOn }) => isUnclaimedOn(host))
+        expect(found.toSorted()).toEqual(all.flatMap(({ expected }) => expected(allHaveClaimsOn)).toSorted())
       }),
       { numRuns: 300 },
     )

@@ -134,6 +134,18 @@ describe('a leak', () => {
     expect(short(anObservation({ hosts, claims: [aClaim(1)], instances }))).toEqual(expected)
   })
 
+  it('of nobody is left alone while a guest there has no claim of its own: it may hold what that guest runs on', () => {
+    const claims = [aClaim(1, { host: 'h2' }), aClaim(99)]
+    const instances = [anInstanceState(1, { host: 'h2', attempt: 2 })]
+    const moving = { h1: aLook([aGuest(1)]), h2: aLook([aGuest(1, { attempt: 2 })]) }
+    const foreign = { h1: aLook([aGuest(5, { attempt: null })]), h2: aLook([aGuest(1, { attempt: 2 })]) }
+
+    const leak = found(anObservation({ hosts: moving, claims, instances })).find(({ kind }) => kind === 'leak')
+    expect(leak).toMatchObject({ host: 'h1', uuid: uuidOf(99), repair: undefined })
+    expect(leak?.advice).toContain(`a guest here that has no claim of its own (${uuidOf(1)})`)
+    expect(short(anObservation({ hosts: foreign, claims, instances }))).toContain('leak h1 99: release_allocations 1')
+  })
+
   it('is left alone where giving it back would take the right claim along', () => {
     const claims = [aClaim(1), aClaim(1, { host: 'h2' })]
     const hosts = { h1: aLook([]), h2: aLook([aGuest(1)]) }
