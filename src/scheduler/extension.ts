@@ -17,6 +17,14 @@ export { MEM_ENCRYPTION_MODELS, type MemEncryption, type MemEncryptionModel } fr
 export type { RequestSpec } from '../objects/request-spec.ts'
 export type { ResourceRequest } from '../objects/resource-request.ts'
 export type { HostFilter } from './filters/host-filter.ts'
-export { free, type HostState, type InventoryState, type ProviderState, poolsWithTrait } from './host-state.ts'
+export type { GroupState, HintedHosts } from './hinted-hosts.ts'
+export {
+  free,
+  type HostAggregate,
+  type HostState,
+  type InventoryState,
+  type ProviderState,
+  poolsWithTrait,
+} from './host-state.ts'
 export type { SchedulingRequest } from './scheduling-request.ts'
 export type { HostWeigher } from './weighers/host-weigher.ts'

@@ -85,7 +85,14 @@ describe('the weigher of encryption slots', () => {
   const weigher = memEncryptionContextWeigher(1)
 
   it('steers an ordinary guest away from free slots of any model', () => {
-    expect([none, many, few, other].map((host) => weigher.weigh(host, aRequest()))).toEqual([0, -15, -2, -404])
+    expect([none, many, few, other].map((host) => weigher.weigh(host, aRequest()))).toEqual([0, -1021, -1008, -1410])
+  })
+
+  it('keeps ordinary guests on a host without free slots while it has room, however few others have', () => {
+    const busy = aHost('busy', { used: { VCPU: 60, MEMORY_MB: 60_000, DISK_GB: 900 }, state: { ioOps: 9 } })
+    const four = aHost('four', { slots: { 'amd-sev-snp': 4 } })
+
+    expect(names(weighHosts([four, many, busy], aRequest(), defaultWeighers()))).toEqual(['busy', 'four', 'many'])
   })
 
   it('steers an encrypted guest to where its model fits tightest', () => {
@@ -102,7 +109,7 @@ describe('the weigher of encryption slots', () => {
 
     expect(weights(aRequest())).toEqual([
       ['none', 1],
-      ['counted', 0.250497],
+      ['counted', 0.125249],
       ['uncounted', 0],
     ])
     expect(weigher.weigh(uncounted, aRequest({ model: 'amd-sev' }))).toBe(-1006)

@@ -13,8 +13,8 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
 }
 /** A processor of 64 bits runs guests of 32. */
 const ALSO_RUNS: Readonly<Record<string, readonly string[]>> = { x86_64: ['i686'], aarch64: ['armv7l'] }
-/** libvirt's hypervisor is QEMU, with KVM or without. */
-const HYPERVISORS: Readonly<Record<string, string>> = { kvm: 'qemu' }
+/** libvirt's hypervisor is QEMU, with KVM or without, and so is the simulated host's. */
+const HYPERVISORS: Readonly<Record<string, string>> = { kvm: 'qemu', fake: 'qemu' }
 /** Fully virtual machines, which are all that run here. */
 const FULLY_VIRTUAL: readonly string[] = ['hvm', 'hv']
 

@@ -164,6 +164,15 @@ describe('ImagePropertiesFilter', () => {
     expect(why(aHost('cn-1', { state: { architecture: undefined } }), { hw_architecture: 'aarch64' })).toBeUndefined()
   })
 
+  it('takes the simulated host for what it simulates', () => {
+    const simulated = aHost('cn-1', { state: { hypervisorType: 'fake' } })
+
+    expect(why(simulated, { img_hv_type: 'kvm' })).toBeUndefined()
+    expect(why(simulated, { img_hv_type: 'vmware' })).toBe(
+      'its hypervisor is fake, the image is made for vmware (img_hv_type)',
+    )
+  })
+
   it('knows that a processor of 32 bits runs no guest of 64', () => {
     expect(why(aHost('cn-1', { state: { architecture: 'i686' } }), { hw_architecture: 'x86_64' })).toBeDefined()
   })
