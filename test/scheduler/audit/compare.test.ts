@@ -119,6 +119,16 @@ describe('a leak', () => {
     ['whose instance failed', [anInstanceState(1, FAILED)], ['leak h1 1: release_allocations 1']],
     ['whose instance nobody knows', [], ['leak h1 1: release_allocations 1']],
     [
+      'whose instance is deleted, though it still names the host',
+      [anInstanceState(1, { vm_state: 'deleted' })],
+      ['leak h1 1: release_allocations 1'],
+    ],
+    [
+      'whose instance is deleted, though it names another host',
+      [anInstanceState(1, { vm_state: 'deleted', host: 'h2' })],
+      ['ghost h2 1: terminate_instance 1', 'leak h1 1: release_allocations 1'],
+    ],
+    [
       'whose instance runs elsewhere under a later try that claimed nothing',
       [anInstanceState(1, { host: 'h2', attempt: 2 })],
       ['missing_claim h2 1: for a person', 'leak h1 1: release_allocations 1'],
@@ -163,6 +173,7 @@ describe('a leak', () => {
     const instances = [anInstanceState(1, { host: 'h2', attempt: 2 })]
 
     expect(short(anObservation({ hosts, claims, instances }))).toEqual(['leak h1 1: for a person'])
+    expect(found(anObservation({ hosts, claims, instances }))[0]?.advice).toContain('a move has left it behind')
   })
 
   it('is not what a missing guest still holds', () => {
@@ -176,6 +187,7 @@ describe('a ghost', () => {
   it.each([
     ['of a deleted instance', DELETED, {}, 1],
     ['of a failed instance', FAILED, {}, 1],
+    ['of a deleted instance that still names the host', { ...DELETED, host: 'h1' }, {}, 1],
     ['of an older try', { ...DELETED, attempt: 3 }, { attempt: 2 }, 2],
     ['that its host has no record of', { ...DELETED, attempt: 3 }, { attempt: null }, 3],
     ['that came back after its host had ended that try: the next one removes it', DELETED, { over: true }, 2],
@@ -223,6 +235,13 @@ describe('a ghost', () => {
     expect(short(built)).toEqual(['ghost h1 1: for a person'])
     expect(found(built)[0]?.problem).toContain('built here as try 1, but no conductor knows the instance')
     expect(short(claimed)).toEqual(['ghost h1 1: for a person'])
+    expect(found(claimed)[0]?.problem).toContain('that was claimed here, but no conductor knows the instance')
+  })
+
+  it('is none that its host works on, though no conductor knows it', () => {
+    const guests = [aGuest(1, { work: 'build' }), aGuest(2, { attempt: null, work: 'termination' })]
+
+    expect(found(anObservation({ hosts: { h1: aLook(guests) } }))).toEqual([])
   })
 })
 
@@ -238,6 +257,15 @@ describe('a double', () => {
     expect(found(anObservation({ hosts, claims, instances }))[0]?.problem).toBe(
       'a second guest of it is here (running, SEV, of try 1); the instance is active on h2, try 2, and runs there',
     )
+  })
+
+  it('that its host has no record of is removed by the try that runs, which that host cannot have', () => {
+    const hosts = { h1: aLook([aGuest(1, { attempt: null })]), h2: right }
+    const [double] = found(anObservation({ hosts, claims, instances }))
+
+    expect(double?.repair).toMatchObject({ action: 'terminate_instance', host: 'h1', attempt: 2 })
+    expect(double?.repair?.safeBecause).toBe('the instance runs on h2, where its conductor has it')
+    expect(double?.problem).toContain("not built by this host's worker")
   })
 
   it('is for a person where only a try could remove it that the instance may still come to live under', () => {
@@ -259,6 +287,15 @@ describe('a foreign guest', () => {
         repair: undefined,
         problem: 'a guest that is not ours (running, SEV); it holds a key for SEV that no claim counts',
       },
+    ])
+  })
+
+  it('is not ours though a claim of its uuid is elsewhere, and holds no key when it runs in clear', () => {
+    const guest = aGuest(1, { attempt: null, model: null })
+    const seen = anObservation({ hosts: { h1: aLook([guest]), h2: SILENT }, claims: [aClaim(1, { host: 'h2' })] })
+
+    expect(found(seen).map(({ kind, problem }) => `${kind}: ${problem}`)).toEqual([
+      'foreign_guest: a guest that is not ours (running, in clear)',
     ])
   })
 })
@@ -290,6 +327,38 @@ describe('an instance whose guest is not as it should be', () => {
 
     expect(short(seen)).toEqual(['missing_claim h1 1: for a person'])
     expect(found(seen)[0]?.problem).toBe(`the guest is here, but of what it needs ${missing} is not claimed`)
+  })
+
+  it('lacks a claim also when it has one elsewhere, which is named', () => {
+    const hosts = { h1: aLook([aGuest(1)]), h2: SILENT, h3: SILENT }
+    const claims = [aClaim(1, { host: 'h2' }), aClaim(1, { host: 'h3' })]
+    const [missing, ...others] = found(anObservation({ hosts, claims, instances: [anInstanceState(1)] }))
+
+    expect(others).toEqual([])
+    expect(missing?.problem).toBe(
+      'the guest is here, but of what it needs VCPU, MEMORY_MB, MEM_ENCRYPTION_CONTEXT is not claimed; claims of it are on h2, h3',
+    )
+    expect(missing?.version).toEqual([
+      ['h2', 1, CHANGED_AT],
+      ['h3', 1, CHANGED_AT],
+    ])
+  })
+
+  it.each([
+    ['is missing there though it is in error', 'error', [], ['missing_guest h1 1: for a person']],
+    ['lacks no claim while it is in error', 'error', [aGuest(1)], []],
+    ['is not missing once it is deleted', 'deleted', [], []],
+  ] as const)('with its host still named %s', (_what, vm_state, guests, expected) => {
+    const instances = [anInstanceState(1, { vm_state })]
+
+    expect(short(anObservation({ hosts: { h1: aLook(guests) }, instances }))).toEqual(expected)
+  })
+
+  it('is missing on no host that was not asked for', () => {
+    const hosts = { h1: aLook([]), h2: aLook([aGuest(2)]) }
+    const instances = [anInstanceState(1), anInstanceState(2, { host: 'h2' })]
+
+    expect(found(anObservation({ hosts, instances, scope: [] }))).toEqual([])
   })
 })
 
