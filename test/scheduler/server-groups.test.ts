@@ -36,6 +36,7 @@ describe.each(databaseEngines)('server groups on $name', ({ open }) => {
     }
     const operating = operatingEndpoint({ database: test.database, placement, refresh: async () => {}, logger: silent })
     return {
+      database: test.database,
       placement,
       operating,
       async group(policy: ServerGroup['policy'], rules: ServerGroup['rules'] = {}) {
@@ -149,6 +150,20 @@ describe.each(databaseEngines)('server groups on $name', ({ open }) => {
     await claim(given.placement, uuid, 'cn-1')
 
     expect(await refusalOf(claim(given.placement, uuid, 'cn-1'))).toMatchObject({ code: 'CLAIM_REFUSED' })
+  })
+
+  it('let an instance go back to where it was in the same try, though another has come there', async () => {
+    await using given = await opened()
+    const { uuid } = await given.group('anti-affinity')
+    const [moved, comer] = [randomUUID(), randomUUID()]
+    await claim(given.placement, uuid, 'cn-1', moved)
+    await given.placement.claim(moved, oneVcpu('cn-2', 2))
+    await claim(given.placement, uuid, 'cn-1', comer)
+
+    await given.database.query(`update consumers set host = 'cn-1' where uuid = $1`, [moved])
+
+    expect(await given.members(uuid)).toEqual(['cn-1', 'cn-1'])
+    expect(await refusalOf(given.placement.claim(comer, oneVcpu('cn-1', 2)))).toMatchObject({ code: 'CLAIM_REFUSED' })
   })
 
   it('of affinity are refused a claim on another host, and a lone member may go elsewhere', async () => {

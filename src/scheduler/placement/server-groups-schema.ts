@@ -19,11 +19,11 @@ const TABLES = `
 
 /**
  * The policy holds whoever claims, and however many at once: who comes to a host locks the row of his group first, so
- * members come one after the other, and each sees where the others are. What is kept on a host is not looked at, only
- * who comes.
+ * members come one after the other, and each sees where the others are. Only who comes by a new try is looked at, not
+ * who stays, and not who goes back to where a move had left room for him.
  */
 const GUARD = `
-  create function consumers_keep_server_groups() returns trigger language plpgsql as $$
+  create function keep_server_groups(comers uuid[]) returns void language plpgsql as $$
   declare
     comer record;
     other text;
@@ -31,12 +31,12 @@ const GUARD = `
     most integer;
   begin
     for comer in
-      select b.uuid, b.host, g.uuid as server_group, g.name, g.policy, g.rules
-        from became b
-        join server_group_members m on m.instance_uuid = b.uuid
+      select c.uuid, c.host, g.uuid as server_group, g.name, g.policy, g.rules
+        from server_group_members m
         join server_groups g on g.uuid = m.server_group
-       where b.host is not null and g.policy in ('affinity', 'anti-affinity')
-       order by g.uuid, b.uuid
+        join consumers c on c.uuid = m.instance_uuid
+       where m.instance_uuid = any(comers) and g.policy in ('affinity', 'anti-affinity')
+       order by g.uuid, c.uuid
     loop
       perform from server_groups g where g.uuid = comer.server_group for no key update;
       if comer.policy = 'affinity' then
@@ -62,13 +62,24 @@ const GUARD = `
         end if;
       end if;
     end loop;
-    return null;
   end $$;
 
+  create function consumers_come() returns trigger language plpgsql as $$
+  begin
+    perform keep_server_groups(array(select uuid from became where host is not null));
+    return null;
+  end $$;
   create trigger consumers_come after insert on consumers referencing new table as became
-    for each statement execute function consumers_keep_server_groups();
-  create trigger consumers_go_on after update on consumers referencing new table as became
-    for each statement execute function consumers_keep_server_groups();
+    for each statement execute function consumers_come();
+
+  create function consumers_go_on() returns trigger language plpgsql as $$
+  begin
+    perform keep_server_groups(array(
+      select b.uuid from became b join was w on w.uuid = b.uuid where b.host is not null and b.attempt > w.attempt));
+    return null;
+  end $$;
+  create trigger consumers_go_on after update on consumers referencing old table as was new table as became
+    for each statement execute function consumers_go_on();
 `
 
 export const SERVER_GROUPS = TABLES + GUARD
