@@ -96,9 +96,7 @@ export class Auditor {
     const { mendedWithinMs = 15_000 } = this.#deps
     const limiter = new Limiter(REPAIRS_AT_A_TIME)
     const asked = await Promise.all(
-      wanted.map((finding) =>
-        limiter.run(async () => ({ finding, failure: await repair(this.#deps.client, finding, info) })),
-      ),
+      wanted.map((finding) => limiter.run(async () => ({ finding, failure: await repair(this.#deps, finding, info) }))),
     )
     const waiting = new Set(asked.filter(({ failure }) => failure === undefined).map(({ finding }) => finding))
     for (const deadline = Date.now() + mendedWithinMs; waiting.size > 0 && Date.now() < deadline; ) {

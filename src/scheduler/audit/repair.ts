@@ -7,6 +7,8 @@ import type { RequestInfo } from '../../rpc/contract.ts'
 import { SchedulerApi } from '../rpc-api.ts'
 import type { Finding } from './finding.ts'
 import type { Observation } from './observation.ts'
+import type { ObservePorts } from './observe.ts'
+import { nameHost } from './tables.ts'
 
 /**
  * Asks whoever owns the thing to set it right. The instance is looked at once more before: what was found out may have
@@ -15,7 +17,7 @@ import type { Observation } from './observation.ts'
  * @returns why it was not asked; undefined: it was. Whether it helped is seen by the next look.
  */
 export async function repair(
-  client: Pick<RpcClient, 'of'>,
+  { client, database }: ObservePorts,
   finding: Finding,
   { context, signal }: RequestInfo,
 ): Promise<string | undefined> {
@@ -26,6 +28,7 @@ export async function repair(
     if (instance === 'changed') return 'the instance has changed since it was looked at: audit again'
     switch (wanted.action) {
       case 'release_allocations': {
+        await nameHost(database, wanted.consumer, finding.host)
         const args = { instance_uuid: wanted.consumer, attempt: Math.max(1, wanted.attempt) }
         await client.of(SchedulerApi).releaseAllocations(context, args, { signal })
         return undefined

@@ -74,6 +74,18 @@ async function orphans(database: Queryable, only: readonly string[] | null): Pro
   return rows.map(({ uuid, host, resources }) => ({ consumer: uuid, instance: uuid, host, resources, ...unknown }))
 }
 
+/**
+ * A consumer that says it is on no host has nothing to give back, whatever is allocated to it: it is told first what it
+ * holds. One that is on a host is left as it is.
+ */
+export async function nameHost(database: Queryable, consumer: string, host: string): Promise<void> {
+  await database.query(
+    `insert into consumers as c (uuid, attempt, host) values ($1, 0, $2)
+     on conflict (uuid) do update set host = excluded.host where c.host is null`,
+    [consumer, host],
+  )
+}
+
 /** Inventories that look wrong by themselves, and all that count slots. */
 export async function inventories(database: Queryable, hosts?: readonly string[]): Promise<readonly InventoryLook[]> {
   const rows = await database.query<InventoryRow>(

@@ -189,6 +189,25 @@ describe.each(databaseEngines)('the auditor on $name', ({ open }) => {
     ])
   })
 
+  it('gives back what is allocated to a consumer that says it is on no host', async () => {
+    await using test = await open(migrations)
+    const { world, claim, placement, instance, audit } = await aWorld(test.database)
+    await claim(1, 'h1')
+    await placement.release({ instance_uuid: uuidOf(1), attempt: 1 })
+    instance(1, DELETED)
+    await test.database.query(
+      `insert into allocations (consumer, provider, resource_class, amount) values ($1, 'h1', 'VCPU', 3)`,
+      [uuidOf(1)],
+    )
+
+    const report = await audit({ repair: true })
+
+    expect(world.asked).toEqual(['release 1 1'])
+    expect(report).toMatchObject({ repaired_total: 1, remaining_total: 0 })
+    expect(await test.database.query('select from allocations')).toEqual([])
+    expect(await test.database.query('select host from consumers')).toEqual([{ host: null }])
+  })
+
   it('says of a repair that did not help that it did not, and asks for it once', async () => {
     await using test = await open(migrations)
     const { world, claim, instance, audit } = await aWorld(test.database)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Database } from '../../../src/database/database.ts'
-import { heldClaims, inventories, knownHosts } from '../../../src/scheduler/audit/tables.ts'
+import { heldClaims, inventories, knownHosts, nameHost } from '../../../src/scheduler/audit/tables.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
@@ -80,6 +80,28 @@ describe.each(databaseEngines)("an audit's reading of the tables on $name", ({ o
       [1, 'h2', 7],
       [9, 'h2', undefined],
     ])
+  })
+
+  it('tells what is allocated to a consumer that is not there, and makes one of it that can give it back', async () => {
+    await using test = await open(placementMigrations)
+    const { placement, claim } = await aCloud(test.database)
+    await claim(1, 'h1')
+    await test.database.transaction(async (tx) => {
+      await tx.query('alter table allocations drop constraint if exists allocations_consumer_fkey')
+      await tx.query('alter table consumers disable trigger user')
+      await tx.query('delete from consumers')
+      await tx.query('alter table consumers enable trigger user')
+    })
+
+    const resources = { VCPU: 1, MEMORY_MB: 1024, MEM_ENCRYPTION_CONTEXT: 1 }
+    const orphan = { consumer: uuidOf(1), instance: uuidOf(1), attempt: 0, host: 'h1', resources, changedAt: '' }
+    expect(await heldClaims(test.database)).toEqual([orphan])
+    expect(await heldClaims(test.database, ['h1'])).toEqual([orphan])
+    expect(await heldClaims(test.database, ['h2'])).toEqual([])
+
+    await nameHost(test.database, uuidOf(1), 'h1')
+    expect(await placement.release({ instance_uuid: uuidOf(1), attempt: 1 })).toBe('h1')
+    expect(await heldClaims(test.database)).toEqual([])
   })
 
   it('counts each inventory of slots, and any other only where it looks wrong', async () => {
