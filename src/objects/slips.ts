@@ -11,7 +11,8 @@ export function isWithinSlips(written: string, meant: string, slips: number): bo
     const row = [i]
     for (let j = 1; j <= meant.length; j++) {
       const isSame = written[i - 1] === meant[j - 1]
-      const isSwapped = i > 1 && j > 1 && written[i - 1] === meant[j - 2] && written[i - 2] === meant[j - 1]
+      // Before the first letter there is none, which is no letter of the other.
+      const isSwapped = written[i - 1] === meant[j - 2] && written[i - 2] === meant[j - 1]
       const swapped = isSwapped ? at(older, j - 2) + 1 : Number.POSITIVE_INFINITY
       row.push(Math.min(at(old, j) + 1, at(row, j - 1) + 1, at(old, j - 1) + (isSame ? 0 : 1), swapped))
     }

@@ -24,6 +24,12 @@ describe('slips of the finger', () => {
     if (slips > 0) expect(isWithinSlips(written, 'memory', slips - 1)).toBe(false)
   })
 
+  it('are two where only one of two neighbours is at the other place', () => {
+    expect(isWithinSlips('xa', 'ay', 1)).toBe(false)
+    expect(isWithinSlips('yb', 'ay', 1)).toBe(false)
+    expect(isWithinSlips('ya', 'ay', 1)).toBe(true)
+  })
+
   it('are no more than were made', () => {
     const word = fc.string({ unit: fc.constantFrom(...'abcde'), minLength: 2, maxLength: 12 })
     const slip = fc.record({
