@@ -45,7 +45,10 @@ function requestText(
         : 'none: the guest runs in clear',
     ],
     ['resources', pairs(Object.entries(placement.resources))],
-    ['traits', placement.required_traits.join(' ') || '-'],
+    [
+      'traits',
+      [...placement.required_traits, ...placement.forbidden_traits.map((name) => `not ${name}`)].join(', ') || '-',
+    ],
     ['added extra specs', pairs(added)],
     [
       'memory',

@@ -1,6 +1,6 @@
 import type { ImageMeta } from '../../objects/image-meta.ts'
 import { metadataOf } from '../aggregate-metadata.ts'
-import { few } from './few.ts'
+import { few } from '../few.ts'
 import type { HostFilter } from './host-filter.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { metadataOf } from '../aggregate-metadata.ts'
+import { few } from '../few.ts'
 import { satisfies } from './extra-spec-match.ts'
-import { few } from './few.ts'
 import type { HostFilter } from './host-filter.ts'
 
 const SCOPE = 'aggregate_instance_extra_specs:'

@@ -1,5 +1,5 @@
 import { metadataWithPrefix } from '../aggregate-metadata.ts'
-import { few } from './few.ts'
+import { few } from '../few.ts'
 import type { HostFilter } from './host-filter.ts'
 
 /** Nova reads every key that begins so: `filter_tenant_id`, `filter_tenant_id_2`, … */

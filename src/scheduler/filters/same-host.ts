@@ -1,5 +1,5 @@
+import { few } from '../few.ts'
 import type { HintedHosts } from '../hinted-hosts.ts'
-import { few } from './few.ts'
 import type { HostFilter } from './host-filter.ts'
 
 /** Drops hosts that have none of the instances that the hint `same_host` names. */

@@ -1,5 +1,5 @@
+import { few } from '../few.ts'
 import { groupConcern } from '../group-concern.ts'
-import { few } from './few.ts'
 import type { HostFilter } from './host-filter.ts'
 
 /** Drops hosts where the request's group is not, when its policy is affinity and it is somewhere. */

@@ -2,6 +2,7 @@ import type { Database, Queryable } from '../../database/database.ts'
 import { AggregateNameExists, AggregateNotFound, InvalidAggregateAction } from '../../errors.ts'
 import { type Aggregate, MAX_METADATA_KEYS } from '../../objects/aggregate.ts'
 import { AVAILABILITY_ZONE } from '../../objects/availability-zone.ts'
+import { few } from '../few.ts'
 import { hostNotFound } from './host-settings.ts'
 
 /** By name; all of them when none is named. */
@@ -95,7 +96,7 @@ export async function deleteAggregate(database: Database, name: string): Promise
     if (hosts.length > 0) {
       throw new InvalidAggregateAction(`aggregate ${name} has hosts still: ${few(hosts)}`, {
         name,
-        hosts: hosts.slice(0, FEW),
+        hosts: hosts.slice(0, 20),
         fix: 'take them out first: sevbus aggregate remove-host',
       })
     }
@@ -158,11 +159,4 @@ async function refuseSecondZone(tx: Queryable, name: string): Promise<void> {
     `host ${host} would be in two zones: ${zone} by aggregate ${name}, ${other_zone} by aggregate ${other}`,
     { name, host, zone, other_aggregate: other, other_zone, fix: `take ${host} out of one of them first` },
   )
-}
-
-const FEW = 5
-
-function few(hosts: readonly string[]): string {
-  const more = hosts.length > FEW ? ` and ${hosts.length - FEW} more` : ''
-  return `${hosts.slice(0, FEW).join(', ')}${more}`
 }
