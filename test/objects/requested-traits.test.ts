@@ -40,6 +40,29 @@ describe('traits that hosts are chosen by', () => {
     ])
   })
 
+  it('are told of with the key, what is written and the fix', () => {
+    const both = launchProblems(
+      aFlavor({ 'trait:CUSTOM_SSD': 'required' }),
+      anImage({ ...UEFI, 'trait:CUSTOM_SSD': 'forbidden' }),
+    )
+
+    expect(launchProblems(aFlavor({ 'trait:CUSTOM_SSD': 'yes' }), anImage(UEFI)).map(({ details }) => details)).toEqual(
+      [{ owner: 'flavor m1.test', property: 'trait:CUSTOM_SSD', value: 'yes', fix: 'write required or forbidden' }],
+    )
+    expect(both.map(({ details }) => details)).toEqual([
+      {
+        property: 'trait:CUSTOM_SSD',
+        flavor_value: 'required',
+        image_value: 'forbidden',
+        fix: 'choose a flavor and an image that agree, or remove the property from one of them',
+      },
+    ])
+  })
+
+  it('have names in capitals to the end', () => {
+    expect(requestedTraits(aFlavor({ 'trait:CUSTOM_gold': 'required' }), anImage({}))).toBeUndefined()
+  })
+
   it('are not required by the one and forbidden by the other', () => {
     expect(problems({ 'trait:CUSTOM_SSD': 'required' }, { 'trait:CUSTOM_SSD': 'forbidden' })).toEqual([
       [
