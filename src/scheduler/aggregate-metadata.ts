@@ -25,7 +25,8 @@ export function leastOf(
   key: string,
   otherwise: number | undefined,
 ): number | undefined {
-  const numbers = [...(metadataOf(host, key)?.values ?? [])].map(Number).filter(Number.isFinite)
+  const words = [...(metadataOf(host, key)?.values ?? [])].filter((word) => word !== '')
+  const numbers = words.map(Number).filter(Number.isFinite)
   return numbers.length > 0 ? Math.min(...numbers) : otherwise
 }
 

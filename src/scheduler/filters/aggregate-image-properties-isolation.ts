@@ -14,7 +14,7 @@ export const aggregateImagePropertiesIsolation: HostFilter = {
     for (const key of keysOf(host.aggregates)) {
       const value = propertyOf(image, key)
       const wanted = value === undefined ? undefined : metadataOf(host, key)
-      if (value === undefined || wanted === undefined || wanted.values.has(value)) continue
+      if (wanted === undefined || wanted.values.has(value as string)) continue
       return `aggregate ${few(wanted.aggregates)} is for images with ${key}=${few([...wanted.values])}; this one has ${value}`
     }
     return undefined

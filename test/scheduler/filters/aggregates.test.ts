@@ -80,6 +80,8 @@ describe('AggregateImagePropertiesIsolation', () => {
     expect(why(aggregateImagePropertiesIsolation, host, { image: { os_type: 'linux' } })).toBeUndefined()
     expect(why(aggregateImagePropertiesIsolation, host, { image: {} })).toBeUndefined()
     expect(why(aggregateImagePropertiesIsolation, host, { image: { os_type: '' } })).toBeUndefined()
+    const none = { ...aRequest().spec.image, properties: { os_type: null } }
+    expect(why(aggregateImagePropertiesIsolation, host, { spec: { image: none } })).toBeUndefined()
     expect(why(aggregateImagePropertiesIsolation, aHost('cn-1'), { image: { os_type: 'linux' } })).toBeUndefined()
   })
 
@@ -127,6 +129,28 @@ describe('AggregateInstanceExtraSpecsFilter', () => {
 
   it.each([
     ['= 4', '8', true],
+    ['= 4', '4', true],
+    ['==  4', '4', true],
+    [' == 4 ', '4', true],
+    ['== 4', '5', false],
+    ['== ', '', false],
+    ['!= 4', '4', false],
+    ['>= 4', '4', true],
+    ['>= 4', '5', true],
+    ['>= 0', ' ', false],
+    ['<= 4', '4', true],
+    ['<= 4', '5', false],
+    ['s== abc', 'abd', false],
+    ['s!= abc', 'abd', true],
+    ['s< b', 'b', false],
+    ['s< b', 'c', false],
+    ['s<= b', 'b', true],
+    ['s<= b', 'a', true],
+    ['s> b', 'b', false],
+    ['s> b', 'a', false],
+    ['s>= b', 'b', true],
+    ['s>= b', 'c', true],
+    ['s==', '', true],
     ['= 4', '2', false],
     ['== 4', '4.0', true],
     ['!= 4', '5', true],
@@ -178,7 +202,18 @@ describe('IoOpsFilter', () => {
     expect(why(ioOps(undefined), busy(2, { max_io_ops_per_host: '2' }))).toBe(
       '2 builds under way, at most 2 (max_io_ops_per_host)',
     )
-    expect(why(ioOps(8), busy(8, { max_io_ops_per_host: 'few' }))).toBeDefined()
+    expect(why(ioOps(8), busy(10, { max_io_ops_per_host: '20' }, { max_io_ops_per_host: '10' }))).toBe(
+      '10 builds under way, at most 10 (max_io_ops_per_host)',
+    )
+  })
+
+  it('takes no notice of words that are no number', () => {
+    for (const word of ['few', '']) {
+      expect(why(ioOps(8), busy(7, { max_io_ops_per_host: word }))).toBeUndefined()
+      expect(why(ioOps(8), busy(8, { max_io_ops_per_host: word }))).toBe(
+        '8 builds under way, at most 8 (max_io_ops_per_host)',
+      )
+    }
   })
 })
 

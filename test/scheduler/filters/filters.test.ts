@@ -63,6 +63,9 @@ describe('ForcedHosts', () => {
 
   it('names no more than five of them', () => {
     const request = aRequest({ spec: { force_hosts: ['a', 'b', 'c', 'd', 'e', 'f', 'g'] } })
+    const five = aRequest({ spec: { force_hosts: ['a', 'b', 'c', 'd', 'e'] } })
+
+    expect(forcedHosts.reject(aHost('cn-1'), five)).toBe('only a, b, c, d, e may be used')
 
     expect(forcedHosts.reject(aHost('cn-1'), request)).toBe('only a, b, c, d, e and 2 more may be used')
   })

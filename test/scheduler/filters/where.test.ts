@@ -74,6 +74,13 @@ describe('DifferentHostFilter', () => {
     expect(differentHost.reject(aHost('cn-3'), request)).toBeUndefined()
   })
 
+  it('passes every host when nobody looked for the instances', () => {
+    const scheduler_hints = { group: null, same_host: [], different_host: [A] }
+
+    expect(differentHost.reject(aHost('cn-1'), aRequest({ spec: { scheduler_hints } }))).toBeUndefined()
+    expect(namesOf(differentHost, aRequest({ spec: { scheduler_hints } }))).toBe(`[["${A}",null]]`)
+  })
+
   it('passes every host when no instance is named, or those named are on none', () => {
     expect(differentHost.reject(aHost('cn-1'), aRequest())).toBeUndefined()
     expect(differentHost.reject(aHost('cn-1'), hinting({ different_host: [A] }))).toBeUndefined()
@@ -100,6 +107,13 @@ describe('ServerGroupAntiAffinityFilter', () => {
     expect(serverGroupAntiAffinity.reject(aHost('cn-2'), request)).toBe(
       '3 of group db here, at most 3 on one host (anti-affinity)',
     )
+  })
+
+  it('tells requests apart by where the group is now', () => {
+    const at = (host: string) => namesOf(serverGroupAntiAffinity, ofGroup('anti-affinity', { [host]: 1 }))
+
+    expect(at('cn-1')).toBe(`["${A}",1,[["cn-1",1]]]`)
+    expect(at('cn-1')).not.toBe(at('cn-2'))
   })
 
   it.each(['affinity', 'soft-affinity', 'soft-anti-affinity'] as const)('has nothing to say of %s', (policy) => {
@@ -141,6 +155,12 @@ describe('ImagePropertiesFilter', () => {
     { hw_architecture: 'AMD64' },
     { hw_architecture: 'i686' },
     { architecture: 'i386' },
+    { hw_architecture: 'i486' },
+    { hw_architecture: 'i586' },
+    { hw_architecture: 'x86' },
+    { hw_architecture: 'x64' },
+    { img_hv_type: '' },
+    { hw_vm_mode: '' },
     { img_hv_type: 'qemu' },
     { img_hv_type: 'kvm' },
     { hypervisor_type: 'KVM' },
@@ -152,6 +172,8 @@ describe('ImagePropertiesFilter', () => {
   })
 
   it.each([
+    [{ hypervisor_type: 'xen' }, 'its hypervisor is QEMU, the image is made for xen (img_hv_type)'],
+    [{ vm_mode: 'uml' }, 'runs fully virtual machines (hvm), the image is made for uml (hw_vm_mode)'],
     [{ hw_architecture: 'aarch64' }, 'its processor is x86_64, the image is made for aarch64 (hw_architecture)'],
     [{ architecture: 'arm64' }, 'its processor is x86_64, the image is made for arm64 (hw_architecture)'],
     [{ img_hv_type: 'xen' }, 'its hypervisor is QEMU, the image is made for xen (img_hv_type)'],
@@ -171,6 +193,28 @@ describe('ImagePropertiesFilter', () => {
     expect(why(simulated, { img_hv_type: 'vmware' })).toBe(
       'its hypervisor is fake, the image is made for vmware (img_hv_type)',
     )
+  })
+
+  it('knows an architecture by each of its names', () => {
+    const arm = aHost('cn-1', { state: { architecture: 'aarch64' } })
+
+    for (const name of ['amd64', 'x64', 'i386', 'i486', 'i586', 'x86']) {
+      expect(why(arm, { hw_architecture: name })).toBe(
+        `its processor is aarch64, the image is made for ${name} (hw_architecture)`,
+      )
+    }
+    for (const name of ['arm64', 'armv7l']) expect(why(arm, { hw_architecture: name })).toBeUndefined()
+    const old = aHost('cn-1', { state: { architecture: 'i686' } })
+    for (const name of ['i386', 'i486', 'i586', 'x86']) expect(why(old, { hw_architecture: name })).toBeUndefined()
+  })
+
+  it('reads no property that is null', () => {
+    const image = {
+      ...aRequest().spec.image,
+      properties: { hw_architecture: null, img_hv_type: null, hw_vm_mode: null },
+    }
+
+    expect(imageProperties.reject(intel, aRequest({ spec: { image } }))).toBeUndefined()
   })
 
   it('knows that a processor of 32 bits runs no guest of 64', () => {
@@ -204,6 +248,23 @@ describe('Traits', () => {
     expect(traits.reject(withTraits(['CUSTOM_SSD', 'CUSTOM_OLD']), request)).toBe('has CUSTOM_OLD, which is forbidden')
     expect(traits.reject(withTraits(['CUSTOM_OLD']), request)).toBe(
       'lacks CUSTOM_SSD; has CUSTOM_OLD, which is forbidden',
+    )
+  })
+
+  it('names all that is missing, and all that is forbidden', () => {
+    const asked = asking({
+      'trait:CUSTOM_A': 'required',
+      'trait:CUSTOM_B': 'required',
+      'trait:CUSTOM_C': 'forbidden',
+      'trait:CUSTOM_D': 'forbidden',
+    })
+    const ofPool = asking({ 'trait:CUSTOM_C': 'forbidden' }, 'amd-sev')
+
+    expect(traits.reject(withTraits(['CUSTOM_C', 'CUSTOM_D']), asked)).toBe(
+      'lacks CUSTOM_A, CUSTOM_B; has CUSTOM_C, CUSTOM_D, which is forbidden',
+    )
+    expect(traits.reject(withTraits([], ['CUSTOM_C']), ofPool)).toBe(
+      'with its pool cn-1_amd_sev has CUSTOM_C, which is forbidden',
     )
   })
 
