@@ -21,7 +21,7 @@ const SPREAD = 8
 const WAITS = 10
 
 export interface DestinationDeps {
-  readonly placement: Pick<Placement, 'claim' | 'claimOf' | 'hintedHosts'>
+  readonly placement: Pick<Placement, 'grant' | 'claimOf' | 'hintedHosts'>
   readonly hosts: HostView
   readonly chooser: Chooser
   /** All of them, for the words of a refusal. */
@@ -123,10 +123,11 @@ export class DestinationSelector {
     const wanted = { host: host.host, attempt: spec.attempt, allocations: [...allocations], report }
     const onItsWay = hosts.table.begin(place, allocations)
     try {
-      const selection = await hosts.onItsWay(placement.claim(spec.instance_uuid, wanted))
+      const claim = { instance_uuid: spec.instance_uuid, selection: wanted }
+      const { selection, inventories } = await hosts.onItsWay(placement.grant(claim))
       // This try may have had a claim, which is the answer: nothing was taken here now.
-      if (selection.host === wanted.host) onItsWay.made()
-      else onItsWay.failed()
+      if (selection.host === wanted.host) onItsWay.made(inventories)
+      else onItsWay.failed(inventories)
       return selection
     } catch (error) {
       onItsWay.failed()

@@ -9,6 +9,7 @@ import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import type { HostState } from '../../src/scheduler/host-state.ts'
 import { type SchedulerDeps, SchedulerManager } from '../../src/scheduler/manager.ts'
+import type { Claim } from '../../src/scheduler/placement/claims.ts'
 import type { HostRecord } from '../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement, type Placement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
@@ -64,6 +65,11 @@ class FakePlacement implements Placement {
 
   hintedHosts = async () => undefined
   claimOf = async () => this.made
+  async grant({ instance_uuid, selection }: Claim) {
+    return { selection: await this.claim(instance_uuid, selection), inventories: [] }
+  }
+
+  claimAll = async (claims: readonly Claim[]) => Promise.all(claims.map((claim) => this.grant(claim)))
   release = async () => undefined
   record: HostRecord = { changed: false, overcommitted: [] }
   async recordHost(report: HostReport) {

@@ -1,11 +1,12 @@
 import type { Allocation } from '../../objects/request-spec.ts'
 import type { KnownHosts } from '../choosing/known-hosts.ts'
 import type { HostState } from '../host-state.ts'
+import type { InventoryUse } from '../placement/claims.ts'
 import type { HostChanges } from '../placement/feed.ts'
 import { nameHash } from '../tie-break.ts'
 import { ChangeLog } from './change-log.ts'
 import { type Claim, withClaims } from './claimed-state.ts'
-import { type InventoryUse, newest, withUse } from './newest.ts'
+import { newest, withUse } from './newest.ts'
 
 /** A claim that is on its way to the database: the host counts as if it were made. */
 export interface ClaimInFlight {

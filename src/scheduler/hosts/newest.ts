@@ -1,4 +1,5 @@
 import type { HostState, InventoryState, ProviderState } from '../host-state.ts'
+import type { InventoryUse } from '../placement/claims.ts'
 import { withInventory } from './claimed-state.ts'
 
 /**
@@ -21,15 +22,6 @@ function newestProvider(read: ProviderState, known: ReadonlyMap<string, Provider
       ? withInventory(provider, resourceClass, other)
       : provider
   }, read)
-}
-
-/** What a claim, or its refusal, told of an inventory. */
-export interface InventoryUse {
-  readonly provider: string
-  readonly resource_class: string
-  readonly used: number
-  readonly pinned: number
-  readonly version: number
 }
 
 /** The host with what was told of its inventories, where that is news. */

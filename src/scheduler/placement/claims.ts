@@ -1,13 +1,50 @@
 import type { Database, Queryable } from '../../database/database.ts'
-import { sqlDetail, sqlState } from '../../database/sql-state.ts'
+import { retryTransaction } from '../../database/transactions.ts'
 import { ClaimRefused, StaleAttempt } from '../../errors.ts'
 import type { Allocation, Selection } from '../../objects/request-spec.ts'
-import { CLAIM_REFUSED_STATE } from './sql-states.ts'
+
+/** Hosts by name that a claim's reasons keep. */
+const KEPT = 3
 
 /** Which try of which instance. */
 export interface Try {
   readonly instance_uuid: string
   readonly attempt: number
+}
+
+/** What an instance is to have. */
+export interface Claim {
+  readonly instance_uuid: string
+  readonly selection: Selection
+}
+
+/** An inventory right after a claim: what the scheduler's memory is set to. */
+export interface InventoryUse {
+  readonly provider: string
+  readonly resource_class: string
+  readonly used: number
+  readonly pinned: number
+  readonly version: number
+}
+
+export interface Claimed {
+  /** As asked; or what this try had claimed before, when another scheduler was asked too. */
+  readonly selection: Selection
+  /** Of the whole group of claims that went together. */
+  readonly inventories: readonly InventoryUse[]
+}
+
+/** The outcome of one claim of a group: how it ended, or the typed refusal. */
+export type ClaimOutcome = Claimed | ClaimRefused | StaleAttempt
+
+interface GroupOutcome {
+  readonly claimed: readonly string[]
+  readonly refused: readonly {
+    readonly uuid: string
+    readonly message: string
+    readonly detail: Readonly<Record<string, unknown>>
+  }[]
+  readonly inventories: readonly InventoryUse[]
 }
 
 /**
@@ -34,48 +71,57 @@ export async function claimOf(database: Queryable, asked: Try): Promise<Selectio
 }
 
 /**
- * Claims `selection` for a try, all of it or nothing. A claim of an earlier try is replaced in the same step; when this
- * try has a claim already (another scheduler was asked too), that one is the answer.
+ * Claims for many instances, one claim each, in one statement and one commit. Each is granted or refused by itself;
+ * with `allOrNothing` none is granted when one is refused. A claim of an earlier try is replaced in the same step.
  *
- * @throws ClaimRefused when an inventory would be exceeded; nothing has changed then
- * @throws StaleAttempt
+ * @returns an outcome for each, in their order
  */
-export async function claim(database: Database, instance_uuid: string, selection: Selection): Promise<Selection> {
-  const asked = { instance_uuid, attempt: selection.attempt }
-  const wanted = { ...selection, allocations: selection.allocations.toSorted(byProviderAndClass) }
-  try {
-    return await database.transaction(async (tx) => {
-      const step = await becomeConsumer(tx, instance_uuid, wanted)
-      if (step === 'claimed before') return await claimMade(tx, asked)
-      if (step === 'replaces') await giveBack(tx, instance_uuid, wanted.allocations)
-      await allocate(tx, instance_uuid, wanted.allocations)
-      return wanted
-    })
-  } catch (error) {
-    throw sqlState(error) === CLAIM_REFUSED_STATE ? claimRefused(error, selection.host) : error
-  }
+export async function claimGroup(
+  database: Database,
+  claims: readonly Claim[],
+  { allOrNothing = false } = {},
+): Promise<readonly ClaimOutcome[]> {
+  const sent = claims.map(({ instance_uuid, selection: { attempt, host, report, allocations } }) => ({
+    uuid: instance_uuid,
+    attempt,
+    host,
+    report: brief(report),
+    allocations,
+  }))
+  const [row] = await retryTransaction(() =>
+    database.query<{ outcome: GroupOutcome }>('select claim_group($1, $2) as outcome', [
+      JSON.stringify(sent),
+      allOrNothing,
+    ]),
+  )
+  const { claimed, refused, inventories } = (row as { outcome: GroupOutcome }).outcome
+  const granted = new Set(claimed)
+  const refusals = new Map(refused.map((refusal) => [refusal.uuid, refusal]))
+  return Promise.all(
+    claims.map((claim) => {
+      if (granted.has(claim.instance_uuid)) return { selection: inOrder(claim.selection), inventories }
+      const refusal = refusals.get(claim.instance_uuid)
+      return refusal ? claimRefused(refusal, claim.selection.host) : madeBefore(database, claim, inventories)
+    }),
+  )
 }
 
 /**
- * Gives back what a try up to this one has claimed, and voids all of them: a request of theirs that arrives late can
+ * Gives back what tries up to these have claimed, and voids all of them: a request of theirs that arrives late can
  * claim nothing. Doing it twice is nothing.
  *
- * @returns the host that has its resources back; undefined when there was nothing to give
+ * @returns for each the host that has its resources back; undefined when there was nothing to give
  */
-export async function release(database: Database, { instance_uuid, attempt }: Try): Promise<string | undefined> {
-  return database.transaction(async (tx) => {
-    const [consumer] = await tx.query<{ attempt: number; host: string | null }>(
-      `insert into consumers as c (uuid, attempt, void_through) values ($1, 0, $2)
-       on conflict (uuid) do update
-          set void_through = greatest(c.void_through, excluded.void_through), changed_at = now()
-       returning attempt, host`,
-      [instance_uuid, attempt],
-    )
-    if (consumer === undefined || consumer.host === null || consumer.attempt > attempt) return undefined
-    await giveBack(tx, instance_uuid, [])
-    await tx.query('update consumers set host = null, report = null where uuid = $1', [instance_uuid])
-    return consumer.host
-  })
+export async function releaseGroup(
+  database: Database,
+  releases: readonly Try[],
+): Promise<readonly (string | undefined)[]> {
+  const [row] = await retryTransaction(() =>
+    database.query<{ hosts: Record<string, string> }>('select release_group($1) as hosts', [
+      JSON.stringify(releases.map(({ instance_uuid, attempt }) => ({ uuid: instance_uuid, attempt }))),
+    ]),
+  )
+  return releases.map(({ instance_uuid }) => row?.hosts[instance_uuid])
 }
 
 interface ConsumerRow {
@@ -86,54 +132,30 @@ interface ConsumerRow {
   readonly allocations: Allocation[]
 }
 
-/** The row of the consumer is locked from here to the end of the transaction: one try at a time. */
-async function becomeConsumer(tx: Queryable, uuid: string, { attempt, host, report }: Selection) {
-  const [written] = await tx.query<{ replaces: boolean }>(
-    // xmax is 0 in a row that was inserted, and names the updating transaction in one that was there.
-    `insert into consumers as c (uuid, attempt, host, report) values ($1, $2, $3, $4::jsonb)
-     on conflict (uuid) do update
-        set attempt = excluded.attempt, host = excluded.host, report = excluded.report, changed_at = now()
-      where c.attempt < excluded.attempt and c.void_through < excluded.attempt
-     returning (xmax <> 0) as replaces`,
-    [uuid, attempt, host, JSON.stringify(report)],
-  )
-  if (written === undefined) return 'claimed before'
-  return written.replaces ? 'replaces' : 'first'
+/** What is kept for whoever asks again: the whole of it is ten times what the rest of a claim is. */
+function brief(report: Selection['report']): Selection['report'] {
+  return { ...report, rejections: report.rejections.slice(0, KEPT), ranking: report.ranking.slice(0, KEPT) }
 }
 
-/**
- * Removes the consumer's allocations. The inventories of the old ones and of those to come are locked first, in one
- * order for all: else two that change places would wait for each other.
- */
-async function giveBack(tx: Queryable, uuid: string, next: readonly Allocation[]): Promise<void> {
-  await tx.query(
-    `select from inventories
-      where (provider, resource_class) in (
-        select provider, resource_class from allocations where consumer = $1
-        union all
-        select provider, resource_class from jsonb_to_recordset($2::jsonb) as n (provider text, resource_class text))
-      order by provider collate "C", resource_class collate "C" for no key update`,
-    [uuid, JSON.stringify(next)],
-  )
-  await tx.query('delete from allocations where consumer = $1', [uuid])
+/** It was not granted and not refused: this try has a claim already, or is void. */
+async function madeBefore(
+  database: Queryable,
+  { instance_uuid, selection: { attempt } }: Claim,
+  inventories: readonly InventoryUse[],
+): Promise<Claimed | StaleAttempt> {
+  const asked = { instance_uuid, attempt }
+  try {
+    const selection = await claimOf(database, asked)
+    return selection ? { selection, inventories } : stale(asked, 'its resources were given back')
+  } catch (error) {
+    if (error instanceof StaleAttempt) return error
+    throw error
+  }
 }
 
-/** Inserts in one order for all; the trigger on the table counts, and refuses. */
-async function allocate(tx: Queryable, uuid: string, allocations: readonly Allocation[]): Promise<void> {
-  await tx.query(
-    `insert into allocations (consumer, provider, resource_class, amount, pinned)
-     select $1, provider, resource_class, amount, coalesce(pinned, false)
-       from jsonb_to_recordset($2::jsonb) as n (provider text, resource_class text, amount integer, pinned boolean)
-      order by provider collate "C", resource_class collate "C"`,
-    [uuid, JSON.stringify(allocations)],
-  )
-}
-
-/** @throws StaleAttempt when it was not this try that made one */
-async function claimMade(tx: Queryable, asked: Try): Promise<Selection> {
-  const made = await claimOf(tx, asked)
-  if (made === undefined) throw stale(asked, 'its resources were given back')
-  return made
+/** As the database gives it back. */
+function inOrder(selection: Selection): Selection {
+  return { ...selection, allocations: selection.allocations.toSorted(byProviderAndClass) }
 }
 
 function byProviderAndClass(a: Allocation, b: Allocation): number {
@@ -154,7 +176,6 @@ function stale({ instance_uuid, attempt }: Try, why: string): StaleAttempt {
   })
 }
 
-function claimRefused(error: unknown, host: string): ClaimRefused {
-  const details = JSON.parse(sqlDetail(error) ?? '{}') as Record<string, unknown>
-  return new ClaimRefused((error as Error).message, { host, ...details, fix: 'choose another host' }, { cause: error })
+function claimRefused({ message, detail }: GroupOutcome['refused'][number], host: string): ClaimRefused {
+  return new ClaimRefused(message, { host, ...detail, fix: 'choose another host' })
 }

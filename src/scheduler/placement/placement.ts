@@ -4,8 +4,9 @@ import type { RequestSpec, Selection } from '../../objects/request-spec.ts'
 import type { HintedHosts } from '../hinted-hosts.ts'
 import type { HostState } from '../host-state.ts'
 import { DOWN_AFTER_INTERVALS } from '../liveness.ts'
-import { claim, claimOf, release, type Try } from './claims.ts'
+import { type Claim, type Claimed, type ClaimOutcome, claimGroup, claimOf, releaseGroup, type Try } from './claims.ts'
 import { changesSince, type HostChanges, type HostSeen, hostsSeen, noteDown, noteSeen } from './feed.ts'
+import { GroupQueue } from './group-queue.ts'
 import { hintedHosts } from './hinted-hosts.ts'
 import { type HostRecord, recordHost, reportDigest } from './host-records.ts'
 import { hostStates } from './host-states.ts'
@@ -24,6 +25,15 @@ export interface Placement {
   claimOf(asked: Try): Promise<Selection | undefined>
   /** @throws ClaimRefused, StaleAttempt */
   claim(instanceUuid: string, selection: Selection): Promise<Selection>
+  /**
+   * `claim` that tells the inventories too. What is asked while claims are on their way goes together in the next
+   * statement.
+   *
+   * @throws ClaimRefused, StaleAttempt
+   */
+  grant(claim: Claim): Promise<Claimed>
+  /** Grants all of these, of different instances, or none: an outcome for each, in their order. */
+  claimAll(claims: readonly Claim[]): Promise<readonly ClaimOutcome[]>
   release(released: Try): Promise<string | undefined>
   /** @throws InvalidInventory */
   recordHost(report: HostReport): Promise<HostRecord>
@@ -41,14 +51,21 @@ export interface Placement {
   noteDown(hosts: readonly string[]): Promise<void>
 }
 
+/** Larger groups hold their locks for longer and cost no less; two let one be computed while the other is on its way. */
+const GROUPS = { key: (of: Pick<Try, 'instance_uuid'>) => of.instance_uuid, size: 64, inFlight: 2 }
+
 /** Placement in the tables of `schema.ts`. Any number of schedulers may share them. */
 export class DatabasePlacement implements Placement {
   readonly #database: Database
   readonly #downAfterIntervals: number
+  readonly #claims: GroupQueue<Claim, ClaimOutcome>
+  readonly #releases: GroupQueue<Try, string | undefined>
 
   constructor(database: Database, { downAfterIntervals = DOWN_AFTER_INTERVALS } = {}) {
     this.#database = database
     this.#downAfterIntervals = downAfterIntervals
+    this.#claims = new GroupQueue<Claim, ClaimOutcome>((claims) => claimGroup(database, claims), GROUPS)
+    this.#releases = new GroupQueue<Try, string | undefined>((releases) => releaseGroup(database, releases), GROUPS)
   }
 
   hostStates(names?: readonly string[]): Promise<readonly HostState[]> {
@@ -63,12 +80,22 @@ export class DatabasePlacement implements Placement {
     return claimOf(this.#database, asked)
   }
 
-  claim(instanceUuid: string, selection: Selection): Promise<Selection> {
-    return claim(this.#database, instanceUuid, selection)
+  async claim(instanceUuid: string, selection: Selection): Promise<Selection> {
+    return (await this.grant({ instance_uuid: instanceUuid, selection })).selection
+  }
+
+  async grant(claim: Claim): Promise<Claimed> {
+    const outcome = await this.#claims.add(claim)
+    if ('selection' in outcome) return outcome
+    throw outcome
+  }
+
+  claimAll(claims: readonly Claim[]): Promise<readonly ClaimOutcome[]> {
+    return claimGroup(this.#database, claims, { allOrNothing: true })
   }
 
   release(released: Try): Promise<string | undefined> {
-    return release(this.#database, released)
+    return this.#releases.add(released)
   }
 
   recordHost(report: HostReport): Promise<HostRecord> {

@@ -1,6 +1,8 @@
 import type { Migration } from '../../database/migration.ts'
+import { ACCOUNTING } from './accounting-schema.ts'
 import { AGGREGATES } from './aggregates-schema.ts'
 import { BUILD_OUTCOMES } from './build-outcomes.ts'
+import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { FEED } from './feed-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
 import { SERVER_GROUPS } from './server-groups-schema.ts'
@@ -151,4 +153,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0004-aggregates', sql: AGGREGATES },
   { id: 'placement-0005-server-groups', sql: SERVER_GROUPS },
   { id: 'placement-0006-build-outcomes', sql: BUILD_OUTCOMES },
+  { id: 'placement-0007-claim-groups', sql: ACCOUNTING + CLAIM_GROUPS },
 ]

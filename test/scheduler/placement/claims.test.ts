@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Database } from '../../../src/database/database.ts'
+import { sqlState } from '../../../src/database/sql-state.ts'
 import { SevbusError } from '../../../src/errors.ts'
 import type { Allocation, Selection } from '../../../src/objects/request-spec.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
@@ -20,6 +21,20 @@ function encrypted(host: string): readonly Allocation[] {
     { provider: host, resource_class: 'VCPU', amount: 1 },
     { provider: `${host}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 },
   ]
+}
+
+/** Notes the states of errors that a transaction is tried again for. */
+function watch(database: Database, states: (string | undefined)[]): Database {
+  return {
+    description: database.description,
+    query: (sql, params) =>
+      database.query(sql, params).catch((error: unknown) => {
+        if (sqlState(error)?.startsWith('40')) states.push(sqlState(error))
+        throw error
+      }) as never,
+    transaction: (work) => database.transaction(work),
+    close: () => database.close(),
+  }
 }
 
 describe.each(databaseEngines)('claims on $name', ({ open }) => {
@@ -201,25 +216,18 @@ describe.each(databaseEngines)('claims on $name', ({ open }) => {
     await using given = await openWith('cn-1', 'cn-2')
     const uuids = Array.from({ length: 10 }, () => randomUUID())
     const hostOf = (n: number, attempt: number) => ((n + attempt) % 2 ? 'cn-1' : 'cn-2')
-    // A transaction that was chosen as the victim of a deadlock would begin its work a second time.
-    const runs = { transactions: 0, works: 0 }
-    const { database } = given.test
-    const counted: Database = {
-      description: database.description,
-      query: (sql, params) => database.query(sql, params),
-      close: () => database.close(),
-      transaction: (work) => {
-        runs.transactions++
-        return database.transaction((tx) => {
-          runs.works++
-          return work(tx)
-        })
-      },
-    }
-    const placement = new DatabasePlacement(counted)
+    // The victim of a deadlock would be tried again, and nobody would notice.
+    const states: (string | undefined)[] = []
+    const watched = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const database = await given.test.connect()
+        return new DatabasePlacement(watch(database, states))
+      }),
+    )
 
     await Promise.all(
       uuids.map(async (uuid, n) => {
+        const placement = watched[n % watched.length] ?? given.placement
         for (const attempt of [1, 2, 3, 4]) {
           await placement.claim(uuid, selection(hostOf(n, attempt), attempt)).catch(() => {})
         }
@@ -228,7 +236,106 @@ describe.each(databaseEngines)('claims on $name', ({ open }) => {
     )
 
     expect(await given.used()).toEqual({ 'cn-1': [0, 0, 0], 'cn-2': [0, 0, 0] })
-    expect(runs).toEqual({ transactions: 50, works: 50 })
+    expect(states).toEqual([])
+  })
+
+  it('asked for at once go together, and each is granted or refused by itself', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    const uuids = Array.from({ length: 20 }, () => randomUUID())
+    const tooMuch = [{ provider: 'cn-2', resource_class: 'VCPU', amount: 17 }]
+
+    const outcomes = await Promise.allSettled(
+      uuids.map((uuid, n) => given.placement.claim(uuid, n === 5 ? selection('cn-2', 1, tooMuch) : selection('cn-1'))),
+    )
+
+    const refused = outcomes.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))
+    // 15 slots of cn-1, and 5 is refused whatever happens.
+    expect([refused.length, refused.includes(5)]).toEqual([5, true])
+    expect(await given.used()).toEqual({ 'cn-1': [15, 15, 15], 'cn-2': [0, 0, 0] })
+    expect(await given.test.database.query('select from consumers where attempt = 0')).toEqual([])
+  })
+
+  it('of a broken request do not spoil those that are asked for with it', async () => {
+    await using given = await openWith('cn-1')
+    const inClear = encrypted('cn-1').map(({ pinned: _, ...allocation }) => allocation)
+
+    const outcomes = await Promise.allSettled([
+      given.placement.claim(randomUUID(), selection('cn-1', 1, inClear)),
+      given.placement.claim(randomUUID(), selection('cn-1')),
+    ])
+
+    expect(outcomes).toMatchObject([{ status: 'rejected', reason: { code: 'SV002' } }, { status: 'fulfilled' }])
+    expect(await given.used()).toEqual({ 'cn-1': [1, 1, 1] })
+  })
+
+  it('tell the inventories as they are then, with a higher version for each change', async () => {
+    await using given = await openWith('cn-1')
+    const grant = () => given.placement.grant({ instance_uuid: randomUUID(), selection: selection('cn-1') })
+
+    const [first, second] = [await grant(), await grant()]
+
+    const of = (resource_class: string, n: number, pinned: number, used: number) => ({
+      provider: resource_class === 'MEM_ENCRYPTION_CONTEXT' ? 'cn-1_amd_sev' : 'cn-1',
+      resource_class,
+      used,
+      pinned,
+      version: 1 + n,
+    })
+    const byClass = (a: { resource_class: string }, b: { resource_class: string }) =>
+      a.resource_class < b.resource_class ? -1 : 1
+    for (const [n, { inventories }] of [first, second].entries()) {
+      const claims = n + 1
+      expect(inventories.toSorted(byClass)).toEqual([
+        of('MEMORY_MB', claims, claims * 1024, claims * 1024),
+        of('MEM_ENCRYPTION_CONTEXT', claims, 0, claims),
+        of('VCPU', claims, 0, claims),
+      ])
+    }
+  })
+
+  it('that go all or none leave nothing behind when one of them does not fit', async () => {
+    await using given = await openWith('cn-1')
+    const claims = (n: number) =>
+      Array.from({ length: n }, () => ({ instance_uuid: randomUUID(), selection: selection('cn-1') }))
+
+    const tooMany = await given.placement.claimAll(claims(16))
+    const fitting = await given.placement.claimAll(claims(15))
+
+    expect(new Set(tooMany.map((outcome) => 'message' in outcome && outcome.message))).toEqual(
+      new Set(['16 asked of MEM_ENCRYPTION_CONTEXT on cn-1_amd_sev, which has 0 of 15 used']),
+    )
+    expect(fitting.map((outcome) => 'selection' in outcome)).toEqual(fitting.map(() => true))
+    expect(await given.used()).toEqual({ 'cn-1': [15, 15, 15] })
+  })
+
+  it('keep the first hosts of their reasons by name, for whoever asks again', async () => {
+    await using given = await openWith('cn-1')
+    const uuid = randomUUID()
+    const named = (n: number) => Array.from({ length: n }, (_, i) => ({ host: `cn-${i}`, filter: 'Uefi', reason: 'r' }))
+    const report = { ...NO_REPORT, rejected: [{ filter: 'Uefi', hosts: 5 }], rejections: named(5) }
+
+    const claimed = await given.placement.claim(uuid, { ...selection('cn-1'), report })
+    const again = await given.placement.claim(uuid, selection('cn-1'))
+
+    expect(claimed.report).toEqual(report)
+    expect(again.report).toEqual({ ...report, rejections: named(3) })
+  })
+
+  it('that move to another consumer as they are stay, even where the host has less by now', async () => {
+    await using given = await openWith('cn-1')
+    const { database } = given.test
+    const [from, to] = [randomUUID(), randomUUID()]
+    await given.placement.claim(from, selection('cn-1'))
+    await given.placement.claim(randomUUID(), selection('cn-1'))
+    await given.placement.recordHost(aHostReport('cn-1', { vcpus: 1, slots: { 'amd-sev': 1 } }))
+    await database.query(`insert into consumers (uuid, attempt) values ('${to}', 1)`)
+
+    await database.query(`update allocations set consumer = '${to}' where consumer = '${from}'`)
+
+    expect(await given.used()).toEqual({ 'cn-1': [2, 2, 2] })
+    await expect(
+      database.query(`update allocations set amount = 2 where consumer = '${to}' and resource_class = 'VCPU'`),
+    ).rejects.toMatchObject({ code: 'SV001' })
   })
 
   it('cannot be forged: the use of an inventory moves with allocations and with nothing else', async () => {
@@ -243,7 +350,15 @@ describe.each(databaseEngines)('claims on $name', ({ open }) => {
     await byHand('truncate allocations').toMatchObject({ code: 'SV002' })
     await byHand('update allocations set amount = amount + 99').toMatchObject({ code: 'SV001' })
     await byHand(`delete from inventories`).toMatchObject({ code: '23503' })
-    await byHand(`select take_from_inventory('cn-1', 'VCPU', 1, 0)`).toMatchObject({ code: 'SV002' })
+    await byHand('delete from consumers').toMatchObject({ code: '23503' })
+    await byHand('truncate consumers').toMatchObject({ code: 'SV002' })
+    await byHand('truncate inventories').toMatchObject({ code: 'SV002' })
+    await byHand(`update inventories set provider = 'cn-2' where resource_class = 'VCPU'`).toMatchObject({
+      code: '23503',
+    })
+    await byHand(`insert into allocations values ('${randomUUID()}', 'cn-1', 'VCPU', 1)`).toMatchObject({
+      code: '23503',
+    })
     expect(await given.used()).toEqual({ 'cn-1': [1, 1, 1] })
   })
 })
