@@ -3,9 +3,3 @@ export function sqlState(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
   return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined
 }
-
-/** The DETAIL of an error that the engine raised, where our own triggers put facts as JSON. */
-export function sqlDetail(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null || !('detail' in error)) return undefined
-  return typeof error.detail === 'string' ? error.detail : undefined
-}
