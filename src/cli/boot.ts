@@ -18,6 +18,7 @@ export interface BootOptions extends GlobalOptions {
   readonly flavor: string
   readonly image: string
   readonly count: string
+  readonly allOrNothing?: boolean
   readonly wait: boolean
   readonly availabilityZone?: string
   readonly hint?: readonly string[]
@@ -33,10 +34,7 @@ export async function boot(name: string, options: BootOptions): Promise<number> 
   const hints = parseHints(options.hint ?? [])
   return withSession(options, async (session) => {
     const { conductor, context } = session
-    const where = {
-      ...(options.availabilityZone !== undefined && { availability_zone: options.availabilityZone }),
-      ...(hints.length > 0 && { scheduler_hints: await schedulerHints(session, hints) }),
-    }
+    const where = await whereabouts(session, options, hints, count)
     // Uuids of our own: were the answer lost, asking again would make nothing twice.
     const instance_uuids = Array.from({ length: count }, () => randomUUID())
     const accepted = await conductor.buildInstances(context, { name, flavor, image, count, instance_uuids, ...where })
@@ -49,6 +47,20 @@ export async function boot(name: string, options: BootOptions): Promise<number> 
     if (!options.json && failed[0]) note(`why: sevbus explain ${failed[0].uuid}`)
     return failed.length > 0 ? EXIT.REFUSED : EXIT.OK
   })
+}
+
+/** Only what was asked for: a conductor of an earlier release refuses words that it does not know. */
+async function whereabouts(
+  session: Session,
+  options: BootOptions,
+  hints: ReturnType<typeof parseHints>,
+  count: number,
+) {
+  return {
+    ...(options.availabilityZone !== undefined && { availability_zone: options.availabilityZone }),
+    ...(hints.length > 0 && { scheduler_hints: await schedulerHints(session, hints) }),
+    ...(options.allOrNothing && { min_count: count }),
+  }
 }
 
 async function settled({ conductor, context }: Session, instances: readonly Instance[]): Promise<Instance[]> {

@@ -38,6 +38,7 @@ Examples:
 Examples:
   sevbus boot db --flavor m1.sev-snp --image linux-stateless
   sevbus boot web --flavor m1.sev --image linux-uefi --count 20 --no-wait
+  sevbus boot ring --flavor m1.sev --image linux-uefi --count 3 --all-or-nothing
   sevbus boot one --flavor flavor.json --image image.json --json
   sevbus boot db --flavor m1.sev --image linux-uefi --availability-zone room-2 --hint different_host=web-1`,
   list: `

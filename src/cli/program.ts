@@ -105,6 +105,7 @@ function defineOperating(define: Define): void {
     .requiredOption('--flavor <flavor>', 'a name of the catalogue, or a JSON file')
     .requiredOption('--image <image>', 'a name of the catalogue, or a JSON file')
     .option('--count <n>', 'how many', '1')
+    .option('--all-or-nothing', 'hosts for all of them, or for none', false)
     .option('--availability-zone <zone>', 'only on hosts of this zone')
     .option(
       '--hint <key=value>',

@@ -19,6 +19,7 @@ export interface BuildRequest {
   readonly flavor: Flavor
   readonly image: ImageMeta
   readonly count: number
+  readonly min_count?: number | undefined
   readonly instance_uuids?: readonly string[] | undefined
   readonly ip_addresses: readonly IpAddress[]
   readonly availability_zone?: string | undefined
@@ -38,8 +39,9 @@ export async function acceptInstances(
 ): Promise<Instance[]> {
   const drafts = draftInstances(request, context, ports.now())
   refuseTooLarge(drafts)
+  const batch = isAllOrNothing(request) ? randomUUID() : null
   const isNew = await ports.database
-    .transaction((tx) => store(ports, tx, context, drafts))
+    .transaction((tx) => store(ports, tx, context, drafts, batch))
     .catch((error: unknown) => {
       if (error === ALREADY_STORED) return false
       throw error
@@ -53,14 +55,43 @@ export async function acceptInstances(
 /** Rolls the transaction back: one of the uuids is there, maybe since a moment ago. */
 const ALREADY_STORED = new Error('already stored')
 
-async function store(ports: ConductorPorts, tx: Queryable, context: RequestContext, drafts: readonly Instance[]) {
+async function store(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  drafts: readonly Instance[],
+  batch: string | null,
+) {
   for (const instance of drafts) {
-    if (!(await insertInstance(tx, { instance, context }))) throw ALREADY_STORED
+    if (!(await insertInstance(tx, { instance, context, batch }))) throw ALREADY_STORED
     await startAttempt(tx, { uuid: instance.uuid, attempt: 1 }, ports.now())
   }
-  const messages = drafts.map((instance) => continueBuildMessage(ports, context, instance))
+  // Of a batch the first one leads.
+  const leaders = batch === null ? drafts : drafts.slice(0, 1)
+  const messages = leaders.map((instance) => continueBuildMessage(ports, context, instance))
   await ports.outbox.enqueue(tx, messages)
   return true
+}
+
+/** Found for together, in one question to the scheduler, and claimed in one step. */
+const MAX_BATCH = 100
+
+/** @throws InvalidArguments */
+function isAllOrNothing({ count, min_count = 1 }: BuildRequest): boolean {
+  if (min_count === 1) return false
+  if (min_count === count && count <= MAX_BATCH) return true
+  const [problem, fix] =
+    min_count === count
+      ? [`at most ${MAX_BATCH} can be all or nothing`, `ask for at most ${MAX_BATCH} at a time`]
+      : [
+          'some of them without the rest is not offered',
+          'write min_count 1 for as many as fit, or as much as count for all or nothing',
+        ]
+  throw new InvalidArguments(`min_count is ${min_count} of count ${count}, but ${problem}; ${fix}`, {
+    field: 'min_count',
+    value: min_count,
+    fix,
+  })
 }
 
 /** Notifications carry an instance several times over, and must fit into a message. */

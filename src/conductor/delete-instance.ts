@@ -2,8 +2,8 @@ import type { Queryable } from '../database/database.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { endAttempt } from './attempt-store.ts'
-import { changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
-import { releaseMessage, terminateMessage } from './messages.ts'
+import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } from './instance-store.ts'
+import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
 
 /** Starts the deletion; where a host has the guest, its report ends it. Asked again, the host is told again. */
@@ -36,7 +36,7 @@ async function deleteWithoutHost(
   ports: ConductorPorts,
   tx: Queryable,
   context: RequestContext,
-  { instance }: InstanceRecord,
+  { instance, batch }: InstanceRecord,
 ) {
   const at = ports.now()
   const gone = { vm_state: 'deleted', task_state: null, terminated_at: at.toISOString() } as const
@@ -47,8 +47,15 @@ async function deleteWithoutHost(
     ports.events.message('instance.delete.start', context, { ...instance, task_state: 'deleting' }),
     ports.events.message('instance.delete.end', context, deleted),
     releaseMessage(ports, context, deleted),
+    ...(await nextOfBatch(ports, tx, batch)),
   ])
   return deleted
+}
+
+/** Whoever it was that led those who wait with it: the next one does now. */
+async function nextOfBatch(ports: ConductorPorts, tx: Queryable, batch: string | null) {
+  const [next] = batch === null ? [] : await waitingOfBatch(tx, batch)
+  return next === undefined ? [] : [continueBuildMessage(ports, next.context, next.instance)]
 }
 
 export interface Terminated {

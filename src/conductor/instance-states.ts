@@ -11,7 +11,8 @@ export interface InstanceStateQuery {
 
 /**
  * Without flavor, image and fault: of 100,000 instances a few pages, and not hundreds. What the outbox still has to say of
- * an instance is read with it, for a claim is right until its release has left, whatever the instance is by then.
+ * an instance is read with it, for a claim is right until its release has left, whatever the instance is by then. Keys
+ * with a `/` are of notifications, and of what is only counted.
  */
 export async function listInstanceStates(db: Queryable, query: InstanceStateQuery): Promise<readonly InstanceState[]> {
   // Each with the condition that its index is made for.
@@ -20,7 +21,7 @@ export async function listInstanceStates(db: Queryable, query: InstanceStateQuer
     `WITH waiting AS (
        SELECT substring(ordering_key FOR 36) AS uuid, bool_or(length(ordering_key) = 36) AS messages,
               array_agg(DISTINCT substring(ordering_key FROM 38)) FILTER (WHERE length(ordering_key) > 36) AS hosts
-       FROM outbox WHERE owner = $5 AND ordering_key NOT LIKE '%/events' GROUP BY 1
+       FROM outbox WHERE owner = $5 AND ordering_key NOT LIKE '%/%' GROUP BY 1
      )
      SELECT instances.uuid, name, vm_state, task_state, host, attempt, mem_encryption->>'model' AS model, updated_at,
             COALESCE(waiting.messages, false) AS messages_waiting, COALESCE(waiting.hosts, '{}') AS hosts_waiting

@@ -8,6 +8,8 @@ import type { RequestContext } from '../rpc/request-context.ts'
 export interface InstanceRecord {
   readonly instance: Instance
   readonly context: RequestContext
+  /** Shared by instances that find hosts together or not at all. */
+  readonly batch: string | null
 }
 
 /** What may change about a stored instance. */
@@ -19,11 +21,11 @@ export type InstanceChanges = Partial<
 >
 
 /** @returns false when its uuid is there already */
-export async function insertInstance(tx: Queryable, { instance, context }: InstanceRecord): Promise<boolean> {
+export async function insertInstance(tx: Queryable, { instance, context, batch }: InstanceRecord): Promise<boolean> {
   const rows = await tx.query(
     `INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image,
-       mem_encryption, availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)
+       mem_encryption, availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at, batch)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)
      ON CONFLICT (uuid) DO NOTHING RETURNING uuid`,
     [
       instance.uuid,
@@ -41,6 +43,7 @@ export async function insertInstance(tx: Queryable, { instance, context }: Insta
       JSON.stringify(instance.ip_addresses),
       JSON.stringify(context),
       instance.created_at,
+      batch,
     ],
   )
   return rows.length > 0
@@ -58,6 +61,16 @@ export async function findInstance(db: Queryable, uuid: string): Promise<Instanc
 
 export async function findInstances(db: Queryable, uuids: readonly string[]): Promise<readonly InstanceRecord[]> {
   const rows = await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = ANY($1) ORDER BY position', [uuids])
+  return rows.map(toRecord)
+}
+
+/** Those of a batch that still have no host, in the order of their acceptance. */
+export async function waitingOfBatch(db: Queryable, batch: string): Promise<readonly InstanceRecord[]> {
+  const rows = await db.query<InstanceRow>(
+    `SELECT * FROM instances
+     WHERE batch = $1 AND vm_state = 'building' AND task_state = 'scheduling' AND attempt = 1 ORDER BY position`,
+    [batch],
+  )
   return rows.map(toRecord)
 }
 
@@ -129,6 +142,7 @@ interface InstanceRow {
   readonly launched_at: Date | null
   readonly terminated_at: Date | null
   readonly context: RequestContext
+  readonly batch: string | null
   readonly [column: string]: unknown
 }
 
@@ -141,7 +155,7 @@ function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {
   })
 }
 
-function toRecord({ context, position: _position, ...row }: InstanceRow): InstanceRecord {
+function toRecord({ context, batch, position: _position, ...row }: InstanceRow): InstanceRecord {
   const instance = Instance.parse({
     ...row,
     created_at: row.created_at.toISOString(),
@@ -149,7 +163,7 @@ function toRecord({ context, position: _position, ...row }: InstanceRow): Instan
     launched_at: row.launched_at?.toISOString() ?? null,
     terminated_at: row.terminated_at?.toISOString() ?? null,
   })
-  return { instance, context }
+  return { instance, context, batch }
 }
 
 function json(value: unknown): string | null {

@@ -22,7 +22,7 @@ export interface ConductorPorts {
   readonly database: Database
   readonly outbox: Outbox
   readonly client: Pick<RpcClient, 'message'>
-  readonly scheduler: Pick<ClientOf<typeof SchedulerApi>, 'selectDestinations'>
+  readonly scheduler: Pick<ClientOf<typeof SchedulerApi>, 'selectDestinations' | 'selectDestinationsOfBatch'>
   readonly events: ConductorEvents
   readonly logger: Logger
   /** Tries to build an instance, each on another host. */

@@ -32,7 +32,7 @@ export type BuildReport = z.infer<typeof BuildReport>
  * Version history:
  * - 1.0 build_instances, delete_instance, get_instance, list_instances, explain_instance;
  *   from workers: continue_build, report_build, report_terminated, check_build
- * - 1.1 list_instance_states; build_instances takes availability_zone and scheduler_hints, which an older conductor refuses
+ * - 1.1 list_instance_states; build_instances takes availability_zone, scheduler_hints and min_count, which an older conductor refuses
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
@@ -48,6 +48,8 @@ export const ConductorApi = defineApi({
         flavor: NewFlavor,
         image: NewImageMeta,
         count: z.int().min(1).max(1000).default(1),
+        /** Absent or 1: each instance finds a host by itself, or none. As much as `count`, up to 100: all of them or none. */
+        min_count: z.int().min(1).max(1000).optional(),
         /** Chosen by the caller, as many as `count`: then a repeated call makes nothing twice. */
         instance_uuids: z.array(z.guid()).min(1).max(1000).optional(),
         ip_addresses: z.array(IpAddress).max(64).default([]),

@@ -51,4 +51,12 @@ export const conductorMigrations: readonly Migration[] = [
         ADD COLUMN availability_zone text,
         ADD COLUMN scheduler_hints jsonb NOT NULL DEFAULT '{}';`,
   },
+  {
+    id: 'conductor-0003-batches',
+    sql: `
+      -- Of instances that find hosts together or not at all; null: by itself.
+      ALTER TABLE instances ADD COLUMN batch uuid;
+      CREATE INDEX instances_waiting_of_batch ON instances (batch)
+       WHERE batch IS NOT NULL AND vm_state = 'building' AND task_state = 'scheduling' AND attempt = 1;`,
+  },
 ]

@@ -14,6 +14,7 @@ export function schedulerEndpoint(
 ): Endpoint<typeof SchedulerApi> {
   return {
     selectDestinations: (args, info) => manager.selectDestinations(args, info),
+    selectDestinationsOfBatch: (args, info) => manager.selectDestinationsOfBatch(args, info),
     releaseAllocations: (args, info) => manager.releaseAllocations(args, info),
     reportHost: (args, info) => manager.reportHost(args, info),
     listHosts: (args) => manager.listHosts(args),

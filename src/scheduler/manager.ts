@@ -11,6 +11,7 @@ import { ReportDesk } from './hosts/report-desk.ts'
 import { firstModel, requestsByModel, withEncryption } from './models-in-order.ts'
 import type { Placement } from './placement/placement.ts'
 import type { SchedulerApi } from './rpc-api.ts'
+import { BatchSelector } from './select-batch.ts'
 import { DestinationSelector } from './select-destination.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
 
@@ -49,6 +50,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
   readonly hosts: HostView
   readonly #placement: Placement
   readonly #selector: DestinationSelector
+  readonly #batches: BatchSelector
   readonly #reports: ReportDesk
   readonly #options: SchedulerOptions
   readonly #logger: Logger
@@ -66,6 +68,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
       logger,
       ...options,
     })
+    this.#batches = new BatchSelector({ placement, hosts: this.hosts, chooser, filters: all })
     this.#reports = new ReportDesk({
       placement,
       isKnown: (host) => this.hosts.table.placeOf(host) !== undefined,
@@ -96,6 +99,25 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     const { instance_uuid } = spec
     this.#logger.info({ instance_uuid, host, attempt, request_id: info.context.request_id }, 'host claimed')
     return { selection: withEncryption(requests, claimed) }
+  }
+
+  async selectDestinationsOfBatch(
+    { request_spec: spec, instance_uuids }: { readonly request_spec: RequestSpec; readonly instance_uuids: string[] },
+    info: RequestInfo,
+  ): Promise<{ selections: { instance_uuid: string; selection: Selection }[] }> {
+    const { memEncryptionOverheadMb } = this.#options
+    const members = [...new Set(instance_uuids)].map((instance_uuid) =>
+      requestsByModel({ ...spec, instance_uuid }, memEncryptionOverheadMb),
+    )
+    const claimed = await this.#batches.select(members, info)
+    const { request_id } = info.context
+    this.#logger.info({ instances: claimed.size, attempt: spec.attempt, request_id }, 'hosts claimed for a batch')
+    const requests = members[0] ?? []
+    const selections = [...claimed].map(([instance_uuid, selection]) => ({
+      instance_uuid,
+      selection: withEncryption(requests, selection),
+    }))
+    return { selections }
   }
 
   async releaseAllocations(

@@ -17,7 +17,7 @@ const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
  * - 1.1 audit; select_destinations answers with mem_encryption: of several models the one that has the slot
  *   from operators: set_host, create_aggregate, list_aggregates, set_aggregate, add_host_to_aggregate,
  *   remove_host_from_aggregate, delete_aggregate, create_server_group, list_server_groups, delete_server_group;
- *   from conductors: note_build
+ *   from conductors: note_build, select_destinations_of_batch
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
@@ -30,6 +30,20 @@ export const SchedulerApi = defineApi({
         'Finds a host for one try of an instance and claims its resources there. The same try asked again gets the same answer; a later try replaces the claim in one step. Of several models that will do the first is chosen that any host has. Errors: NO_VALID_HOST, STALE_ATTEMPT.',
       input: z.strictObject({ request_spec: RequestSpec }),
       output: z.object({ selection: Selection }),
+      timeoutMs: 60_000,
+      monitorTimeoutMs: 4000,
+    }),
+    selectDestinationsOfBatch: call({
+      wire: 'select_destinations_of_batch',
+      since: '1.1',
+      summary:
+        'Finds hosts for many instances that ask for the same, all of them or none, and claims there in one step. Asked again it gets the same answer. Instances whose try is void, because they were deleted, are not waited for, and not answered. Errors: NO_VALID_HOST.',
+      input: z.strictObject({
+        /** Of any of them. */
+        request_spec: RequestSpec,
+        instance_uuids: z.array(z.guid()).min(1).max(100),
+      }),
+      output: z.object({ selections: z.array(z.object({ instance_uuid: z.guid(), selection: Selection })) }),
       timeoutMs: 60_000,
       monitorTimeoutMs: 4000,
     }),

@@ -29,6 +29,14 @@ export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, c
     client: new RpcClient({ transport: new MemoryBus().connect(), logger: silent }),
     scheduler: {
       selectDestinations: async (_context, args) => ({ selection: await scheduler(args.request_spec as RequestSpec) }),
+      selectDestinationsOfBatch: async (_context, { request_spec, instance_uuids }) => ({
+        selections: await Promise.all(
+          instance_uuids.map(async (instance_uuid) => ({
+            instance_uuid,
+            selection: await scheduler({ ...(request_spec as RequestSpec), instance_uuid }),
+          })),
+        ),
+      }),
     },
     events: new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:test'),
     logger: silent,

@@ -48,7 +48,7 @@ describe.each(databaseEngines)('states of instances on $name', (engine) => {
     const outcome = { result: 'active' as const, launched_at: '2026-01-01T00:00:00.000Z' }
     await conductor.endpoint.reportBuild({ instance_uuid: uuid, host: 'h1', attempt: 1, outcome }, conductor.request)
     expect(await waiting()).toEqual([[false, []]])
-    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['instance.create.end'])
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['instance.create.end', 'note_build'])
     const terminated = { instance_uuid: uuid, host: 'h1', attempt: 1, terminated_at: '2026-01-01T00:00:00.000Z' }
     await conductor.endpoint.reportTerminated(terminated, conductor.request)
     expect(await waiting()).toEqual([[true, []]])

@@ -1,0 +1,175 @@
+import { ClaimRefused, NoValidHost, StaleAttempt } from '../errors.ts'
+import type { Selection } from '../objects/request-spec.ts'
+import type { RequestInfo } from '../rpc/contract.ts'
+import type { Chooser } from './choosing/chooser.ts'
+import type { HostFilter } from './filters/host-filter.ts'
+import type { HintedHosts } from './hinted-hosts.ts'
+import { allocationsOn } from './host-state.ts'
+import type { ClaimInFlight } from './hosts/host-table.ts'
+import type { HostView } from './hosts/host-view.ts'
+import { firstModel, reportOfModel } from './models-in-order.ts'
+import { noValidHost } from './no-valid-host.ts'
+import type { Claim, ClaimOutcome } from './placement/claims.ts'
+import type { Placement } from './placement/placement.ts'
+import { schedulingReport } from './scheduling-report.ts'
+import type { SchedulingRequest } from './scheduling-request.ts'
+
+/** How often a batch that fits in memory may be lost to faster claims before it is given up. */
+const LOOKS = 5
+/** Hosts by name in the reasons of each of many: they travel in one message. */
+const NAMED = 5
+
+export interface BatchDeps {
+  readonly placement: Pick<Placement, 'claimAll' | 'claimOf' | 'hintedHosts'>
+  readonly hosts: HostView
+  readonly chooser: Chooser
+  /** All of them, for the words of a refusal. */
+  readonly filters: readonly HostFilter[]
+}
+
+/** The models that will do for one instance, best first. */
+type Member = readonly SchedulingRequest[]
+
+/** A member's claim, which hosts in memory count already. */
+interface Draft {
+  readonly claim: Claim
+  readonly onItsWay: ClaimInFlight
+}
+
+/** Finds hosts for many instances, each knowing where those before it go, and claims them all in one step, or none. */
+export class BatchSelector {
+  readonly #deps: BatchDeps
+
+  constructor(deps: BatchDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * @returns by uuid; those whose try is void are left out
+   * @throws NoValidHost
+   */
+  async select(members: readonly Member[], { signal }: RequestInfo): Promise<ReadonlyMap<string, Selection>> {
+    const { hosts } = this.#deps
+    for (let look = 1; ; look++) {
+      signal.throwIfAborted()
+      const made = await this.#tryOnce(members)
+      if (made instanceof Map) return made
+      // What does not fit is looked for once in memory, and once in what is certain.
+      if (look === (made instanceof ClaimRefused ? LOOKS : 2)) {
+        throw made instanceof ClaimRefused ? lostBatch(members, made) : made
+      }
+      await hosts.settle()
+      await hosts.refreshAll()
+    }
+  }
+
+  async #tryOnce(members: readonly Member[]): Promise<Map<string, Selection> | ClaimRefused | NoValidHost> {
+    const drafts: Draft[] = []
+    const refusal = await this.#draft(members, drafts).catch(asRefusal)
+    if (refusal === undefined) return this.#claim(drafts)
+    for (const { onItsWay } of drafts) onItsWay.failed()
+    // The batch may have its claims already, and have taken the last places with them.
+    return (await this.#madeBefore(members)) ?? refusedBatch(refusal, drafts.length, members.length)
+  }
+
+  async #draft(members: readonly Member[], drafts: Draft[]): Promise<undefined> {
+    for (const member of members) {
+      const [first] = member
+      const hinted = first && (await this.#deps.placement.hintedHosts(first.spec))
+      const known = hinted && withDrafts(hinted, drafts)
+      drafts.push(await this.#draftOne(known ? member.map((request) => ({ ...request, hinted: known })) : member))
+    }
+    return undefined
+  }
+
+  /** @throws NoValidHost */
+  async #draftOne(member: Member): Promise<Draft> {
+    const { chooser, hosts, filters } = this.#deps
+    let onItsWay: ClaimInFlight | undefined
+    const selection = await firstModel(member, async (request) => {
+      const { best, rejections, passed } = chooser.consider(request)
+      const [first] = best
+      const allocations = first && allocationsOn(first.host, request.resources)
+      if (first === undefined || allocations === undefined) throw noValidHost(request, rejections, filters)
+      onItsWay = hosts.table.begin(first.place, allocations)
+      const report = short(reportOfModel(request, schedulingReport(rejections, best, passed)))
+      return { host: first.host.host, attempt: request.spec.attempt, allocations: [...allocations], report }
+    })
+    const instance_uuid = member[0]?.spec.instance_uuid as string
+    return { claim: { instance_uuid, selection }, onItsWay: onItsWay as ClaimInFlight }
+  }
+
+  async #claim(drafts: readonly Draft[]): Promise<Map<string, Selection> | ClaimRefused> {
+    const { placement, hosts } = this.#deps
+    const claims = drafts.map(({ claim }) => claim)
+    let outcomes: readonly ClaimOutcome[] = []
+    try {
+      outcomes = await hosts.onItsWay(placement.claimAll(claims))
+    } finally {
+      for (const [n, { onItsWay, claim }] of drafts.entries()) {
+        const outcome = outcomes[n]
+        // A try that had its claim, or is void, has taken nothing now.
+        const isMade = outcome && 'selection' in outcome && outcome.selection.host === claim.selection.host
+        if (isMade) onItsWay.made(outcome.inventories)
+        else onItsWay.failed()
+      }
+    }
+    const refusal = outcomes.find((outcome) => outcome instanceof ClaimRefused)
+    if (refusal !== undefined) return refusal
+    return new Map(
+      outcomes.flatMap((outcome, n) =>
+        'selection' in outcome ? [[claims[n]?.instance_uuid as string, outcome.selection]] : [],
+      ),
+    )
+  }
+
+  async #madeBefore(members: readonly Member[]): Promise<Map<string, Selection> | undefined> {
+    const made = new Map<string, Selection>()
+    for (const [request] of members) {
+      if (request === undefined) continue
+      const selection = await this.#deps.placement.claimOf(request.spec).catch(asVoid)
+      if (selection !== undefined) made.set(request.spec.instance_uuid, selection)
+    }
+    return made.size > 0 ? made : undefined
+  }
+}
+
+function asRefusal(error: unknown): NoValidHost {
+  if (error instanceof NoValidHost) return error
+  throw error
+}
+
+function asVoid(error: unknown): undefined {
+  if (!(error instanceof StaleAttempt)) throw error
+}
+
+/** Members of the batch that are to be on a host count in their group as if they were there. */
+function withDrafts(hinted: HintedHosts, drafts: readonly Draft[]): HintedHosts {
+  const { group } = hinted
+  if (group === undefined) return hinted
+  const members = new Map(group.members)
+  for (const { claim } of drafts) members.set(claim.selection.host, (members.get(claim.selection.host) ?? 0) + 1)
+  return { ...hinted, group: { ...group, members } }
+}
+
+function short(report: Selection['report']): Selection['report'] {
+  return { ...report, rejections: report.rejections.slice(0, NAMED), ranking: report.ranking.slice(0, NAMED) }
+}
+
+function refusedBatch({ message, details }: NoValidHost, fitting: number, asked: number): NoValidHost {
+  return new NoValidHost(
+    `all or nothing, but only ${fitting} of ${asked} instances fit; for the next one: ${message}`,
+    {
+      ...details,
+      fitting,
+      asked,
+    },
+  )
+}
+
+function lostBatch(members: readonly Member[], refusal: ClaimRefused): NoValidHost {
+  return new NoValidHost(
+    `all or nothing, and each time others were faster with some of the ${members.length} places; the last one lost: ${refusal.message}`,
+    { asked: members.length, fix: 'try again: other claims were faster' },
+  )
+}
