@@ -45,10 +45,10 @@ function refusalLines({ hosts_considered, rejected, rejections }: Refusals, of: 
 
 /** Weighers without an opinion are left out: of most requests these are most. */
 function weightsText(weights: Readonly<Record<string, number>>): string {
-  return Object.entries(weights)
-    .filter(([, value]) => value !== 0)
-    .map(([name, value]) => `${name} ${value.toFixed(2)}`)
-    .join(', ')
+  const opinions = Object.entries(weights).filter(([, value]) => value !== 0)
+  return (
+    opinions.map(([name, value]) => `${name} ${value.toFixed(2)}`).join(', ') || 'no weigher tells it from the others'
+  )
 }
 
 function indent(text: string): string {

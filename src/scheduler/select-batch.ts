@@ -157,14 +157,11 @@ function short(report: Selection['report']): Selection['report'] {
 }
 
 function refusedBatch({ message, details }: NoValidHost, fitting: number, asked: number): NoValidHost {
-  return new NoValidHost(
-    `all or nothing, but only ${fitting} of ${asked} instances fit; for the next one: ${message}`,
-    {
-      ...details,
-      fitting,
-      asked,
-    },
-  )
+  return new NoValidHost(`all or nothing, but only ${fitting} of ${asked} instances fit; beside those: ${message}`, {
+    ...details,
+    fitting,
+    asked,
+  })
 }
 
 function lostBatch(members: readonly Member[], refusal: ClaimRefused): NoValidHost {

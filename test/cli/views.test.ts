@@ -126,6 +126,13 @@ describe('tables', () => {
     )
   })
 
+  it('say so when no weigher tells a host from the others', () => {
+    const ranking = [{ host: 'node1', weight: 0, weights: { RAM: 0, CPU: 0 } }]
+    const report = { hosts_considered: 1, rejected: [], rejections: [], ranking }
+
+    expect(plain(reportLines(report).at(-1) ?? '')).toContain('node1  0.00    no weigher tells it from the others')
+  })
+
   it('name all models that would do until one was chosen', () => {
     const flavor = aFlavor({ 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-snp, amd-sev-es' })
     const of = (vm_state: VmState, host: string | null) =>
