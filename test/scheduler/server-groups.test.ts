@@ -142,6 +142,24 @@ describe.each(databaseEngines)('server groups on $name', ({ open }) => {
     expect(await given.members(uuid)).toEqual(['cn-1', 'cn-2'])
   })
 
+  it('hold for claims that go together, all of them or each by itself', async () => {
+    await using given = await opened()
+    const { uuid } = await given.group('anti-affinity')
+    const claims = ['cn-1', 'cn-1', 'cn-2'].map((host) => ({ instance_uuid: randomUUID(), selection: oneVcpu(host) }))
+    for (const { instance_uuid } of claims) {
+      await given.placement.hintedHosts({ instance_uuid, scheduler_hints: hintsOf({ group: uuid }) })
+    }
+
+    const none = await given.placement.claimAll(claims)
+    const each = await Promise.allSettled(claims.map((one) => given.placement.grant(one)))
+
+    expect(none.map((outcome) => ('code' in outcome ? outcome.code : 'made'))).toEqual(
+      claims.map(() => 'CLAIM_REFUSED'),
+    )
+    expect(each.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'fulfilled', 'rejected'])
+    expect(await given.members(uuid)).toEqual(['cn-1', 'cn-2'])
+  })
+
   it('of anti-affinity have as many on a host as their rule says', async () => {
     await using given = await opened()
     const { uuid } = await given.group('anti-affinity', { max_server_per_host: 2 })
