@@ -6,7 +6,7 @@ export default defineConfig({
     include: [
       'test/objects/**/*.test.ts',
       'test/scheduler/{choosing,filters,weighers}/**/*.test.ts',
-      'test/scheduler/hosts/{host-table,liveness}.test.ts',
+      'test/scheduler/hosts/*.test.ts',
       'test/scheduler/audit/compare*.test.ts',
       'test/scheduler/{filter-hosts,host-state,weigh-hosts,scheduling-report}.test.ts',
       'test/compute/libvirt/**/*.test.ts',
