@@ -99,6 +99,8 @@ it('a boot is one trace, from the request of the API tier to the guest that runs
 
   await vi.waitFor(() => expect(billed).toContain('instance.create.end'), SETTLE)
   await vi.waitFor(() => expect(spansOf(traceId).map(({ name }) => name)).toContain('process instance.create.end'))
+  const told = () => spansOf(traceId).filter(({ name }) => name === 'scheduler/note_build')
+  await vi.waitFor(() => expect(told()).toHaveLength(2))
   expect(tree(spansOf(traceId), undefined)).toMatchInlineSnapshot(`
     [
       "POST /servers (internal)",
@@ -117,6 +119,8 @@ it('a boot is one trace, from the request of the API tier to the guest that runs
       "                conductor/report_build (consumer)",
       "                  send instance.create.end (producer)",
       "                    process instance.create.end (consumer)",
+      "                  scheduler/note_build (producer)",
+      "                    scheduler/note_build (consumer)",
     ]
   `)
 })
