@@ -31,6 +31,8 @@ interface Place {
   readonly claims: Set<Claim>
   /** When a claim's end told its inventories, in the table's count of such news. */
   toldAt: number
+  /** By the same count, when the reading began that the base comes from. */
+  readFrom: number
 }
 
 /** All hosts in memory. It may be stale: the claim decides. */
@@ -111,6 +113,7 @@ export class HostTable implements KnownHosts {
   begin(place: number, allocations: readonly Allocation[]): ClaimInFlight {
     const held = this.#places[place] as Place
     const claim = { allocations }
+    const begun = this.#told
     held.claims.add(claim)
     this.#claimed.add(place)
     this.#rebase(place, held.base)
@@ -123,7 +126,8 @@ export class HostTable implements KnownHosts {
     }
     return {
       // Where the use is not told, it is guessed: the next reading knows.
-      made: (uses) => end(({ base }) => (uses ? madeWith(base, uses) : withClaims(base, [claim]))),
+      made: (uses) =>
+        end((now) => (uses ? madeWith(now.base, uses, now.readFrom > begun) : withClaims(now.base, [claim]))),
       failed: (uses = []) => end(({ base }) => withUse(base, uses)),
     }
   }
@@ -136,13 +140,14 @@ export class HostTable implements KnownHosts {
   #put(read: HostState, told: number): void {
     const known = this.#placeOf.get(read.host)
     if (known !== undefined) {
-      const { base, toldAt } = this.#places[known] as Place
-      this.#rebase(known, toldAt > told ? newest(read, base) : read)
+      const held = this.#places[known] as Place
+      held.readFrom = told + 1
+      this.#rebase(known, held.toldAt > told ? newest(read, held.base) : read)
       return
     }
     const place = this.#free.pop() ?? this.#places.length
     this.#placeOf.set(read.host, place)
-    this.#places[place] = { base: read, state: read, claims: new Set(), toldAt: 0 }
+    this.#places[place] = { base: read, state: read, claims: new Set(), toldAt: 0, readFrom: 0 }
     if (place >= this.nameHashes.length) this.#grow()
     this.nameHashes[place] = nameHash(read.host)
     this.#rebase(place, read)
@@ -188,8 +193,9 @@ export class HostTable implements KnownHosts {
   }
 }
 
-function madeWith(base: HostState, uses: readonly InventoryUse[]): HostState {
+/** @param isRead the host was read since the claim began: what tells nothing new then has been read with it */
+function madeWith(base: HostState, uses: readonly InventoryUse[], isRead: boolean): HostState {
   const told = withUse(base, uses)
-  // Nothing new: the claim has been read already, with the instance.
-  return told === base ? base : { ...told, instances: base.instances + 1 }
+  // Of claims that went together the first tells what all of them use; each is an instance.
+  return told === base && isRead ? base : { ...told, instances: base.instances + 1 }
 }

@@ -73,6 +73,19 @@ describe('hosts in memory', () => {
     expect(of('cn-1')).toEqual({ vcpu: 64, version: 8, slots: 3, instances: 1 })
   })
 
+  it('count each instance of claims that went together, and none twice that has been read', () => {
+    const { table, of } = aTable(aHostAt(0, 1))
+    const together = [table.begin(0, ALLOCATIONS), table.begin(0, ALLOCATIONS)]
+    for (const claim of together) claim.made([use('VCPU', 4, 3), use('MEM_ENCRYPTION_CONTEXT', 2, 3, 'cn-1_amd_sev')])
+    expect(of('cn-1')).toEqual({ vcpu: 4, version: 3, slots: 2, instances: 2 })
+
+    const claim = table.begin(0, ALLOCATIONS)
+    table.apply(changes([aHostAt(6, 4, 3)]), table.told)
+    claim.made([use('VCPU', 6, 4)])
+
+    expect(of('cn-1')).toEqual({ vcpu: 6, version: 4, slots: 0, instances: 3 })
+  })
+
   it('have a claim that was made, and of which nothing was told, until they are read again', () => {
     const { table, of } = aTable(aHostAt(0, 1))
 
