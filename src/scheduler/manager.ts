@@ -34,6 +34,8 @@ export interface SchedulerOptions {
   readonly seed?: string
   readonly refreshIntervalMs?: number
   readonly downAfterIntervals?: number
+  /** Milliseconds, by a clock that never jumps. */
+  readonly now?: () => number
 }
 
 interface HostQuery {

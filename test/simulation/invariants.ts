@@ -1,0 +1,115 @@
+import { isDeepStrictEqual } from 'node:util'
+import { holds } from './capacity.ts'
+import type { SimulatedInstance } from './instances.ts'
+import { TRAIT_OF } from './suitable-hosts.ts'
+import type { AllocationRow, ConsumerRow, Tables } from './tables.ts'
+import { must } from './violation.ts'
+import { GROUPS, type Group, type Wish } from './wishes.ts'
+
+/**
+ * What must hold after every step, by the tables alone and by what was asked for.
+ *
+ * @param before as the tables were before the last step
+ * @throws Violation
+ */
+export function checkTables(before: Tables, now: Tables, instances: ReadonlyMap<string, SimulatedInstance>): void {
+  const known = new Set(before.allocations.map(nameOf))
+  const added = now.allocations.filter((row) => !known.has(nameOf(row)))
+  checkInventories(now, added)
+  const heldBy = (uuid: string) => now.allocations.filter(({ consumer }) => consumer === uuid)
+  for (const consumer of now.consumers) checkConsumer(now, consumer, heldBy(consumer.uuid), instances)
+  for (const instance of instances.values()) checkNotLost(instance, heldBy(instance.uuid))
+  for (const group of GROUPS) checkGroup(group, now, instances)
+}
+
+function checkGroup(
+  { uuid, policy }: Group,
+  { consumers }: Tables,
+  instances: ReadonlyMap<string, SimulatedInstance>,
+): void {
+  const members = consumers.filter((one) => one.host !== null && instances.get(one.uuid)?.wish.group?.uuid === uuid)
+  const hosts = new Set(members.map(({ host }) => host))
+  must(policy === 'affinity' ? hosts.size <= 1 : hosts.size === members.length, () => {
+    return `members of the group of ${policy} are on ${members.map(({ host }) => host).join(', ')}`
+  })
+}
+
+function nameOf({ consumer, provider, resource_class, amount, pinned }: AllocationRow): string {
+  return [consumer, provider, resource_class, amount, pinned].join(' ')
+}
+
+/** What is used is what is allocated; nothing new is given of what has not enough, or is offered no more. */
+function checkInventories({ inventories, allocations }: Tables, added: readonly AllocationRow[]): void {
+  for (const inventory of inventories) {
+    const { provider, resource_class, used, pinned, offered } = inventory
+    const isOf = (row: AllocationRow) => row.provider === provider && row.resource_class === resource_class
+    const rows = allocations.filter(isOf)
+    const sum = { used: total(rows), pinned: total(rows.filter((row) => row.pinned)) }
+    const name = `${resource_class} of ${provider}`
+    must(used === sum.used && pinned === sum.pinned, () => {
+      return `${name} has ${used} used and ${pinned} pinned, but ${sum.used} and ${sum.pinned} are allocated`
+    })
+    must(!added.some(isOf) || (offered && holds(inventory)), () => {
+      const { total, reserved, allocation_ratio } = inventory
+      const has = `${total} in all, ${reserved} reserved, ratio ${allocation_ratio}, ${offered ? 'offered' : 'not offered'}`
+      return `${name} was given out with ${used} used, ${pinned} of it pinned, of ${has}`
+    })
+  }
+  const stocked = new Set(inventories.map((row) => `${row.provider} ${row.resource_class}`))
+  const astray = allocations.find((row) => !stocked.has(`${row.provider} ${row.resource_class}`))
+  must(astray === undefined, () => `an allocation has no inventory: ${JSON.stringify(astray)}`)
+}
+
+function checkConsumer(
+  tables: Tables,
+  { uuid, attempt, void_through, host }: ConsumerRow,
+  held: readonly AllocationRow[],
+  instances: ReadonlyMap<string, SimulatedInstance>,
+): void {
+  must((host === null) === (held.length === 0), () => `consumer ${uuid} is on ${host} with ${held.length} allocations`)
+  if (host === null) return
+  const instance = instances.get(uuid)
+  must(instance !== undefined, () => `consumer ${uuid} holds something on ${host}, and nobody asked for it`)
+  const { name, wish, tries, voidedThrough } = instance
+  must(attempt <= tries, () => `${name} holds a claim of try ${attempt}, and was asked for ${tries} times`)
+  must(attempt > void_through && attempt > voidedThrough, () => {
+    return `${name} holds a claim of try ${attempt}, but tries up to ${Math.max(void_through, voidedThrough)} are void`
+  })
+  checkHeld(tables, host, held, wish, name)
+}
+
+/** All that the wish takes on one host, no more, and one slot of a model that was asked for. */
+function checkHeld(tables: Tables, host: string, held: readonly AllocationRow[], wish: Wish, name: string): void {
+  const [slots, root] = partition(held, ({ resource_class }) => resource_class === 'MEM_ENCRYPTION_CONTEXT')
+  const ofRoot = Object.fromEntries(root.map((row) => [row.resource_class, row.amount]))
+  must(isDeepStrictEqual(ofRoot, wish.takes) && root.every(({ provider }) => provider === host), () => {
+    return `${name} (${wish.name}) on ${host} holds ${JSON.stringify(root)}`
+  })
+  const pinned = root.filter((row) => row.pinned).map(({ resource_class }) => resource_class)
+  must(isDeepStrictEqual(pinned, wish.pins ? ['MEMORY_MB'] : []), () => `${name} (${wish.name}) has pinned ${pinned}`)
+  must(slots.length === (wish.models.length > 0 ? 1 : 0), () => `${name} (${wish.name}) has ${slots.length} slots`)
+  for (const { provider, amount } of slots) {
+    const pool = tables.providers.find((one) => one.name === provider)
+    const isAskedFor = wish.models.some((model) => pool?.traits.includes(TRAIT_OF[model]))
+    must(pool?.host === host && amount === 1 && isAskedFor, () => {
+      return `${name} (${wish.name}) on ${host} has ${amount} slots of ${JSON.stringify(pool)}`
+    })
+  }
+}
+
+/** Who was told that it has a claim has it, until it gives it back or asks for another. */
+function checkNotLost({ name, answers, tries, gaveBackThrough }: SimulatedInstance, held: readonly AllocationRow[]) {
+  const answer = answers.get(tries)
+  if (answer === undefined || gaveBackThrough >= tries) return
+  const claimed = answer.allocations.map((one) => `${one.provider} ${one.resource_class} ${one.amount}`).toSorted()
+  const has = held.map((one) => `${one.provider} ${one.resource_class} ${one.amount}`).toSorted()
+  must(isDeepStrictEqual(claimed, has), () => `${name} was told ${claimed.join(', ')} and has ${has.join(', ')}`)
+}
+
+function total(rows: readonly AllocationRow[]): number {
+  return rows.reduce((sum, { amount }) => sum + amount, 0)
+}
+
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): readonly [readonly T[], readonly T[]] {
+  return [items.filter(isFirst), items.filter((item) => !isFirst(item))]
+}

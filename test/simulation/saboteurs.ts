@@ -1,0 +1,38 @@
+import { ClaimRefused } from '../../src/errors.ts'
+import type { Placement } from '../../src/scheduler/placement/placement.ts'
+import { overriding } from './scheduler-process.ts'
+
+/** Faults put in on purpose: each is one that the simulation must find. */
+export const SABOTEURS: Readonly<Record<string, (placement: Placement) => Placement>> = {
+  /** Tells that a claim was made which the database has refused. */
+  'no-refusal': (placement) =>
+    overriding(placement, {
+      grant: async (claim) => {
+        try {
+          return await placement.grant(claim)
+        } catch (error) {
+          if (error instanceof ClaimRefused) return { selection: claim.selection, inventories: [] }
+          throw error
+        }
+      },
+    }),
+  /** Reads the hosts at its start, and never hears of what changes. */
+  'stale-memory': (placement) =>
+    overriding(placement, {
+      changesSince: async (cursor) => {
+        if (cursor === undefined) return placement.changesSince()
+        return { cursor, hosts: [], removed: [], complete: false }
+      },
+    }),
+  /** Gives nothing back. */
+  'no-release': (placement) => overriding(placement, { release: async () => undefined }),
+  /** Declares all hosts dead at its first look. */
+  'dead-fleet': (placement) =>
+    overriding(placement, {
+      hostsSeen: async (since) => {
+        const seen = await placement.hostsSeen(since)
+        await placement.noteDown(seen.map(({ host }) => host))
+        return seen
+      },
+    }),
+}

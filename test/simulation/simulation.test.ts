@@ -1,0 +1,52 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Database } from '../../src/database/database.ts'
+import { openEmbeddedCopy } from '../support/embedded-copy.ts'
+import { SABOTEURS } from './saboteurs.ts'
+import { simulate } from './simulation.ts'
+
+let engine: Database & AsyncDisposable
+beforeAll(async () => {
+  engine = await openEmbeddedCopy()
+})
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]()
+})
+
+/** `npm run simulate` is the long form. */
+const SEEDS = [1, 2, 3, 4, 5, 6]
+const STEPS = 250
+
+describe('several schedulers over one placement, whatever happens in whatever order', () => {
+  it('keep what must hold after every step, and come to nothing in the end', { timeout: 120_000 }, async () => {
+    const counts: Record<string, number> = {}
+    for (const seed of SEEDS) {
+      const outcome = await simulate(engine, { seed, steps: STEPS })
+
+      expect({ seed, violation: outcome.violation }).toEqual({ seed, violation: undefined })
+      for (const [what, count] of Object.entries(outcome.counts)) counts[what] = (counts[what] ?? 0) + count
+    }
+    // Otherwise it would have proved nothing.
+    for (const answer of ['clear', 'sev', 'es', 'snp', 'NO_VALID_HOST', 'STALE_ATTEMPT', 'DATABASE_UNAVAILABLE']) {
+      expect({ answer, count: counts[answer] ?? 0 }).not.toEqual({ answer, count: 0 })
+    }
+  })
+
+  it('do the same again for the same seed, and a shorter run is the beginning of a longer one', async () => {
+    const long = await simulate(engine, { seed: 7, steps: 120 })
+    const again = await simulate(engine, { seed: 7, steps: 120 })
+    const short = await simulate(engine, { seed: 7, steps: 60 })
+
+    const stepsOf = ({ trace }: typeof long) => trace.filter((line) => /^ +\d+ /.test(line))
+    expect(again.trace).toEqual(long.trace)
+    expect(stepsOf(short)).toEqual(stepsOf(long).slice(0, 60))
+  })
+
+  it.each(Object.entries(SABOTEURS))('do not get away with %s', { timeout: 60_000 }, async (_, sabotage) => {
+    let found: string | undefined
+    for (let seed = 1; seed <= 10 && found === undefined; seed++) {
+      found = (await simulate(engine, { seed, steps: 250, sabotage })).violation?.problem
+    }
+
+    expect(found).toBeDefined()
+  })
+})
