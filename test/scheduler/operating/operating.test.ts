@@ -10,7 +10,7 @@ import { silent } from '../../support/transports.ts'
 
 const info = { context: { request_id: 'req-1' }, signal: new AbortController().signal }
 
-describe.each(databaseEngines)('what operators decide, on $name', ({ open, concurrent }) => {
+describe.each(databaseEngines)('what operators decide, on $name', ({ open }) => {
   /** Hosts cn-1 to cn-3, and whoever follows what changes about them. */
   async function operated() {
     const test = await open(placementMigrations)
@@ -206,7 +206,7 @@ describe.each(databaseEngines)('what operators decide, on $name', ({ open, concu
     expect((await given.known('cn-1')).availabilityZone).toBe('room-1')
   })
 
-  it.runIf(concurrent)('lets only one of many zones have a host that all ask for at once', async () => {
+  it('lets only one of many zones have a host that all ask for at once', async () => {
     await using given = await operated()
     const { endpoint } = given
     const names = Array.from({ length: 8 }, (_, n) => `room-${n}`)
