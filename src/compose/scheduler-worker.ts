@@ -13,6 +13,7 @@ import { schedulerEndpoint } from '../scheduler/endpoint.ts'
 import { defaultFilters } from '../scheduler/filters/default-filters.ts'
 import { loadFilters, loadWeighers } from '../scheduler/load-extension.ts'
 import { SchedulerManager } from '../scheduler/manager.ts'
+import { movesEndpoint } from '../scheduler/moves.ts'
 import { operatingEndpoint } from '../scheduler/operating/endpoint.ts'
 import { DatabasePlacement } from '../scheduler/placement/placement.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
@@ -75,7 +76,12 @@ export async function startScheduler(
   const operating = operatingEndpoint({ database, placement, refresh: () => manager.hosts.refresh(), logger })
   const disableAfter = scheduler.consecutive_build_service_disable_threshold
   const buildOutcomes = buildOutcomesEndpoint({ database, disableAfter, logger })
-  const bindings = [bind(SchedulerApi, schedulerEndpoint(manager, auditor, operating, buildOutcomes))] as const
+  const bindings = [
+    bind(
+      SchedulerApi,
+      schedulerEndpoint(manager, auditor, operating, buildOutcomes, movesEndpoint({ database, logger })),
+    ),
+  ] as const
   const server = new RpcServer({
     transport,
     logger,

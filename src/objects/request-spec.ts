@@ -7,6 +7,13 @@ import { MemEncryption } from './mem-encryption.ts'
 import { NO_HINTS, SchedulerHints } from './scheduler-hints.ts'
 import { SchedulingReport } from './scheduling-report.ts'
 
+/** A move of an instance to another host. While it lasts, it holds what the instance had where it came from. */
+export const Migration = z.object({
+  uuid: z.guid(),
+  type: z.enum(['evacuation', 'migration', 'resize']),
+})
+export type Migration = z.infer<typeof Migration>
+
 /** The question to the scheduler: where can this instance run? */
 export const RequestSpec = z.object({
   instance_uuid: z.guid(),
@@ -26,6 +33,8 @@ export const RequestSpec = z.object({
   ignore_hosts: z.array(HostName).max(1000).default([]),
   /** When not empty, only these are considered. */
   force_hosts: z.array(HostName).max(1000).default([]),
+  /** The instance moves: with the claim of a new try, what it had goes over to the migration until that is over. */
+  migration: Migration.optional(),
 })
 export type RequestSpec = z.infer<typeof RequestSpec>
 

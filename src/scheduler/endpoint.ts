@@ -2,6 +2,7 @@ import type { Endpoint } from '../rpc/contract.ts'
 import type { Auditor } from './audit/auditor.ts'
 import type { buildOutcomesEndpoint } from './build-outcomes.ts'
 import type { SchedulerManager } from './manager.ts'
+import type { movesEndpoint } from './moves.ts'
 import type { operatingEndpoint } from './operating/endpoint.ts'
 import type { SchedulerApi } from './rpc-api.ts'
 
@@ -11,6 +12,7 @@ export function schedulerEndpoint(
   auditor: Pick<Auditor, 'audit'>,
   operating: ReturnType<typeof operatingEndpoint>,
   buildOutcomes: ReturnType<typeof buildOutcomesEndpoint>,
+  moves: ReturnType<typeof movesEndpoint>,
 ): Endpoint<typeof SchedulerApi> {
   return {
     selectDestinations: (args, info) => manager.selectDestinations(args, info),
@@ -21,5 +23,6 @@ export function schedulerEndpoint(
     audit: async (request, info) => ({ report: await auditor.audit(request, info) }),
     ...operating,
     ...buildOutcomes,
+    ...moves,
   }
 }

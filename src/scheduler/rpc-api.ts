@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { Aggregate, AggregateMetadata, AggregateName } from '../objects/aggregate.ts'
 import { AuditReport } from '../objects/audit.ts'
 import { HostName, HostReport, HostSummary } from '../objects/host-report.ts'
-import { RequestSpec, Selection } from '../objects/request-spec.ts'
+import { Migration, RequestSpec, Selection } from '../objects/request-spec.ts'
 import { ServerGroup, ServerGroupName, ServerGroupPolicy, ServerGroupRules } from '../objects/server-group.ts'
 import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
@@ -17,7 +17,8 @@ const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
  * - 1.1 audit; select_destinations answers with mem_encryption: of several models the one that has the slot
  *   from operators: set_host, create_aggregate, list_aggregates, set_aggregate, add_host_to_aggregate,
  *   remove_host_from_aggregate, delete_aggregate, create_server_group, list_server_groups, delete_server_group;
- *   from conductors: note_build, select_destinations_of_batch
+ *   from conductors: note_build, select_destinations_of_batch, confirm_move, revert_move; request_spec takes a migration,
+ *   which an older scheduler does not see
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
@@ -40,7 +41,7 @@ export const SchedulerApi = defineApi({
         'Finds hosts for many instances that ask for the same, all of them or none, and claims there in one step. Asked again it gets the same answer. Instances whose try is void, because they were deleted, are not waited for, and not answered. Errors: NO_VALID_HOST.',
       input: z.strictObject({
         /** Of any of them. */
-        request_spec: RequestSpec,
+        request_spec: RequestSpec.omit({ migration: true }),
         instance_uuids: z.array(z.guid()).min(1).max(100),
       }),
       output: z.object({ selections: z.array(z.object({ instance_uuid: z.guid(), selection: Selection })) }),
@@ -52,6 +53,22 @@ export const SchedulerApi = defineApi({
       since: '1.0',
       summary: 'Gives back what an instance claimed, and voids tries up to the given one. Releasing twice is nothing.',
       input: z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1) }),
+      output: z.null(),
+    }),
+    confirmMove: cast({
+      wire: 'confirm_move',
+      since: '1.1',
+      summary:
+        'The instance stays where its migration has brought it: what the migration holds on the source is given back. Of a migration that is over it is nothing.',
+      input: z.strictObject({ instance_uuid: z.guid(), migration: Migration }),
+      output: z.null(),
+    }),
+    revertMove: cast({
+      wire: 'revert_move',
+      since: '1.1',
+      summary:
+        'The instance is where its migration began: the destination is given back, and the source is its own again, with the number of its try there. A claim of the migration that comes later is void; of a migration that is over it is nothing.',
+      input: z.strictObject({ instance_uuid: z.guid(), migration: Migration }),
       output: z.null(),
     }),
     noteBuild: cast({

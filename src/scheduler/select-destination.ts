@@ -123,7 +123,7 @@ export class DestinationSelector {
     const wanted = { host: host.host, attempt: spec.attempt, allocations: [...allocations], report }
     const onItsWay = hosts.table.begin(place, allocations)
     try {
-      const claim = { instance_uuid: spec.instance_uuid, selection: wanted }
+      const claim = { instance_uuid: spec.instance_uuid, selection: wanted, migration: spec.migration }
       const { selection, inventories } = await hosts.onItsWay(placement.grant(claim))
       // This try may have had a claim, which is the answer: nothing was taken here now.
       if (selection.host === wanted.host) onItsWay.made(inventories)

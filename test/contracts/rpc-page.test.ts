@@ -9,7 +9,7 @@ import { ProviderReport } from '../../src/objects/host-report.ts'
 import { NewImageMeta } from '../../src/objects/image-meta.ts'
 import { InstanceState, IpAddress } from '../../src/objects/instance.ts'
 import { Inventory } from '../../src/objects/inventory.ts'
-import { Allocation } from '../../src/objects/request-spec.ts'
+import { Allocation, Migration } from '../../src/objects/request-spec.ts'
 import { NewSchedulerHints } from '../../src/objects/scheduler-hints.ts'
 import { isCompatible } from '../../src/rpc/version.ts'
 import { rpcMarkdown } from '../support/rpc-markdown.ts'
@@ -23,6 +23,7 @@ const objects = {
   ...{
     RequestSpec,
     SchedulerHints,
+    Migration,
     Selection,
     Allocation,
     SchedulingReport,

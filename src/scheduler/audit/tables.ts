@@ -24,7 +24,7 @@ export async function heldClaims(database: Queryable, hosts?: readonly string[])
   for (let after = NO_UUID; ; ) {
     const rows = await database.query<ClaimRow>(
       `with page as (
-         select c.uuid, c.attempt, c.host, c.changed_at from consumers c
+         select c.uuid, coalesce(c.instance, c.uuid) as instance, c.attempt, c.host, c.changed_at from consumers c
           where c.uuid > $1
             and case when $3::text[] is null
                   then c.host is not null or exists (select from allocations a where a.consumer = c.uuid)
@@ -38,18 +38,18 @@ export async function heldClaims(database: Queryable, hosts?: readonly string[])
           where a.consumer in (select uuid from page)
           group by 1, 2, 3
        )
-       select page.uuid, page.attempt, coalesce(held.host, page.host) as host, page.changed_at,
+       select page.uuid, page.instance, page.attempt, coalesce(held.host, page.host) as host, page.changed_at,
               coalesce(json_object_agg(held.resource_class, held.amount)
                          filter (where held.resource_class is not null), '{}') as resources
          from page left join held on held.consumer = page.uuid
-        group by page.uuid, page.attempt, page.host, held.host, page.changed_at
+        group by page.uuid, page.instance, page.attempt, page.host, held.host, page.changed_at
         order by page.uuid`,
       [after, PAGE, only],
     )
-    for (const { uuid, attempt, host, changed_at, resources } of rows) {
+    for (const { uuid, instance, attempt, host, changed_at, resources } of rows) {
       if (host === null) continue
       const changedAt = changed_at.toISOString()
-      claims.push({ consumer: uuid, instance: uuid, attempt, host, resources, changedAt })
+      claims.push({ consumer: uuid, instance, attempt, host, resources, changedAt })
     }
     const last = rows.at(-1)
     if (last === undefined) break
@@ -119,6 +119,7 @@ const NO_UUID = '00000000-0000-0000-0000-000000000000'
 
 interface ClaimRow {
   readonly uuid: string
+  readonly instance: string
   readonly attempt: number
   readonly host: string | null
   readonly changed_at: Date

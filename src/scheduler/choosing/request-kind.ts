@@ -15,8 +15,9 @@ export interface RequestKind {
  */
 export function requestKind({ spec, resources }: SchedulingRequest): RequestKind {
   const { id: _, name: __, checksum: ___, size: ____, ...image } = spec.image
+  const { migration: _____, ...staying } = spec
   const ofKind: SchedulingRequest['spec'] = {
-    ...spec,
+    ...staying,
     instance_uuid: '',
     attempt: 1,
     project_id: null,

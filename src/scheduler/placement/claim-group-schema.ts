@@ -4,7 +4,7 @@ import { CLAIM_REFUSED_STATE } from './sql-states.ts'
  * What a function runs, its triggers too, is planned once per session, perhaps while the tables are nearly empty: it
  * must never read a whole table, and never be planned anew for each call.
  */
-const PLANS = `set plan_cache_mode = force_generic_plan
+export const PLANS = `set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off`
 
 /**

@@ -1,7 +1,7 @@
 import type { Database, Queryable } from '../../database/database.ts'
 import { retryTransaction } from '../../database/transactions.ts'
 import { ClaimRefused, StaleAttempt } from '../../errors.ts'
-import type { Allocation, Selection } from '../../objects/request-spec.ts'
+import type { Allocation, Migration, Selection } from '../../objects/request-spec.ts'
 
 /** Hosts by name that a claim's reasons keep. */
 const KEPT = 3
@@ -10,12 +10,16 @@ const KEPT = 3
 export interface Try {
   readonly instance_uuid: string
   readonly attempt: number
+  /** The move that the try belongs to. */
+  readonly migration?: Migration | undefined
 }
 
 /** What an instance is to have. */
 export interface Claim {
   readonly instance_uuid: string
   readonly selection: Selection
+  /** What it has goes over to this, in the same step. */
+  readonly migration?: Migration | undefined
 }
 
 /** An inventory right after a claim: what the scheduler's memory is set to. */
@@ -60,14 +64,36 @@ export async function claimOf(database: Queryable, asked: Try): Promise<Selectio
                                         'amount', a.amount, 'pinned', nullif(a.pinned, false)))
                                       order by a.provider collate "C", a.resource_class collate "C"), '[]')
                from allocations a where a.consumer = consumers.uuid) as allocations
-       from consumers where uuid = $1`,
+       from consumers where uuid = $1 and instance is null`,
     [asked.instance_uuid],
   )
-  if (consumer === undefined) return undefined
+  if (consumer === undefined) return refuseOver(database, asked)
   const { attempt, void_through, host, allocations, report } = consumer
+  // A move that was reverted has left the source's try below tries that were given up.
+  if (attempt === asked.attempt && host !== null && report !== null) return { host, attempt, allocations, report }
   refuseStale(asked, attempt, void_through)
-  if (attempt < asked.attempt || host === null || report === null) return undefined
-  return { host, attempt, allocations, report }
+  return refuseOver(database, asked)
+}
+
+/** @throws StaleAttempt when the move that the try belongs to cannot claim any more, or not yet */
+async function refuseOver(database: Queryable, asked: Try): Promise<undefined> {
+  if (asked.migration === undefined) return
+  const { uuid } = asked.migration
+  const [own] = await database.query<{ instance: string | null; migration_status: string | null }>(
+    'select instance, migration_status from consumers where uuid = $1',
+    [uuid],
+  )
+  if (own !== undefined && own.instance !== asked.instance_uuid.toLowerCase()) {
+    throw stale(asked, `migration ${uuid} is not its own`)
+  }
+  if (own !== undefined && own.migration_status !== 'open') {
+    throw stale(asked, `migration ${uuid} is ${own.migration_status}`)
+  }
+  const [other] = await database.query<{ uuid: string }>(
+    `select uuid from consumers where instance = $1 and migration_status = 'open' and uuid <> $2`,
+    [asked.instance_uuid, uuid],
+  )
+  if (other) throw stale(asked, `migration ${other.uuid} must be confirmed or reverted first`)
 }
 
 /**
@@ -88,10 +114,14 @@ export async function claimGroup(
     report: brief(report),
     allocations,
   }))
+  const moves = claims.flatMap(({ instance_uuid, selection: { attempt }, migration }) =>
+    migration ? [{ uuid: instance_uuid, attempt, migration: migration.uuid, type: migration.type }] : [],
+  )
   const [row] = await retryTransaction(() =>
-    database.query<{ outcome: GroupOutcome }>('select claim_group($1, $2) as outcome', [
+    database.query<{ outcome: GroupOutcome }>('select claim_group($1, $2, $3) as outcome', [
       JSON.stringify(sent),
       allOrNothing,
+      moves.length > 0 ? JSON.stringify(moves) : null,
     ]),
   )
   const { claimed, refused, inventories } = (row as { outcome: GroupOutcome }).outcome
@@ -140,10 +170,10 @@ function brief(report: Selection['report']): Selection['report'] {
 /** It was not granted and not refused: this try has a claim already, or is void. */
 async function madeBefore(
   database: Queryable,
-  { instance_uuid, selection: { attempt } }: Claim,
+  { instance_uuid, selection: { attempt }, migration }: Claim,
   inventories: readonly InventoryUse[],
 ): Promise<Claimed | StaleAttempt> {
-  const asked = { instance_uuid, attempt }
+  const asked = { instance_uuid, attempt, migration }
   try {
     const selection = await claimOf(database, asked)
     return selection ? { selection, inventories } : stale(asked, 'its resources were given back')

@@ -4,6 +4,7 @@ import { AGGREGATES } from './aggregates-schema.ts'
 import { BUILD_OUTCOMES } from './build-outcomes.ts'
 import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { FEED } from './feed-schema.ts'
+import { MOVES } from './moves-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
 import { SERVER_GROUPS } from './server-groups-schema.ts'
 import { CLAIM_REFUSED_STATE, USE_GUARDED_STATE } from './sql-states.ts'
@@ -154,4 +155,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0005-server-groups', sql: SERVER_GROUPS },
   { id: 'placement-0006-build-outcomes', sql: BUILD_OUTCOMES },
   { id: 'placement-0007-claim-groups', sql: ACCOUNTING + CLAIM_GROUPS },
+  { id: 'placement-0009-moves', sql: MOVES },
 ]
