@@ -27,21 +27,26 @@ const LOCK_INVENTORIES = `
 
 /** All of them or, when an inventory would be exceeded, none: then it raises. */
 const CLAIM_ALL = `
-  create function claim_all(claims json) returns uuid[] language plpgsql as $$
+  create function claim_all(claims json, moves json) returns uuid[] language plpgsql as $$
   declare
     claimed uuid[];
     replacing uuid[];
+    blocked uuid[] := '{}';
   begin
+    if moves is not null then blocked := open_moves(claims, moves); end if;
+
     -- A row that was there has an xmax: this transaction, which locks it. A try that has a claim, or is void, is left out.
     with became as (
       insert into consumers as c (uuid, attempt, host, report)
       select n.uuid, n.attempt, n.host, n.report
-        from json_to_recordset(claims) as n (uuid uuid, attempt integer, host text, report json) order by n.uuid
+        from json_to_recordset(claims) as n (uuid uuid, attempt integer, host text, report json)
+       where n.uuid <> all(blocked) order by n.uuid
       on conflict (uuid) do update
          set attempt = excluded.attempt, host = excluded.host, report = excluded.report, changed_at = now()
-       where c.attempt < excluded.attempt and c.void_through < excluded.attempt
+       where c.attempt < excluded.attempt and c.void_through < excluded.attempt and c.instance is null
       returning c.uuid, c.xmax <> 0 as replaces)
     select array_agg(uuid), array_agg(uuid) filter (where replaces) into claimed, replacing from became;
+    if moves is not null then replacing := claimed; end if;
 
     if replacing is not null then
       perform lock_inventories(replacing, claims);
@@ -54,6 +59,9 @@ const CLAIM_ALL = `
              json_to_recordset(n.allocations) as a (provider text, resource_class text, amount integer, pinned boolean)
        where n.uuid = any(claimed);
     end if;
+    if blocked <> '{}' then
+      delete from consumers where uuid = any(blocked) and attempt = 0 and void_through = 0;
+    end if;
     return coalesce(claimed, '{}');
   end $$;
 `
@@ -64,9 +72,11 @@ const CLAIM_ALL = `
  *
  * In the second way every lock is taken before the first claim, and a row is made for consumers that are new: else two
  * groups with the same instance in them could wait for each other.
+ *
+ * Moves (`moves-schema.ts`) say by `uuid` which claim they belong to.
  */
 const CLAIM_GROUP = `
-  create function claim_group(claims json, all_or_nothing boolean) returns json language plpgsql ${PLANS} as $$
+  create function claim_group(claims json, all_or_nothing boolean, moves json default null) returns json language plpgsql ${PLANS} as $$
   declare
     claimed uuid[] := '{}';
     refused json[] := '{}';
@@ -76,7 +86,7 @@ const CLAIM_GROUP = `
     detail text;
   begin
     begin
-      claimed := claim_all(claims);
+      claimed := claim_all(claims, moves);
       return group_outcome(claimed, refused);
     exception when sqlstate '${CLAIM_REFUSED_STATE}' then
       get stacked diagnostics message = message_text, detail = pg_exception_detail;
@@ -96,7 +106,8 @@ const CLAIM_GROUP = `
     perform lock_inventories(uuids, claims);
     for one in select n.value as claim, (n.value ->> 'uuid')::uuid as uuid from json_array_elements(claims) as n loop
       begin
-        claimed := claimed || claim_all(json_build_array(one.claim));
+        claimed := claimed || claim_all(json_build_array(one.claim), (
+          select json_agg(m.value) from json_array_elements(moves) as m where (m.value ->> 'uuid')::uuid = one.uuid));
       exception when sqlstate '${CLAIM_REFUSED_STATE}' then
         get stacked diagnostics message = message_text, detail = pg_exception_detail;
         refused := refused || json_build_object('uuid', one.uuid, 'message', message, 'detail', detail::json);
@@ -116,10 +127,13 @@ const CLAIM_GROUP = `
   end $$;
 `
 
+/** With an instance goes what its open move holds. */
 const RELEASE_GROUP = `
   create function release_group(releases json) returns json language plpgsql ${PLANS} as $$
   declare
     given uuid[];
+    ended uuid[];
+    held uuid[];
     hosts json;
   begin
     with asked as (
@@ -128,13 +142,21 @@ const RELEASE_GROUP = `
       insert into consumers as c (uuid, attempt, void_through) select uuid, 0, attempt from asked order by uuid
       on conflict (uuid) do update
          set void_through = greatest(c.void_through, excluded.void_through), changed_at = now()
+       where c.instance is null
       returning c.uuid, c.attempt, c.host)
-    select array_agg(v.uuid), json_object_agg(v.uuid, v.host) into given, hosts
-      from voided v join asked using (uuid) where v.host is not null and v.attempt <= asked.attempt;
-    if given is null then return '{}'; end if;
-    delete from allocations where consumer = any(given);
+    select array_agg(v.uuid) filter (where v.host is not null), array_agg(v.uuid),
+           json_object_agg(v.uuid, v.host) filter (where v.host is not null)
+      into given, ended, hosts
+      from voided v join asked using (uuid) where v.attempt <= asked.attempt;
+    select array_agg(uuid) into held from consumers where instance = any(ended) and migration_status = 'open';
+    if given is null and held is null then return '{}'; end if;
+    delete from allocations where consumer = any(given || held);
     update consumers set host = null, report = null where uuid = any(given);
-    return hosts;
+    if held is not null then
+      update consumers set host = null, report = null, migration_status = 'released', changed_at = now()
+       where uuid = any(held);
+    end if;
+    return coalesce(hosts, '{}');
   end $$;
 `
 

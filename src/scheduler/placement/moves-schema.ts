@@ -1,5 +1,4 @@
 import { PLANS } from './claim-group-schema.ts'
-import { GROUPS_WITH_MOVES } from './moving-groups-schema.ts'
 
 /**
  * While an instance moves, two consumers hold what it has: the instance its destination, and the migration the source, by
@@ -106,4 +105,4 @@ const END_MOVES = `
   end $$;
 `
 
-export const MOVES = COLUMNS + OPEN_MOVES + GROUPS_WITH_MOVES + END_MOVES
+export const MOVES = COLUMNS + OPEN_MOVES + END_MOVES

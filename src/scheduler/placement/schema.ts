@@ -154,6 +154,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0004-aggregates', sql: AGGREGATES },
   { id: 'placement-0005-server-groups', sql: SERVER_GROUPS },
   { id: 'placement-0006-build-outcomes', sql: BUILD_OUTCOMES },
-  { id: 'placement-0007-claim-groups', sql: ACCOUNTING + CLAIM_GROUPS },
-  { id: 'placement-0009-moves', sql: MOVES },
+  { id: 'placement-0007-claim-groups', sql: ACCOUNTING + CLAIM_GROUPS + MOVES },
 ]
