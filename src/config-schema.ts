@@ -132,6 +132,16 @@ export const ConfigSchema = z.strictObject({
       hw_machine_type: z
         .array(z.string().regex(/^[\w-]+=[\w.-]+$/, 'write architecture=machine type, e.g. x86_64=q35'))
         .default([]),
+      /** `qemu` is for machines without KVM: slow, and nothing is encrypted. Nova's option of this name. */
+      virt_type: z.enum(['kvm', 'qemu']).default('kvm'),
+      /** Processor of the guests; without it host-model with KVM, else none, which is QEMU's own choice. Nova's option of this name. */
+      cpu_mode: z.enum(['host-model', 'host-passthrough', 'custom', 'none']).optional(),
+      /** The processor of cpu_mode = "custom", by libvirt's name: `EPYC-Milan`. */
+      cpu_model: z
+        .string()
+        .regex(/^[\w.-]+$/)
+        .max(255)
+        .optional(),
       /** Guests with SEV at most; without it as many as libvirt tells, or no limit where it does not. 0 offers none. */
       num_memory_encrypted_guests: Count.optional(),
       /** The same for SEV-ES, but where libvirt tells no number none is offered without this. */
@@ -162,6 +172,10 @@ export const ConfigSchema = z.strictObject({
       ram_allocation_ratio: z.number().positive().max(64).default(1),
       /** Disk offered per disk. */
       disk_allocation_ratio: z.number().positive().max(64).default(1),
+    })
+    .refine((compute) => (compute.cpu_mode === 'custom') === (compute.cpu_model !== undefined), {
+      path: ['cpu_model'],
+      message: 'belongs to compute.cpu_mode = "custom": set both, or neither',
     })
     .refine((compute) => (compute.uefi_loader === undefined) === (compute.uefi_nvram_template === undefined), {
       path: ['uefi_nvram_template'],

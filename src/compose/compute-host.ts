@@ -33,6 +33,9 @@ export function simulatedHost({ compute, fake }: Config): FakeHostOptions {
 export function domainOptions(compute: ComputeSection): DomainOptions {
   return {
     ...DEFAULT_DOMAIN_OPTIONS,
+    virtType: compute.virt_type,
+    cpuMode: compute.cpu_mode,
+    cpuModel: compute.cpu_model,
     configDriveFormat: compute.config_drive_format,
     forceConfigDrive: compute.force_config_drive,
     cdromBus: compute.cdrom_bus,

@@ -1,5 +1,6 @@
 import { configDrive } from './configurators/config-drive.ts'
 import type { Configurator } from './configurators/configurator.ts'
+import { cpu } from './configurators/cpu.ts'
 import { disks } from './configurators/disks.ts'
 import { firmware } from './configurators/firmware.ts'
 import { guestAgent } from './configurators/guest-agent.ts'
@@ -24,6 +25,7 @@ import type { HostCapabilities } from './host-capabilities.ts'
 /** What makes a domain, in order: later ones see what earlier ones did. `iommu` must stay last. */
 const CONFIGURATORS: readonly Configurator[] = [
   metadata,
+  cpu,
   machine,
   firmware,
   launchSecurity,
@@ -69,6 +71,8 @@ function bareDomain({ uuid, name, flavor, folder }: GuestSpec): DomainSpec {
       userId: undefined,
       encryption: undefined,
     },
+    virtType: 'kvm',
+    cpu: undefined,
     memoryMib: flavor.memory_mb,
     memoryBacking: { locked: false, hugepages: undefined, shared: false },
     vcpus: flavor.vcpus,

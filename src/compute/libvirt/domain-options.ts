@@ -1,7 +1,15 @@
+import type { VirtType } from './domain-spec.ts'
+
 /** What an operator decides about the domains of a host; the names are Nova's where Nova has the option. */
 export interface DomainOptions {
   /** Nova's `instances_path`: one folder per guest. */
   readonly instancesPath: string
+  /** `qemu` is for machines without KVM: slow, and nothing is encrypted. */
+  readonly virtType: VirtType
+  /** Undefined: `host-model` with KVM, else `none`, which is QEMU's own choice. */
+  readonly cpuMode: 'host-model' | 'host-passthrough' | 'custom' | 'none' | undefined
+  /** Of `custom`. */
+  readonly cpuModel: string | undefined
   /** libvirt network of the guests' interfaces. */
   readonly network: string
   /** What a config drive is: a CD-ROM, or a disk that needs no CD-ROM bus. */
@@ -34,6 +42,9 @@ export const NO_FIRMWARE_FILES: FirmwareFiles = {
 
 export const DEFAULT_DOMAIN_OPTIONS: DomainOptions = {
   instancesPath: '/var/lib/sevbus/instances',
+  virtType: 'kvm',
+  cpuMode: undefined,
+  cpuModel: undefined,
   network: 'default',
   configDriveFormat: 'iso9660',
   forceConfigDrive: false,

@@ -6,6 +6,10 @@ export interface DomainSpec {
   /** libvirt's own name, unique on a host; the instance's name is in the metadata. */
   readonly name: string
   readonly metadata: DomainMetadata
+  /** libvirt's domain type: `kvm` runs on the processor, `qemu` is QEMU's emulation of one. */
+  readonly virtType: VirtType
+  /** Undefined: QEMU's default for the machine. */
+  readonly cpu: CpuSpec | undefined
   readonly memoryMib: number
   readonly memoryBacking: MemoryBackingSpec
   readonly vcpus: number
@@ -28,6 +32,14 @@ export interface DomainSpec {
   readonly vsock: VsockSpec | undefined
   readonly launchSecurity: LaunchSecurity | undefined
 }
+
+export type VirtType = 'kvm' | 'qemu'
+
+export type CpuSpec =
+  /** `host-model`: libvirt's nearest to the host's; `host-passthrough`: the host's own. */
+  | { readonly mode: 'host-model' | 'host-passthrough' }
+  /** One by name: `EPYC-Milan`. */
+  | { readonly mode: 'custom'; readonly model: string }
 
 export interface MemoryBackingSpec {
   /** `<locked/>`: no page of the guest is ever swapped or moved. */

@@ -11,7 +11,7 @@ import {
   videoElement,
   vsockElement,
 } from './device-elements.ts'
-import type { DomainMetadata, DomainSpec, LaunchSecurity, MemoryBackingSpec } from './domain-spec.ts'
+import type { CpuSpec, DomainMetadata, DomainSpec, LaunchSecurity, MemoryBackingSpec } from './domain-spec.ts'
 import { type Element, withoutUndefined, written } from './xml-element.ts'
 
 /** Namespace of what we write into a domain's metadata. */
@@ -53,7 +53,7 @@ export function xmlOf(document: Element, what: string, instanceUuid: string): st
 
 function domainElement(domain: DomainSpec): Element {
   return withoutUndefined({
-    '@type': 'kvm',
+    '@type': domain.virtType,
     name: domain.name,
     uuid: domain.uuid,
     metadata: metadataElement(domain.metadata),
@@ -67,7 +67,7 @@ function domainElement(domain: DomainSpec): Element {
       apic: {},
       vmcoreinfo: domain.vmcoreinfo ? { '@state': 'on' } : undefined,
     }),
-    cpu: { '@mode': 'host-model', '@check': 'partial' },
+    cpu: domain.cpu && cpuElement(domain.cpu),
     clock: { '@offset': 'utc' },
     on_poweroff: 'destroy',
     on_reboot: REBOOT,
@@ -75,6 +75,19 @@ function domainElement(domain: DomainSpec): Element {
     devices: devicesElement(domain),
     launchSecurity: domain.launchSecurity && launchSecurityElement(domain.launchSecurity),
   })
+}
+
+/** Asked for and not to be had, it is refused at the start: `partial` has libvirt look before QEMU does. */
+function cpuElement(cpu: CpuSpec): Element {
+  if (cpu.mode === 'custom') {
+    return {
+      '@mode': cpu.mode,
+      '@match': 'exact',
+      '@check': 'partial',
+      model: { '@fallback': 'forbid', '#': cpu.model },
+    }
+  }
+  return { '@mode': cpu.mode, '@check': cpu.mode === 'host-model' ? 'partial' : 'none' }
 }
 
 function metadataElement({ encryption, ...guest }: DomainMetadata): Element {

@@ -4,8 +4,14 @@ import { freeTarget } from '../../../src/compute/libvirt/configurators/disk-targ
 import { disks } from '../../../src/compute/libvirt/configurators/disks.ts'
 import { machine } from '../../../src/compute/libvirt/configurators/machine.ts'
 import { metadata } from '../../../src/compute/libvirt/configurators/metadata.ts'
-import { DEFAULT_DOMAIN_OPTIONS, NO_FIRMWARE_FILES } from '../../../src/compute/libvirt/domain-options.ts'
+import {
+  DEFAULT_DOMAIN_OPTIONS,
+  type DomainOptions,
+  NO_FIRMWARE_FILES,
+} from '../../../src/compute/libvirt/domain-options.ts'
+import { domainXml } from '../../../src/compute/libvirt/domain-xml.ts'
 import { type GuestSpec, guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
+import { attribute, child, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
 import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
 import { aCapableHost } from '../support/hosts.ts'
 import { anInstance } from '../support/instances.ts'
@@ -159,5 +165,37 @@ describe('names of disks', () => {
       ['sda', 'sdb', 'sdz', 'sdaa', 'sdab'].map((target) => ({ target })),
     )
     expect(['virtio', 'ide', 'usb'].map((bus) => freeTarget([], bus as 'usb'))).toEqual(['vda', 'hda', 'sda'])
+  })
+})
+
+describe('the processor of a guest is the operator’s choice', () => {
+  const documentWith = (options: Partial<DomainOptions>) => {
+    const guest = guestSpec(anInstance(), { ...DEFAULT_DOMAIN_OPTIONS, ...options })
+    const root = parseXml(domainXml(buildDomain(guest, host)), 'domain', 'the domain')
+    const cpu = child(root, 'cpu')
+    return {
+      type: attribute(root, 'type'),
+      mode: attribute(cpu, 'mode'),
+      check: attribute(cpu, 'check'),
+      model: textOf(child(cpu, 'model')),
+    }
+  }
+
+  it.each<[Partial<DomainOptions>, object]>([
+    [{}, { type: 'kvm', mode: 'host-model', check: 'partial' }],
+    [{ virtType: 'qemu' }, { type: 'qemu' }],
+    [
+      { virtType: 'qemu', cpuMode: 'host-model' },
+      { type: 'qemu', mode: 'host-model', check: 'partial' },
+    ],
+    [{ cpuMode: 'none' }, { type: 'kvm' }],
+    [{ cpuMode: 'host-passthrough' }, { type: 'kvm', mode: 'host-passthrough', check: 'none' }],
+    [
+      { cpuMode: 'custom', cpuModel: 'EPYC-Milan' },
+      { type: 'kvm', mode: 'custom', check: 'partial', model: 'EPYC-Milan' },
+    ],
+    [{ cpuMode: 'custom' }, { type: 'kvm' }],
+  ])('%j', (options, expected) => {
+    expect(documentWith(options)).toEqual({ mode: undefined, check: undefined, model: undefined, ...expected })
   })
 })
