@@ -2,6 +2,7 @@ import { EncryptionNotEffective, SevbusError, SpawnFailed } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
 import { refuseOtherClaim } from './claim-check.ts'
 import type { ComputePorts } from './compute-ports.ts'
+import { diskContents } from './disks/disk-contents.ts'
 import type { Build } from './journal/state.ts'
 import { buildDomain } from './libvirt/build-domain.ts'
 import { guestSpec } from './libvirt/guest-spec.ts'
@@ -29,7 +30,7 @@ export async function bootGuest(
     const domain = buildDomain(guestSpec(instance, domainOptions), capabilities)
 
     rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
-    await driver.createDisks(domain, signal)
+    await driver.createDisks(domain, diskContents(instance, domain), signal)
 
     rollback.add('destroy guest', () => driver.destroy(instance.uuid))
     await driver.spawn(domain, signal)

@@ -10,7 +10,7 @@ export interface UndoFailure {
  * @example
  * await using rollback = new Rollback(onUndoFailed)
  * rollback.add('remove disks', () => driver.removeDisks(uuid))
- * await driver.createDisks(domain, signal)
+ * await driver.createDisks(domain, contents, signal)
  * rollback.commit()
  */
 export class Rollback implements AsyncDisposable {

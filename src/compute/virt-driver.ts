@@ -1,4 +1,5 @@
 import type { EncryptionKeys } from '../objects/guest-report.ts'
+import type { DiskContents } from './disks/disk-contents.ts'
 import type { DomainSpec } from './libvirt/domain-spec.ts'
 import type { HostCapabilities } from './libvirt/host-capabilities.ts'
 
@@ -32,8 +33,11 @@ export interface VirtDriver {
   encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined>
   /** @throws GuestNotFound */
   domainXml(uuid: string, signal: AbortSignal): Promise<string>
-  /** Makes the guest's disks; done already: leaves them. */
-  createDisks(domain: DomainSpec, signal: AbortSignal): Promise<void>
+  /**
+   * Makes the guest's disks; done already: leaves them.
+   * @throws HostCapabilityMissing, SpawnFailed
+   */
+  createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void>
   /** Gone already: returns. */
   removeDisks(uuid: string): Promise<void>
   /**

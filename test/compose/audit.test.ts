@@ -7,6 +7,7 @@ import { startCompute } from '../../src/compose/compute-worker.ts'
 import { startLocalCloud } from '../../src/compose/local-cloud.ts'
 import { allMigrations } from '../../src/compose/migrations.ts'
 import { busNames } from '../../src/compose/names.ts'
+import { diskContents } from '../../src/compute/disks/disk-contents.ts'
 import { type FakeVirtDriver, openFakeHost } from '../../src/compute/fake/fake-virt-driver.ts'
 import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
 import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
@@ -84,7 +85,7 @@ async function openCloud(engine: DatabaseEngine) {
   async function start(host: HostName, instance: Instance): Promise<void> {
     const driver = machines.get(host) as FakeVirtDriver
     const domain = buildDomain(guestSpec(instance), await driver.capabilities(never))
-    await driver.createDisks(domain, never)
+    await driver.createDisks(domain, diskContents(instance, domain), never)
     await driver.spawn(domain, never)
   }
 

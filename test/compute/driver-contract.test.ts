@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { diskContents } from '../../src/compute/disks/disk-contents.ts'
 import { openFakeHost } from '../../src/compute/fake/fake-virt-driver.ts'
 import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
 import type { DomainSpec } from '../../src/compute/libvirt/domain-spec.ts'
@@ -6,6 +7,7 @@ import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
 import { attribute, child, parseXml, textOf } from '../../src/compute/libvirt/parse-xml.ts'
 import { encryptionFlaw } from '../../src/compute/libvirt/verify-encryption.ts'
 import type { VirtDriver } from '../../src/compute/virt-driver.ts'
+import type { Instance } from '../../src/objects/instance.ts'
 import type { MemEncryption } from '../../src/objects/mem-encryption.ts'
 import { aFolder } from './support/folders.ts'
 import { aCapableHost } from './support/hosts.ts'
@@ -32,13 +34,14 @@ const simulated: Kind = {
 
 const never = new AbortController().signal
 
-async function domainFor(driver: VirtDriver, changes: InstanceChanges): Promise<DomainSpec> {
-  return buildDomain(guestSpec(anInstance(changes)), await driver.capabilities(never))
+async function domainFor(driver: VirtDriver, instance: Instance): Promise<DomainSpec> {
+  return buildDomain(guestSpec(instance), await driver.capabilities(never))
 }
 
 async function boot(driver: VirtDriver, changes: InstanceChanges = {}): Promise<DomainSpec> {
-  const domain = await domainFor(driver, changes)
-  await driver.createDisks(domain, never)
+  const instance = anInstance(changes)
+  const domain = await domainFor(driver, instance)
+  await driver.createDisks(domain, diskContents(instance, domain), never)
   await driver.spawn(domain, never)
   return domain
 }
@@ -88,9 +91,12 @@ describe.each([simulated])('driver contract: $name', ({ machine }) => {
 
   it('does each step again without harm', async () => {
     const driver = await (await machine({ sevSlots: 1 })).open()
-    const domain = await boot(driver, { model: 'amd-sev' })
+    const instance = anInstance({ model: 'amd-sev' })
+    const domain = await domainFor(driver, instance)
+    await driver.createDisks(domain, diskContents(instance, domain), never)
+    await driver.spawn(domain, never)
 
-    await driver.createDisks(domain, never)
+    await driver.createDisks(domain, diskContents(instance, domain), never)
     await driver.spawn(domain, never)
     expect(await driver.guests(never)).toEqual([{ uuid: domain.uuid, state: 'running' }])
 
@@ -153,8 +159,9 @@ describe.each([simulated])('driver contract: $name', ({ machine }) => {
 
   it('refuses launch security that the host does not have, whoever asks', async () => {
     const driver = await (await machine({ sevSlots: 2 })).open()
-    const domain = buildDomain(guestSpec(anInstance({ model: 'amd-sev-es' })), aCapableHost())
-    await driver.createDisks(domain, never)
+    const instance = anInstance({ model: 'amd-sev-es' })
+    const domain = buildDomain(guestSpec(instance), aCapableHost())
+    await driver.createDisks(domain, diskContents(instance, domain), never)
 
     await expect(driver.spawn(domain, never)).rejects.toThrow(withCode('HOST_CAPABILITY_MISSING'))
     await remove(driver, domain.uuid)
@@ -165,14 +172,15 @@ describe.each([simulated])('driver contract: $name', ({ machine }) => {
   it('does not start a guest whose disks were not made', async () => {
     const driver = await (await machine({ sevSlots: 0 })).open()
 
-    await expect(driver.spawn(await domainFor(driver, {}), never)).rejects.toThrow(withCode('SPAWN_FAILED'))
+    await expect(driver.spawn(await domainFor(driver, anInstance()), never)).rejects.toThrow(withCode('SPAWN_FAILED'))
     await driver.close()
   })
 
   it('gives up a start when told to, with the reason, and leaves nothing that destroy does not remove', async () => {
     const driver = await (await machine({ sevSlots: 1, spawnDelayMs: 60_000 })).open()
-    const domain = await domainFor(driver, { model: 'amd-sev' })
-    await driver.createDisks(domain, never)
+    const instance = anInstance({ model: 'amd-sev' })
+    const domain = await domainFor(driver, instance)
+    await driver.createDisks(domain, diskContents(instance, domain), never)
     const giveUp = new AbortController()
     const reason = new Error('enough')
 

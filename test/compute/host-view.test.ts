@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { diskContents } from '../../src/compute/disks/disk-contents.ts'
 import type { FakeHostOptions } from '../../src/compute/fake/fake-host-options.ts'
 import { openFakeHost } from '../../src/compute/fake/fake-virt-driver.ts'
 import { HostView } from '../../src/compute/host-view.ts'
@@ -28,7 +29,7 @@ async function aView(options: FakeHostOptions, limits: Partial<SlotLimits> = {})
   const boot = async (model: MemEncryptionModel | undefined, uuid = GUEST) => {
     const instance = anInstance({ uuid, ...(model && { model }) })
     const domain = buildDomain(guestSpec(instance), await view.look(signal))
-    await driver.createDisks(domain, signal)
+    await driver.createDisks(domain, diskContents(instance, domain), signal)
     await driver.spawn(domain, signal)
   }
   return { driver, view, boot, logged, messages: () => logged.map(({ msg }) => msg) }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { diskContents } from '../../src/compute/disks/disk-contents.ts'
 import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
 import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
 import { SpawnFailed, TransportUnavailable } from '../../src/errors.ts'
@@ -721,7 +722,7 @@ describe('questions', () => {
 /** A guest that somebody else started on the host. */
 async function spawnedByHand({ host }: ComputeWorker, instance: Instance): Promise<string> {
   const domain = buildDomain(guestSpec(instance), await host.capabilities(request.signal))
-  await host.createDisks(domain, request.signal)
+  await host.createDisks(domain, diskContents(instance, domain), request.signal)
   await host.spawn(domain, request.signal)
   return instance.uuid
 }

@@ -3,6 +3,7 @@ import { EncryptionSlotsExhausted, GuestNotFound, SpawnFailed } from '../../erro
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
+import type { DiskContents } from '../disks/disk-contents.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import type { DomainSpec } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
@@ -106,7 +107,8 @@ export class FakeVirtDriver implements VirtDriver {
     return guest.live ?? guest.definition
   }
 
-  async createDisks(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+  /** Its guests read nothing: of the contents only the places count. */
+  async createDisks(domain: DomainSpec, _contents: DiskContents, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     const files = domain.disks.map(({ file }) => file)
     this.#store.disks.set(domain.uuid, files)

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { diskContents } from '../../../src/compute/disks/disk-contents.ts'
 import { openFakeHost } from '../../../src/compute/fake/fake-virt-driver.ts'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
@@ -13,8 +14,9 @@ const never = new AbortController().signal
 const withCode = (code: string) => expect.objectContaining({ code })
 
 async function boot(driver: VirtDriver, changes: InstanceChanges = {}): Promise<string> {
-  const domain = buildDomain(guestSpec(anInstance(changes)), await driver.capabilities(never))
-  await driver.createDisks(domain, never)
+  const instance = anInstance(changes)
+  const domain = buildDomain(guestSpec(instance), await driver.capabilities(never))
+  await driver.createDisks(domain, diskContents(instance, domain), never)
   await driver.spawn(domain, never)
   return domain.uuid
 }
