@@ -5,6 +5,7 @@ import type { Chooser } from './choosing/chooser.ts'
 import type { HostFilter } from './filters/host-filter.ts'
 import type { HintedHosts } from './hinted-hosts.ts'
 import { allocationsOn } from './host-state.ts'
+import { endClaim } from './hosts/end-claim.ts'
 import type { ClaimInFlight } from './hosts/host-table.ts'
 import type { HostView } from './hosts/host-view.ts'
 import { firstModel, reportOfModel } from './models-in-order.ts'
@@ -13,6 +14,7 @@ import type { Claim, ClaimOutcome } from './placement/claims.ts'
 import type { Placement } from './placement/placement.ts'
 import { schedulingReport } from './scheduling-report.ts'
 import type { SchedulingRequest } from './scheduling-request.ts'
+import { WAITS } from './select-destination.ts'
 
 /** How often a batch that fits in memory may be lost to faster claims before it is given up. */
 const LOOKS = 5
@@ -52,24 +54,29 @@ export class BatchSelector {
     const { hosts } = this.#deps
     for (let look = 1; ; look++) {
       signal.throwIfAborted()
-      const made = await this.#tryOnce(members)
+      const made = await this.#tryOnce(members, look)
       if (made instanceof Map) return made
-      // What does not fit is looked for once in memory, and once in what is certain.
-      if (look === (made instanceof ClaimRefused ? LOOKS : 2)) {
-        throw made instanceof ClaimRefused ? lostBatch(members, made) : made
-      }
+      if (look >= LOOKS && made instanceof ClaimRefused) throw lostBatch(members, made)
       await hosts.settle()
       await hosts.refreshAll()
     }
   }
 
-  async #tryOnce(members: readonly Member[]): Promise<Map<string, Selection> | ClaimRefused | NoValidHost> {
+  /**
+   * @returns the claims; undefined, or how one was refused: look again
+   * @throws NoValidHost
+   */
+  async #tryOnce(members: readonly Member[], look: number): Promise<Map<string, Selection> | ClaimRefused | undefined> {
     const drafts: Draft[] = []
     const refusal = await this.#draft(members, drafts).catch(asRefusal)
     if (refusal === undefined) return this.#claim(drafts)
+    // What does not fit is looked for once in memory, and then in what is certain.
+    const isTrue = look > 1 && this.#deps.hosts.isOfOneMoment(drafts.length)
     for (const { onItsWay } of drafts) onItsWay.failed()
     // The batch may have its claims already, and have taken the last places with them.
-    return (await this.#madeBefore(members)) ?? refusedBatch(refusal, drafts.length, members.length)
+    const made = await this.#madeBefore(members)
+    if (made === undefined && (isTrue || look > WAITS)) throw refusedBatch(refusal, drafts.length, members.length)
+    return made
   }
 
   async #draft(members: readonly Member[], drafts: Draft[]): Promise<undefined> {
@@ -106,13 +113,7 @@ export class BatchSelector {
     try {
       outcomes = await hosts.onItsWay(placement.claimAll(claims))
     } finally {
-      for (const [n, { onItsWay, claim }] of drafts.entries()) {
-        const outcome = outcomes[n]
-        // A try that had its claim, or is void, has taken nothing now.
-        const isMade = outcome && 'selection' in outcome && outcome.selection.host === claim.selection.host
-        if (isMade) onItsWay.made(outcome.inventories)
-        else onItsWay.failed()
-      }
+      for (const [n, { onItsWay }] of drafts.entries()) endClaim(onItsWay, outcomes[n])
     }
     const refusal = outcomes.find((outcome) => outcome instanceof ClaimRefused)
     if (refusal !== undefined) return refusal

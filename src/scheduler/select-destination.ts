@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { ClaimRefused } from '../errors.ts'
 import type { Selection } from '../objects/request-spec.ts'
@@ -5,9 +6,11 @@ import type { RequestInfo } from '../rpc/contract.ts'
 import type { Chooser, Considered, WeighedPlace } from './choosing/chooser.ts'
 import type { HostFilter } from './filters/host-filter.ts'
 import { allocationsOn } from './host-state.ts'
+import { endClaim } from './hosts/end-claim.ts'
 import type { HostView } from './hosts/host-view.ts'
 import { reportOfModel } from './models-in-order.ts'
 import { noValidHost } from './no-valid-host.ts'
+import type { Claimed } from './placement/claims.ts'
 import type { Placement } from './placement/placement.ts'
 import { schedulingReport } from './scheduling-report.ts'
 import type { SchedulingRequest } from './scheduling-request.ts'
@@ -17,8 +20,8 @@ import { nameHash, tieBreak } from './tie-break.ts'
 const LOOKS = 3
 /** By each lost claim the choice is among so many times as many of the best hosts. */
 const SPREAD = 8
-/** How often a refusal waits for claims on their way that may yet fail and leave room. */
-const WAITS = 10
+/** How often a refusal is put off, because what it says may be true of no single moment. */
+export const WAITS = 10
 
 export interface DestinationDeps {
   readonly placement: Pick<Placement, 'grant' | 'claimOf' | 'hintedHosts'>
@@ -29,6 +32,13 @@ export interface DestinationDeps {
   /** The first try is among so many of the best: Nova's option of this name. */
   readonly hostSubsetSize?: number
   readonly logger: Logger
+}
+
+/** What a look goes by. */
+interface Known {
+  readonly request: SchedulingRequest
+  /** Hosts and groups were read as they were at one moment: before that, nobody is refused. */
+  readonly isOfOneMoment: boolean
 }
 
 interface Missed {
@@ -47,31 +57,40 @@ export class DestinationSelector {
 
   /** @throws NoValidHost, StaleAttempt */
   async select(asked: SchedulingRequest, info: RequestInfo): Promise<Selection> {
-    const { hosts, placement, filters } = this.#deps
-    let request = await this.#withHints(asked)
-    let isSure = false
-    let looks = 0
+    const { placement, filters } = this.#deps
+    let known: Known = { request: await this.#withHints(asked), isOfOneMoment: false }
+    let losses = 0
     for (let waits = 0; ; ) {
+      const { request, isOfOneMoment } = known
       const outcome = await this.#claimFirst(request, info)
       if ('selection' in outcome) return outcome.selection
       const { considered, lost } = outcome
-      if (lost.size > 0) looks++
-      const mayChange = lost.size > 0 ? looks < LOOKS : this.#mayYetFit(request) && waits++ < WAITS
-      if (isSure && !mayChange) throw noValidHost(request, considered.rejections, filters)
+      const isTrue = isOfOneMoment && !this.#mightHaveFit(request)
+      const isEnough = lost.size > 0 ? ++losses >= LOOKS : isTrue || waits >= WAITS
+      if (isEnough) throw noValidHost(request, considered.rejections, filters)
       // This try may have its claim already, and have taken the last place with it.
-      const made = isSure ? undefined : await placement.claimOf(request.spec)
+      const made = waits++ > 0 ? undefined : await placement.claimOf(request.spec)
       if (made !== undefined) return made
-      await hosts.settle()
-      await hosts.refreshAll()
-      request = await this.#withHints(asked)
-      isSure = true
+      known = await this.#lookAnew(asked, request)
     }
   }
 
-  /** Would a host do, if it were not for claims that are on their way to it? */
-  #mayYetFit(request: SchedulingRequest): boolean {
+  async #lookAnew(asked: SchedulingRequest, { hinted }: SchedulingRequest): Promise<Known> {
+    const { hosts } = this.#deps
+    await hosts.settle()
+    await hosts.refreshAll()
+    const request = await this.#withHints(asked)
+    // Groups are read apart from hosts: what is the same before and after was so in between.
+    return { request, isOfOneMoment: isDeepStrictEqual(hinted, request.hinted) }
+  }
+
+  /**
+   * Would a host have done when all were read, if it were not for claims that are on their way, or have ended since? Another
+   * that was full then may have room now: who was refused for both would be refused for what never was.
+   */
+  #mightHaveFit(request: SchedulingRequest): boolean {
     const { hosts, chooser } = this.#deps
-    return hosts.table.unclaimed().some((host) => chooser.accepts(host, request))
+    return hosts.table.asRead().some((host) => chooser.accepts(host, request))
   }
 
   /** Looked up anew whenever others may have been faster: they may be of the same group. */
@@ -122,16 +141,13 @@ export class DestinationSelector {
     const report = reportOfModel(request, schedulingReport(rejections, ranking, passed))
     const wanted = { host: host.host, attempt: spec.attempt, allocations: [...allocations], report }
     const onItsWay = hosts.table.begin(place, allocations)
+    let claimed: Claimed | undefined
     try {
       const claim = { instance_uuid: spec.instance_uuid, selection: wanted, migration: spec.migration }
-      const { selection, inventories } = await hosts.onItsWay(placement.grant(claim))
-      // This try may have had a claim, which is the answer: nothing was taken here now.
-      if (selection.host === wanted.host) onItsWay.made(inventories)
-      else onItsWay.failed(inventories)
-      return selection
-    } catch (error) {
-      onItsWay.failed()
-      throw error
+      claimed = await hosts.onItsWay(placement.grant(claim))
+      return claimed.selection
+    } finally {
+      endClaim(onItsWay, claimed)
     }
   }
 

@@ -66,7 +66,7 @@ class FakePlacement implements Placement {
   hintedHosts = async () => undefined
   claimOf = async () => this.made
   async grant({ instance_uuid, selection }: Claim) {
-    return { selection: await this.claim(instance_uuid, selection), inventories: [] }
+    return { selection: await this.claim(instance_uuid, selection), isNew: true, inventories: [] }
   }
 
   claimAll = async (claims: readonly Claim[]) => Promise.all(claims.map((claim) => this.grant(claim)))

@@ -23,9 +23,17 @@ describe.each(databaseEngines)('schedulers whose memory is stale, on $name', ({ 
     return {
       placement,
       database: test.database,
-      async scheduler() {
+      /** @param afterReading runs when the hosts were read, before anybody is told */
+      async scheduler(afterReading = async () => {}) {
+        const own = new DatabasePlacement(await test.connect())
+        const read = own.changesSince.bind(own)
+        own.changesSince = async (cursor) => {
+          const changes = await read(cursor)
+          await afterReading()
+          return changes
+        }
         const manager = new SchedulerManager({
-          placement: new DatabasePlacement(await test.connect()),
+          placement: own,
           filters: defaultFilters(),
           weighers: defaultWeighers(),
           options: { refreshIntervalMs: 3_600_000 },
@@ -87,6 +95,28 @@ describe.each(databaseEngines)('schedulers whose memory is stale, on $name', ({ 
 
     expect((await ask(second)).selection.host).toBe('cn-1')
     expect(await cloud.used('VCPU')).toBe(1)
+  })
+
+  it('refuse nobody for hosts that were full one after the other, and never at once', async () => {
+    await using cloud = await aCloud(aHostReport('cn-1', { vcpus: 2 }), aHostReport('cn-2', { vcpus: 2 }))
+    const [onFirst, onSecond] = [randomUUID(), randomUUID()]
+    const forced = (host: string, vcpus: number, instance_uuid: string = randomUUID()) =>
+      ask(scheduler, { vcpus, spec: { instance_uuid, force_hosts: [host] } })
+    let afterReading = async () => {}
+    const scheduler = await cloud.scheduler(() => afterReading())
+    await forced('cn-1', 2, onFirst)
+    await forced('cn-2', 1, onSecond)
+    // What is read: one is full, and the other is not.
+    await cloud.placement.release({ instance_uuid: onSecond, attempt: 1 })
+    afterReading = async () => {
+      afterReading = async () => {}
+      await forced('cn-2', 1)
+      await cloud.placement.release({ instance_uuid: onFirst, attempt: 1 })
+    }
+
+    const { selection } = await ask(scheduler, { vcpus: 2 })
+
+    expect(selection.host).toBe('cn-1')
   })
 
   it('find hosts that came, and not hosts that went or were taken out of service', async () => {

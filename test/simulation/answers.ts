@@ -51,11 +51,14 @@ export function allocationName(one: Selection['allocations'][number]): string {
   return `${one.provider} ${one.resource_class} ${one.amount}`
 }
 
-/** Nobody is refused while a host would do: none was free all the time since the look that the refusal comes from. */
+/**
+ * Nobody is refused while a host would do: there was a moment since the look that the refusal comes from when none did.
+ * Hosts that were full one after the other, and never all at once, are no reason.
+ */
 function checkRefusal(ask: Ask, who: string, error: SevbusError): void {
-  const wronged = choices(ask).find((model) => ask.alwaysFree.get(model)?.length !== 0)
+  const wronged = choices(ask).find((model) => !ask.wereNone.has(model))
   must(wronged === undefined, () => {
     const reasons = JSON.stringify((error.details as { report?: { rejections?: unknown } }).report?.rejections)
-    return `${who} was refused (${error.message}: ${reasons}), and all the time there was room for ${wronged} on ${wronged && ask.alwaysFree.get(wronged)}`
+    return `${who} was refused (${error.message}: ${reasons}), and at every moment some host had room for ${wronged}`
   })
 }

@@ -13,8 +13,8 @@ export interface Ask {
   readonly isVoid: boolean
   /** Since then this scheduler has looked at the hosts anew. */
   hasLooked: boolean
-  /** Hosts that would have done at every moment since that look, by model; `clear` for guests without. */
-  readonly alwaysFree: Map<MemEncryptionModel | 'clear', readonly string[]>
+  /** Models (`clear` for guests without) that no host could have given at some moment since that look. */
+  readonly wereNone: Set<MemEncryptionModel | 'clear'>
   outcome?: { readonly selection: Selection } | { readonly error: unknown }
 }
 

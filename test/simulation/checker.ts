@@ -75,14 +75,12 @@ export class Checker {
     }
   }
 
-  /** A lesser model is only given when no host had a better one all the time. */
+  /** A lesser model is only given when there was a moment when no host had a better one. */
   #checkOrder(ask: Ask, traits: readonly string[]): void {
     const { wish, name } = ask.instance
     const given = wish.models.findIndex((model) => traits.includes(TRAIT_OF[model]))
     const asks = [...this.#world.asks].filter((one) => one.instance === ask.instance && one.attempt === ask.attempt)
-    const passedOver = wish.models
-      .slice(0, given)
-      .find((model) => !asks.some((one) => one.alwaysFree.get(model)?.length === 0))
+    const passedOver = wish.models.slice(0, given).find((model) => !asks.some(({ wereNone }) => wereNone.has(model)))
     must(
       passedOver === undefined,
       () => `${name} (${wish.name}) got ${wish.models[given]}, though ${passedOver} was free`,
@@ -99,8 +97,7 @@ export class Checker {
       for (const choice of choices(ask)) {
         const model = choice === 'clear' ? undefined : choice
         const suitable = suitableHosts(tables, model, { instance, instances, ignored, alive })
-        const before = ask.alwaysFree.get(choice)
-        ask.alwaysFree.set(choice, before?.filter((host) => suitable.includes(host)) ?? suitable)
+        if (suitable.length === 0) ask.wereNone.add(choice)
       }
     }
   }

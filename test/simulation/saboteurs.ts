@@ -11,7 +11,7 @@ export const SABOTEURS: Readonly<Record<string, (placement: Placement) => Placem
         try {
           return await placement.grant(claim)
         } catch (error) {
-          if (error instanceof ClaimRefused) return { selection: claim.selection, inventories: [] }
+          if (error instanceof ClaimRefused) return { selection: claim.selection, isNew: true, inventories: [] }
           throw error
         }
       },

@@ -84,7 +84,7 @@ export class World {
     const ignored = instance.ignored.slice(0, attempt - 1).filter((host) => host !== '')
     const consumer = this.tables.consumers.find(({ uuid }) => uuid === instance.uuid)
     const isVoid = instance.voidedThrough >= attempt || (consumer?.attempt ?? 0) > attempt
-    const ask: Ask = { instance, attempt, ignored, scheduler, isVoid, hasLooked: false, alwaysFree: new Map() }
+    const ask: Ask = { instance, attempt, ignored, scheduler, isVoid, hasLooked: false, wereNone: new Set() }
     this.asks.add(ask)
     const request_spec = specOf(instance.wish, instance.uuid, attempt, ignored)
     scheduler.manager.selectDestinations({ request_spec }, info).then(

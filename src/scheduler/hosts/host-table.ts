@@ -24,7 +24,9 @@ export interface LifeSigns {
 }
 
 interface Place {
-  /** As the database is known to have it. */
+  /** As it was read, all of it at one moment. */
+  read: HostState
+  /** With what ends of claims have told since: as the database is known to have it. */
   base: HostState
   /** With what is on its way. */
   state: HostState
@@ -42,7 +44,9 @@ export class HostTable implements KnownHosts {
   readonly #places: (Place | undefined)[] = []
   readonly #placeOf = new Map<string, number>()
   readonly #free: number[] = []
+  /** Where claims are on their way, or have ended since the last reading began. */
   readonly #claimed = new Set<number>()
+  #onTheirWay = 0
   #log = new ChangeLog()
   #told = 0
 
@@ -91,6 +95,11 @@ export class HostTable implements KnownHosts {
     return this.#told
   }
 
+  /** How many claims are on their way. */
+  get onTheirWay(): number {
+    return this.#onTheirWay
+  }
+
   /**
    * Takes what was read from the database.
    *
@@ -101,6 +110,7 @@ export class HostTable implements KnownHosts {
     const gone = complete ? this.#othersThan(hosts) : removed
     for (const host of gone) this.#remove(host)
     for (const host of hosts) this.#put(host, told)
+    for (const place of this.#claimed) this.#forgetEnds(place, told)
     return gone
   }
 
@@ -115,13 +125,14 @@ export class HostTable implements KnownHosts {
     const claim = { allocations }
     const begun = this.#told
     held.claims.add(claim)
+    this.#onTheirWay++
     this.#claimed.add(place)
     this.#rebase(place, held.base)
     const end = (base: (held: Place) => HostState) => {
       held.claims.delete(claim)
+      this.#onTheirWay--
       held.toldAt = ++this.#told
       if (this.#places[place] !== held) return
-      if (held.claims.size === 0) this.#claimed.delete(place)
       this.#rebase(place, base(held))
     }
     return {
@@ -132,9 +143,15 @@ export class HostTable implements KnownHosts {
     }
   }
 
-  /** Hosts without what is on its way to them; those where nothing is are left out. */
-  unclaimed(): readonly HostState[] {
-    return [...this.#claimed].flatMap((place) => this.#places[place]?.base ?? [])
+  /**
+   * Hosts as they were when all were read, where claims are on their way or have ended since: what is known of them now is
+   * of another moment than what is known of the others.
+   */
+  asRead(): readonly HostState[] {
+    return [...this.#claimed].flatMap((place) => {
+      const held = this.#places[place]
+      return held ? { ...held.read, up: held.base.up } : []
+    })
   }
 
   #put(read: HostState, told: number): void {
@@ -142,12 +159,13 @@ export class HostTable implements KnownHosts {
     if (known !== undefined) {
       const held = this.#places[known] as Place
       held.readFrom = told + 1
+      held.read = read
       this.#rebase(known, held.toldAt > told ? newest(read, held.base) : read)
       return
     }
     const place = this.#free.pop() ?? this.#places.length
     this.#placeOf.set(read.host, place)
-    this.#places[place] = { base: read, state: read, claims: new Set(), toldAt: 0, readFrom: 0 }
+    this.#places[place] = { read, base: read, state: read, claims: new Set(), toldAt: 0, readFrom: 0 }
     if (place >= this.nameHashes.length) this.#grow()
     this.nameHashes[place] = nameHash(read.host)
     this.#rebase(place, read)
@@ -159,6 +177,14 @@ export class HostTable implements KnownHosts {
     held.base = base.up === up ? base : { ...base, up }
     held.state = held.claims.size === 0 ? held.base : withClaims(held.base, held.claims)
     this.#log.add(place)
+  }
+
+  /** What ended before a reading began is in what was read, or was there before. */
+  #forgetEnds(place: number, told: number): void {
+    const held = this.#places[place] as Place
+    if (held.toldAt > told) return
+    held.read = held.base
+    if (held.claims.size === 0) this.#claimed.delete(place)
   }
 
   #remove(host: string): void {

@@ -34,6 +34,8 @@ export interface InventoryUse {
 export interface Claimed {
   /** As asked; or what this try had claimed before, when another scheduler was asked too. */
   readonly selection: Selection
+  /** False: this try had its claim before, and nothing was taken now. */
+  readonly isNew: boolean
   /** Of the whole group of claims that went together. */
   readonly inventories: readonly InventoryUse[]
 }
@@ -129,7 +131,7 @@ export async function claimGroup(
   const refusals = new Map(refused.map((refusal) => [refusal.uuid, refusal]))
   return Promise.all(
     claims.map((claim) => {
-      if (granted.has(claim.instance_uuid)) return { selection: inOrder(claim.selection), inventories }
+      if (granted.has(claim.instance_uuid)) return { selection: inOrder(claim.selection), isNew: true, inventories }
       const refusal = refusals.get(claim.instance_uuid)
       return refusal ? claimRefused(refusal, claim.selection.host) : madeBefore(database, claim, inventories)
     }),
@@ -176,7 +178,7 @@ async function madeBefore(
   const asked = { instance_uuid, attempt, migration }
   try {
     const selection = await claimOf(database, asked)
-    return selection ? { selection, inventories } : stale(asked, 'its resources were given back')
+    return selection ? { selection, isNew: false, inventories } : stale(asked, 'its resources were given back')
   } catch (error) {
     if (error instanceof StaleAttempt) return error
     throw error

@@ -54,11 +54,33 @@ describe('hosts in memory', () => {
 
     expect(of('cn-1')).toEqual({ vcpu: 4, version: 1, slots: 2, instances: 2 })
     expect(table.list()[0]?.root.inventories.MEMORY_MB).toMatchObject({ used: 1024, pinned: 1024 })
-    expect(table.unclaimed()).toEqual(before)
+    expect(table.asRead()).toEqual(before)
     claim.failed()
     other.failed()
     expect(table.list()).toEqual(before)
-    expect(table.unclaimed()).toEqual([])
+  })
+
+  it('are told as they were read, too, where claims are on their way or have ended since', () => {
+    const { table } = aTable(aHostAt(0, 1), aHost('cn-2'))
+    const asRead = () => table.asRead().map(({ root }) => root.inventories.VCPU?.used)
+    expect(asRead()).toEqual([])
+
+    const [claim, other] = [table.begin(0, ALLOCATIONS), table.begin(0, ALLOCATIONS)]
+    expect([asRead(), table.onTheirWay]).toEqual([[0], 2])
+    const begun = table.told
+    claim.made([use('VCPU', 2, 2)])
+    expect([asRead(), table.onTheirWay]).toEqual([[0], 1])
+    // It may have been read before the claim was made.
+    table.apply(changes([]), begun)
+    expect(asRead()).toEqual([0])
+    other.made([use('VCPU', 4, 3)])
+    table.apply(changes([aHostAt(2, 2)]), table.told - 1)
+    expect(asRead()).toEqual([2])
+
+    table.apply(changes([]), table.told)
+
+    expect([asRead(), table.onTheirWay]).toEqual([[], 0])
+    expect(table.list()[0]?.root.inventories.VCPU?.used).toBe(4)
   })
 
   it('have what the database told at the end of a claim, made or refused', () => {
@@ -117,7 +139,7 @@ describe('hosts in memory', () => {
     table.apply(changes([], { removed: ['cn-2', 'cn-9'] }), table.told)
     expect(table.at(1)).toBeUndefined()
     expect(table.aged(1)).toBeUndefined()
-    expect(table.unclaimed()).toEqual([])
+    expect(table.asRead()).toEqual([])
     table.apply(changes([aHost('cn-4')]), table.told)
     claim.made()
 
