@@ -205,11 +205,11 @@ export class Chooser {
   ): RejectionSummary {
     const { places } = this.#hosts
     const named = namedRejections(verdicts, places, counts, MAX_HOSTS_BY_NAME).map(({ place, position }) => {
-      const host = this.#aged(place)
+      const { host } = this.#aged(place)
       const filter = this.#filters[position]
       return filter === undefined
-        ? { host: host.host, filter: LOST_CLAIM, reason: lost.get(host.host) ?? '' }
-        : { host: host.host, filter: filter.name, reason: filter.reject(host, request) ?? '' }
+        ? { host, filter: LOST_CLAIM, reason: lost.get(host) ?? '' }
+        : { host, filter: filter.name, reason: this.#reason(filter, place, request) }
     })
     // In the order of their first hosts: who rejected as many comes in that order.
     const hosts = new Map(named.map(({ filter }) => [filter, 0]))
@@ -220,6 +220,18 @@ export class Chooser {
     }
     const rejected = [...hosts].map(([filter, count]) => ({ filter, hosts: count }))
     return { rejected: rejected.sort((a, b) => b.hosts - a.hosts), named }
+  }
+
+  /**
+   * A claim on its way may have been made already, and then it is counted twice until its end is heard of. So the numbers are
+   * those of as few claims as are reason enough: nobody hears that 6 of 5 slots are used.
+   */
+  #reason(filter: HostFilter, place: number, request: SchedulingRequest): string {
+    for (const host of this.#hosts.filling(place)) {
+      const reason = filter.reject(host, request)
+      if (reason !== undefined) return reason
+    }
+    return ''
   }
 
   #aged(place: number): HostState {

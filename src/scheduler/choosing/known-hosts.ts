@@ -9,6 +9,8 @@ export interface KnownHosts {
   at(place: number): HostState | undefined
   /** The same with its silence as of now: for words, and for whoever looks at that. */
   aged(place: number): HostState | undefined
+  /** The same, first without any claim that is on its way, then with one more each time. */
+  filling(place: number): Iterable<HostState>
   /** For ties; see `nameHash`. */
   readonly nameHashes: Int32Array
   /** How many changes there were. */

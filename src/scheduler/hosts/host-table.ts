@@ -79,6 +79,17 @@ export class HostTable implements KnownHosts {
     return state && this.#aged(state)
   }
 
+  *filling(place: number): Iterable<HostState> {
+    const held = this.#places[place]
+    if (held === undefined) return
+    let state = this.#aged(held.base)
+    yield state
+    for (const claim of held.claims) {
+      state = withClaims(state, [claim])
+      yield state
+    }
+  }
+
   /** By name, as they are now; all of them when none is named. */
   list(names?: readonly string[]): readonly HostState[] {
     const places = names === undefined ? [...this.#placeOf.values()] : names.map((name) => this.#placeOf.get(name))

@@ -206,6 +206,21 @@ describe('choosing with what is remembered of earlier requests', () => {
     )
   })
 
+  it('says the numbers of as few claims on their way as are reason enough, for some may have been read already', () => {
+    const { table, put } = aTable()
+    put(aHost('cn-1', { slots: { 'amd-sev': 2 }, used: { MEM_ENCRYPTION_CONTEXT: 1 } }))
+    const chooser = new Chooser({ hosts: table, filters: defaultFilters(), weighers: [] })
+    const slot = { provider: 'cn-1_amd_sev', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }
+    const reasons = () => chooser.consider(aRequest({ model: 'amd-sev' })).rejections.named.map(({ reason }) => reason)
+
+    table.begin(0, [slot])
+    table.begin(0, [slot])
+    expect(reasons()).toEqual(['2 of 2 SEV slots used, 0 reserved'])
+    put(aHost('cn-1', { slots: { 'amd-sev': 2 }, used: { MEM_ENCRYPTION_CONTEXT: 2 } }))
+
+    expect(reasons()).toEqual(['2 of 2 SEV slots used, 0 reserved'])
+  })
+
   it('looks only at hosts that changed, whoever asks for the same', () => {
     const looks: string[] = []
     const counting: HostFilter = {
