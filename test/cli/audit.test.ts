@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { expect, it, vi } from 'vitest'
 import { newRequestContext } from '../../src/client.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
-import { ProcessCloud, SevbusProcess } from '../support/worker-processes.ts'
+import { SevbusProcess } from '../support/sevbus-process.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest'
 import { onChannel } from '../support/raw-channel.ts'
+import { SevbusProcess } from '../support/sevbus-process.ts'
 import { freshNames } from '../support/transports.ts'
-import { SevbusProcess } from '../support/worker-processes.ts'
 
 const url = inject('amqpUrl')
 const folder = mkdtempSync(join(tmpdir(), 'sevbus-trouble-'))

@@ -2,7 +2,8 @@ import { expect, it, vi } from 'vitest'
 import { encodeRequest } from '../../src/rpc/request.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { onChannel } from '../support/raw-channel.ts'
-import { ProcessCloud, SevbusProcess } from '../support/worker-processes.ts'
+import { SevbusProcess } from '../support/sevbus-process.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 

@@ -10,7 +10,8 @@ import { setHost } from '../../src/cli/host.ts'
 import { hostFacts, hostTable } from '../../src/cli/host-view.ts'
 import { HostSummary } from '../../src/objects/host-report.ts'
 import type { ServerGroup } from '../../src/objects/server-group.ts'
-import { ProcessCloud, SevbusProcess } from '../support/worker-processes.ts'
+import { SevbusProcess } from '../support/sevbus-process.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }

@@ -5,8 +5,8 @@ import { describe, expect, it, vi } from 'vitest'
 import { openDriver, slotLimits } from '../../src/compose/compute-host.ts'
 import { HostView } from '../../src/compute/host-view.ts'
 import { loadConfig } from '../../src/config.ts'
+import { SevbusProcess } from '../support/sevbus-process.ts'
 import { silent } from '../support/transports.ts'
-import { SevbusProcess } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 

@@ -1,7 +1,8 @@
 import { expect, it, vi } from 'vitest'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
-import { ProcessCloud, type SevbusProcess } from '../support/worker-processes.ts'
+import type { SevbusProcess } from '../support/sevbus-process.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 180_000 })
 const context = newRequestContext()

@@ -1,7 +1,8 @@
 import { expect, it, vi } from 'vitest'
 import { newRequestContext } from '../../src/client.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
-import { ProcessCloud, type SevbusProcess } from '../support/worker-processes.ts'
+import type { SevbusProcess } from '../support/sevbus-process.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
 
 const MONITORED = { SEVBUS_WORKER_MONITOR_PORT: '0' }
 const SETTLE = { timeout: 30_000, interval: 200 }

@@ -1,17 +1,24 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { isDeepStrictEqual, parseArgs } from 'node:util'
+import { allMigrations } from '../../src/compose/migrations.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import { openPostgres } from '../../src/database/postgres.ts'
 import type { PrivateServer } from '../../src/servers/private-server.ts'
 import { thisMachine } from '../servers/machine.ts'
+import { RunningCloud } from '../support/running-cloud.ts'
 import { audit } from './auditor.ts'
-import { startSoakBroker } from './broker.ts'
+import { type SoakBroker, startSoakBroker } from './broker.ts'
 import { createSoakDatabase } from './database.ts'
 import { report } from './report.ts'
 import { soak } from './soak.ts'
+import { RIGHT, storm } from './storm/storm.ts'
 
 const HELP = `Sends calls, casts and notifications between processes while the broker is restarted twice, connections break in
-every way, queues are deleted and processes are killed; then compares what was sent with what was received.
+every way, queues are deleted and processes are killed; then compares what was sent with what was received. Then 100 claimants
+come at once for 15 encryption slots of a cloud of workers, and bursts of boots and deletions while its schedulers and
+conductors are killed; then audits it, and looks at the tables by SQL of its own.
 
   npm run soak -- [options]
 
@@ -19,11 +26,14 @@ every way, queues are deleted and processes are killed; then compares what was s
   --rate N        messages begun in a second (default 1200)
   --processes N   senders and servers together (default 4)
   --faults N      beside one of each kind (default 20)
+  --bursts N      of boots, with two or three kills each (default 40)
+  --only WHAT     bus, or storm: the one or the other (default: both)
   --seed N        the same seed, the same faults (default: another one each time, printed)
   --keep          ledgers and logs stay although nothing is wrong
 
 A private RabbitMQ is started and stopped. PostgreSQL is the one of SEVBUS_TEST_DATABASE_URL, or a private one.
-Exit code 1: something was lost, done twice, hung, or memory grew. Its ledgers and logs are kept.
+Exit code 1: something was lost, done twice, hung, memory grew, or what is claimed is not what runs. Ledgers and logs of the
+bus are kept.
 `
 
 const MEGABYTE = 1024 * 1024
@@ -34,6 +44,8 @@ const { values } = parseArgs({
     messages: { type: 'string', default: '100000' },
     rate: { type: 'string', default: '1200' },
     processes: { type: 'string', default: '4' },
+    bursts: { type: 'string', default: '40' },
+    only: { type: 'string' },
     faults: { type: 'string', default: '20' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
     keep: { type: 'boolean', default: false },
@@ -53,10 +65,16 @@ async function main(): Promise<boolean> {
     say('not run: it needs a PostgreSQL and a RabbitMQ that it may restart: apt-get install rabbitmq-server postgresql')
     return false
   }
-  await using database = await createSoakDatabase(postgres.url)
-  const folder = await mkdtemp(join(tmpdir(), 'sevbus-soak-'))
   const seed = Number(values.seed)
   say(`seed ${seed}, ${broker.description}, ${postgres.description}`)
+  const ofBus = values.only === 'storm' || (await busHolds(broker, postgres.url, seed))
+  const ofClaims = values.only === 'bus' || (await claimsHold(broker.url, postgres.url, seed))
+  return ofBus && ofClaims
+}
+
+async function busHolds(broker: SoakBroker, postgresUrl: string, seed: number): Promise<boolean> {
+  await using database = await createSoakDatabase(postgresUrl)
+  const folder = await mkdtemp(join(tmpdir(), 'sevbus-soak-'))
   const half = Number(values.processes) / 2
   const result = await soak({
     broker,
@@ -83,6 +101,25 @@ async function main(): Promise<boolean> {
   }
   say(`seed ${seed}, ledgers in ${folder}:\n${violations.map((violation) => `  ${violation}`).join('\n')}`)
   return false
+}
+
+async function claimsHold(amqpUrl: string, postgresUrl: string, seed: number): Promise<boolean> {
+  await using created = await createSoakDatabase(postgresUrl)
+  const database = await openPostgres({ url: created.url, poolSize: 4 })
+  await migrate(database, allMigrations)
+  await using cloud = new RunningCloud({
+    amqpUrl,
+    databaseUrl: created.url,
+    database,
+    folder: await mkdtemp(join(tmpdir(), 'sevbus-storm-')),
+    dispose: () => database.close(),
+  })
+  const outcome = await storm({ cloud, seed, bursts: Number(values.bursts), tell: say })
+  const { instances, kills, ...rest } = outcome
+  const isRight = isDeepStrictEqual(rest, RIGHT)
+  say(`seed ${seed}: ${instances} instances, ${kills} kills: ${isRight ? 'every claim is what runs' : ''}`)
+  if (!isRight) say(JSON.stringify(rest, undefined, 2))
+  return isRight
 }
 
 async function findPostgres(): Promise<(PrivateServer & AsyncDisposable) | undefined> {

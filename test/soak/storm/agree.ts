@@ -1,0 +1,66 @@
+import type { Queryable } from '../../../src/database/database.ts'
+
+/**
+ * What must hold of the tables when nothing is on its way, in SQL that shares nothing with what wrote them: each gives a
+ * line for what is wrong.
+ */
+const WRONG: readonly string[] = [
+  `select format('%s of %s: %s used and %s pinned, but %s and %s are allocated', i.resource_class, i.provider, i.used,
+                 i.pinned, s.used, s.pinned) as problem
+     from inventories i,
+          lateral (select coalesce(sum(amount), 0) as used, coalesce(sum(amount) filter (where pinned), 0) as pinned
+                     from allocations a where a.provider = i.provider and a.resource_class = i.resource_class) s
+    where i.used <> s.used or i.pinned <> s.pinned`,
+
+  `select format('%s of %s: %s used of (%s - %s) * %s', resource_class, provider, used, total, reserved, allocation_ratio)
+          as problem
+     from inventories where used > floor((total - reserved) * allocation_ratio) or pinned > total - reserved`,
+
+  `select format('%s has %s of %s, which has no such inventory', consumer, resource_class, provider) as problem
+     from allocations a
+    where not exists (select from inventories i where i.provider = a.provider and i.resource_class = a.resource_class)`,
+
+  `select format('%s is active on %s by try %s, and its claim is on %s by try %s', i.uuid, i.host, i.attempt,
+                 coalesce(c.host, 'no host'), c.attempt) as problem
+     from instances i left join consumers c on c.uuid = i.uuid
+    where i.vm_state = 'active' and (c.host is distinct from i.host or c.attempt is distinct from i.attempt)`,
+
+  // Exactly one allocation: one row for each of what it takes, all on its host, of its size.
+  `select format('%s is active on %s with %s', i.uuid, i.host, coalesce(a.has::text, 'nothing')) as problem
+     from instances i,
+          lateral (select json_object_agg(resource_class || ' of ' || provider, amount) as has,
+                          count(*) as rows,
+                          count(*) filter (where p.host = i.host) as here,
+                          sum(amount) filter (where resource_class = 'VCPU') as vcpus,
+                          sum(amount) filter (where resource_class = 'DISK_GB') as disk_gb,
+                          sum(amount) filter (where resource_class = 'MEMORY_MB') as memory_mb,
+                          coalesce(sum(amount) filter (where resource_class = 'MEM_ENCRYPTION_CONTEXT'), 0) as slots
+                     from allocations join resource_providers p on p.name = provider where consumer = i.uuid) a
+    where i.vm_state = 'active'
+      and (a.rows, a.here, a.slots) is distinct from
+          (3 + (i.mem_encryption is not null)::int, a.rows, (i.mem_encryption is not null)::int)
+       or i.vm_state = 'active'
+      and ((a.vcpus, a.disk_gb) is distinct from ((i.flavor ->> 'vcpus')::int, (i.flavor ->> 'root_gb')::int)
+           or a.memory_mb < (i.flavor ->> 'memory_mb')::int)`,
+
+  `select format('consumer %s is on %s with %s allocations, and its instance is %s', c.uuid, c.host, a.rows,
+                 coalesce(i.vm_state, 'not there')) as problem
+     from consumers c left join instances i on i.uuid = c.uuid,
+          lateral (select count(*) as rows from allocations where consumer = c.uuid) a
+    where (c.host is not null or a.rows > 0) and i.vm_state is distinct from 'active'`,
+
+  `select format('%s is %s (%s), and should be at rest', uuid, vm_state, task_state) as problem
+     from instances where vm_state not in ('active', 'error', 'deleted') or task_state is not null`,
+
+  `select format('%s is in error without a reason', uuid) as problem
+     from instances where vm_state = 'error' and (fault is null or fault ->> 'code' is null)`,
+]
+
+/** @returns a line for each thing that is wrong */
+export async function disagreements(database: Queryable): Promise<readonly string[]> {
+  const found: string[] = []
+  for (const sql of WRONG) {
+    for (const { problem } of await database.query<{ problem: string }>(sql)) found.push(problem)
+  }
+  return found
+}

@@ -1,0 +1,57 @@
+import type { RunningCloud } from '../../support/running-cloud.ts'
+import type { SevbusProcess } from '../../support/sevbus-process.ts'
+import { CONDUCTORS, SCHEDULERS } from './plan.ts'
+
+/** Fifteen slots of SEV on three hosts, with some of other models beside. */
+const HOSTS: Readonly<Record<string, Record<string, string>>> = {
+  h1: { SEVBUS_FAKE_SEV_SLOTS: '5' },
+  h2: { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_SEV_ES_SLOTS: '3' },
+  h3: { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_SEV_SNP_SLOTS: '3' },
+}
+export const HOST_NAMES = Object.keys(HOSTS)
+
+/** The workers of a cloud; who is killed is started again under the same name. */
+export class StormCrew {
+  readonly #cloud: RunningCloud
+  readonly #workers = new Map<string, SevbusProcess>()
+  /** One at a time for each worker: killed while it starts, it would be started twice. */
+  readonly #turns = new Map<string, Promise<void>>()
+  kills = 0
+
+  constructor(cloud: RunningCloud) {
+    this.#cloud = cloud
+  }
+
+  async start(): Promise<void> {
+    const hosts = Object.entries(HOSTS).map(async ([host, slots]) => {
+      this.#workers.set(host, await this.#cloud.compute(host, { ...slots, SEVBUS_FAKE_SPAWN_DELAY_MS: '100' }))
+    })
+    const others = [...CONDUCTORS, ...SCHEDULERS].map((name) => this.#begin(name))
+    await Promise.all([...hosts, ...others])
+  }
+
+  /** From outside, without a word; then it is started again. */
+  kill(name: string): Promise<void> {
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(async () => {
+      this.kills++
+      const doomed = this.#workers.get(name)
+      doomed?.kill('SIGKILL')
+      await doomed?.exited()
+      await this.#begin(name)
+    })
+    this.#turns.set(name, turn)
+    return turn
+  }
+
+  /** Those that have ended by themselves, which none of them may. */
+  get deserters(): readonly string[] {
+    return [...this.#workers].flatMap(([name, { ended, output }]) =>
+      ended === undefined ? [] : [`${name} has ended with ${ended}:\n${output.slice(-2000)}`],
+    )
+  }
+
+  async #begin(name: string): Promise<void> {
+    const service = name.startsWith('c') ? 'conductor' : 'scheduler'
+    this.#workers.set(name, await this.#cloud.worker(service, name))
+  }
+}
