@@ -32,6 +32,8 @@ export interface MemEncryptionRules {
   readonly locksMemory: boolean
   /** SNP measures its firmware and so cannot keep variables in it. */
   readonly needsStatelessFirmware: boolean
+  /** A host that runs guests of the one starts none of the other (CVE-2025-48514). */
+  readonly excludes: MemEncryptionModel | undefined
 }
 
 /** Everything that differs between the models, and nothing else does: one row each. */
@@ -47,6 +49,7 @@ export const MEM_ENCRYPTION_MODELS: Readonly<Record<MemEncryptionModel, MemEncry
     firmwareFeature: 'amd-sev',
     locksMemory: true,
     needsStatelessFirmware: false,
+    excludes: undefined,
   },
   'amd-sev-es': {
     model: 'amd-sev-es',
@@ -59,6 +62,7 @@ export const MEM_ENCRYPTION_MODELS: Readonly<Record<MemEncryptionModel, MemEncry
     firmwareFeature: 'amd-sev-es',
     locksMemory: true,
     needsStatelessFirmware: false,
+    excludes: 'amd-sev-snp',
   },
   'amd-sev-snp': {
     model: 'amd-sev-snp',
@@ -71,6 +75,7 @@ export const MEM_ENCRYPTION_MODELS: Readonly<Record<MemEncryptionModel, MemEncry
     firmwareFeature: 'amd-sev-snp',
     locksMemory: false,
     needsStatelessFirmware: true,
+    excludes: 'amd-sev-es',
   },
 }
 

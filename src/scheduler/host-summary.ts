@@ -1,8 +1,10 @@
 import type { HostSummary } from '../objects/host-report.ts'
+import { closedModels } from './encryption-mode.ts'
 import { type HostState, modelOf, type ProviderState } from './host-state.ts'
 
 /** A host as operators see it. */
 export function hostSummary(host: HostState): HostSummary {
+  const closed = closedModels(host)
   return {
     host: host.host,
     state: host.up ? 'up' : 'down',
@@ -16,22 +18,24 @@ export function hostSummary(host: HostState): HostSummary {
     hypervisor_type: host.hypervisorType,
     architecture: host.architecture ?? null,
     default_machine_type: host.defaultMachineType,
-    missing_models: { ...host.missingModels },
+    missing_models: { ...host.missingModels, ...closed },
     io_ops: host.ioOps ?? null,
     instances: host.instances,
-    providers: [host.root, ...host.pools].map(providerSummary),
+    providers: [host.root, ...host.pools].map((provider) => providerSummary(provider, Object.keys(closed))),
   }
 }
 
-function providerSummary(provider: ProviderState): HostSummary['providers'][number] {
+function providerSummary(provider: ProviderState, closed: readonly string[]): HostSummary['providers'][number] {
+  const model = modelOf(provider)
+  const isOpen = model === undefined || !closed.includes(model)
   const inventories = Object.entries(provider.inventories).map(([name, inventory]) => {
     const { total, reserved, used, offered } = inventory
-    // What the host offers no more has no capacity left, whatever is still in use of it.
-    return [name, { total, reserved, used, capacity: offered ? inventory.capacity : 0 }] as const
+    // What the host does not offer, or not now, has no capacity, whatever is still in use of it.
+    return [name, { total, reserved, used, capacity: offered && isOpen ? inventory.capacity : 0 }] as const
   })
   return {
     name: provider.name,
-    model: modelOf(provider) ?? null,
+    model: model ?? null,
     traits: [...provider.traits],
     inventories: Object.fromEntries(inventories),
   }

@@ -42,6 +42,7 @@ describe('the table of models', () => {
         launchSecurityType: 'sev',
         locksMemory: true,
         needsStatelessFirmware: false,
+        excludes: undefined,
       },
       {
         model: 'amd-sev-es',
@@ -51,6 +52,7 @@ describe('the table of models', () => {
         launchSecurityType: 'sev',
         locksMemory: true,
         needsStatelessFirmware: false,
+        excludes: 'amd-sev-snp',
       },
       {
         model: 'amd-sev-snp',
@@ -60,6 +62,7 @@ describe('the table of models', () => {
         launchSecurityType: 'sev-snp',
         locksMemory: false,
         needsStatelessFirmware: true,
+        excludes: 'amd-sev-es',
       },
     ])
   })

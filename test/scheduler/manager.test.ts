@@ -71,7 +71,7 @@ class FakePlacement implements Placement {
 
   claimAll = async (claims: readonly Claim[]) => Promise.all(claims.map((claim) => this.grant(claim)))
   release = async () => undefined
-  record: HostRecord = { changed: false, overcommitted: [] }
+  record: HostRecord = { changed: false, overcommitted: [], closed: [] }
   async recordHost(report: HostReport) {
     this.recorded.push(report)
     return this.record
@@ -322,16 +322,23 @@ describe('a report of a host', () => {
     expect(lines.filter(({ msg }) => msg === 'the report was not taken')).toMatchObject([{ host: 'cn-1' }])
   })
 
-  it('that changed is logged, with what instances use beyond it; one that did not is not', async () => {
+  it('that changed is logged, with what instances use beyond it and what is off; one that did not is not', async () => {
     const lines: { msg: string }[] = []
     const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
     const beyond = { provider: 'cn-1', resource_class: 'VCPU', used: 9, pinned: 0, capacity: 8, offered: true }
+    const off = {
+      provider: 'cn-1_amd_sev_snp',
+      model: 'SEV-SNP',
+      other_provider: 'cn-1_amd_sev_es',
+      other_model: 'SEV-ES',
+      other_used: 2,
+    }
     const placement = new FakePlacement([])
     await using scheduler = await schedulerOf(placement, { logger })
     lines.splice(0)
-    placement.record = { changed: true, overcommitted: [beyond] }
+    placement.record = { changed: true, overcommitted: [beyond], closed: [off] }
     await scheduler.reportHost({ report: aHostReport('cn-1') }, info)
-    placement.record = { changed: false, overcommitted: [beyond] }
+    placement.record = { changed: false, overcommitted: [beyond], closed: [off] }
     await scheduler.reportHost({ report: aHostReport('cn-2') }, info)
 
     expect(lines).toEqual([
@@ -342,6 +349,13 @@ describe('a report of a host', () => {
         ...beyond,
         request_id: info.context.request_id,
         msg: 'instances use more than the host has; it takes no more of them until enough are gone',
+      },
+      {
+        level: 40,
+        host: 'cn-1',
+        ...off,
+        request_id: info.context.request_id,
+        msg: 'the host offers a model that is off until the last slot of the other is given back',
       },
     ])
   })

@@ -82,6 +82,51 @@ describe.each(databaseEngines)('schedulers whose memory is stale, on $name', ({ 
     expect(await cloud.used('MEM_ENCRYPTION_CONTEXT')).toBe(15)
   })
 
+  it('give a host that may run SEV-ES or SEV-SNP to the one that claims first, and tell the others why and how many', async () => {
+    await using cloud = await aCloud(aHostReport('cn-1', { slots: { 'amd-sev-es': 15, 'amd-sev-snp': 15 } }))
+    const managers = [await cloud.scheduler(), await cloud.scheduler(), await cloud.scheduler()]
+
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 12 }, (_, n) =>
+        ask(managers[n % 3] as SchedulerManager, { model: n % 2 === 0 ? 'amd-sev-es' : 'amd-sev-snp' }),
+      ),
+    )
+
+    const models = new Set(
+      outcomes.flatMap((outcome) =>
+        outcome.status === 'fulfilled' ? [outcome.value.selection.mem_encryption?.model] : [],
+      ),
+    )
+    expect(models.size).toBe(1)
+    const [off, on] = models.has('amd-sev-es') ? ['SEV-SNP', 'SEV-ES'] : ['SEV-ES', 'SEV-SNP']
+    const refusals = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
+    expect(refusals).toHaveLength(6)
+    for (const { code, details } of refusals) {
+      expect(code).toBe('NO_VALID_HOST')
+      expect(details.report.rejected).toEqual([{ filter: 'MemEncryptionMode', hosts: 1 }])
+      expect(details.report.rejections[0].reason).toMatch(
+        new RegExp(`^${off} is off while [1-6] ${on} slots? (is|are) in use: a host runs one of the two$`),
+      )
+      expect(details.fix).toContain('delete the instances of the other model there, ask for that model, or add a host')
+    }
+    expect(await cloud.used('MEM_ENCRYPTION_CONTEXT')).toBe(6)
+  })
+
+  it('take the lesser of two models where the better one is off', async () => {
+    await using cloud = await aCloud(aHostReport('cn-1', { slots: { 'amd-sev-es': 2, 'amd-sev-snp': 2 } }))
+    const scheduler = await cloud.scheduler()
+    await ask(scheduler, { model: 'amd-sev-es' })
+    const extra_specs = { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-snp,amd-sev-es' }
+    const { flavor, ...asked } = aRequestSpec({ model: 'amd-sev-snp' })
+
+    const { selection } = await ask(scheduler, { spec: { ...asked, flavor: { ...flavor, extra_specs } } })
+
+    expect(selection.mem_encryption?.model).toBe('amd-sev-es')
+    expect(selection.report.refused_models).toMatchObject([
+      { model: 'amd-sev-snp', rejections: [{ host: 'cn-1', filter: 'MemEncryptionMode' }] },
+    ])
+  })
+
   it('find room that came back, and do not find room that is gone', async () => {
     await using cloud = await aCloud(aHostReport('cn-1', { vcpus: 1 }))
     const [first, second] = [await cloud.scheduler(), await cloud.scheduler()]

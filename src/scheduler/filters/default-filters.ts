@@ -11,6 +11,7 @@ import { ignoredHosts } from './ignored-hosts.ts'
 import { imageProperties } from './image-properties.ts'
 import { ioOps } from './io-ops.ts'
 import { machineType } from './machine-type.ts'
+import { memEncryptionMode } from './mem-encryption-mode.ts'
 import { memEncryptionModel } from './mem-encryption-model.ts'
 import { memEncryptionSlots } from './mem-encryption-slots.ts'
 import { numInstances } from './num-instances.ts'
@@ -53,6 +54,7 @@ export function defaultFilters({ maxIoOpsPerHost, maxInstancesPerHost }: FilterL
     serverGroupAntiAffinity,
     ioOps(maxIoOpsPerHost),
     numInstances(maxInstancesPerHost),
+    memEncryptionMode,
     memEncryptionSlots,
     pinnedMemory,
     resources,

@@ -75,13 +75,19 @@ export class ReportDesk {
 
   async #record({ report, request_id }: Waiting): Promise<void> {
     const { host } = report
-    const { changed, overcommitted } = await this.#placement.recordHost(report)
+    const { changed, overcommitted, closed } = await this.#placement.recordHost(report)
     if (!changed) return
     this.#logger.info({ host, request_id }, 'host reported a change')
     for (const inventory of overcommitted) {
       this.#logger.warn(
         { host, ...inventory, request_id },
         'instances use more than the host has; it takes no more of them until enough are gone',
+      )
+    }
+    for (const pool of closed) {
+      this.#logger.warn(
+        { host, ...pool, request_id },
+        'the host offers a model that is off until the last slot of the other is given back',
       )
     }
   }

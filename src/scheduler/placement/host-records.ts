@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Database, Queryable } from '../../database/database.ts'
 import { InvalidInventory } from '../../errors.ts'
 import type { HostReport } from '../../objects/host-report.ts'
+import { type ClosedPool, closedPools, refuseOtherModels } from './pool-modes.ts'
 import { checkReport } from './report-check.ts'
 
 /** A resource that instances use although the host does not have it any more, or not that much. */
@@ -20,6 +21,8 @@ export interface HostRecord {
   readonly changed: boolean
   /** Kept as it is for the instances there; takes no more claims. */
   readonly overcommitted: readonly Overcommitted[]
+  /** Offered, and off while another model has slots in use. */
+  readonly closed: readonly ClosedPool[]
 }
 
 /**
@@ -34,16 +37,21 @@ export async function recordHost(database: Database, report: HostReport): Promis
      returning settled`,
     [report.host, digest],
   )
-  if (unchanged?.settled) return { changed: false, overcommitted: [] }
+  if (unchanged?.settled) return { changed: false, overcommitted: [], closed: [] }
   checkReport(report)
   return database.transaction(async (tx) => {
     // The row of the host comes first: two reports of one host are written one after the other.
     await writeHost(tx, report, digest)
     await writeProviders(tx, report)
     await writeInventories(tx, report)
+    await refuseOtherModels(tx, report)
     await writeTraits(tx, report)
     await removeProviders(tx, report)
-    return { changed: unchanged === undefined, overcommitted: await overcommitted(tx, report.host) }
+    return {
+      changed: unchanged === undefined,
+      overcommitted: await overcommitted(tx, report.host),
+      closed: await closedPools(tx, report.host),
+    }
   })
 }
 

@@ -1,6 +1,7 @@
 import { InvalidInventory } from '../../errors.ts'
 import type { HostReport, ProviderReport } from '../../objects/host-report.ts'
 import type { Inventory } from '../../objects/inventory.ts'
+import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
 
 /**
  * Refuses a report that cannot be true: the schema has seen each number by itself, this sees them together.
@@ -21,6 +22,7 @@ export function checkReport({ host, providers }: HostReport): void {
   }
   for (const provider of providers) {
     checkParent(host, provider, root.name)
+    checkModel(host, provider)
     for (const [resourceClass, inventory] of Object.entries(provider.inventories)) {
       checkInventory(host, provider.name, resourceClass, inventory)
     }
@@ -31,6 +33,14 @@ export function checkReport({ host, providers }: HostReport): void {
 function checkParent(host: string, { name, parent_name }: ProviderReport, root: string): void {
   if (parent_name === null || parent_name === root) return
   refuse(host, name, 'parent_name', `${name} has the parent ${parent_name}`, `its parent must be ${root}`)
+}
+
+/** Which model's guests have slots of a pool must be beyond doubt. */
+function checkModel(host: string, { name, traits }: ProviderReport): void {
+  const models = Object.values(MEM_ENCRYPTION_MODELS).filter(({ trait }) => traits.includes(trait))
+  if (models.length <= 1) return
+  const named = models.map(({ trait }) => trait).join(' and ')
+  refuse(host, name, 'traits', `${name} has the traits ${named}`, 'report a pool for each model')
 }
 
 function checkInventory(host: string, provider: string, resourceClass: string, inventory: Inventory): void {

@@ -23,6 +23,9 @@ const NAMES = Array.from({ length: 30 }, (_, n) => `cn-${n}`)
 const NEIGHBOURS = ['22222222-2222-4222-8222-222222222222', '33333333-3333-4333-8333-333333333333']
 const MODELS: readonly MemEncryptionModel[] = ['amd-sev', 'amd-sev-es', 'amd-sev-snp']
 
+const SNP_IS_OFF = (used: number) =>
+  `SEV-SNP is off while ${used} SEV-ES ${used === 1 ? 'slot is' : 'slots are'} in use: a host runs one of the two`
+
 /** Life as the states say it: what changes is put into the table whole. */
 function aTable() {
   const up = new Map<string, boolean>()
@@ -243,6 +246,29 @@ describe('choosing with what is remembered of earlier requests', () => {
     expect(ask('second')).toEqual([])
     put(aHost('cn-3', { used: { VCPU: 1 } }))
     expect(ask('third')).toEqual(['cn-3'])
+  })
+
+  it('knows at once that a claim on its way puts its host into one mode, and that the claim has failed', () => {
+    const { table, put } = aTable()
+    put(aHost('cn-1', { slots: { 'amd-sev': 2, 'amd-sev-es': 2, 'amd-sev-snp': 2 } }))
+    const chooser = new Chooser({ hosts: table, filters: defaultFilters(), weighers: defaultWeighers() })
+    const refusals = () =>
+      MODELS.map((model) =>
+        chooser
+          .consider(aRequest({ model }))
+          .rejections.named.map(({ reason }) => reason)
+          .join(),
+      )
+    expect(refusals()).toEqual(['', '', ''])
+
+    const slot = { provider: 'cn-1_amd_sev_es', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }
+    const claims = [table.begin(0, [slot]), table.begin(0, [slot])]
+
+    expect(refusals()).toEqual(['', '2 of 2 SEV-ES slots used, 0 reserved', SNP_IS_OFF(2)])
+    claims[0]?.failed()
+    expect(refusals()).toEqual(['', '', SNP_IS_OFF(1)])
+    claims[1]?.failed()
+    expect(refusals()).toEqual(['', '', ''])
   })
 
   it('ranks no more hosts than are told by name, the best of all', () => {

@@ -5,11 +5,13 @@ import { diskBus } from '../../../src/scheduler/filters/disk-bus.ts'
 import { forcedHosts } from '../../../src/scheduler/filters/forced-hosts.ts'
 import { ignoredHosts } from '../../../src/scheduler/filters/ignored-hosts.ts'
 import { machineType } from '../../../src/scheduler/filters/machine-type.ts'
+import { memEncryptionMode } from '../../../src/scheduler/filters/mem-encryption-mode.ts'
 import { memEncryptionModel } from '../../../src/scheduler/filters/mem-encryption-model.ts'
 import { memEncryptionSlots } from '../../../src/scheduler/filters/mem-encryption-slots.ts'
 import { pinnedMemory } from '../../../src/scheduler/filters/pinned-memory.ts'
 import { resources } from '../../../src/scheduler/filters/resources.ts'
 import { uefi } from '../../../src/scheduler/filters/uefi.ts'
+import type { InventoryState } from '../../../src/scheduler/host-state.ts'
 import { aHost, aRequest } from '../builders.ts'
 
 describe('ComputeFilter', () => {
@@ -132,6 +134,42 @@ describe('MemEncryptionModel', () => {
     const host = aHost('cn-1', { slots: { 'amd-sev-snp': 5 }, report: { missing_models } })
 
     expect(memEncryptionModel.reject(host, aRequest({ model: 'amd-sev-es' }))).toBe('ES is off because SNP is on')
+  })
+})
+
+describe('MemEncryptionMode', () => {
+  const both = (es: number, snp: number) => {
+    const of = (model: 'amd-sev-es' | 'amd-sev-snp', used: number) =>
+      aHost('cn-1', { slots: { [model]: 5 }, used: { MEM_ENCRYPTION_CONTEXT: used } }).pools
+    return aHost('cn-1', { state: { pools: [...of('amd-sev-es', es), ...of('amd-sev-snp', snp)] } })
+  }
+
+  it('rejects a host that runs guests of the model which excludes the one that is asked for, with their number', () => {
+    expect(memEncryptionMode.reject(both(2, 0), aRequest({ model: 'amd-sev-snp' }))).toBe(
+      'SEV-SNP is off while 2 SEV-ES slots are in use: a host runs one of the two',
+    )
+    expect(memEncryptionMode.reject(both(0, 1), aRequest({ model: 'amd-sev-es' }))).toBe(
+      'SEV-ES is off while 1 SEV-SNP slot is in use: a host runs one of the two',
+    )
+  })
+
+  it('passes one that runs guests of the same model, or none, and lets SEV and guests in clear be beside any', () => {
+    expect(memEncryptionMode.reject(both(2, 0), aRequest({ model: 'amd-sev-es' }))).toBeUndefined()
+    expect(memEncryptionMode.reject(both(0, 0), aRequest({ model: 'amd-sev-snp' }))).toBeUndefined()
+    expect(memEncryptionMode.reject(both(2, 0), aRequest({ model: 'amd-sev' }))).toBeUndefined()
+    expect(memEncryptionMode.reject(both(2, 0), aRequest())).toBeUndefined()
+  })
+
+  it('counts slots that the host offers no more', () => {
+    const host = both(1, 0)
+    const pools = host.pools.map((pool) => {
+      const slots = pool.inventories.MEM_ENCRYPTION_CONTEXT as InventoryState
+      return { ...pool, inventories: { MEM_ENCRYPTION_CONTEXT: { ...slots, offered: slots.used === 0 } } }
+    })
+
+    expect(memEncryptionMode.reject({ ...host, pools }, aRequest({ model: 'amd-sev-snp' }))).toBe(
+      'SEV-SNP is off while 1 SEV-ES slot is in use: a host runs one of the two',
+    )
   })
 })
 
@@ -345,6 +383,7 @@ describe('the default filters', () => {
       'ServerGroupAntiAffinityFilter',
       'IoOpsFilter',
       'NumInstancesFilter',
+      'MemEncryptionMode',
       'MemEncryptionSlots',
       'PinnedMemory',
       'Resources',

@@ -36,6 +36,7 @@ it('every filter says what could be done about its hosts', () => {
       'name a machine type on the image that the hosts have (hw_machine_type=q35), or make q35 the default of a host',
     Uefi: 'install UEFI firmware for such guests (OVMF) on the host, or change hw_firmware_stateless on the image',
     DiskBus: 'name buses on the image that the hosts have (hw_disk_bus, hw_cdrom_bus), or remove them',
+    MemEncryptionMode: 'delete the instances of the other model there, ask for that model, or add a host',
     MemEncryptionSlots: 'delete an encrypted instance of this model there, or add a host with free slots',
     PinnedMemory: 'set ram_allocation_ratio=1 on hosts of encrypted guests, delete instances there, or add a host',
     Resources: 'delete instances there, ask for a smaller flavor, or add a host',

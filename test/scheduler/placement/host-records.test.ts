@@ -37,7 +37,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
       },
     })
 
-    expect(await given.placement.recordHost(told)).toEqual({ changed: true, overcommitted: [] })
+    expect(await given.placement.recordHost(told)).toEqual({ changed: true, overcommitted: [], closed: [] })
 
     const unused = (inventory: Inventory, capacity = inventory.total) => ({
       ...inventory,
@@ -100,7 +100,11 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
     const before = await rows()
     await given.test.database.query(`update compute_hosts set last_seen_up = now() - interval '1 hour'`)
 
-    expect(await given.placement.recordHost(aHostReport('cn-1'))).toEqual({ changed: false, overcommitted: [] })
+    expect(await given.placement.recordHost(aHostReport('cn-1'))).toEqual({
+      changed: false,
+      overcommitted: [],
+      closed: [],
+    })
 
     expect(await rows()).toEqual(before)
     expect(await given.placement.hostStates()).toMatchObject([{ host: 'cn-1', up: true }])
@@ -156,6 +160,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
           offered: true,
         },
       ],
+      closed: [],
     })
     await expect(
       placement.claim(randomUUID(), { host: 'cn-1', attempt: 1, allocations: [slot('cn-1')], report }),
@@ -187,7 +192,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
     ])
     await expect(refused).rejects.toMatchObject({ details: { refusal: 'is offered no more' } })
     await placement.release({ instance_uuid: uuid, attempt: 1 })
-    expect(await placement.recordHost(aHostReport('cn-1'))).toEqual({ changed: false, overcommitted: [] })
+    expect(await placement.recordHost(aHostReport('cn-1'))).toEqual({ changed: false, overcommitted: [], closed: [] })
     expect(await placement.hostStates()).toMatchObject([{ host: 'cn-1', pools: [] }])
   })
 

@@ -21,6 +21,16 @@ describe('the check of a report', () => {
     expect(() => checkReport(withVcpu({ reserved: 8 }))).not.toThrow()
   })
 
+  it('refuses a pool of two models', () => {
+    const [, es, snp] = aHostReport('cn-1', { slots: { 'amd-sev-es': 5, 'amd-sev-snp': 5 } }).providers
+    const pool = { ...(es as ProviderReport), traits: [...(es?.traits ?? []), ...(snp?.traits ?? [])] }
+    const report = { ...aHostReport('cn-1'), providers: [...aHostReport('cn-1').providers, pool] }
+
+    expect(() => checkReport(report)).toThrow(
+      'the report of cn-1 was not taken: cn-1_amd_sev_es has the traits HW_CPU_X86_AMD_SEV_ES and HW_CPU_X86_AMD_SEV_SNP; report a pool for each model',
+    )
+  })
+
   it.each([
     [{ reserved: 9 }, 'VCPU of cn-1 has 9 reserved of 8; reserve at most the total'],
     [{ total: 0 }, 'VCPU of cn-1 has total 0; leave out a resource that the host has none of'],
