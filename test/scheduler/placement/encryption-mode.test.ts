@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import type { Queryable } from '../../../src/database/database.ts'
 import type { MemEncryptionModel } from '../../../src/objects/mem-encryption.ts'
 import type { Migration } from '../../../src/objects/request-spec.ts'
 import { hostSummary } from '../../../src/scheduler/host-summary.ts'
@@ -24,7 +25,12 @@ function slotOf(model: MemEncryptionModel, host = 'cn-1', attempt = 1) {
   return { host, attempt, allocations, report: NO_REPORT }
 }
 
-describe.each(databaseEngines)('SEV-ES and SEV-SNP of one host, on $name', ({ open }) => {
+/** How many sessions wait for a lock. */
+async function waiting(tx: Queryable): Promise<number> {
+  return (await tx.query('select from pg_locks where not granted')).length
+}
+
+describe.each(databaseEngines)('SEV-ES and SEV-SNP of one host, on $name', ({ open, concurrent }) => {
   async function openHost(...reports: ReturnType<typeof aHostReport>[]) {
     const test = await open(placementMigrations)
     const placement = new DatabasePlacement(test.database)
@@ -168,6 +174,34 @@ describe.each(databaseEngines)('SEV-ES and SEV-SNP of one host, on $name', ({ op
       expect(await host.shown()).toMatchObject({ missing: { [missing]: expect.stringContaining(OFF[missing]) } })
       await host.placement.release({ instance_uuid: uuids[winner] as string, attempt: 1 })
     }
+  })
+
+  it('wait for whoever writes allocations, though he takes nothing else of the host', async () => {
+    await using host = await openHost(WITH_BOTH)
+    const other = await host.test.connect()
+    const take = async (tx: Queryable, model: string) => {
+      const uuid = randomUUID()
+      await tx.query(`insert into consumers (uuid, attempt, host) values ($1, 1, 'cn-1')`, [uuid])
+      const slot = `insert into allocations (consumer, provider, resource_class, amount)
+                    values ($1, $2, 'MEM_ENCRYPTION_CONTEXT', 1)`
+      await tx.query(slot, [uuid, `cn-1_${model}`])
+    }
+    let second: Promise<void> | undefined
+    let isOver = false
+
+    await host.test.database.transaction(async (tx) => {
+      await take(tx, 'amd_sev_es')
+      second = other
+        .transaction((late) => take(late, 'amd_sev_snp'))
+        .finally(() => {
+          isOver = true
+        })
+      second.catch(() => {})
+      // The embedded engine has one session: there it waits for the end of this transaction as it is.
+      if (concurrent) await vi.waitFor(async () => expect((await waiting(tx)) > 0 || isOver).toBe(true))
+    })
+
+    await expect(second).rejects.toThrow('off while 1 SEV-ES slot is in use')
   })
 
   it('exclude each other among schedulers that claim, move and give back on the same hosts at once', async () => {
