@@ -16,7 +16,15 @@ export function hostTable(hosts: readonly HostSummary[]): string {
     use(host, MEMORY_MB),
     host.default_machine_type,
   ])
-  return table(['HOST', 'ZONE', 'STATE', 'INSTANCES', 'SEV', 'SEV-ES', 'SEV-SNP', 'VCPU', 'MEMORY_MB', 'MACHINE'], rows)
+  const head = ['HOST', 'ZONE', 'STATE', 'INSTANCES', 'SEV', 'SEV-ES', 'SEV-SNP', 'VCPU', 'MEMORY_MB', 'MACHINE']
+  return [table(head, rows), ...hosts.flatMap(withheld)].join('\n')
+}
+
+/** Of a pool that is there and gives nothing, why: its numbers do not tell. */
+function withheld(host: HostSummary): readonly string[] {
+  return Object.entries(host.missing_models).flatMap(([model, reason]) =>
+    poolOf(host, model)?.capacity === 0 ? [`${host.host}: no ${labelOf(model)}: ${reason}`] : [],
+  )
 }
 
 /** `12/15`: slots in use of those that may be used; `-` where the host has none of this model. */
@@ -25,7 +33,7 @@ function slots(host: HostSummary, model: MemEncryptionModel): string {
   return pool ? `${pool.used}/${pool.capacity}` : '-'
 }
 
-export function poolOf(host: HostSummary, model: MemEncryptionModel) {
+export function poolOf(host: HostSummary, model: string) {
   return host.providers.find((provider) => provider.model === model)?.inventories[MEM_ENCRYPTION_CONTEXT]
 }
 

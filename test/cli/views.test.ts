@@ -68,6 +68,37 @@ describe('tables', () => {
     )
   })
 
+  it('say below the hosts why a pool of theirs gives no slot', () => {
+    const slots = (used: number) => ({ total: 3, reserved: 0, capacity: 0, used })
+    const host = HostSummary.parse({
+      host: 'node1',
+      state: 'up',
+      disabled: false,
+      disabled_reason: null,
+      last_seen_up: '2026-01-01T00:00:00Z',
+      default_machine_type: 'q35',
+      missing_models: {
+        'amd-sev': 'the kernel has it off',
+        'amd-sev-es': 'SEV-SNP is on',
+        'amd-sev-snp': 'SEV-SNP is off while 2 SEV-ES slots are in use: a host runs one of the two',
+      },
+      instances: 2,
+      providers: [
+        { name: 'node1_amd_sev_es', model: 'amd-sev-es', inventories: { MEM_ENCRYPTION_CONTEXT: slots(2) } },
+        { name: 'node1_amd_sev_snp', model: 'amd-sev-snp', inventories: { MEM_ENCRYPTION_CONTEXT: slots(0) } },
+      ],
+    })
+
+    expect(plain(hostTable([host]))).toBe(
+      [
+        'HOST   ZONE  STATE  INSTANCES  SEV  SEV-ES  SEV-SNP  VCPU  MEMORY_MB  MACHINE',
+        'node1  nova  up     2          -    2/0     0/0      -     -          q35',
+        'node1: no SEV-ES: SEV-SNP is on',
+        'node1: no SEV-SNP: SEV-SNP is off while 2 SEV-ES slots are in use: a host runs one of the two',
+      ].join('\n'),
+    )
+  })
+
   it('tell of a try who said no and why', () => {
     const attempt = {
       attempt: 1,
