@@ -1,9 +1,11 @@
 import { type ChildProcess, execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { access, constants, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { onPath } from '../../src/servers/programs.ts'
+import { firstExecutable, onPath } from '../../src/servers/programs.ts'
 import type { ServerHome } from '../../src/servers/server-home.ts'
+import { EmulatedSev, type SevSettings, whyNoEmulatedSev, writeKernelParameters } from './emulated-sev.ts'
 import { type HaltingFirmware, writeHaltingFirmware } from './halting-firmware.ts'
 import { PrivateMachine, type Process, whyNoPrivateMachine } from './private-machine.ts'
 
@@ -13,6 +15,8 @@ const VIRSH_TIMEOUT_MS = 60_000
 export interface StartLibvirtOptions {
   /** Host name; also part of what tells hosts apart in messages. */
   readonly name?: string
+  /** With the emulated secure processor. */
+  readonly sev?: SevSettings
   /** As whom QEMU runs: the user of the distribution's package, or root. */
   readonly qemuUser?: 'distribution' | 'root'
   /** Lines for libvirtd.conf and qemu.conf, after our own. */
@@ -28,7 +32,11 @@ export interface PrivateLibvirt {
   readonly socket: string
   /** All its files are below; also a place for disks that QEMU can reach. */
   readonly folder: string
+  /** Stands in for `/` where a worker reads what its host has: firmware descriptors, and on SEV hosts parameters and keys. */
+  readonly root: string
   readonly firmware: HaltingFirmware
+  /** Undefined: it has none. */
+  readonly sev: EmulatedSev | undefined
   /** `kvm`, or `qemu` where the machine has no /dev/kvm. */
   readonly virtType: 'kvm' | 'qemu'
   /** Runs virsh on it. @returns what it prints @throws with what it prints when it fails */
@@ -68,26 +76,47 @@ export async function whyNoLibvirt(): Promise<{ readonly why: string; readonly h
   return why === undefined ? undefined : { why, how: 'run the tests as root, or let users make user namespaces' }
 }
 
+/** Why no private libvirt with emulated SEV can be had here, and how to have it; undefined: it can. */
+export async function whyNoSevLibvirt(): Promise<{ readonly why: string; readonly how: string } | undefined> {
+  return (await whyNoLibvirt()) ?? (await whyNoEmulatedSev())
+}
+
+interface Parts {
+  readonly name: string
+  readonly firmware: HaltingFirmware
+  readonly sev: EmulatedSev | undefined
+}
+
 /** Starts one; several run side by side. @throws when it does not start, with what it said */
 export async function startLibvirt(options: StartLibvirtOptions = {}): Promise<PrivateLibvirt> {
   const { name = 'host-1' } = options
-  let firmware: HaltingFirmware | undefined
-  const machine = await PrivateMachine.start({ name, descriptors: 'firmware/descriptors' }, async (home) => {
-    firmware = await writeHaltingFirmware(home.path('firmware'))
+  const of = { name, descriptors: 'firmware/descriptors', hasSevDevice: options.sev !== undefined }
+  const { machine, prepared } = await PrivateMachine.start(of, async (home): Promise<Parts> => {
+    const firmware = await writeHaltingFirmware(home.path('firmware'))
     await writeConfiguration(home, options)
+    await writeRoot(home.path('root'), firmware, options.sev)
+    return { name, firmware, sev: options.sev && (await EmulatedSev.prepare(home.folder, name, options.sev)) }
   })
   try {
-    if (firmware === undefined) throw new Error('no firmware was written')
-    return await startDaemons(machine, firmware, name)
+    return await startDaemons(machine, prepared)
   } catch (error) {
     await machine.stop()
     throw error
   }
 }
 
-async function startDaemons(machine: PrivateMachine, firmware: HaltingFirmware, name: string): Promise<PrivateLibvirt> {
+async function writeRoot(root: string, firmware: HaltingFirmware, sev: SevSettings | undefined): Promise<void> {
+  await mkdir(join(root, 'usr/share/qemu'), { recursive: true })
+  await symlink(firmware.descriptors, join(root, 'usr/share/qemu/firmware'))
+  if (sev === undefined) return
+  await mkdir(join(root, 'sys/fs/cgroup'), { recursive: true })
+  await writeKernelParameters(root, sev)
+}
+
+async function startDaemons(machine: PrivateMachine, { name, firmware, sev }: Parts): Promise<PrivateLibvirt> {
   const [libvirtd, virtlogd] = await Promise.all([findProgram('libvirtd'), findProgram('virtlogd')])
   if (libvirtd === undefined || virtlogd === undefined) throw new Error('libvirtd or virtlogd is not installed')
+  const root = machine.path('root')
   const socket = machine.path('run/libvirt/libvirt-sock')
   const uri = `qemu+unix:///system?socket=${socket}`
   const virsh = async (...args: readonly string[]) => {
@@ -99,7 +128,7 @@ async function startDaemons(machine: PrivateMachine, firmware: HaltingFirmware, 
   }
   let daemon: ChildProcess | undefined
   const start = async () => {
-    daemon = machine.spawn('libvirtd', [libvirtd])
+    daemon = machine.spawn('libvirtd', [libvirtd], sev && { LD_PRELOAD: sev.library })
     await machine.until('libvirtd', daemon, () => virsh('hostname').catch(() => undefined))
   }
   const end = async (signal: NodeJS.Signals) => {
@@ -111,13 +140,20 @@ async function startDaemons(machine: PrivateMachine, firmware: HaltingFirmware, 
   }
 
   machine.spawn('virtlogd', [virtlogd])
+  if (sev) {
+    const folder = join(root, 'sys/fs/cgroup')
+    const counter = machine.spawn('asid-counter', [sev.counter, folder])
+    await machine.until('asid-counter', counter, () => exists(join(folder, 'misc.current')))
+  }
   await start()
   return {
     name,
     uri,
     socket,
     folder: machine.folder,
+    root,
     firmware,
+    sev,
     virtType: (await hasKvm()) ? 'kvm' : 'qemu',
     virsh,
     run: (program, ...args) => machine.run(program, ...args),
@@ -172,16 +208,12 @@ async function hasKvm(): Promise<boolean> {
 
 /** Debian keeps daemons in a folder that is not on every user's PATH. */
 async function findProgram(name: string): Promise<string | undefined> {
-  const found = await onPath(name)
-  if (found !== undefined) return found
-  for (const path of [`/usr/sbin/${name}`, `/sbin/${name}`]) {
-    if (
-      await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      )
-    )
-      return path
-  }
-  return undefined
+  return (await onPath(name)) ?? (await firstExecutable([`/usr/sbin/${name}`, `/sbin/${name}`]))
+}
+
+async function exists(path: string): Promise<true | undefined> {
+  return await access(path).then(
+    () => true,
+    () => undefined,
+  )
 }

@@ -50,7 +50,7 @@ if [ "$sev" = yes ]; then
 fi
 # libvirt moves every mount that it reads of below /dev, hidden ones too, which cannot be moved; and it would make
 # control groups, which would outlive the machine.
-while read -r _ point _; do case $point in /dev/* | /sys/*) umount --lazy "$point" || true ;; esac; done < /proc/self/mounts
+while read -r _ point _; do case $point in /dev/* | /sys/*) umount --lazy "$point" 2>/dev/null || true ;; esac; done < /proc/self/mounts
 mount --rbind "$folder/dev" /dev
 mount -t sysfs sysfs /sys # with the devices of its own network
 ${Object.entries(FOLDERS)
@@ -93,17 +93,17 @@ export class PrivateMachine {
     this.#namespace = namespace
   }
 
-  /** @param prepare writes into the folder what must be there from the start */
-  static async start(
+  /** @param prepare writes into the folder what must be there from the start; what it gives comes back */
+  static async start<T>(
     { name, hasSevDevice = false, descriptors = '' }: PrivateMachineOptions,
-    prepare: (home: ServerHome) => Promise<void>,
-  ): Promise<PrivateMachine> {
+    prepare: (home: ServerHome) => Promise<T>,
+  ): Promise<{ readonly machine: PrivateMachine; readonly prepared: T }> {
     const home = await ServerHome.create('machine')
     try {
       // QEMU runs as a user of its own and must come to its files.
       await chmod(home.folder, 0o711)
       for (const folder of [...Object.keys(FOLDERS), 'dev']) await mkdir(home.path(folder), { mode: 0o755 })
-      await prepare(home)
+      const prepared = await prepare(home)
       const args = [
         ...privileges(),
         ...NAMESPACES,
@@ -119,7 +119,7 @@ export class PrivateMachine {
       await home.until('machine', leader, () => exists(home.path('ready')), { timeoutMs: START_TIMEOUT_MS })
       const namespace = await readlink(`/proc/${leader.pid}/ns/pid_for_children`)
       const first = await firstIn(namespace)
-      return new PrivateMachine(home, first, namespace)
+      return { machine: new PrivateMachine(home, first, namespace), prepared }
     } catch (error) {
       await home.close(0)
       throw error

@@ -1,0 +1,134 @@
+import { execFile } from 'node:child_process'
+import { access, constants, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { constants as os } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { onPath } from '../../src/servers/programs.ts'
+
+const run = promisify(execFile)
+const SOURCES = join(import.meta.dirname, '../../sev-emulator')
+/** Where the emulator looks, on its own machine; below the machine's folder, as the private machine binds it. */
+const FOLDER = 'run/fake-sev'
+
+/** What the emulated processor has; names as in its file (sev-emulator/README.md). */
+export interface SevSettings {
+  readonly cbitpos?: number
+  /** Number of ASIDs. */
+  readonly max_asid?: number
+  /** The first ASID for SEV; SEV-ES has what is below: 1 leaves none. */
+  readonly min_sev_asid?: number
+  /** How long each command takes. */
+  readonly delay_ms?: number
+  /** 1: what must lock memory is told that it did. Without it: 1 where this machine may not lock, else 0. */
+  readonly fake_memlock?: 0 | 1
+}
+
+/** A command that fails. Commands are named as in its log: `LAUNCH_START`, `ES_INIT`, `REG_REGION`. */
+interface Fault {
+  readonly errno: keyof typeof os.errno
+  /** The firmware's status: 23 is RESOURCE_LIMIT. */
+  readonly fwError?: number
+}
+
+/** Why SEV cannot be emulated here, and how to have it; undefined: it can. */
+export async function whyNoEmulatedSev(): Promise<{ readonly why: string; readonly how: string } | undefined> {
+  if (process.arch !== 'x64') return { why: 'this is not x86-64', how: 'run the tests on x86-64' }
+  if ((await onPath('gcc')) === undefined) {
+    return {
+      why: 'no gcc',
+      how: 'apt-get install gcc libc6-dev (as root on Debian or Ubuntu the tests do this themselves)',
+    }
+  }
+  const mayUseKvm = await access('/dev/kvm', constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  )
+  // QEMU's own code for SEV runs only with KVM as the accelerator, of any vendor.
+  return mayUseKvm ? undefined : { why: 'no /dev/kvm for this user', how: 'run the tests where KVM is' }
+}
+
+/** The software in place of AMD's secure processor on a private machine. It can be changed while guests run. */
+export class EmulatedSev {
+  readonly #folder: string
+  readonly #fixed: Readonly<Record<string, string | number>>
+  #settings: SevSettings
+  readonly #faults = new Map<string, Fault>()
+
+  private constructor(folder: string, settings: SevSettings, fixed: Readonly<Record<string, string | number>>) {
+    this.#folder = folder
+    this.#settings = settings
+    this.#fixed = fixed
+  }
+
+  /** Compiles it and writes its files. @param machine folder of the machine @param name of the host */
+  static async prepare(machine: string, name: string, settings: SevSettings): Promise<EmulatedSev> {
+    const folder = join(machine, FOLDER)
+    await mkdir(folder)
+    await run('sh', [join(SOURCES, 'build.sh'), folder])
+    const sev = new EmulatedSev(folder, settings, { name, ...((await mayLockMemory()) ? {} : { fake_memlock: 1 }) })
+    // Of anybody: QEMU runs as a user of its own.
+    for (const file of ['asids', 'log']) await writeFile(join(folder, file), '', { mode: 0o666 })
+    await run('chmod', ['666', join(folder, 'asids'), join(folder, 'log')])
+    await sev.#write()
+    return sev
+  }
+
+  /** For LD_PRELOAD. */
+  get library(): string {
+    return `/${FOLDER}/libfakesev.so`
+  }
+
+  get counter(): string {
+    return `/${FOLDER}/asid-counter`
+  }
+
+  /** Takes the place of what was set before. libvirt has asked for limits by then, and asks again when it starts. */
+  async configure(settings: SevSettings): Promise<void> {
+    this.#settings = settings
+    await this.#write()
+  }
+
+  /** The command fails from now on, until `heal`. */
+  async fail(command: string, fault: Fault): Promise<void> {
+    this.#faults.set(command, fault)
+    await this.#write()
+  }
+
+  async heal(): Promise<void> {
+    this.#faults.clear()
+    await this.#write()
+  }
+
+  /** What KVM was asked, a line each, without the process: `LAUNCH_START policy=0x33 asid=100 ok`. */
+  async log(): Promise<readonly string[]> {
+    const lines = (await readFile(join(this.#folder, 'log'), 'utf8')).split('\n').slice(0, -1)
+    return lines.map((line) => line.slice(line.indexOf(' ') + 1))
+  }
+
+  async #write(): Promise<void> {
+    const settings = Object.entries({ ...this.#fixed, ...this.#settings }).map(([name, value]) => `${name}=${value}`)
+    const faults = [...this.#faults].map(
+      ([command, { errno, fwError = 0 }]) => `fail=${command}:${os.errno[errno]}:${fwError}`,
+    )
+    // Whole or not at all: it is read at each command.
+    const file = join(this.#folder, 'conf')
+    await writeFile(`${file}.new`, `${[...settings, ...faults].join('\n')}\n`, { mode: 0o644 })
+    await rename(`${file}.new`, file)
+  }
+}
+
+/** Parameters of `kvm_amd` as such a host shows them. @param root stands in for `/` */
+export async function writeKernelParameters(root: string, { min_sev_asid = 100 }: SevSettings): Promise<void> {
+  const folder = join(root, 'sys/module/kvm_amd/parameters')
+  await mkdir(folder, { recursive: true })
+  const parameters = { sev: 'Y', sev_es: min_sev_asid > 1 ? 'Y' : 'N', sev_snp: 'N' }
+  for (const [name, value] of Object.entries(parameters)) await writeFile(join(folder, name), `${value}\n`)
+}
+
+/** Guests with locked memory need libvirt to raise the limit of their QEMU. */
+async function mayLockMemory(): Promise<boolean> {
+  return await run('prlimit', ['--memlock=unlimited:unlimited', 'true']).then(
+    () => true,
+    () => false,
+  )
+}
