@@ -109,7 +109,7 @@ export async function startScheduler(
     await server.start()
     selfCheck.start()
     backgroundAudit.start()
-    monitor?.watch({ server, selfCheck, audit: auditLog, checks: [databaseCheck(database)] })
+    monitor?.watch({ server, selfCheck, audit: auditLog, scheduling: manager, checks: [databaseCheck(database)] })
   })
   logger.info({ host, transport: transport.description, database: database.description }, 'scheduler is ready')
   return { name: `scheduler ${host}`, broken: selfCheck.broken, drain }

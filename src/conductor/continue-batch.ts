@@ -23,7 +23,7 @@ export async function continueBatch(
   const [leader] = members
   if (leader?.instance.uuid !== key.uuid) return
   const args = {
-    request_spec: requestSpec(leader.instance, []),
+    request_spec: { ...requestSpec(leader.instance, []), migration: undefined },
     instance_uuids: members.map(({ instance }) => instance.uuid),
   }
   const ask = async () => (await scheduler.selectDestinationsOfBatch(leader.context, args, { signal })).selections

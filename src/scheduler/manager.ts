@@ -81,6 +81,11 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     this.#logger = logger
   }
 
+  /** How many claims were lost to faster ones; a batch's is one. */
+  get lostClaims(): number {
+    return this.#selector.lostClaims + this.#batches.lostClaims
+  }
+
   /** Reads the hosts: without them it serves nobody. */
   async start(): Promise<void> {
     await this.hosts.start()

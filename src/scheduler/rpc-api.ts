@@ -7,6 +7,10 @@ import { ServerGroup, ServerGroupName, ServerGroupPolicy, ServerGroupRules } fro
 import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
+/** Said rather than dropped: who asks would believe that the sources are held. */
+const NO_MIGRATION = z
+  .never({ error: 'instances move one by one: leave it out, or ask with select_destinations' })
+  .optional()
 const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
 
 /**
@@ -41,7 +45,7 @@ export const SchedulerApi = defineApi({
         'Finds hosts for many instances that ask for the same, all of them or none, and claims there in one step. Asked again it gets the same answer. Instances whose try is void, because they were deleted, are not waited for, and not answered. Errors: NO_VALID_HOST.',
       input: z.strictObject({
         /** Of any of them. */
-        request_spec: RequestSpec.omit({ migration: true }),
+        request_spec: RequestSpec.extend({ migration: NO_MIGRATION }),
         instance_uuids: z.array(z.guid()).min(1).max(100),
       }),
       output: z.object({ selections: z.array(z.object({ instance_uuid: z.guid(), selection: Selection })) }),

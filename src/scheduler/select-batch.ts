@@ -41,6 +41,8 @@ interface Draft {
 /** Finds hosts for many instances, each knowing where those before it go, and claims them all in one step, or none. */
 export class BatchSelector {
   readonly #deps: BatchDeps
+  /** How many batches were lost to faster claims, each time. */
+  lostClaims = 0
 
   constructor(deps: BatchDeps) {
     this.#deps = deps
@@ -116,7 +118,10 @@ export class BatchSelector {
       for (const [n, { onItsWay }] of drafts.entries()) endClaim(onItsWay, outcomes[n])
     }
     const refusal = outcomes.find((outcome) => outcome instanceof ClaimRefused)
-    if (refusal !== undefined) return refusal
+    if (refusal !== undefined) {
+      this.lostClaims++
+      return refusal
+    }
     return new Map(
       outcomes.flatMap((outcome, n) =>
         'selection' in outcome ? [[claims[n]?.instance_uuid as string, outcome.selection]] : [],

@@ -50,6 +50,8 @@ interface Missed {
 /** Claims the best host for a request, as far as is known; what is known is made sure of before a request is refused. */
 export class DestinationSelector {
   readonly #deps: DestinationDeps
+  /** How many claims were lost to faster ones. */
+  lostClaims = 0
 
   constructor(deps: DestinationDeps) {
     this.#deps = deps
@@ -118,6 +120,7 @@ export class DestinationSelector {
         lost.set(first.host.host, 'no pool has what was asked')
       } catch (error) {
         if (!(error instanceof ClaimRefused)) throw error
+        this.lostClaims++
         const { request_id } = info.context
         const facts = { instance_uuid, host: first.host.host, reason: error.message, request_id }
         logger.debug(facts, 'lost to a faster claim')

@@ -80,12 +80,14 @@ describe.each(transports)('a call is begun at most once on $name', ({ open }) =>
       await finished
     })
     const server = await serve('node1')
+    const { confirmed } = transport.counts.published
     const running = client.say(context, { text: 'running' })
     running.catch(() => {})
     await vi.waitFor(() => expect(begun).toEqual(['running']))
     const waiting = client.say(context, { text: 'waiting' })
     waiting.catch(() => {})
-    // It is at the server, which has its one hand full.
+    // It has reached the queue, and left it: it is at the server, which has its one hand full.
+    await vi.waitFor(() => expect(transport.counts.published.confirmed).toBe(confirmed + 2))
     await vi.waitFor(async () => {
       expect(await transport.inspect(source.topic)).toMatchObject({ messages: 0 })
     })

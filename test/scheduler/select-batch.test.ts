@@ -9,6 +9,7 @@ import { SchedulerManager } from '../../src/scheduler/manager.ts'
 import { operatingEndpoint } from '../../src/scheduler/operating/endpoint.ts'
 import { DatabasePlacement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
+import { SchedulerApi } from '../../src/scheduler/rpc-api.ts'
 import { defaultWeighers } from '../../src/scheduler/weighers/default-weighers.ts'
 import { type DatabaseEngine, databaseEngines } from '../support/databases.ts'
 import { aHostReport } from '../support/host-reports.ts'
@@ -158,4 +159,18 @@ describe.each(databaseEngines)('a batch that is all or nothing, on $name', (engi
       if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'NO_VALID_HOST' })
     }
   })
+})
+
+it('a batch with a migration is refused, for its source would be held by nobody', () => {
+  const { input } = SchedulerApi.methods.selectDestinationsOfBatch
+  const instance_uuids = [randomUUID()]
+  const moving = { ...aRequestSpec(), migration: { uuid: randomUUID(), type: 'resize' } }
+
+  expect(input.safeParse({ request_spec: aRequestSpec(), instance_uuids }).success).toBe(true)
+  expect(input.safeParse({ request_spec: moving, instance_uuids }).error?.issues).toMatchObject([
+    {
+      path: ['request_spec', 'migration'],
+      message: 'instances move one by one: leave it out, or ask with select_destinations',
+    },
+  ])
 })

@@ -136,6 +136,7 @@ describe.each(databaseEngines)('schedulers whose memory is stale, on $name', ({ 
     await expect(ask(second)).rejects.toMatchObject({
       details: { report: { rejections: [{ host: 'cn-1', filter: 'Resources' }] } },
     })
+    expect([first.lostClaims, second.lostClaims]).toEqual([0, 1])
     await first.releaseAllocations({ instance_uuid: uuid, attempt: 1 }, info)
 
     expect((await ask(second)).selection.host).toBe('cn-1')

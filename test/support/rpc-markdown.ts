@@ -62,6 +62,7 @@ function typeOf(schema: z.ZodType, names: ReadonlyMap<z.ZodType, string>): strin
   if (known !== undefined) return known
   if (schema instanceof z.ZodDefault)
     return `${inside(schema.unwrap())}, ${JSON.stringify(schema.def.defaultValue)} when absent`
+  if (schema instanceof z.ZodOptional && schema.unwrap() instanceof z.ZodNever) return 'refused when there'
   if (schema instanceof z.ZodOptional) return `${inside(schema.unwrap())}, may be absent`
   if (schema instanceof z.ZodNullable) return `${inside(schema.unwrap())} or null`
   if (schema instanceof z.ZodReadonly) return inside(schema.unwrap())

@@ -49,6 +49,11 @@ export function refreshed(registry: Registry): Refreshed {
   )
   const unjudged = gauge('sevbus_audit_not_judged', 'Hosts, and conductors, that did not answer the last whole audit.')
   const auditAge = gauge('sevbus_audit_age_seconds', 'How long ago the last whole audit ended, whoever made it.')
+  const hostsAge = gauge(
+    'sevbus_scheduler_hosts_age_seconds',
+    'How old is what the scheduler knows of hosts: since the last reading began.',
+  )
+  const lostClaims = total('sevbus_scheduler_lost_claims_total', 'Claims that were lost to faster ones.')
   const oldest = new OldestAge()
 
   async function readQueues({ transport, deadLetterQueue, worker }: WatchedProcess, signal: AbortSignal) {
@@ -84,6 +89,14 @@ export function refreshed(registry: Registry): Refreshed {
     auditAge.set(last.ageSeconds)
   }
 
+  function readScheduling({ worker }: WatchedProcess) {
+    for (const reading of [hostsAge, lostClaims]) reading.remove()
+    if (worker?.scheduling === undefined) return
+    const { hosts, lostClaims: lost } = worker.scheduling
+    if (hosts.ageSeconds !== undefined) hostsAge.set(hosts.ageSeconds)
+    lostClaims.inc(lost)
+  }
+
   /** What the process itself knows. */
   function readOwn({ transport, worker }: WatchedProcess) {
     for (const counted of [reconnects, published, checks, repairs]) counted.reset()
@@ -99,6 +112,7 @@ export function refreshed(registry: Registry): Refreshed {
   return {
     async refresh(watched) {
       readOwn(watched)
+      readScheduling(watched)
       for (const reading of [messages, consumers, age, findings]) reading.reset()
       // What has no labels is reset to 0: an outbox that cannot be read is not an empty one.
       for (const reading of [stored, storedAge, unjudged, auditAge]) reading.remove()

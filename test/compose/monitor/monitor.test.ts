@@ -68,9 +68,11 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
   const audit: { last(): Promise<AuditSummary | undefined> } = {
     last: async () => ({ ageSeconds: 42, remaining: { leak: 2 }, notJudged: 1 }),
   }
+  const scheduling = { hosts: { ageSeconds: 0.5 as number | undefined }, lostClaims: 3 }
   const watch = () =>
     monitor.watch({
       server,
+      scheduling,
       selfCheck: { counts: { checks: 5, repairs: 1 } },
       store,
       audit,
@@ -109,6 +111,7 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
     transport,
     store,
     audit,
+    scheduling,
     monitor,
     server,
     checks,
@@ -304,6 +307,19 @@ describe('/metrics', () => {
     })
     audit.last = async () => undefined
     expect(await ofAudits()).toEqual([])
+  })
+
+  it('tell of a scheduler how old its view of hosts is, as soon as it has one, and the claims that it lost', async () => {
+    const { scrape, scheduling } = await openWatched()
+    const ofScheduler = async () =>
+      Object.entries(await scrape()).filter(([name]) => name.startsWith('sevbus_scheduler'))
+
+    expect(await ofScheduler()).toEqual([
+      ['sevbus_scheduler_hosts_age_seconds', 0.5],
+      ['sevbus_scheduler_lost_claims_total', 3],
+    ])
+    Object.assign(scheduling, { hosts: { ageSeconds: undefined }, lostClaims: 5 })
+    expect(await ofScheduler()).toEqual([['sevbus_scheduler_lost_claims_total', 5]])
   })
 
   it('do not take an outbox that cannot be read for an empty one', async () => {
