@@ -122,6 +122,18 @@ export class BuildInterrupted extends published('BUILD_INTERRUPTED', { retryable
 export class InvalidDomainXml extends published('INVALID_DOMAIN_XML') {}
 /** The hypervisor does not know this guest. */
 export class GuestNotFound extends published('GUEST_NOT_FOUND') {}
+/** libvirt refuses, in its own words; `details` has its numbers: libvirt_code, libvirt_domain, libvirt_level. */
+export class LibvirtError extends published('LIBVIRT_ERROR', { retryable: true }) {}
+/** The deadline passed without an answer from the hypervisor; the work may still be done. */
+export class HypervisorTimeout extends published('HYPERVISOR_TIMEOUT', { retryable: true }) {}
+/** The hypervisor cannot be reached, or the connection to it was lost. */
+export class HypervisorUnavailable extends published('HYPERVISOR_UNAVAILABLE', {
+  retryable: true,
+  isOutage: true,
+  wireModule: NOVA,
+}) {}
+/** Bytes that are not libvirt's protocol, or a value that does not fit into it. */
+export class InvalidLibvirtMessage extends published('INVALID_LIBVIRT_MESSAGE', { retryable: true }) {}
 
 // -- on the bus -------------------------------------------------------------------------------------------------
 
@@ -217,6 +229,10 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       BuildInterrupted,
       InvalidDomainXml,
       GuestNotFound,
+      LibvirtError,
+      HypervisorTimeout,
+      HypervisorUnavailable,
+      InvalidLibvirtMessage,
       MessagingTimeout,
       ServerLost,
       NoSuchServer,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Backoff } from '../../src/rpc/drivers/backoff.ts'
+import { Backoff } from '../../src/rpc/backoff.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] })

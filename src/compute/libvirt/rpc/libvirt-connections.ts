@@ -1,0 +1,117 @@
+import type { SevbusError } from '../../../errors.ts'
+import type { CallLimits, Connection } from './connection.ts'
+import { dial, type PkiFiles, SYSTEM_PKI } from './dial.ts'
+import type { Frame } from './frame.ts'
+import { EVENT_ID, type GuestEvent, GuestEventStream, guestEvent } from './guest-events.ts'
+import type { KeepaliveOptions } from './keepalive.ts'
+import { Line } from './line.ts'
+import type { Args, ProcedureName, Result } from './procedures.ts'
+import { openSession } from './session.ts'
+import { parseLibvirtUri, type SocketFolders } from './uri.ts'
+
+export interface LibvirtOptions {
+  readonly uri: string
+  /** A connection was lost, or cannot be opened; it is tried again all the same. */
+  readonly onTrouble: (trouble: SevbusError) => void
+  readonly pki?: PkiFiles
+  readonly sockets?: SocketFolders
+  readonly keepalive?: KeepaliveOptions
+  readonly connectTimeoutMs?: number
+  readonly queryTimeoutMs?: number
+  /** Of calls that change something; a guest with much memory takes its time to start. */
+  readonly controlTimeoutMs?: number
+  /** How long calls wait for a connection that was lost. */
+  readonly patienceMs?: number
+  /** Each takes four calls at a time. */
+  readonly controlConnections?: number
+}
+
+/** Overrides what is usual for calls of this kind. */
+export type Limits = Partial<CallLimits>
+
+const USUAL = {
+  pki: SYSTEM_PKI,
+  keepalive: { intervalMs: 5_000, count: 3 },
+  connectTimeoutMs: 10_000,
+  queryTimeoutMs: 30_000,
+  controlTimeoutMs: 300_000,
+  patienceMs: 5_000,
+  controlConnections: 2,
+}
+
+/** Root has no session of its own: the daemon of the system serves it. */
+function usualSockets(): SocketFolders {
+  const uid = process.getuid?.() ?? 0
+  const system = '/run/libvirt'
+  return { system, session: uid === 0 ? system : `/run/user/${uid}/libvirt` }
+}
+
+/**
+ * The connections to one daemon: one for questions and events, others for what changes something, so that no question
+ * waits behind guests that start. They connect in the background, and again after each loss.
+ */
+export class LibvirtConnections {
+  readonly #queries: Line
+  readonly #control: readonly Line[]
+  readonly #queryTimeoutMs: number
+  readonly #controlTimeoutMs: number
+  readonly #streams = new Set<GuestEventStream>()
+  #eventsCome = false
+
+  /** @throws InvalidConfiguration when the URI is none */
+  constructor(given: LibvirtOptions) {
+    const options = { sockets: usualSockets(), ...USUAL, ...given }
+    const { name, endpoints } = parseLibvirtUri(options.uri, options.sockets)
+    const open = (onMessage: (message: Frame) => void, signal: AbortSignal) =>
+      openSession({ ...options, name, dial: (until) => dial(endpoints, options.pki, until), onMessage }, signal)
+    const line = (openOne: (signal: AbortSignal) => Promise<Connection>) => new Line({ ...options, open: openOne })
+    this.#queryTimeoutMs = options.queryTimeoutMs
+    this.#controlTimeoutMs = options.controlTimeoutMs
+    this.#queries = line(async (signal) => {
+      const connection = await open((message) => this.#publish(guestEvent(message)), signal)
+      await this.#askForEvents(connection, signal)
+      return connection
+    })
+    this.#control = Array.from({ length: options.controlConnections }, () => line((signal) => open(() => {}, signal)))
+  }
+
+  /** For what changes nothing. */
+  ask<N extends ProcedureName>(name: N, args: Args<N>, limits?: Limits): Promise<Result<N>> {
+    return this.#queries.call(name, args, { timeoutMs: this.#queryTimeoutMs, ...limits })
+  }
+
+  /** For what changes something: over the connection that has least to do. */
+  tell<N extends ProcedureName>(name: N, args: Args<N>, limits?: Limits): Promise<Result<N>> {
+    const line = this.#control.reduce((least, each) => (each.load < least.load ? each : least))
+    return line.call(name, args, { timeoutMs: this.#controlTimeoutMs, ...limits })
+  }
+
+  events(): GuestEventStream {
+    const stream = new GuestEventStream(() => this.#streams.delete(stream))
+    this.#streams.add(stream)
+    if (this.#eventsCome) stream.push({ kind: 'resync', why: 'the listener is new' })
+    return stream
+  }
+
+  async close(): Promise<void> {
+    for (const stream of [...this.#streams]) stream.end()
+    await Promise.all([this.#queries, ...this.#control].map((line) => line.close()))
+  }
+
+  /** Asked for before anybody looks at the guests: what changes after the look is told. */
+  async #askForEvents(connection: Connection, signal: AbortSignal): Promise<void> {
+    const limits = { timeoutMs: this.#queryTimeoutMs, signal }
+    for (const eventId of [EVENT_ID.lifecycle, EVENT_ID.reboot]) {
+      await connection.call('connectDomainEventCallbackRegisterAny', { eventId, dom: undefined }, limits)
+    }
+    this.#eventsCome = true
+    connection.onClose(() => {
+      this.#eventsCome = false
+    })
+    this.#publish({ kind: 'resync', why: 'the connection is new' })
+  }
+
+  #publish(event: GuestEvent | undefined): void {
+    if (event !== undefined) for (const stream of this.#streams) stream.push(event)
+  }
+}

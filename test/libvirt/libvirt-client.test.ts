@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { GuestEvent } from '../../src/compute/libvirt/rpc/guest-events.ts'
+import { FLAGS, Libvirt } from '../../src/compute/libvirt/rpc/libvirt.ts'
+import type { LibvirtOptions } from '../../src/compute/libvirt/rpc/libvirt-connections.ts'
+import { isLibvirtError, VIR_ERR } from '../../src/compute/libvirt/rpc/remote-error.ts'
+import { type PrivateLibvirt, startLibvirt, whyNoLibvirt } from '../servers/libvirt-daemon.ts'
+import { notRun } from '../servers/not-run.ts'
+import { haltingDomain } from './halting-domain.ts'
+
+const missing = await whyNoLibvirt()
+if (missing) notRun({ name: 'our client of libvirt with real guests', ...missing })
+
+const ALL_REMAINS = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
+
+describe.runIf(!missing)('our client of a real libvirt', () => {
+  let host: PrivateLibvirt
+  const open: Libvirt[] = []
+
+  beforeAll(async () => {
+    host = await startLibvirt({ name: 'client' })
+  })
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((libvirt) => libvirt.close()))
+  })
+  afterAll(async () => {
+    await host?.stop()
+  })
+
+  function connected(options: Partial<LibvirtOptions> = {}): Libvirt {
+    const libvirt = new Libvirt({ uri: host.uri, onTrouble: () => {}, ...options })
+    open.push(libvirt)
+    return libvirt
+  }
+
+  async function aGuest(libvirt: Libvirt): Promise<string> {
+    const uuid = randomUUID()
+    await libvirt.domainDefineXmlFlags(haltingDomain(host, { uuid, name: uuid }))
+    await libvirt.domainCreateWithFlags(uuid)
+    return uuid
+  }
+
+  async function remove(libvirt: Libvirt, uuid: string): Promise<void> {
+    // Right after a restart of the daemon this can be its answer although the guest ran, and runs no more.
+    await libvirt.domainDestroyFlags(uuid).catch((error: unknown) => {
+      if (!isLibvirtError(error, VIR_ERR.operationInvalid)) throw error
+    })
+    await libvirt.domainUndefineFlags(uuid, ALL_REMAINS)
+  }
+
+  /** What the stream tells of a guest until it tells this. */
+  async function until(events: AsyncIterable<GuestEvent>, uuid: string, last: string): Promise<readonly string[]> {
+    const seen: string[] = []
+    for await (const event of events) {
+      if (event.kind === 'lifecycle' && event.uuid === uuid) seen.push(`${event.event} ${event.detail}`)
+      if (event.kind === 'resync') seen.push('resync')
+      if (seen.at(-1) === last) break
+    }
+    return seen
+  }
+
+  it('starts, lists and removes guests, and hears of it', async () => {
+    const libvirt = connected()
+    await libvirt.connectGetHostname()
+    const events = libvirt.events()
+
+    const uuid = await aGuest(libvirt)
+
+    expect(await libvirt.connectGetAllDomainStates()).toEqual([
+      { uuid, name: uuid, state: 'running', reason: 'booted' },
+    ])
+    await remove(libvirt, uuid)
+    expect(await libvirt.connectGetAllDomainStates()).toEqual([])
+    expect(await until(events, uuid, 'undefined removed')).toEqual(
+      expect.arrayContaining(['resync', 'defined added', 'started booted', 'stopped destroyed', 'undefined removed']),
+    )
+  })
+
+  it('knows errors by their numbers', async () => {
+    const libvirt = connected()
+    const uuid = randomUUID()
+    const xml = haltingDomain(host, { uuid, name: uuid })
+    const failure = (work: Promise<unknown>) => work.then(() => undefined).catch((error: unknown) => error)
+
+    const unknown = await failure(libvirt.domainGetState(uuid))
+    const invalid = await failure(libvirt.domainDefineXmlFlags(xml.replace('<features>', '<bogus/><features>')))
+    const unsupported = await failure(libvirt.domainDefineXmlFlags(xml.replace('x86_64', 'z80'), 0))
+    const noNetwork = await failure(libvirt.networkIsActive('nowhere'))
+    await libvirt.domainDefineXmlFlags(xml)
+    const stopped = await failure(libvirt.domainDestroyFlags(uuid))
+    const twice = await failure(libvirt.domainDefineXmlFlags(xml.replace(`<uuid>${uuid}`, `<uuid>${randomUUID()}`)))
+    await libvirt.domainUndefineFlags(uuid, ALL_REMAINS)
+
+    expect(isLibvirtError(unknown, VIR_ERR.noDomain)).toBe(true)
+    expect(isLibvirtError(invalid, VIR_ERR.xmlInvalidSchema)).toBe(true)
+    expect(isLibvirtError(noNetwork, VIR_ERR.noNetwork)).toBe(true)
+    expect(isLibvirtError(unsupported, VIR_ERR.configUnsupported)).toBe(true)
+    expect(isLibvirtError(stopped, VIR_ERR.operationInvalid)).toBe(true)
+    expect(isLibvirtError(twice, VIR_ERR.operationFailed)).toBe(true)
+    expect(isLibvirtError(new Error('another'), VIR_ERR.noDomain)).toBe(false)
+  })
+
+  it('finds its guests again after the daemon was killed, and asks the listener to look', async () => {
+    const libvirt = connected()
+    const uuid = await aGuest(libvirt)
+    const events = libvirt.events()
+    await events.next()
+
+    await host.kill()
+    const call = libvirt.domainGetState(uuid).catch((error: { code: string }) => error.code)
+    await host.restart()
+
+    expect(['HYPERVISOR_UNAVAILABLE', { state: 'running', reason: 'booted' }]).toContainEqual(await call)
+    expect((await events.next()).value).toEqual({ kind: 'resync', why: 'the connection is new' })
+    expect(await libvirt.domainGetState(uuid)).toMatchObject({ state: 'running' })
+    await remove(libvirt, uuid)
+    expect(await until(events, uuid, 'undefined removed')).not.toContain('resync')
+  })
+
+  it('does not wait for a daemon that hangs longer than it may', async () => {
+    const libvirt = connected({ keepalive: { intervalMs: 50, count: 3 } })
+    await libvirt.connectGetHostname()
+
+    await host.pause()
+    const late = libvirt.connectGetHostname({ timeoutMs: 20 }).catch((error: { code: string }) => error.code)
+    const lost = libvirt.connectGetHostname().catch((error: { code: string }) => error.code)
+
+    expect(await Promise.all([late, lost])).toEqual(['HYPERVISOR_TIMEOUT', 'HYPERVISOR_UNAVAILABLE'])
+    await host.resume()
+    await vi.waitFor(() => expect(libvirt.connectGetHostname()).resolves.toBe('client'), 10_000)
+  })
+
+  it('lives through more starts than the daemon takes at a time, for it hears pings meanwhile', async () => {
+    const troubles: string[] = []
+    const keepalive = { intervalMs: 100, count: 5 }
+    const libvirt = connected({ controlConnections: 1, keepalive, onTrouble: ({ message }) => troubles.push(message) })
+
+    const uuids = await Promise.all(Array.from({ length: 8 }, () => aGuest(libvirt)))
+
+    expect((await libvirt.connectGetAllDomainStates()).map(({ uuid }) => uuid).toSorted()).toEqual(uuids.toSorted())
+    expect(troubles).toEqual([])
+    await Promise.all(uuids.map((uuid) => remove(libvirt, uuid)))
+  })
+})
