@@ -3,7 +3,8 @@ import { access, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { HALTING_FIRMWARE_SAYS } from '../servers/halting-firmware.ts'
-import { type PrivateLibvirt, startLibvirt, whyNoLibvirt } from '../servers/libvirt-daemon.ts'
+import { whyNoLibvirt } from '../servers/hypervisor.ts'
+import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
 
 const missing = await whyNoLibvirt()

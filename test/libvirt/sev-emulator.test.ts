@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { readEncryptionKeys } from '../../src/compute/libvirt/encryption-keys.ts'
 import { readKernelParameters } from '../../src/compute/libvirt/kernel-parameters.ts'
-import { type PrivateLibvirt, startLibvirt, whyNoSevLibvirt } from '../servers/libvirt-daemon.ts'
+import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
+import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
 
 const missing = await whyNoSevLibvirt()

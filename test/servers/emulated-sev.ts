@@ -1,9 +1,8 @@
 import { execFile } from 'node:child_process'
-import { access, constants, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { constants as os } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { onPath } from '../../src/servers/programs.ts'
 
 const run = promisify(execFile)
 const SOURCES = join(import.meta.dirname, '../../sev-emulator')
@@ -28,23 +27,6 @@ interface Fault {
   readonly errno: keyof typeof os.errno
   /** The firmware's status: 23 is RESOURCE_LIMIT. */
   readonly fwError?: number
-}
-
-/** Why SEV cannot be emulated here, and how to have it; undefined: it can. */
-export async function whyNoEmulatedSev(): Promise<{ readonly why: string; readonly how: string } | undefined> {
-  if (process.arch !== 'x64') return { why: 'this is not x86-64', how: 'run the tests on x86-64' }
-  if ((await onPath('gcc')) === undefined) {
-    return {
-      why: 'no gcc',
-      how: 'apt-get install gcc libc6-dev (as root on Debian or Ubuntu the tests do this themselves)',
-    }
-  }
-  const mayUseKvm = await access('/dev/kvm', constants.R_OK | constants.W_OK).then(
-    () => true,
-    () => false,
-  )
-  // QEMU's own code for SEV runs only with KVM as the accelerator, of any vendor.
-  return mayUseKvm ? undefined : { why: 'no /dev/kvm for this user', how: 'run the tests where KVM is' }
 }
 
 /** The software in place of AMD's secure processor on a private machine. It can be changed while guests run. */

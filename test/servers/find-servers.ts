@@ -5,8 +5,11 @@ export const SERVER_KINDS = ['rabbitmq', 'postgres'] as const
 export type ServerKind = (typeof SERVER_KINDS)[number]
 export type Servers = Readonly<Record<ServerKind, PrivateServer>>
 
-/** What some tests want besides: oslo.messaging for the Python peers, libvirt's tools for its opinion on our documents. */
-export const EXTRA_KINDS = ['oslo', 'libvirt'] as const
+/**
+ * What some tests want besides: oslo.messaging for the Python peers, libvirt's tools for its opinion on our documents, its
+ * daemon and QEMU for real guests, a compiler for the emulated secure processor.
+ */
+export const EXTRA_KINDS = ['oslo', 'libvirt', 'hypervisor', 'compiler'] as const
 export type ExtraKind = (typeof EXTRA_KINDS)[number]
 
 /** What the tests may install. */
@@ -15,6 +18,11 @@ export const DEBIAN_PACKAGES: Readonly<Record<ServerKind | ExtraKind, readonly s
   postgres: ['postgresql'],
   oslo: ['python3-oslo.messaging'],
   libvirt: ['libvirt-clients', 'libxml2-utils'],
+  hypervisor: [
+    ...['libvirt-daemon-system', 'libvirt-daemon-driver-qemu', 'libvirt-clients'],
+    ...['qemu-system-x86', 'qemu-utils', 'ovmf', 'tini', 'iproute2'],
+  ],
+  compiler: ['gcc', 'libc6-dev'],
 }
 export type Installable = ServerKind | ExtraKind
 

@@ -2,6 +2,7 @@ import type { TestProject } from 'vitest/node'
 import './provided-context.ts'
 import { ServerHome } from '../../src/servers/server-home.ts'
 import { findServers } from './find-servers.ts'
+import { describeHypervisor } from './hypervisor.ts'
 import { thisMachine } from './machine.ts'
 import { describeOsloPeers } from './oslo-peers.ts'
 
@@ -16,6 +17,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('brokerDescription', rabbitmq.description)
   project.provide('databaseDescription', postgres.description)
   project.provide('osloPeers', await describeOsloPeers())
+  project.provide('hypervisor', await describeHypervisor())
   project.provide('notRunFile', home.path('not-run.jsonl'))
   return async () => {
     await Promise.all([rabbitmq.close(), postgres.close(), home.close()])

@@ -1,16 +1,13 @@
-import { type ChildProcess, execFile } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { access, constants, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { access, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { firstExecutable, onPath } from '../../src/servers/programs.ts'
 import type { ServerHome } from '../../src/servers/server-home.ts'
-import { EmulatedSev, type SevSettings, whyNoEmulatedSev, writeKernelParameters } from './emulated-sev.ts'
+import { EmulatedSev, type SevSettings, writeKernelParameters } from './emulated-sev.ts'
 import { type HaltingFirmware, writeHaltingFirmware } from './halting-firmware.ts'
-import { PrivateMachine, type Process, whyNoPrivateMachine } from './private-machine.ts'
-
-const run = promisify(execFile)
-const VIRSH_TIMEOUT_MS = 60_000
+import { findProgram, mayUseKvm } from './hypervisor.ts'
+import { PrivateMachine, type Process } from './private-machine.ts'
+import { type Virsh, virshOn } from './virsh.ts'
 
 export interface StartLibvirtOptions {
   /** Host name; also part of what tells hosts apart in messages. */
@@ -39,8 +36,7 @@ export interface PrivateLibvirt {
   readonly sev: EmulatedSev | undefined
   /** `kvm`, or `qemu` where the machine has no /dev/kvm. */
   readonly virtType: 'kvm' | 'qemu'
-  /** Runs virsh on it. @returns what it prints @throws with what it prints when it fails */
-  virsh(...args: readonly string[]): Promise<string>
+  readonly virsh: Virsh
   /** Runs a program on its machine: `ip link add br0 type bridge`. */
   run(program: string, ...args: readonly string[]): Promise<string>
   /** QEMU's process of a guest, by its UUID; undefined: none runs. */
@@ -58,27 +54,6 @@ export interface PrivateLibvirt {
   crash(): Promise<void>
   /** Ends daemon and guests, and removes the folder. */
   stop(): Promise<void>
-}
-
-const PROGRAMS = ['libvirtd', 'virtlogd', 'virsh', 'qemu-system-x86_64', 'qemu-img', 'tini', 'unshare', 'nsenter', 'ip']
-
-/** Why no private libvirt can be had here, and how to have it; undefined: it can. */
-export async function whyNoLibvirt(): Promise<{ readonly why: string; readonly how: string } | undefined> {
-  const found = await Promise.all(PROGRAMS.map(findProgram))
-  const missing = PROGRAMS.filter((_program, index) => found[index] === undefined)
-  if (missing.length > 0) {
-    return {
-      why: `no ${missing.join(', ')}`,
-      how: 'apt-get install libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils ovmf tini iproute2 (as root on Debian or Ubuntu the tests do this themselves)',
-    }
-  }
-  const why = await whyNoPrivateMachine()
-  return why === undefined ? undefined : { why, how: 'run the tests as root, or let users make user namespaces' }
-}
-
-/** Why no private libvirt with emulated SEV can be had here, and how to have it; undefined: it can. */
-export async function whyNoSevLibvirt(): Promise<{ readonly why: string; readonly how: string } | undefined> {
-  return (await whyNoLibvirt()) ?? (await whyNoEmulatedSev())
 }
 
 interface Parts {
@@ -119,13 +94,7 @@ async function startDaemons(machine: PrivateMachine, { name, firmware, sev }: Pa
   const root = machine.path('root')
   const socket = machine.path('run/libvirt/libvirt-sock')
   const uri = `qemu+unix:///system?socket=${socket}`
-  const virsh = async (...args: readonly string[]) => {
-    const { stdout } = await run('virsh', ['-q', '-c', uri, ...args], {
-      timeout: VIRSH_TIMEOUT_MS,
-      env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8' },
-    })
-    return stdout
-  }
+  const virsh = virshOn(uri)
   let daemon: ChildProcess | undefined
   const start = async () => {
     daemon = machine.spawn('libvirtd', [libvirtd], sev && { LD_PRELOAD: sev.library })
@@ -154,7 +123,7 @@ async function startDaemons(machine: PrivateMachine, { name, firmware, sev }: Pa
     root,
     firmware,
     sev,
-    virtType: (await hasKvm()) ? 'kvm' : 'qemu',
+    virtType: (await mayUseKvm()) ? 'kvm' : 'qemu',
     virsh,
     run: (program, ...args) => machine.run(program, ...args),
     processes: () => machine.processes(),
@@ -197,18 +166,6 @@ function qemuAccount(user: StartLibvirtOptions['qemuUser']): readonly string[] {
   const root = ['user = "root"', 'group = "root"']
   if (process.getuid?.() !== 0) return [...root, 'namespaces = []']
   return user === 'root' ? root : []
-}
-
-async function hasKvm(): Promise<boolean> {
-  return await access('/dev/kvm', constants.R_OK | constants.W_OK).then(
-    () => true,
-    () => false,
-  )
-}
-
-/** Debian keeps daemons in a folder that is not on every user's PATH. */
-async function findProgram(name: string): Promise<string | undefined> {
-  return (await onPath(name)) ?? (await firstExecutable([`/usr/sbin/${name}`, `/sbin/${name}`]))
 }
 
 async function exists(path: string): Promise<true | undefined> {

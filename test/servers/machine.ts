@@ -1,9 +1,11 @@
 import { probeBroker } from '../../src/servers/amqp-probe.ts'
 import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 import type { PrivateServer, StartOptions } from '../../src/servers/private-server.ts'
+import { onPath } from '../../src/servers/programs.ts'
 import { startContainer } from './containers.ts'
 import { installPackages, mayInstall } from './debian-packages.ts'
 import { EXTRA_KINDS, type ExtraKind, type Machine, type ServerKind } from './find-servers.ts'
+import { missingHypervisorPrograms } from './hypervisor.ts'
 import { startInstalledPostgres } from './installed-postgres.ts'
 import { findLibvirtTools } from './libvirt-tools.ts'
 import { describeOsloPeers } from './oslo-peers.ts'
@@ -23,8 +25,13 @@ export async function thisMachine(): Promise<Machine> {
 }
 
 async function missingExtras(): Promise<readonly ExtraKind[]> {
-  const has = { oslo: await describeOsloPeers(), libvirt: await findLibvirtTools() }
-  return EXTRA_KINDS.filter((kind) => has[kind] === undefined)
+  const has = {
+    oslo: (await describeOsloPeers()) !== undefined,
+    libvirt: (await findLibvirtTools()) !== undefined,
+    hypervisor: (await missingHypervisorPrograms()).length === 0,
+    compiler: (await onPath('gcc')) !== undefined,
+  }
+  return EXTRA_KINDS.filter((kind) => !has[kind])
 }
 
 async function given(kind: ServerKind): Promise<PrivateServer | undefined> {

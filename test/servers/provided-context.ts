@@ -10,6 +10,8 @@ declare module 'vitest' {
     databaseDescription: string
     /** `oslo.messaging 14.0.3 (/usr/bin/python3)`; undefined where the Python peers cannot run. */
     osloPeers: string | undefined
+    /** `libvirt 9.0.0, QEMU 7.2.22, …`; undefined where no real guests can run. */
+    hypervisor: string | undefined
     /** Where `notRun` writes, for the summary. */
     notRunFile: string
   }

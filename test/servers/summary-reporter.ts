@@ -25,6 +25,7 @@ export default class SummaryReporter implements Reporter {
       ...(context?.brokerDescription ? [`broker: ${context.brokerDescription}`] : []),
       ...(context?.databaseDescription ? [`database: ${context.databaseDescription}`] : []),
       ...(context?.osloPeers ? [`Python peers: ${context.osloPeers}`] : []),
+      ...(context?.hypervisor ? [`real guests: ${context.hypervisor}`] : []),
       ...notRun.map(({ name, why, how }) => `not run: ${name}: ${why}. To run it: ${how}`),
     ]
     if (process.env.CI && (notRun.length > 0 || counts.skipped > 0)) {
