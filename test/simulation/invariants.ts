@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { holds } from './capacity.ts'
 import type { SimulatedInstance } from './instances.ts'
-import { TRAIT_OF } from './suitable-hosts.ts'
+import { slotsInUse, TRAIT_OF } from './suitable-hosts.ts'
 import type { AllocationRow, ConsumerRow, Tables } from './tables.ts'
 import { must } from './violation.ts'
 import { GROUPS, type Group, type Wish } from './wishes.ts'
@@ -19,7 +19,14 @@ export function checkTables(before: Tables, now: Tables, instances: ReadonlyMap<
   const heldBy = (uuid: string) => now.allocations.filter(({ consumer }) => consumer === uuid)
   for (const consumer of now.consumers) checkConsumer(now, consumer, heldBy(consumer.uuid), instances)
   for (const instance of instances.values()) checkNotLost(instance, heldBy(instance.uuid))
+  for (const { host } of now.hosts) checkMode(now, host)
   for (const group of GROUPS) checkGroup(group, now, instances)
+}
+
+/** A host runs guests of SEV-ES or of SEV-SNP, whatever it reports. */
+function checkMode(tables: Tables, host: string): void {
+  const [es, snp] = [slotsInUse(tables, host, 'amd-sev-es'), slotsInUse(tables, host, 'amd-sev-snp')]
+  must(es === 0 || snp === 0, () => `${host} has ${es} slots of SEV-ES and ${snp} of SEV-SNP in use`)
 }
 
 function checkGroup(

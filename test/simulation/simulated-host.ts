@@ -46,6 +46,7 @@ export class SimulatedHost {
         { 'amd-sev': 3 },
         { 'amd-sev': 2, 'amd-sev-es': 2 },
         { 'amd-sev-snp': 2 },
+        { 'amd-sev': 1, 'amd-sev-es': 2, 'amd-sev-snp': 2 },
       ])
     } else {
       const models = Object.keys(this.#slots) as MemEncryptionModel[]
@@ -62,5 +63,6 @@ export function theHosts(): readonly SimulatedHost[] {
     new SimulatedHost('sev', { 'amd-sev': 3 }),
     new SimulatedHost('es', { 'amd-sev': 2, 'amd-sev-es': 2 }, 1.5),
     new SimulatedHost('snp', { 'amd-sev-snp': 2 }),
+    new SimulatedHost('either', { 'amd-sev': 1, 'amd-sev-es': 2, 'amd-sev-snp': 2 }),
   ]
 }

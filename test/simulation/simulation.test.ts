@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/database/database.ts'
 import { openEmbeddedCopy } from '../support/embedded-copy.ts'
 import { SABOTEURS } from './saboteurs.ts'
+import { theHosts } from './simulated-host.ts'
 import { simulate } from './simulation.ts'
 
 let engine: Database & AsyncDisposable
@@ -26,7 +27,8 @@ describe('several schedulers over one placement, whatever happens in whatever or
       for (const [what, count] of Object.entries(outcome.counts)) counts[what] = (counts[what] ?? 0) + count
     }
     // Otherwise it would have proved nothing.
-    for (const answer of ['clear', 'sev', 'es', 'snp', 'NO_VALID_HOST', 'STALE_ATTEMPT', 'DATABASE_UNAVAILABLE']) {
+    const hosts = theHosts().map(({ name }) => name)
+    for (const answer of [...hosts, 'NO_VALID_HOST', 'STALE_ATTEMPT', 'DATABASE_UNAVAILABLE']) {
       expect({ answer, count: counts[answer] ?? 0 }).not.toEqual({ answer, count: 0 })
     }
   })

@@ -11,6 +11,19 @@ export const TRAIT_OF: Readonly<Record<MemEncryptionModel, string>> = {
   'amd-sev-snp': 'HW_CPU_X86_AMD_SEV_SNP',
 }
 
+/** Of these a host runs guests of one at a time. */
+const EXCLUDED_BY: Partial<Record<MemEncryptionModel, MemEncryptionModel>> = {
+  'amd-sev-es': 'amd-sev-snp',
+  'amd-sev-snp': 'amd-sev-es',
+}
+
+/** Slots of a model that are in use on a host, offered or not. */
+export function slotsInUse({ providers, inventories }: Tables, host: string, model: MemEncryptionModel): number {
+  const pools = providers.filter((pool) => pool.host === host && pool.traits.includes(TRAIT_OF[model]))
+  const rows = inventories.filter(({ provider }) => pools.some(({ name }) => name === provider))
+  return rows.reduce((sum, { used }) => sum + used, 0)
+}
+
 interface Asked {
   readonly instance: SimulatedInstance
   readonly instances: ReadonlyMap<string, SimulatedInstance>
@@ -60,6 +73,8 @@ function hasAll(tables: Tables, host: string, model: MemEncryptionModel | undefi
     hasRoom(of(host, resourceClass), amount, wish.pins && resourceClass === 'MEMORY_MB'),
   )
   if (!fits || model === undefined) return fits
+  const other = EXCLUDED_BY[model]
+  if (other !== undefined && slotsInUse(tables, host, other) > 0) return false
   const pools = tables.providers.filter((pool) => pool.host === host && pool.traits.includes(TRAIT_OF[model]))
   return pools.some(({ name }) => hasRoom(of(name, 'MEM_ENCRYPTION_CONTEXT'), 1, false))
 }
