@@ -91,6 +91,10 @@ export class ClaimRefused extends published('CLAIM_REFUSED', { retryable: true }
 export class StaleAttempt extends published('STALE_ATTEMPT') {}
 /** A report of a host's inventory that cannot be true. */
 export class InvalidInventory extends published('INVALID_INVENTORY', { wireModule: NOVA }) {}
+/** Two workers say that they are the same host: the one that is not taken is told this, and serves nothing. */
+export class DuplicateHost extends published('DUPLICATE_HOST', { retryable: true }) {}
+/** A report of a host that is not newer than what is known of it. */
+export class StaleReport extends published('STALE_REPORT') {}
 /** No host of this name has ever reported. */
 export class ComputeHostNotFound extends published('COMPUTE_HOST_NOT_FOUND', { wireModule: NOVA }) {}
 /** No aggregate has this name. */
@@ -215,6 +219,8 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       ClaimRefused,
       StaleAttempt,
       InvalidInventory,
+      DuplicateHost,
+      StaleReport,
       ComputeHostNotFound,
       AggregateNotFound,
       AggregateNameExists,

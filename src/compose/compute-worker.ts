@@ -1,15 +1,19 @@
 import { join } from 'node:path'
+import { confirmedEndpoint } from '../compute/confirmed-endpoint.ts'
 import { HostReporter } from '../compute/host-reporter.ts'
+import { HostStanding } from '../compute/host-standing.ts'
 import { HostView } from '../compute/host-view.ts'
 import { Journal } from '../compute/journal/journal.ts'
 import { ComputeManager } from '../compute/manager.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../compute/resource-tracker.ts'
 import { ComputeApi } from '../compute/rpc-api.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
+import { openWorkerIdentity, type WorkerIdentity } from '../compute/worker-identity.ts'
 import type { Config } from '../config.ts'
 import { InstanceEvents } from '../notifications/instance-events.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
+import { topicOf } from '../rpc/names.ts'
 import { Relay } from '../rpc/relay.ts'
 import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
@@ -24,6 +28,9 @@ import {
   type Worker,
   type WorkerPorts,
 } from './worker.ts'
+
+/** Time for the broker to say who consumes our queue, in milliseconds. */
+const LOOK_MS = 2000
 
 /** The journal announces what it stores; looking for more is for messages that could not be sent, in milliseconds. */
 const JOURNAL_POLL_MS = 250
@@ -46,7 +53,10 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
   journalBroken.catch((err: unknown) => logger.fatal({ err }, 'the journal takes no more; this worker stops'))
   const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host, onBroken })
   let driver: VirtDriver
+  let identity: WorkerIdentity
   try {
+    // The journal has locked the folder.
+    identity = await openWorkerIdentity(compute.state_folder)
     driver = ports.driver ?? (await openDriver(config))
   } catch (error) {
     await journal.close()
@@ -74,19 +84,13 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     slotLimits: limits,
   })
   const view = new HostView({ driver, limits, logger })
-  const reporter = new HostReporter({
-    host,
-    driver,
-    view,
-    client,
-    logger,
-    resources: { ...DEFAULT_RESOURCE_OPTIONS, ...pickResources(compute) },
-    ioOps: () => journal.builds().length,
-    traits: compute.traits,
-    reportIntervalSeconds: compute.report_interval_seconds,
-  })
   const { concurrency } = config.transport
-  const bindings = [bind(ComputeApi, manager)] as const
+  const bindings = [
+    bind(
+      ComputeApi,
+      confirmedEndpoint(manager, () => reporter.confirm()),
+    ),
+  ] as const
   const server = new RpcServer({
     transport,
     logger,
@@ -97,6 +101,28 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     allowedSenders: allowedSenders(config, 'compute'),
     observer: monitor?.observer,
   })
+  const queue = `${topicOf(names, ComputeApi)}.${host}`
+  const facts = { host, transport: transport.description, driver: driver.description }
+  const standing = new HostStanding({
+    host,
+    server,
+    isAlone: async () => ((await transport.inspect(queue, AbortSignal.timeout(LOOK_MS)))?.consumers ?? 0) === 0,
+    onServing: () => logger.info(facts, 'compute worker is ready'),
+    logger,
+  })
+  const reporter: HostReporter = new HostReporter({
+    host,
+    identity,
+    standing,
+    driver,
+    view,
+    client,
+    logger,
+    resources: { ...DEFAULT_RESOURCE_OPTIONS, ...pickResources(compute) },
+    ioOps: () => journal.builds().length,
+    traits: compute.traits,
+    reportIntervalSeconds: compute.report_interval_seconds,
+  })
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
@@ -106,6 +132,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
       () => server.drain(graceMs),
       () => manager.drain(graceMs),
       () => relay.close(LAST_MESSAGES_MS),
+      () => reporter.leave(),
       () => client.close(),
       () => transport.close(),
       () => driver.close(),
@@ -116,13 +143,12 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     await declareNotifications(config, transport)
     relay.start()
     manager.recover()
-    await server.start()
-    await reporter.start()
-    selfCheck.start()
     monitor?.watch({ server, selfCheck, store: journal, checks: [reporter] })
+    await Promise.race([reporter.start(), standing.broken])
+    selfCheck.start()
   })
-  logger.info({ host, transport: transport.description, driver: driver.description }, 'compute worker is ready')
-  return { name: `compute ${host}`, broken: firstBroken(journalBroken, selfCheck.broken), drain }
+  const broken = firstBroken(journalBroken, selfCheck.broken, standing.broken)
+  return { name: `compute ${host}`, broken, drain }
 }
 
 function pickResources({

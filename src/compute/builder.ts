@@ -83,9 +83,12 @@ export class Builder {
     await this.#failed(resumed, error)
   }
 
-  /** It waited long in a queue while this host was away: by now the instance may live elsewhere, or not at all. */
+  /**
+   * It waited long in a queue while this host was away: by now the instance may live elsewhere, or not at all. The time is
+   * of a conductor's clock: where the two differ by more, in either direction, the conductor is asked each time.
+   */
   #isLate({ instance }: Build): boolean {
-    return this.#ports.now().getTime() - Date.parse(instance.updated_at) > LATE_MS
+    return Math.abs(this.#ports.now().getTime() - Date.parse(instance.updated_at)) > LATE_MS
   }
 
   #isWanted({ instance, context }: Build, signal: AbortSignal): Promise<boolean> {

@@ -1,14 +1,19 @@
 import type { Logger } from 'pino'
-import { toSevbusError } from '../errors.ts'
+import { type SevbusError, toSevbusError } from '../errors.ts'
+import type { HostReport } from '../objects/host-report.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import { newRequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import type { HostStanding } from './host-standing.ts'
 import type { HostView } from './host-view.ts'
 import { hostReport, type ResourceOptions } from './resource-tracker.ts'
 import type { VirtDriver } from './virt-driver.ts'
+import type { WorkerIdentity } from './worker-identity.ts'
 
 export interface HostReporterOptions {
   readonly host: string
+  readonly identity: WorkerIdentity
+  readonly standing: Pick<HostStanding, 'accepted' | 'refused' | 'unanswered' | 'isServing' | 'throwIfRefused'>
   readonly driver: Pick<VirtDriver, 'hypervisorType' | 'resources'>
   /** What of the host is offered now. */
   readonly view: Pick<HostView, 'look'>
@@ -19,26 +24,46 @@ export interface HostReporterOptions {
   readonly ioOps: () => number
   readonly traits: readonly string[]
   readonly reportIntervalSeconds: number
+  /** Milliseconds, by a clock that never jumps. */
+  readonly now?: () => number
 }
 
 /** After a report that did not get through; so the order in which workers start does not matter. */
 const RETRY_SECONDS = 1
+/** A scheduler that has not answered by then is asked again. */
+const ANSWER_MS = 5000
+/** Reports that say nothing new are answered so seldom: an answer costs the scheduler more than a sign of life. */
+const ANSWER_EVERY = 10
+/** Who has told nothing for so many intervals may have been replaced meanwhile. */
+const DOUBT_AFTER_INTERVALS = 3
+/** However short the interval is. */
+const DOUBT_AFTER_MS_AT_LEAST = 2000
+/** For the goodbye, in milliseconds: without it the next worker only waits longer. */
+const LEAVE_MS = 2000
+/** Another worker is the one of this host. */
+const REFUSALS: ReadonlySet<string> = new Set(['DUPLICATE_HOST', 'STALE_REPORT'])
 
 /**
  * Tells the scheduler that the host lives and what it offers, now and at every interval. The hypervisor is asked anew
  * each time, so a change of BIOS, kernel or libvirt is published without a restart. What cannot be told counts as a
- * missed heartbeat, never as a failure of the worker.
+ * missed heartbeat, never as a failure of the worker; what is refused because another worker has the host's name ends
+ * its serving.
  */
 export class HostReporter {
   readonly #options: HostReporterOptions
+  readonly #now: () => number
   readonly #stop = new AbortController()
   #timer: NodeJS.Timeout | undefined
   #reporting: Promise<void> | undefined
-  #lastFailure: string | undefined
+  #lastFailure: SevbusError | undefined
   #lastTrouble: string | undefined = 'the host has not reported yet'
+  /** What was answered last, and how many reports ago. */
+  #answered: { readonly content: string; reports: number } | undefined
+  #toldAt = Number.NEGATIVE_INFINITY
 
   constructor(options: HostReporterOptions) {
     this.#options = options
+    this.#now = options.now ?? (() => performance.now())
   }
 
   readonly name = 'host report'
@@ -63,38 +88,102 @@ export class HostReporter {
     return this.#reporting
   }
 
+  /**
+   * To be asked before a request is taken up: a process that was suspended, or cut off from the broker, may not be the
+   * one of its host any more, and is handed what waited for it.
+   *
+   * @throws ServiceStopping
+   */
+  async confirm(): Promise<void> {
+    if (this.#isInDoubt) {
+      // Once: where nobody answers, not each request is to wait for that.
+      this.#toldAt = this.#now()
+      this.#answered = undefined
+      await this.report()
+    }
+    this.#options.standing.throwIfRefused()
+  }
+
   async close(): Promise<void> {
     this.#stop.abort()
     clearTimeout(this.#timer)
     await this.#reporting
   }
 
+  /** Says goodbye, when nothing is served any more, so that the next worker of this host need not wait. Never throws. */
+  async leave(): Promise<void> {
+    const { host, identity, client, standing, logger } = this.#options
+    if (this.#answered === undefined || this.#lastFailure !== undefined || standing.isServing) return
+    const { worker_id, sequence } = identity.next()
+    try {
+      const options = { timeoutMs: LEAVE_MS, expirationMs: LEAVE_MS }
+      await client.of(SchedulerApi).leaveHost(newRequestContext(), { host, worker_id, sequence }, options)
+    } catch (error) {
+      logger.warn({ code: toSevbusError(error).code }, 'the scheduler could not be told that this worker leaves')
+    }
+  }
+
+  get #isInDoubt(): boolean {
+    const intervalsMs = DOUBT_AFTER_INTERVALS * this.#options.reportIntervalSeconds * 1000
+    return this.#now() - this.#toldAt > Math.max(intervalsMs, DOUBT_AFTER_MS_AT_LEAST)
+  }
+
   #scheduleNext(): void {
     if (this.#stop.signal.aborted) return
     const { reportIntervalSeconds } = this.#options
-    const seconds =
-      this.#lastFailure === undefined ? reportIntervalSeconds : Math.min(RETRY_SECONDS, reportIntervalSeconds)
+    // One that is refused comes in its turn: it changes nothing by asking more often.
+    const isAgain = this.#lastFailure !== undefined && !REFUSALS.has(this.#lastFailure.code)
+    const seconds = isAgain ? Math.min(RETRY_SECONDS, reportIntervalSeconds) : reportIntervalSeconds
     this.#timer = setTimeout(() => void this.report(), seconds * 1000)
   }
 
   async #report(): Promise<void> {
-    const { host, driver, view, client, resources: options, traits, reportIntervalSeconds } = this.#options
+    const { standing } = this.#options
     const { signal } = this.#stop
     if (signal.aborted) return
     try {
-      const [capabilities, resources] = await Promise.all([view.look(signal), driver.resources(signal)])
-      const { hypervisorType } = driver
-      const ioOps = this.#options.ioOps()
-      const state = { host, hypervisorType, capabilities, resources, options, ioOps, traits }
-      const report = hostReport({ ...state, reportIntervalSeconds })
-      // A report that waits longer is stale: it must not make a dead host look alive.
-      const expirationMs = reportIntervalSeconds * 2000
-      const timeoutMs = Math.max(1000, reportIntervalSeconds * 1000)
-      await client.of(SchedulerApi).reportHost(newRequestContext(), { report }, { timeoutMs, signal, expirationMs })
+      const report = await this.#look(signal)
+      if (await this.#send(report, signal)) await standing.accepted()
+      this.#toldAt = this.#now()
       this.#noteSuccess()
     } catch (thrown) {
-      if (!signal.aborted) this.#noteFailure(thrown)
+      if (signal.aborted) return
+      const error = toSevbusError(thrown)
+      this.#noteFailure(error)
+      this.#answered = undefined
+      if (REFUSALS.has(error.code)) standing.refused(error)
+      else await standing.unanswered().catch((failed: unknown) => this.#noteFailure(toSevbusError(failed)))
     }
+  }
+
+  async #look(signal: AbortSignal): Promise<HostReport> {
+    const { host, driver, view, resources: options, traits, reportIntervalSeconds } = this.#options
+    const [capabilities, resources] = await Promise.all([view.look(signal), driver.resources(signal)])
+    const { hypervisorType } = driver
+    const ioOps = this.#options.ioOps()
+    return hostReport({ host, hypervisorType, capabilities, resources, options, ioOps, traits, reportIntervalSeconds })
+  }
+
+  /** @returns whether a scheduler has answered */
+  async #send(told: HostReport, signal: AbortSignal): Promise<boolean> {
+    const { client, identity, reportIntervalSeconds } = this.#options
+    const scheduler = client.of(SchedulerApi)
+    const report = { ...told, worker: identity.next() }
+    const intervalMs = Math.max(1000, reportIntervalSeconds * 1000)
+    // How many builds are under way changes all the time, and is no reason to ask.
+    const content = JSON.stringify({ ...told, io_ops: 0 })
+    const answered = this.#isInDoubt ? undefined : this.#answered
+    if (answered?.content === content && answered.reports < ANSWER_EVERY) {
+      answered.reports++
+      // A report that waits longer is stale: it must not make a dead host look alive.
+      const expirationMs = reportIntervalSeconds * 2000
+      await scheduler.reportHost(newRequestContext(), { report }, { timeoutMs: intervalMs, signal, expirationMs })
+      return false
+    }
+    const timeoutMs = Math.min(intervalMs, ANSWER_MS)
+    await scheduler.announceHost(newRequestContext(), { report }, { timeoutMs, signal })
+    this.#answered = { content, reports: 0 }
+    return true
   }
 
   #noteSuccess(): void {
@@ -104,10 +193,11 @@ export class HostReporter {
   }
 
   /** Once for each kind of failure: an hour without a scheduler is one line. */
-  #noteFailure(thrown: unknown): void {
-    const { code, message } = toSevbusError(thrown)
-    if (code !== this.#lastFailure) this.#options.logger.warn({ code }, `the host could not be reported: ${message}`)
-    this.#lastFailure = code
+  #noteFailure(error: SevbusError): void {
+    const { code, message } = error
+    if (code !== this.#lastFailure?.code && !REFUSALS.has(code))
+      this.#options.logger.warn({ code }, `the host could not be reported: ${message}`)
+    this.#lastFailure = error
     this.#lastTrouble = `the last report did not get through: ${message}`
   }
 }

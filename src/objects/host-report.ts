@@ -3,6 +3,7 @@ import { DEFAULT_AVAILABILITY_ZONE } from './availability-zone.ts'
 import { Inventory } from './inventory.ts'
 import { MAX_MACHINE_TYPE } from './machine-type.ts'
 import { MemEncryptionModel } from './mem-encryption.ts'
+import { storedText, text } from './text.ts'
 
 /**
  * A host's name. What is named after it must fit AMQP's 255 bytes, and placement's 255 characters: its queue
@@ -16,8 +17,8 @@ export const HostName = z
 
 /** One resource provider of the host's tree: the host itself (no parent), or a pool of encryption slots under it. */
 export const ProviderReport = z.strictObject({
-  name: z.string().min(1).max(255),
-  parent_name: z.string().min(1).max(255).nullable(),
+  name: text(255).min(1),
+  parent_name: text(255).min(1).nullable(),
   inventories: z.record(
     z
       .string()
@@ -42,31 +43,49 @@ const GuestKinds = z.array(z.enum(['plain', ...MemEncryptionModel.options])).max
 export const UefiGuests = z.strictObject({ stateful: GuestKinds, stateless: GuestKinds })
 export type UefiGuests = z.infer<typeof UefiGuests>
 
+/** The numbers of a worker's reports begin anew, so much higher, at each of its starts. */
+export const SEQUENCES_PER_START = 1_000_000_000
+
+/** The process that reports. Of two with one host's name one is refused, and a report never replaces a later one. */
+export const ReportingWorker = z.strictObject({
+  /** Of its state folder, on this machine, since this boot: a restart keeps it, a copy of the folder does not. */
+  worker_id: z.guid(),
+  /** Grows with each report, over restarts too. */
+  sequence: z.int().min(1),
+  machine: text(255).min(1),
+  pid: z.int().min(0),
+  /** What its clock shows, in milliseconds since 1970: only to be told where it is wrong. Nothing is decided by it. */
+  clock_ms: z.int(),
+})
+export type ReportingWorker = z.infer<typeof ReportingWorker>
+
 /**
  * What a compute worker tells about its host. Complete each time, so that one report is enough to know the host; the
  * scheduler writes only what changed.
  */
 export const HostReport = z.strictObject({
   host: HostName,
-  hypervisor_type: z.string().max(64),
+  hypervisor_type: storedText(64),
   /** Of the processor, e.g. `x86_64`; absent: the host does not tell. */
-  architecture: z.string().min(1).max(64).optional(),
+  architecture: storedText(64).min(1).optional(),
   /** Machine type for images that leave it open, e.g. `q35` or `pc`. */
-  default_machine_type: z.string().max(MAX_MACHINE_TYPE),
+  default_machine_type: storedText(MAX_MACHINE_TYPE),
   /** All that guests may ask for by `hw_machine_type`; empty: the host does not tell. */
-  machine_types: z.array(z.string().max(MAX_MACHINE_TYPE)).max(1000).default([]),
+  machine_types: z.array(storedText(MAX_MACHINE_TYPE)).max(1000).default([]),
   supports_uefi: z.boolean(),
   /** Absent: the host does not tell. */
   uefi_guests: UefiGuests.optional(),
   /** Buses that q35 guests can have disks on; empty: the host does not tell. */
-  disk_buses: z.array(z.string().max(255)).max(100).default([]),
+  disk_buses: z.array(storedText(255)).max(100).default([]),
   /** Models the host cannot offer, and why: shown when a request asks for them. */
-  missing_models: z.record(z.string(), z.string().max(500)),
+  missing_models: z.record(storedText(255), storedText(500)),
   /** Builds under way; absent: the host does not tell. */
   io_ops: z.int().min(0).max(1_000_000).optional(),
   providers: z.array(ProviderReport).min(1).max(32),
   /** Seconds between reports; the host counts as down after a few of them. */
   report_interval_seconds: z.number().positive().max(3600),
+  /** Absent: of an earlier release. No part of what the host has. */
+  worker: ReportingWorker.optional(),
 })
 export type HostReport = z.infer<typeof HostReport>
 

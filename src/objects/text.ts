@@ -18,6 +18,14 @@ export function text(max: number) {
     )
 }
 
+/** Text that a database stores, be it of several lines: no NUL, no half of a character. */
+export function storedText(max: number) {
+  return z
+    .string()
+    .max(max)
+    .refine((value) => !/[\0\p{Cs}]/u.test(value), 'must have neither NUL nor halves of characters')
+}
+
 /** The same for text that comes from a failing program: cleaned and cut instead of refused. */
 export function cleanText(value: string, max: number): string {
   return value.slice(0, max).replaceAll(UNSTORABLE, '\ufffd')

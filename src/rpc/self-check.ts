@@ -16,6 +16,8 @@ const TIMEOUT_MS = 10_000
 export interface CheckedServer {
   readonly service: string
   readonly server: string
+  /** False: it takes nothing, and should not. */
+  readonly isServing: boolean
   /** All hands are busy: the prefetch may be used up, and the broker then delivers nothing, no ping either. */
   readonly isFull: boolean
   /** How many requests have come by its own name, pings not counted. */
@@ -47,6 +49,7 @@ export interface SelfCheckCounts {
  * do not mend breaks the worker.
  *
  * Silence is not deafness where something else explains it:
+ * - the server is paused: it takes nothing by intent;
  * - no connection, or a broker that takes no messages: the transport waits, says so and goes on by itself;
  * - all hands are busy, or other requests arrive by the same queue: the self-call waits behind them. Pings need no hand,
  *   but with the whole prefetch unacknowledged the broker delivers none; then only the broker is asked.
@@ -165,8 +168,8 @@ export class SelfCheck {
   }
 
   get #canTell(): boolean {
-    const { state, blocked } = this.#options.transport
-    return state === 'connected' && blocked === undefined
+    const { transport, server } = this.#options
+    return transport.state === 'connected' && transport.blocked === undefined && server.isServing
   }
 
   #deaf(reason: string): WorkerDeaf {

@@ -25,6 +25,8 @@ import type { Delivery, Listener, Transport } from './transport.ts'
 
 /** Time to heed the signal at the end of the grace, and then for the last replies. */
 const LAST_WORDS_MS = 2_000
+/** So long a pause waits for what is in hand. */
+const PAUSE_MS = 2_000
 /** Pings answered at a time, whatever all hands do. */
 const PINGS = 2
 
@@ -142,6 +144,15 @@ export class RpcServer {
     const listener = await transport.listen(source, (delivery) => this.#accept(delivery), { prefetch: concurrency })
     this.#listener = listener
     if (this.#drained !== undefined) await listener.close()
+  }
+
+  /** Takes nothing until it is started again. What is in hand may end, within two seconds; the rest goes back. */
+  async pause(): Promise<void> {
+    const listener = this.#listener
+    this.#listener = undefined
+    await listener?.stop()
+    await endedWithin(PAUSE_MS, Promise.all([this.#limiter.idle(), this.#pings.idle()]))
+    await listener?.close()
   }
 
   /**

@@ -19,6 +19,8 @@ export function schedulerEndpoint(
     selectDestinationsOfBatch: (args, info) => manager.selectDestinationsOfBatch(args, info),
     releaseAllocations: (args, info) => manager.releaseAllocations(args, info),
     reportHost: (args, info) => manager.reportHost(args, info),
+    announceHost: (args, info) => manager.announceHost(args, info),
+    leaveHost: (args, info) => manager.leaveHost(args, info),
     listHosts: (args) => manager.listHosts(args),
     audit: async (request, info) => ({ report: await auditor.audit(request, info) }),
     ...operating,

@@ -10,6 +10,7 @@ import { HostView } from './hosts/host-view.ts'
 import { ReportDesk } from './hosts/report-desk.ts'
 import { firstModel, requestsByModel, withEncryption } from './models-in-order.ts'
 import type { Placement } from './placement/placement.ts'
+import type { WorkerLeft } from './placement/worker-hold.ts'
 import type { SchedulerApi } from './rpc-api.ts'
 import { BatchSelector } from './select-batch.ts'
 import { DestinationSelector } from './select-destination.ts'
@@ -45,7 +46,13 @@ interface HostQuery {
   readonly limit?: number | undefined
 }
 
-type ChoosingMethod = 'selectDestinations' | 'releaseAllocations' | 'reportHost' | 'listHosts'
+type ChoosingMethod =
+  | 'selectDestinations'
+  | 'releaseAllocations'
+  | 'reportHost'
+  | 'announceHost'
+  | 'leaveHost'
+  | 'listHosts'
 
 /** Finds hosts for instances and claims them there. Keeps nothing that the database has not: any scheduler serves any. */
 export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, ChoosingMethod> {
@@ -53,7 +60,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
   readonly #placement: Placement
   readonly #selector: DestinationSelector
   readonly #batches: BatchSelector
-  readonly #reports: ReportDesk
+  readonly reports: ReportDesk
   readonly #options: SchedulerOptions
   readonly #logger: Logger
 
@@ -71,7 +78,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
       ...options,
     })
     this.#batches = new BatchSelector({ placement, hosts: this.hosts, chooser, filters: all })
-    this.#reports = new ReportDesk({
+    this.reports = new ReportDesk({
       placement,
       isKnown: (host) => this.hosts.table.placeOf(host) !== undefined,
       logger,
@@ -92,7 +99,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
   }
 
   async close(): Promise<void> {
-    await this.#reports.close()
+    await this.reports.close()
     this.hosts.close()
   }
 
@@ -138,7 +145,22 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
   }
 
   async reportHost({ report }: { readonly report: HostReport }, { context }: RequestInfo): Promise<null> {
-    await this.#reports.take(report, context.request_id)
+    await this.reports.take(report, context.request_id)
+    return null
+  }
+
+  async announceHost(
+    { report }: { readonly report: HostReport },
+    { context }: RequestInfo,
+  ): Promise<Record<string, never>> {
+    await this.reports.answer(report, context.request_id)
+    return {}
+  }
+
+  async leaveHost(left: WorkerLeft, { context }: RequestInfo): Promise<null> {
+    const { host, worker_id } = left
+    const wasTaken = await this.#placement.noteLeft(left)
+    if (wasTaken) this.#logger.info({ host, worker_id, request_id: context.request_id }, 'the worker of this host left')
     return null
   }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { Aggregate, AggregateMetadata, AggregateName } from '../objects/aggregate.ts'
 import { AuditReport } from '../objects/audit.ts'
-import { HostName, HostReport, HostSummary } from '../objects/host-report.ts'
+import { HostName, HostReport, HostSummary, ReportingWorker } from '../objects/host-report.ts'
 import { Migration, RequestSpec, Selection } from '../objects/request-spec.ts'
 import { ServerGroup, ServerGroupName, ServerGroupPolicy, ServerGroupRules } from '../objects/server-group.ts'
 import { text } from '../objects/text.ts'
@@ -23,6 +23,8 @@ const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
  *   remove_host_from_aggregate, delete_aggregate, create_server_group, list_server_groups, delete_server_group;
  *   from conductors: note_build, select_destinations_of_batch, confirm_move, revert_move; request_spec takes a migration,
  *   which an older scheduler does not see
+ *   from compute workers: announce_host, leave_host, and `worker` in the report of a host, which an older scheduler does
+ *   not take: schedulers are upgraded first
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
@@ -96,6 +98,24 @@ export const SchedulerApi = defineApi({
       summary:
         'A compute worker tells that it lives and what its host offers. Only the latest counts: one that cannot be handled is dropped.',
       input: z.strictObject({ report: HostReport }),
+      output: z.null(),
+    }),
+    announceHost: call({
+      wire: 'announce_host',
+      since: '1.1',
+      summary:
+        'As report_host, for a worker that waits to hear whether it was taken: at its start, when the host has changed, and now and then. Errors: INVALID_INVENTORY, DUPLICATE_HOST when another worker of this host name lives, STALE_REPORT.',
+      input: z.strictObject({ report: HostReport }),
+      output: z.object({}),
+      timeoutMs: 5000,
+    }),
+    leaveHost: cast({
+      wire: 'leave_host',
+      since: '1.1',
+      isTransient: true,
+      summary:
+        'A compute worker stops: another one of this host name is taken at once, and need not wait until the host counts as down.',
+      input: z.strictObject({ host: HostName, ...ReportingWorker.pick({ worker_id: true, sequence: true }).shape }),
       output: z.null(),
     }),
     audit: call({

@@ -2,28 +2,65 @@ import { pino } from 'pino'
 import { describe, expect, it, vi } from 'vitest'
 import { openFakeHost } from '../../src/compute/fake/fake-virt-driver.ts'
 import { HostReporter } from '../../src/compute/host-reporter.ts'
+import { HostStanding } from '../../src/compute/host-standing.ts'
 import { HostView } from '../../src/compute/host-view.ts'
 import { NO_LIMITS } from '../../src/compute/libvirt/slot-limits.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../../src/compute/resource-tracker.ts'
-import { NoSuchServer } from '../../src/errors.ts'
-import type { HostReport } from '../../src/objects/host-report.ts'
+import { DuplicateHost, InvalidInventory, MessagingTimeout, NoSuchServer } from '../../src/errors.ts'
+import type { HostReport, ReportingWorker } from '../../src/objects/host-report.ts'
 import type { RpcClient } from '../../src/rpc/client.ts'
 import type { CallOptions } from '../../src/rpc/contract.ts'
 import { aFolder } from './support/folders.ts'
 
-/** A reporter on a simulated host, whose scheduler is a function, and whose log is a list. */
-async function aReporter(reportHost: (report: HostReport, options: CallOptions) => void, reportIntervalSeconds = 3600) {
+type Heard = (report: HostReport, options: CallOptions) => void
+
+interface ReporterOptions {
+  readonly reportIntervalSeconds?: number
+  readonly isAlone?: boolean
+}
+
+const anotherWorker = () => new DuplicateHost('two workers say that they are host node1', { holder_id: 'another' })
+
+/** A reporter on a simulated host, whose scheduler is a function, whose server a switch, and whose log is a list. */
+async function aReporter(heard: Heard, { reportIntervalSeconds = 3600, isAlone = true }: ReporterOptions = {}) {
   const driver = await openFakeHost({ folder: await aFolder(), sev_slots: 15 })
   const logged: string[] = []
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line).msg) })
+  const said: string[] = []
+  const hear = (how: string) => async (_: unknown, args: { report: HostReport }, options: CallOptions) => {
+    said.push(how)
+    heard(args.report, options)
+  }
   const scheduler = {
-    reportHost: async (_: unknown, { report }: { report: HostReport }, options: CallOptions) =>
-      reportHost(report, options),
+    reportHost: hear('report'),
+    announceHost: hear('announce'),
+    leaveHost: async (_: unknown, left: object) => void said.push(`leave ${JSON.stringify(left)}`),
   }
   const client = { of: () => scheduler } as unknown as Pick<RpcClient, 'of'>
   const view = new HostView({ driver, limits: NO_LIMITS, logger })
-  const options = {
+  const server = {
+    isServing: false,
+    async start() {
+      server.isServing = true
+    },
+    async pause() {
+      server.isServing = false
+    },
+  }
+  const time = { ms: 0 }
+  let sequence = 0
+  const next = (): ReportingWorker => ({ ...ME, sequence: ++sequence })
+  const standing = new HostStanding({
     host: 'node1',
+    server,
+    isAlone: async () => isAlone,
+    onServing: () => logged.push('serving'),
+    logger,
+  })
+  const reporter = new HostReporter({
+    host: 'node1',
+    identity: { next },
+    standing,
     driver,
     view,
     client,
@@ -32,12 +69,15 @@ async function aReporter(reportHost: (report: HostReport, options: CallOptions) 
     ioOps: () => 2,
     traits: [],
     reportIntervalSeconds,
-  }
-  const reporter = new HostReporter(options)
+    now: () => time.ms,
+  })
   return {
     driver,
     reporter,
+    server,
     logged,
+    said,
+    time,
     async close() {
       await reporter.close()
       await driver.close()
@@ -45,27 +85,45 @@ async function aReporter(reportHost: (report: HostReport, options: CallOptions) 
   }
 }
 
+const ME = { worker_id: '6f3a5f0e-54c6-4b06-9f4b-0d0f5c1d5a11', machine: 'm1', pid: 12, clock_ms: 0 }
 const names = ({ providers }: HostReport) => providers.map(({ name }) => name)
 
 describe('a host reporter', () => {
   it('reports at its start, and again at every interval', async () => {
     const reports: HostReport[] = []
-    const { reporter, close } = await aReporter((report) => reports.push(report), 0.01)
+    const { reporter, close } = await aReporter((report) => reports.push(report), { reportIntervalSeconds: 0.01 })
 
     await reporter.start()
 
     expect(reports.map(names)).toEqual([['node1', 'node1_amd_sev']])
     await vi.waitFor(() => expect(reports.length).toBeGreaterThan(2))
     await close()
+    expect(reports.map(({ worker }) => worker?.sequence)).toEqual(reports.map((_, n) => n + 1))
+  })
+
+  it('wants an answer to what is news, and to one report of ten that say the same', async () => {
+    const { driver, reporter, said, close } = await aReporter(() => {})
+    await reporter.start()
+    for (let n = 0; n < 11; n++) await reporter.report()
+    driver.reconfigure({ sev_slots: 3 })
+    await reporter.report()
+
+    const tenTimes = Array.from({ length: 10 }, () => 'report')
+    expect(said).toEqual(['announce', ...tenTimes, 'announce', 'announce'])
+    await close()
   })
 
   it('sends reports that expire, so that old ones do not make a dead host look alive', async () => {
     const sent: CallOptions[] = []
-    const { reporter, close } = await aReporter((_, options) => sent.push(options), 10)
+    const { reporter, close } = await aReporter((_, options) => sent.push(options), { reportIntervalSeconds: 10 })
 
     await reporter.start()
+    await reporter.report()
 
-    expect(sent).toEqual([expect.objectContaining({ expirationMs: 20_000 })])
+    expect(sent).toEqual([
+      expect.objectContaining({ timeoutMs: 5000 }),
+      expect.objectContaining({ timeoutMs: 10_000, expirationMs: 20_000 }),
+    ])
     await close()
   })
 
@@ -79,7 +137,7 @@ describe('a host reporter', () => {
 
     expect(reports.map(names)).toEqual([['node1', 'node1_amd_sev'], ['node1']])
     expect(reports[1]?.missing_models['amd-sev']).toMatch(/kvm_amd/)
-    expect(logged).toEqual(['the host offers', 'the host has changed, and offers now'])
+    expect(logged).toEqual(['the host offers', 'serving', 'the host has changed, and offers now'])
     await close()
   })
 
@@ -97,6 +155,7 @@ describe('a host reporter', () => {
     expect(logged).toEqual([
       'the host offers',
       'the host could not be reported: nobody serves sevbus-scheduler',
+      'serving',
       'reports reach the scheduler again',
     ])
     await close()
@@ -110,5 +169,135 @@ describe('a host reporter', () => {
     await reporter.report()
 
     expect(reports).toEqual([])
+  })
+
+  it('serves when its report is taken, and not before', async () => {
+    const states: boolean[] = []
+    const { reporter, server, close } = await aReporter(() => states.push(server.isServing))
+
+    await reporter.start()
+    await reporter.report()
+
+    expect([...states, server.isServing]).toEqual([false, true, true])
+    await close()
+  })
+
+  it('does not serve beside another worker of its host name, says so once, and serves when it is taken', async () => {
+    let isOther = true
+    const { reporter, server, logged, close } = await aReporter(() => {
+      if (isOther) throw anotherWorker()
+    })
+
+    await reporter.start()
+    await reporter.report()
+    expect(server.isServing).toBe(false)
+    await expect(reporter.confirm()).rejects.toMatchObject({ code: 'SERVICE_STOPPING' })
+    expect(await reporter.trouble()).toBe(
+      'the last report did not get through: two workers say that they are host node1',
+    )
+    isOther = false
+    await reporter.report()
+
+    expect(logged).toEqual([
+      'the host offers',
+      'this worker takes no requests: two workers say that they are host node1',
+      'this worker is the one of its host now',
+      'serving',
+      'reports reach the scheduler again',
+    ])
+    await reporter.confirm()
+    await close()
+  })
+
+  it('stops to serve when another worker is taken in its place, also while nobody answers after that', async () => {
+    let failure: Error | undefined
+    const { reporter, server, close } = await aReporter(() => {
+      if (failure) throw failure
+    })
+    await reporter.start()
+
+    failure = anotherWorker()
+    await reporter.report()
+    expect(server.isServing).toBe(false)
+    failure = new MessagingTimeout('no answer')
+    await reporter.report()
+
+    expect(server.isServing).toBe(false)
+    await close()
+  })
+
+  it.each([
+    [true, new NoSuchServer('nobody serves sevbus-scheduler')],
+    [true, new InvalidInventory('it has -1 VCPU')],
+    [false, new NoSuchServer('nobody serves sevbus-scheduler')],
+  ])('serves without a scheduler that takes it when it is alone on its queue: %s, %s', async (isAlone, failure) => {
+    const { reporter, server, close } = await aReporter(
+      () => {
+        throw failure
+      },
+      { isAlone },
+    )
+
+    await reporter.start()
+
+    expect(server.isServing).toBe(isAlone)
+    await close()
+  })
+
+  it('asks before it takes up a request when it has told nothing for long: it may have been replaced', async () => {
+    let isOther = false
+    const given = await aReporter(
+      () => {
+        if (isOther) throw anotherWorker()
+      },
+      { reportIntervalSeconds: 10 },
+    )
+    const { reporter, said, time } = given
+    await reporter.start()
+    isOther = true
+
+    time.ms = 30_000
+    await reporter.confirm()
+    expect(said).toEqual(['announce'])
+    time.ms = 30_001
+
+    await expect(reporter.confirm()).rejects.toMatchObject({ code: 'SERVICE_STOPPING' })
+    expect([said, given.server.isServing]).toEqual([['announce', 'announce'], false])
+    await given.close()
+  })
+
+  it('lets one request in a while wait for a scheduler that does not answer, and not each', async () => {
+    let isAway = false
+    const { reporter, said, time, close } = await aReporter(
+      () => {
+        if (isAway) throw new MessagingTimeout('no answer')
+      },
+      { reportIntervalSeconds: 10 },
+    )
+    await reporter.start()
+    isAway = true
+
+    time.ms = 40_000
+    for (let n = 0; n < 3; n++) await reporter.confirm()
+
+    expect(said).toEqual(['announce', 'announce'])
+    await close()
+  })
+
+  it('says goodbye once it serves nothing any more, if it was taken', async () => {
+    const { reporter, server, said, close } = await aReporter(() => {})
+    await reporter.leave()
+    await reporter.start()
+    await close()
+    await reporter.leave()
+    expect(said).toEqual(['announce'])
+
+    await server.pause()
+    await reporter.leave()
+
+    expect(said).toEqual([
+      'announce',
+      `leave ${JSON.stringify({ host: 'node1', worker_id: ME.worker_id, sequence: 2 })}`,
+    ])
   })
 })

@@ -618,6 +618,57 @@ describe.each(transports)('RPC over $name', ({ open }) => {
     })
   })
 
+  describe('pause', () => {
+    it('finishes what runs, takes nothing, and goes on with what waits when it is started again', async () => {
+      const { serve, client, transport, topic } = await openEcho()
+      const [started, waiting] = [gate(), gate()]
+      const noted: string[] = []
+      const { server } = await serve({
+        note: async ({ text }) => {
+          started.open()
+          await waiting.opened
+          noted.push(text)
+        },
+      })
+      await client.note(context, { text: 'running' }, { server: 'node1' })
+      await started.opened
+
+      const paused = server.pause()
+      expect(server.isServing).toBe(false)
+      waiting.open()
+      await paused
+      await client.note(context, { text: 'waiting' }, { server: 'node1' })
+      expect(noted).toEqual(['running'])
+      expect(await transport.inspect(`${topic}.node1`)).toMatchObject({ consumers: 0 })
+      await server.start()
+
+      await vi.waitFor(() => expect(noted).toEqual(['running', 'waiting']))
+      expect(server.isServing).toBe(true)
+    })
+
+    it('gives back what does not end, and ends when it is drained', async () => {
+      const { serve, client } = await openEcho()
+      const [started, waiting] = [gate(), gate()]
+      const { server } = await serve({
+        note: async () => {
+          started.open()
+          await waiting.opened
+        },
+      })
+      await client.note(context, { text: 'long' })
+      await started.opened
+
+      await server.pause()
+      const noted: string[] = []
+      await serve({ note: async ({ text }) => void noted.push(text) }, { server: 'node2' })
+
+      await vi.waitFor(() => expect(noted).toEqual(['long']), { timeout: 10_000 })
+      waiting.open()
+      await server.drain(1000)
+      expect(server.isServing).toBe(false)
+    })
+  })
+
   describe('drain', () => {
     it('finishes and answers what runs, and takes nothing new', async () => {
       const { serve, client, transport, anyServer } = await openEcho()

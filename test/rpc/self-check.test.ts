@@ -68,6 +68,7 @@ async function aWorker(transport: Transport, names: BusNames, asking: Transport,
   const client = rpc.of(WorkApi)
   return {
     said,
+    server,
     /** Why it connected anew, or gave itself up. */
     reasons,
     done,
@@ -121,6 +122,16 @@ describe.each(transports)('a worker that checks itself over $name', ({ open }) =
     await checksItself()
 
     await vi.waitFor(() => expect(done).toEqual([1]))
+    expect({ said, repairs: repairs.mock.calls }).toEqual({ said: [], repairs: [] })
+  })
+
+  it('finds nothing wrong with a server that is paused', async () => {
+    const { selfCheck, checksItself, server, said, repairs } = await openWorker()
+    await server.pause()
+
+    selfCheck.start()
+    await checksItself()
+
     expect({ said, repairs: repairs.mock.calls }).toEqual({ said: [], repairs: [] })
   })
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
-import { ClaimRefused, InvalidInventory } from '../../src/errors.ts'
+import { ClaimRefused, DuplicateHost, InvalidInventory, StaleReport } from '../../src/errors.ts'
 import type { HostReport } from '../../src/objects/host-report.ts'
 import type { Selection } from '../../src/objects/request-spec.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
@@ -80,9 +80,16 @@ class FakePlacement implements Placement {
   hostsSeen = async () => []
   async noteSeen(reports: readonly HostReport[]) {
     this.noted.push(...reports)
-    return reports.map(({ host }) => host)
+    return reports
   }
   noteDown = async () => {}
+  noteLeft = async () => true
+}
+
+const [A, B] = ['00000000-0000-4000-8000-00000000000a', '00000000-0000-4000-8000-00000000000b'] as const
+
+function ofWorker(worker_id: string, sequence: number, clock_ms = Date.now()): HostReport {
+  return { ...aHostReport('cn-1'), worker: { worker_id, sequence, machine: 'm1', pid: 7, clock_ms } }
 }
 
 /** What the weighers say of hosts that they cannot tell apart. */
@@ -308,7 +315,7 @@ describe('a report of a host', () => {
     const placement = new FakePlacement(names.map((name) => aHost(name)))
     const scheduler = await schedulerOf(placement, { logger })
     const reports = names.map((host) => aHostReport(host))
-    placement.noteSeen = async () => ['cn-2']
+    placement.noteSeen = async (told) => told.filter(({ host }) => host === 'cn-2')
     placement.recordHost = async (report) => {
       if (report.host === 'cn-1') throw new InvalidInventory('it has -1 VCPU')
       placement.recorded.push(report)
@@ -320,6 +327,100 @@ describe('a report of a host', () => {
 
     expect(placement.recorded).toEqual([reports[2]])
     expect(lines.filter(({ msg }) => msg === 'the report was not taken')).toMatchObject([{ host: 'cn-1' }])
+  })
+
+  it('is not pushed out by one of another worker, nor by an earlier one of its own', async () => {
+    const placement = new FakePlacement([aHost('cn-1')])
+    const scheduler = await schedulerOf(placement)
+    const [own, late, strange] = [ofWorker(A, 2), ofWorker(A, 1), ofWorker(B, 9)]
+
+    for (const report of [own, strange, late]) await scheduler.reportHost({ report }, info)
+    await scheduler.close()
+
+    expect(placement.noted).toEqual([own, strange])
+  })
+
+  it('of a second worker with its host name is refused and counted each time, and said once for each cause', async () => {
+    const lines: Record<string, unknown>[] = []
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
+    const placement = new FakePlacement([aHost('cn-1')])
+    await using scheduler = await schedulerOf(placement, { logger })
+    lines.splice(0)
+    let error: Error = new DuplicateHost('two workers', { holder_id: A })
+    placement.recordHost = async () => {
+      throw error
+    }
+    const announce = () => scheduler.announceHost({ report: ofWorker(B, 1) }, info)
+
+    await expect(announce()).rejects.toThrow('two workers')
+    error = new DuplicateHost('two workers, told otherwise', { holder_id: A })
+    await expect(announce()).rejects.toThrow('two workers')
+    error = new StaleReport('too late')
+    await expect(announce()).rejects.toThrow('too late')
+    error = new InvalidInventory('it has -1 VCPU')
+    await expect(announce()).rejects.toThrow('it has -1 VCPU')
+
+    const said = { level: 40, host: 'cn-1', request_id: info.context.request_id, msg: 'the report was not taken' }
+    expect(lines).toEqual([
+      { ...said, code: 'DUPLICATE_HOST', reason: 'two workers' },
+      { ...said, code: 'INVALID_INVENTORY', reason: 'it has -1 VCPU' },
+    ])
+    expect(Object.fromEntries(scheduler.reports.refused)).toEqual({
+      DUPLICATE_HOST: 2,
+      STALE_REPORT: 1,
+      INVALID_INVENTORY: 1,
+    })
+  })
+
+  it('that says that the clock of its host is off is taken, and the clock told once', async () => {
+    const lines: Record<string, unknown>[] = []
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
+    const placement = new FakePlacement([aHost('cn-1')])
+    await using scheduler = await schedulerOf(placement, { logger })
+    lines.splice(0)
+    const minute = 60_000
+    for (const aheadMs of [300 * minute, 300 * minute, 0, -120 * minute]) {
+      const clock_ms = Date.now() + aheadMs
+      await scheduler.announceHost({ report: ofWorker(A, 1, clock_ms) }, info)
+    }
+
+    expect(placement.recorded).toHaveLength(4)
+    expect(lines).toEqual([
+      expect.objectContaining({ level: 40, host: 'cn-1', machine: 'm1', pid: 7 }),
+      expect.objectContaining({ level: 40, host: 'cn-1', machine: 'm1', pid: 7 }),
+    ])
+    const [ahead, behind] = lines as { msg: string; clock_ahead_seconds: number }[]
+    expect(ahead?.msg).toMatch(/^the clock of this host is (1799\d|18000) s ahead of this scheduler's; .* \(NTP\)$/)
+    expect(behind?.msg).toMatch(/^the clock of this host is 720\d s behind this scheduler's; /)
+    expect(behind?.clock_ahead_seconds).toBeLessThan(0)
+  })
+
+  it('of a worker that follows another one is said, and so is a goodbye of the one that is taken', async () => {
+    const lines: Record<string, unknown>[] = []
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
+    const placement = new FakePlacement([aHost('cn-1')])
+    await using scheduler = await schedulerOf(placement, { logger })
+    lines.splice(0)
+    placement.record = { changed: false, overcommitted: [], closed: [], tookOverFrom: 'process 3 on machine m0' }
+    const { request_id } = info.context
+
+    await scheduler.announceHost({ report: ofWorker(A, 1) }, info)
+    await scheduler.leaveHost({ host: 'cn-1', worker_id: A, sequence: 2 }, info)
+    placement.noteLeft = async () => false
+    await scheduler.leaveHost({ host: 'cn-1', worker_id: B, sequence: 2 }, info)
+
+    expect(lines).toEqual([
+      {
+        level: 30,
+        host: 'cn-1',
+        machine: 'm1',
+        pid: 7,
+        follows: 'process 3 on machine m0',
+        request_id,
+        msg: 'another worker serves this host now',
+      },
+      { level: 30, host: 'cn-1', worker_id: A, request_id, msg: 'the worker of this host left' },
+    ])
   })
 
   it('that changed is logged, with what instances use beyond it and what is off; one that did not is not', async () => {

@@ -51,7 +51,7 @@ function serving({ transport, worker }: WatchedProcess): ReadinessCheck {
     name: 'server',
     async trouble(signal) {
       if (worker === undefined) return 'it has not started yet'
-      if (!worker.server.isServing) return 'it takes no requests: starting or draining'
+      if (!worker.server.isServing) return 'it takes no requests: starting, draining, or not the worker of its host'
       // That is the broker's trouble, and said there.
       if (transport.state !== 'connected') return undefined
       const troubles = await Promise.all(worker.server.queues.map((queue) => queueTrouble(transport, queue, signal)))

@@ -19,7 +19,10 @@ export function refreshed(registry: Registry): Refreshed {
   /** Counted elsewhere, and read here. */
   const total = <const L extends string>(name: string, help: string, ...labelNames: L[]) =>
     new Counter({ name, help, labelNames, registers })
-  const ready = gauge('sevbus_worker_serving', '1 while requests are taken: from start to drain.')
+  const ready = gauge(
+    'sevbus_worker_serving',
+    '1 while requests are taken: from start to drain, and not by a second worker of a host.',
+  )
   const connected = gauge('sevbus_broker_connected', '1 while there is a connection to the broker.')
   const blocked = gauge('sevbus_broker_blocked', '1 while the broker takes no messages, being short of memory or disk.')
   const reconnects = total('sevbus_broker_reconnects_total', 'Connections made after one was lost.')
@@ -54,6 +57,11 @@ export function refreshed(registry: Registry): Refreshed {
     'How old is what the scheduler knows of hosts: since the last reading began.',
   )
   const lostClaims = total('sevbus_scheduler_lost_claims_total', 'Claims that were lost to faster ones.')
+  const reportsRefused = total(
+    'sevbus_scheduler_reports_refused_total',
+    'Reports of hosts that were not taken, by code: DUPLICATE_HOST, INVALID_INVENTORY, STALE_REPORT.',
+    'code',
+  )
   const oldest = new OldestAge()
 
   async function readQueues({ transport, deadLetterQueue, worker }: WatchedProcess, signal: AbortSignal) {
@@ -91,10 +99,12 @@ export function refreshed(registry: Registry): Refreshed {
 
   function readScheduling({ worker }: WatchedProcess) {
     for (const reading of [hostsAge, lostClaims]) reading.remove()
+    reportsRefused.reset()
     if (worker?.scheduling === undefined) return
-    const { hosts, lostClaims: lost } = worker.scheduling
+    const { hosts, lostClaims: lost, reports } = worker.scheduling
     if (hosts.ageSeconds !== undefined) hostsAge.set(hosts.ageSeconds)
     lostClaims.inc(lost)
+    for (const [code, count] of reports.refused) reportsRefused.inc({ code }, count)
   }
 
   /** What the process itself knows. */

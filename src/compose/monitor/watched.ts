@@ -25,8 +25,12 @@ export interface WatchedWorker {
   readonly store?: Backlogged
   /** What the last audit of the cloud found: of schedulers. */
   readonly audit?: { last(): Promise<AuditSummary | undefined> }
-  /** What it knows of hosts, and how often others were faster: of schedulers. */
-  readonly scheduling?: { readonly hosts: { readonly ageSeconds: number | undefined }; readonly lostClaims: number }
+  /** What it knows of hosts, how often others were faster, and reports that it did not take, by code: of schedulers. */
+  readonly scheduling?: {
+    readonly hosts: { readonly ageSeconds: number | undefined }
+    readonly lostClaims: number
+    readonly reports: { readonly refused: ReadonlyMap<string, number> }
+  }
   /** Beyond the broker and its own server. */
   readonly checks: readonly ReadinessCheck[]
 }

@@ -1,6 +1,8 @@
 import type { Queryable } from '../../database/database.ts'
+import type { HostReport } from '../../objects/host-report.ts'
 import type { HostState } from '../host-state.ts'
 import { hostStates } from './host-states.ts'
+import { placeOf, verdictSql } from './worker-hold.ts'
 
 /** What became of the hosts since a cursor. */
 export interface HostChanges {
@@ -69,23 +71,38 @@ export async function hostsSeen(database: Queryable, since?: Date): Promise<read
 /**
  * Notes that hosts live and still have what they told: one statement for many.
  *
- * @returns those of them whose report the database has; the others tell something new, and must be recorded
+ * @returns those of the reports that say what the database has, and come from whom it takes them; the others tell
+ *   something new, or are to be refused, and must be recorded
  */
 export async function noteSeen(
   database: Queryable,
-  seen: readonly { readonly host: string; readonly digest: string }[],
-): Promise<readonly string[]> {
-  const rows = await database.query<{ host: string }>(
+  seen: readonly { readonly report: HostReport; readonly digest: string }[],
+): Promise<readonly HostReport[]> {
+  const workers = seen.map(({ report: { worker } }) => worker)
+  const noted = await database.query<{ place: number }>(
     // Locked in one order, so that the batches of two schedulers do not wait for each other.
     `with living as (
-       select h.host from compute_hosts h join unnest($1::text[], $2::text[]) as s (host, digest)
-         on h.host = s.host and h.report_digest = s.digest and h.settled
+       select h.host, s.place, s.worker_id, s.sequence, s.worker_place
+         from compute_hosts h
+         join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) with ordinality
+              as s (host, digest, worker_id, sequence, worker_place, place)
+           on h.host = s.host and h.report_digest = s.digest and h.settled
+          and ${verdictSql('s.worker_id', 's.sequence')} = 'taken'
         order by h.host for no key update of h)
-     update compute_hosts h set last_seen_up = now(), down_since = null from living where h.host = living.host
-     returning h.host`,
-    [seen.map(({ host }) => host), seen.map(({ digest }) => digest)],
+     update compute_hosts h
+        set last_seen_up = now(), down_since = null, worker_id = living.worker_id,
+            report_sequence = living.sequence, worker_place = living.worker_place, worker_left = false
+       from living where h.host = living.host
+     returning living.place - 1 as place`,
+    [
+      seen.map(({ report }) => report.host),
+      seen.map(({ digest }) => digest),
+      workers.map((worker) => worker?.worker_id ?? null),
+      workers.map((worker) => worker?.sequence ?? null),
+      workers.map((worker) => (worker === undefined ? null : placeOf(worker))),
+    ],
   )
-  return rows.map(({ host }) => host)
+  return noted.map(({ place }) => (seen[place] as { report: HostReport }).report)
 }
 
 /** Notes that hosts are held for dead, until their next sign of life. */

@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto'
 import type { Database, Queryable } from '../../database/database.ts'
 import { InvalidInventory } from '../../errors.ts'
 import type { HostReport } from '../../objects/host-report.ts'
+import { noteSeen } from './feed.ts'
 import { type ClosedPool, closedPools, refuseOtherModels } from './pool-modes.ts'
 import { checkReport } from './report-check.ts'
+import { lockHolder, placeOf, refuseUnlessTaken, verdictSql } from './worker-hold.ts'
 
 /** A resource that instances use although the host does not have it any more, or not that much. */
 interface Overcommitted {
@@ -23,24 +25,26 @@ export interface HostRecord {
   readonly overcommitted: readonly Overcommitted[]
   /** Offered, and off while another model has slots in use. */
   readonly closed: readonly ClosedPool[]
+  /** Where the worker is, or was, that another one follows with this report. */
+  readonly tookOverFrom?: string
 }
 
 /**
- * Writes what a host reports: all of it, or nothing when it cannot be true. An unchanged report writes one timestamp.
+ * Writes what a host reports: all of it, or nothing when it cannot be true. An unchanged report writes one row.
  *
  * @throws InvalidInventory also when another host has a provider of that name
+ * @throws DuplicateHost, StaleReport
  */
 export async function recordHost(database: Database, report: HostReport): Promise<HostRecord> {
   const digest = reportDigest(report)
-  const [unchanged] = await database.query<{ settled: boolean }>(
-    `update compute_hosts set last_seen_up = now(), down_since = null where host = $1 and report_digest = $2
-     returning settled`,
-    [report.host, digest],
-  )
-  if (unchanged?.settled) return { changed: false, overcommitted: [], closed: [] }
-  checkReport(report)
   return database.transaction(async (tx) => {
-    // The row of the host comes first: two reports of one host are written one after the other.
+    const holder = await lockHolder(tx, report)
+    if (holder !== undefined) refuseUnlessTaken(report, holder)
+    const followed = holder?.worker_id && holder.worker_id !== report.worker?.worker_id ? holder.worker_place : null
+    const follows = followed ? { tookOverFrom: followed } : undefined
+    const [noted] = await noteSeen(tx, [{ report, digest }])
+    if (noted !== undefined) return { changed: false, overcommitted: [], closed: [], ...follows }
+    checkReport(report)
     await writeHost(tx, report, digest)
     await writeProviders(tx, report)
     await writeInventories(tx, report)
@@ -48,31 +52,49 @@ export async function recordHost(database: Database, report: HostReport): Promis
     await writeTraits(tx, report)
     await removeProviders(tx, report)
     return {
-      changed: unchanged === undefined,
+      changed: holder?.report_digest !== digest,
       overcommitted: await overcommitted(tx, report.host),
       closed: await closedPools(tx, report.host),
+      ...follows,
     }
   })
 }
 
-/** Two reports with the same one tell the same. */
-export function reportDigest(report: HostReport): string {
-  return createHash('sha256').update(JSON.stringify(report)).digest('hex')
+/** Two reports with the same one tell the same of the host, whoever told it. */
+export function reportDigest({ worker: _, ...told }: HostReport): string {
+  return createHash('sha256').update(JSON.stringify(told)).digest('hex')
 }
 
 async function writeHost(tx: Queryable, report: HostReport, digest: string): Promise<void> {
-  const { host, providers: _, report_interval_seconds: __, ...facts } = report
-  const root = report.providers.find(({ parent_name }) => parent_name === null)?.name
-  await tx.query(
-    `insert into compute_hosts
-       (host, facts, root_provider, report_interval_seconds, report_digest, settled, last_seen_up)
-     values ($1, $2::jsonb, $3, $4, $5, true, now())
+  const { host, providers, report_interval_seconds, worker, ...facts } = report
+  const root = providers.find(({ parent_name }) => parent_name === null)?.name
+  const written = await tx.query(
+    `insert into compute_hosts as h
+       (host, facts, root_provider, report_interval_seconds, report_digest, settled, last_seen_up,
+        worker_id, report_sequence, worker_place)
+     values ($1, $2::jsonb, $3, $4, $5, true, now(), $6, $7, $8)
      on conflict (host) do update set
        facts = excluded.facts, root_provider = excluded.root_provider,
        report_interval_seconds = excluded.report_interval_seconds, report_digest = excluded.report_digest,
-       settled = true, last_seen_up = excluded.last_seen_up, down_since = null`,
-    [host, JSON.stringify(facts), root, report.report_interval_seconds, digest],
+       settled = true, last_seen_up = excluded.last_seen_up, down_since = null, worker_id = excluded.worker_id,
+       report_sequence = excluded.report_sequence, worker_place = excluded.worker_place, worker_left = false
+       where ${verdictSql('excluded.worker_id', 'excluded.report_sequence')} = 'taken'
+     returning h.host`,
+    [
+      host,
+      JSON.stringify(facts),
+      root,
+      report_interval_seconds,
+      digest,
+      worker?.worker_id ?? null,
+      worker?.sequence ?? null,
+      worker === undefined ? null : placeOf(worker),
+    ],
   )
+  if (written.length > 0) return
+  // The first report of a host, and another one was first at the same moment.
+  const holder = await lockHolder(tx, report)
+  if (holder !== undefined) refuseUnlessTaken(report, holder)
 }
 
 async function writeProviders(tx: Queryable, { host, providers }: HostReport): Promise<void> {

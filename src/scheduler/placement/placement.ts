@@ -10,6 +10,7 @@ import { GroupQueue } from './group-queue.ts'
 import { hintedHosts } from './hinted-hosts.ts'
 import { type HostRecord, recordHost, reportDigest } from './host-records.ts'
 import { hostStates } from './host-states.ts'
+import { noteLeft, type WorkerLeft } from './worker-hold.ts'
 
 /** What the scheduler needs from placement. Small on purpose: a fake is twenty lines. */
 export interface Placement {
@@ -35,7 +36,7 @@ export interface Placement {
   /** Grants all of these, of different instances, or none: an outcome for each, in their order. */
   claimAll(claims: readonly Claim[]): Promise<readonly ClaimOutcome[]>
   release(released: Try): Promise<string | undefined>
-  /** @throws InvalidInventory */
+  /** @throws InvalidInventory, DuplicateHost, StaleReport */
   recordHost(report: HostReport): Promise<HostRecord>
   /** Hosts that changed since the cursor of the last answer; all of them without one. */
   changesSince(cursor?: string): Promise<HostChanges>
@@ -44,9 +45,11 @@ export interface Placement {
   /**
    * Takes reports as signs of life only, many in one statement.
    *
-   * @returns hosts whose report says what is known; those of the others must be recorded
+   * @returns those that say what is known, of workers that are taken; the others must be recorded
    */
-  noteSeen(reports: readonly HostReport[]): Promise<readonly string[]>
+  noteSeen(reports: readonly HostReport[]): Promise<readonly HostReport[]>
+  /** The worker of a host stops. @returns whether it was the one that is taken */
+  noteLeft(left: WorkerLeft): Promise<boolean>
   /** Until their next sign of life. */
   noteDown(hosts: readonly string[]): Promise<void>
 }
@@ -109,11 +112,15 @@ export class DatabasePlacement implements Placement {
     return hostsSeen(this.#database, since)
   }
 
-  noteSeen(reports: readonly HostReport[]): Promise<readonly string[]> {
+  noteSeen(reports: readonly HostReport[]): Promise<readonly HostReport[]> {
     return noteSeen(
       this.#database,
-      reports.map((report) => ({ host: report.host, digest: reportDigest(report) })),
+      reports.map((report) => ({ report, digest: reportDigest(report) })),
     )
+  }
+
+  noteLeft(left: WorkerLeft): Promise<boolean> {
+    return noteLeft(this.#database, left)
   }
 
   noteDown(hosts: readonly string[]): Promise<void> {

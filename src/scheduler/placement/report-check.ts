@@ -59,6 +59,10 @@ function checkInventory(host: string, provider: string, resourceClass: string, i
     lie('min_unit', `min_unit ${min_unit} and max_unit ${max_unit}`, 'report min_unit from 1 up to max_unit')
   }
   if (step_size < 1) lie('step_size', `step_size ${step_size}`, 'report a step_size from 1')
+  if (Math.floor(max_unit / step_size) * step_size < min_unit) {
+    const problem = `step_size ${step_size}, of which no multiple is from ${min_unit} to ${max_unit}`
+    lie('step_size', problem, 'report a step_size that some amount fits')
+  }
 }
 
 function refuse(host: string, provider: string, field: string, problem: string, fix: string): never {

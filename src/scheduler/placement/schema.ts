@@ -9,6 +9,7 @@ import { MOVES } from './moves-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
 import { SERVER_GROUPS } from './server-groups-schema.ts'
 import { CLAIM_REFUSED_STATE, USE_GUARDED_STATE } from './sql-states.ts'
+import { WORKERS } from './workers-schema.ts'
 
 /**
  * Hosts, resource providers in trees, inventories, traits, consumers, allocations: OpenStack Placement's words.
@@ -157,4 +158,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0006-build-outcomes', sql: BUILD_OUTCOMES },
   { id: 'placement-0007-claim-groups', sql: ACCOUNTING + CLAIM_GROUPS + MOVES },
   { id: 'placement-0008-encryption-mode', sql: ENCRYPTION_MODE },
+  { id: 'placement-0010-workers', sql: WORKERS },
 ]

@@ -68,7 +68,11 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
   const audit: { last(): Promise<AuditSummary | undefined> } = {
     last: async () => ({ ageSeconds: 42, remaining: { leak: 2 }, notJudged: 1 }),
   }
-  const scheduling = { hosts: { ageSeconds: 0.5 as number | undefined }, lostClaims: 3 }
+  const scheduling = {
+    hosts: { ageSeconds: 0.5 as number | undefined },
+    lostClaims: 3,
+    reports: { refused: new Map([['DUPLICATE_HOST', 2]]) },
+  }
   const watch = () =>
     monitor.watch({
       server,
@@ -156,7 +160,7 @@ describe('/readyz', () => {
     await server.drain(0)
     expect(await get('/readyz')).toEqual({
       status: 503,
-      text: '[+] broker\n[-] server: it takes no requests: starting or draining\n',
+      text: '[+] broker\n[-] server: it takes no requests: starting, draining, or not the worker of its host\n',
     })
   })
 
@@ -309,7 +313,7 @@ describe('/metrics', () => {
     expect(await ofAudits()).toEqual([])
   })
 
-  it('tell of a scheduler how old its view of hosts is, as soon as it has one, and the claims that it lost', async () => {
+  it('tell of a scheduler how old its view of hosts is, as soon as it has one, the claims that it lost, and reports it did not take', async () => {
     const { scrape, scheduling } = await openWatched()
     const ofScheduler = async () =>
       Object.entries(await scrape()).filter(([name]) => name.startsWith('sevbus_scheduler'))
@@ -317,8 +321,10 @@ describe('/metrics', () => {
     expect(await ofScheduler()).toEqual([
       ['sevbus_scheduler_hosts_age_seconds', 0.5],
       ['sevbus_scheduler_lost_claims_total', 3],
+      ['sevbus_scheduler_reports_refused_total{code="DUPLICATE_HOST"}', 2],
     ])
-    Object.assign(scheduling, { hosts: { ageSeconds: undefined }, lostClaims: 5 })
+    const reports = { refused: new Map() }
+    Object.assign(scheduling, { hosts: { ageSeconds: undefined }, lostClaims: 5, reports })
     expect(await ofScheduler()).toEqual([['sevbus_scheduler_lost_claims_total', 5]])
   })
 

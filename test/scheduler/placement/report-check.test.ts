@@ -19,6 +19,7 @@ describe('the check of a report', () => {
   it('takes what can be true', () => {
     expect(() => checkReport(aHostReport('cn-1', { slots: { 'amd-sev': 15, 'amd-sev-es': 5 } }))).not.toThrow()
     expect(() => checkReport(withVcpu({ reserved: 8 }))).not.toThrow()
+    expect(() => checkReport(withVcpu({ min_unit: 5, step_size: 5 }))).not.toThrow()
   })
 
   it('refuses a pool of two models', () => {
@@ -38,6 +39,15 @@ describe('the check of a report', () => {
     [{ total: Number.NaN }, 'VCPU of cn-1 has total NaN; report a whole number'],
     [{ min_unit: 9 }, 'VCPU of cn-1 has min_unit 9 and max_unit 8; report min_unit from 1 up to max_unit'],
     [{ step_size: 0 }, 'VCPU of cn-1 has step_size 0; report a step_size from 1'],
+    [
+      { step_size: 5, min_unit: 6 },
+      'VCPU of cn-1 has step_size 5, of which no multiple is from 6 to 8; report a step_size that some amount fits',
+    ],
+    [{ reserved: -1 }, 'VCPU of cn-1 has reserved -1; report a whole number'],
+    [{ max_unit: 1.5 }, 'VCPU of cn-1 has max_unit 1.5; report a whole number'],
+    [{ min_unit: 0 }, 'VCPU of cn-1 has min_unit 0 and max_unit 8; report min_unit from 1 up to max_unit'],
+    [{ allocation_ratio: Number.NaN }, 'VCPU of cn-1 has allocation_ratio NaN; report a ratio above 0, at most 1000'],
+    [{ allocation_ratio: 0 }, 'VCPU of cn-1 has allocation_ratio 0; report a ratio above 0, at most 1000'],
     [
       { allocation_ratio: Number.POSITIVE_INFINITY },
       'VCPU of cn-1 has allocation_ratio Infinity; report a ratio above 0, at most 1000',

@@ -1,0 +1,21 @@
+import type { Endpoint } from '../rpc/contract.ts'
+import type { ComputeApi } from './rpc-api.ts'
+
+/** An endpoint that asks before each request whether this worker may take it up: `confirm` throws when not. */
+export function confirmedEndpoint(
+  endpoint: Endpoint<typeof ComputeApi>,
+  confirm: () => Promise<void>,
+): Endpoint<typeof ComputeApi> {
+  const first =
+    <A, I, R>(method: (args: A, info: I) => Promise<R>) =>
+    async (args: A, info: I): Promise<R> => {
+      await confirm()
+      return await method(args, info)
+    }
+  return {
+    buildAndRunInstance: first((args, info) => endpoint.buildAndRunInstance(args, info)),
+    terminateInstance: first((args, info) => endpoint.terminateInstance(args, info)),
+    getDomainXml: first((args, info) => endpoint.getDomainXml(args, info)),
+    listGuests: first((args, info) => endpoint.listGuests(args, info)),
+  }
+}
