@@ -39,7 +39,7 @@ describe.runIf(!missing)('the table of procedures against the installed libvirt'
     libvirt = await startLibvirt({ name: 'procedures' })
     const onMessage = (message: Frame) => events.push(guestEvent(message))
     const socket = await dial([{ kind: 'unix', path: libvirt.socket }], SYSTEM_PKI, new AbortController().signal)
-    connection = new Connection(socket, { maxInFlight: 4, onMessage })
+    connection = new Connection(socket, { maxInFlight: 4, stuckMs: 60_000, onMessage })
   })
   afterAll(async () => {
     await libvirt?.stop()

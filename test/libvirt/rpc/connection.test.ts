@@ -1,21 +1,31 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { Duplex } from 'node:stream'
+import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
-import { int } from '../../../src/compute/libvirt/rpc/codec.ts'
-import { Connection } from '../../../src/compute/libvirt/rpc/connection.ts'
+import { int, list } from '../../../src/compute/libvirt/rpc/codec.ts'
+import { Connection, NotSent } from '../../../src/compute/libvirt/rpc/connection.ts'
 import { encodeFrame, type Frame, MESSAGE_TYPE, STATUS } from '../../../src/compute/libvirt/rpc/frame.ts'
+import { guestEvent } from '../../../src/compute/libvirt/rpc/guest-events.ts'
+import { KEEPALIVE } from '../../../src/compute/libvirt/rpc/keepalive.ts'
 import { PROCEDURES, REMOTE } from '../../../src/compute/libvirt/rpc/procedures.ts'
-import { HypervisorTimeout, HypervisorUnavailable, InvalidLibvirtMessage, LibvirtError } from '../../../src/errors.ts'
+import {
+  HypervisorTimeout,
+  HypervisorUnavailable,
+  InvalidLibvirtMessage,
+  LibvirtError,
+  SevbusError,
+} from '../../../src/errors.ts'
 import { FakeDaemon, Refusal } from './fake-daemon.ts'
 
 const UUID = '7d5d3a3e-0c0b-4c2f-9a51-2f6a8f0d1c11'
 const STATE = { dom: { name: '', uuid: UUID, id: -1 }, flags: 0 }
 const LONG = { timeoutMs: 60_000 }
 
-async function connected(daemon: FakeDaemon, { maxInFlight = 4, onMessage = (_: Frame) => {} } = {}) {
+async function connected(daemon: FakeDaemon, { maxInFlight = 4, stuckMs = 60_000, onMessage = (_: Frame) => {} } = {}) {
   const socket = connect(daemon.path)
   await once(socket, 'connect')
-  return new Connection(socket, { maxInFlight, onMessage })
+  return new Connection(socket, { maxInFlight, stuckMs, onMessage })
 }
 
 function never<T>(): Promise<T> {
@@ -138,20 +148,20 @@ describe('a connection to libvirt', () => {
     await reboot
   })
 
-  it('ends when every call that the daemon takes was given up: nothing would ever be answered again', async () => {
+  it('ends when every call that the daemon takes was given up, and it answers none of them for long', async () => {
     await using daemon = await new FakeDaemon().listen()
     daemon.answers = { domainReset: never }
-    const connection = await connected(daemon, { maxInFlight: 2 })
-    const waiting = [20, 20, 60_000].map((timeoutMs) => connection.call('domainReset', STATE, { timeoutMs }))
+    const connection = await connected(daemon, { maxInFlight: 2, stuckMs: 50 })
+    const calls = [20, 20, 60_000].map((timeoutMs) => connection.call('domainReset', STATE, { timeoutMs }))
 
-    const outcomes = await Promise.allSettled(waiting)
+    const outcomes = await Promise.allSettled(calls)
 
-    expect(outcomes.map((outcome) => outcome.status === 'rejected' && outcome.reason.code)).toEqual([
-      'HYPERVISOR_TIMEOUT',
-      'HYPERVISOR_TIMEOUT',
-      'HYPERVISOR_UNAVAILABLE',
+    expect(outcomes.map((outcome) => outcome.status === 'rejected' && outcome.reason)).toEqual([
+      expect.any(HypervisorTimeout),
+      expect.any(HypervisorTimeout),
+      expect.any(NotSent),
     ])
-    await expect(connection.call('domainReset', STATE, LONG)).rejects.toThrow('2 calls were never answered')
+    await expect(connection.call('domainReset', STATE, LONG)).rejects.toThrow(NotSent)
   })
 
   it('ends all calls when the daemon hangs up, and says that they may have been done', async () => {
@@ -227,4 +237,54 @@ describe('a connection to libvirt', () => {
     await expect(call).rejects.toThrow(InvalidLibvirtMessage)
     expect(await connection.call('domainGetState', STATE, LONG)).toEqual({ state: 1, reason: 1 })
   })
+
+  it('answers, or ends with a typed error, whatever the daemon says', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyReply, { maxLength: 5 }), async (replies) => {
+        const socket = new Loopback()
+        const connection = new Connection(socket, { maxInFlight: 4, stuckMs: 60_000, onMessage: guestEvent })
+        const calls = [
+          connection.call('connectGetAllDomainStats', { domains: [], stats: 1, flags: 0 }, LONG),
+          connection.call('domainGetState', STATE, LONG),
+        ]
+        const outcomes = Promise.allSettled(calls)
+
+        for (const reply of replies) socket.push(reply)
+        socket.push(null)
+
+        for (const outcome of await outcomes) {
+          if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(SevbusError)
+        }
+      }),
+    )
+  })
 })
+
+/** The daemon's end of the line is the test's hand. */
+class Loopback extends Duplex {
+  constructor() {
+    super({ allowHalfOpen: false })
+  }
+
+  override _read() {}
+
+  override _write(_chunk: Buffer, _encoding: string, done: () => void) {
+    done()
+  }
+}
+
+const anyHead = fc.record({
+  program: fc.constantFrom(REMOTE.program, REMOTE.program, KEEPALIVE.program, 7),
+  version: fc.constant(1),
+  procedure: fc.constantFrom(1, 2, 212, 318, 319, 344),
+  type: fc.integer({ min: 0, max: 5 }),
+  serial: fc.integer({ min: 0, max: 3 }),
+  status: fc.integer({ min: 0, max: 2 }),
+})
+/** A frame with anything in it, or no frame at all. */
+const anyReply = fc.oneof(
+  fc
+    .tuple(anyHead, fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 30 }))
+    .map(([head, words]) => encodeFrame(head, list(int, 30), words)),
+  fc.uint8Array({ minLength: 1, maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
+)

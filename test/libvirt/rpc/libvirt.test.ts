@@ -89,6 +89,36 @@ describe('libvirt', () => {
     await vi.waitFor(found, 10_000)
   })
 
+  it('sends what was not sent yet over the next connection; what was on its way fails', async () => {
+    await using daemon = await new FakeDaemon().listen()
+    daemon.answers = { domainCreateWithFlags: never }
+    const { libvirt } = libvirtAt(daemon, { controlConnections: 1 })
+    const starts = Array.from({ length: 7 }, () => libvirt.domainCreateWithFlags(UUID))
+    const outcomes = Promise.allSettled(starts)
+    await vi.waitFor(() => expect(daemon.calls.filter((name) => name === 'domainCreateWithFlags')).toHaveLength(4))
+
+    daemon.answers = { domainCreateWithFlags: ({ dom }) => ({ dom }) }
+    daemon.hangUp()
+
+    const sent = 'domainCreateWithFlags: the connection to libvirt is lost: the daemon hung up'
+    expect((await outcomes).map((each) => (each.status === 'rejected' ? each.reason.message : 'done'))).toEqual([
+      ...Array.from({ length: 4 }, () => sent),
+      ...Array.from({ length: 3 }, () => 'done'),
+    ])
+  })
+
+  it('says goodbye, so that the daemon logs no error', async () => {
+    await using daemon = await new FakeDaemon().listen()
+    daemon.answers = { ...RUNNING, connectClose: () => {} }
+    const { libvirt } = libvirtAt(daemon)
+    await libvirt.domainGetState(UUID)
+    await vi.waitFor(() => expect(daemon.calls.filter((name) => name === 'connectOpen')).toHaveLength(3))
+
+    await libvirt.close()
+
+    expect(daemon.calls.filter((name) => name === 'connectClose')).toHaveLength(3)
+  })
+
   it('gives up waiting for a connection at the deadline of the call', async () => {
     await using daemon = await new FakeDaemon().listen()
     daemon.answers = { connectOpen: never }

@@ -15,19 +15,27 @@ export interface CallLimits {
 export interface ConnectionOptions {
   /** Calls that the daemon has at a time; others wait here. */
   readonly maxInFlight: number
+  /** How long all of these may be ones that were given up, and none be answered: then nothing ever would be. */
+  readonly stuckMs: number
   /** What the daemon says without being asked. */
   readonly onMessage: (message: Frame) => void
 }
 
 /** A call that waits for its turn, or for its reply. */
 interface Call {
+  readonly name: string
   readonly serial: number
   readonly bytes: Buffer
   /** Nobody waits for it any more, but the daemon may still be at it. */
   givenUp: boolean
   readonly onReply: (reply: Frame) => void
-  readonly onLost: (reason: SevbusError) => void
+  readonly onLost: (loss: HypervisorUnavailable) => void
 }
+
+/** The connection ended before the call was sent: it was not done, and may be sent by another one. */
+export class NotSent extends HypervisorUnavailable {}
+
+const GOODBYE_TIMEOUT_MS = 1_000
 
 /** One connection: calls by their serials, messages that nobody asked for, signs of life. It ends once, and says why. */
 export class Connection {
@@ -38,6 +46,7 @@ export class Connection {
   readonly #onClose: ((reason: SevbusError) => void)[] = []
   #reason: SevbusError | undefined
   #beat: NodeJS.Timeout | undefined
+  #stuck: NodeJS.Timeout | undefined
   #keepalive: Keepalive | undefined
   #serial = 0
 
@@ -75,11 +84,11 @@ export class Connection {
 
   /**
    * @throws LibvirtError when libvirt refuses; HypervisorTimeout, HypervisorUnavailable or the signal's reason when its
-   *   answer is not known; InvalidLibvirtMessage when it is not understood
+   *   answer is not known; NotSent; InvalidLibvirtMessage when the answer is not understood
    */
   call<N extends ProcedureName>(name: N, args: Args<N>, { timeoutMs, signal }: CallLimits): Promise<Result<N>> {
     return new Promise((resolve, reject) => {
-      if (this.#reason !== undefined) throw this.#reason
+      if (this.#reason !== undefined) throw notSent(name, this.#reason)
       signal?.throwIfAborted()
       const procedure = PROCEDURES[name] as unknown as Procedure<Args<N>, Result<N>>
       const end = () => {
@@ -95,6 +104,7 @@ export class Connection {
       const serial = this.#nextSerial()
       const head = { ...REMOTE, procedure: procedure.number, type: MESSAGE_TYPE.call, serial, status: STATUS.ok }
       const call: Call = {
+        name,
         serial,
         bytes: encodeFrame(head, procedure.args, args),
         givenUp: false,
@@ -106,9 +116,9 @@ export class Connection {
             reject(error)
           }
         },
-        onLost(reason) {
+        onLost(loss) {
           end()
-          reject(lostCall(name, reason))
+          reject(loss)
         },
       }
       const timer = setTimeout(() => giveUp(timeout(name, timeoutMs)), timeoutMs)
@@ -118,15 +128,22 @@ export class Connection {
     })
   }
 
+  /** Ends it with a word to the daemon, which would log an error otherwise; with calls under way it does not wait. */
+  async end(reason: SevbusError): Promise<void> {
+    if (this.load === 0) await this.call('connectClose', undefined, { timeoutMs: GOODBYE_TIMEOUT_MS }).catch(() => {})
+    this.close(reason)
+  }
+
   /** Ends it for the reason; ended already: nothing. */
   close(reason: SevbusError): void {
     if (this.#reason !== undefined) return
     this.#reason = reason
     clearInterval(this.#beat)
+    clearTimeout(this.#stuck)
     this.#socket.destroy()
-    const calls = [...this.#inFlight.values(), ...this.#waiting.splice(0)]
+    for (const call of this.#inFlight.values()) if (!call.givenUp) call.onLost(lostCall(call.name, reason))
     this.#inFlight.clear()
-    for (const call of calls) if (!call.givenUp) call.onLost(reason)
+    for (const call of this.#waiting.splice(0)) call.onLost(notSent(call.name, reason))
     for (const listener of this.#onClose.splice(0)) listener(reason)
   }
 
@@ -149,12 +166,16 @@ export class Connection {
     call.givenUp = true
     const place = this.#waiting.indexOf(call)
     if (place >= 0) this.#waiting.splice(place, 1)
-    else if (
-      [...this.#inFlight.values()].every(({ givenUp }) => givenUp) &&
-      this.#inFlight.size >= this.#options.maxInFlight
-    ) {
-      this.close(lost(`${this.#inFlight.size} calls were never answered, and no more are taken`))
-    }
+    else if (this.#isStuck()) this.#stuck ??= setTimeout(() => this.#onStuck(), this.#options.stuckMs)
+  }
+
+  #onStuck(): void {
+    this.close(lost(`${this.#inFlight.size} calls were never answered, and no more are taken`))
+  }
+
+  #isStuck(): boolean {
+    const calls = [...this.#inFlight.values()]
+    return calls.length >= this.#options.maxInFlight && calls.every(({ givenUp }) => givenUp)
   }
 
   #read(splitter: FrameSplitter, chunk: Buffer): void {
@@ -175,6 +196,8 @@ export class Connection {
     else if (program === REMOTE.program && type === MESSAGE_TYPE.reply) {
       const call = this.#inFlight.get(serial)
       this.#inFlight.delete(serial)
+      clearTimeout(this.#stuck)
+      this.#stuck = undefined
       if (call?.givenUp === false) call.onReply(frame)
       this.#sendNext()
     }
@@ -201,6 +224,10 @@ function lost(why: string, cause?: unknown): HypervisorUnavailable {
 
 function lostCall(call: string, reason: SevbusError): HypervisorUnavailable {
   return new HypervisorUnavailable(`${call}: ${reason.message}`, { call, fix: LOOK_FIRST }, { cause: reason })
+}
+
+function notSent(call: string, reason: SevbusError): NotSent {
+  return new NotSent(`${call}: ${reason.message}`, { call, ...reason.details }, { cause: reason })
 }
 
 function timeout(call: string, timeoutMs: number): HypervisorTimeout {

@@ -53,7 +53,10 @@ async function dialOne(endpoint: Endpoint, pki: PkiFiles, signal: AbortSignal): 
   const socket = connectTls({ host, port, ca, cert, key, rejectUnauthorized: endpoint.verify, ...named })
   socket.setNoDelay(true)
   await reached(socket, 'secureConnect', signal)
-  return await accepted(socket, signal)
+  if (await isAccepted(socket, signal)) return socket
+  socket.destroy()
+  const ours = cert === undefined ? `we have no certificate in ${pki.certFile}` : `it does not take ${pki.certFile}`
+  throw new Error(`${ours} (ca_file and tls_allowed_dn_list in its libvirtd.conf say whose it takes)`)
 }
 
 /** A daemon may be content without a certificate of ours (tls_no_verify_certificate). */
@@ -64,13 +67,11 @@ async function ifThere(file: string): Promise<Buffer | undefined> {
   })
 }
 
-/** After the handshake the daemon says by one byte whether it takes our certificate: virNetTLSContextCheckCertificate. */
-async function accepted(socket: Duplex, signal: AbortSignal): Promise<Duplex> {
+/** After the handshake the daemon says by one byte that it takes our certificate, or hangs up. */
+async function isAccepted(socket: Duplex, signal: AbortSignal): Promise<boolean> {
   await reached(socket, 'readable', signal)
   const verdict = socket.read(1) as Buffer | null
-  if (verdict?.[0] === 1) return socket
-  socket.destroy()
-  throw new Error('it does not take our certificate (tls_allowed_dn_list in libvirtd.conf says whose it takes)')
+  return verdict?.[0] === 1
 }
 
 /** The socket, once this has happened to it; destroyed when something else does. */

@@ -43,7 +43,7 @@ const MOST_WAITING = 1_000
 /** Events for one listener, in order; what it does not fetch in time becomes one `resync`. */
 export class GuestEventStream implements AsyncIterableIterator<GuestEvent> {
   #waiting: GuestEvent[] = []
-  #wake: (() => void) | undefined
+  readonly #listening: (() => void)[] = []
   #ended = false
   readonly #onEnd: () => void
 
@@ -55,16 +55,14 @@ export class GuestEventStream implements AsyncIterableIterator<GuestEvent> {
     if (this.#waiting.length >= MOST_WAITING) {
       this.#waiting = [{ kind: 'resync', why: `${MOST_WAITING} events were not fetched` }]
     } else this.#waiting.push(event)
-    this.#wake?.()
+    this.#wake()
   }
 
   async next(): Promise<IteratorResult<GuestEvent, undefined>> {
     while (!this.#ended) {
       const event = this.#waiting.shift()
       if (event !== undefined) return { done: false, value: event }
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
+      await new Promise<void>((resolve) => this.#listening.push(resolve))
     }
     return { done: true, value: undefined }
   }
@@ -76,8 +74,12 @@ export class GuestEventStream implements AsyncIterableIterator<GuestEvent> {
 
   end(): void {
     this.#ended = true
-    this.#wake?.()
+    this.#wake()
     this.#onEnd()
+  }
+
+  #wake(): void {
+    for (const wake of this.#listening.splice(0)) wake()
   }
 
   [Symbol.asyncIterator](): this {

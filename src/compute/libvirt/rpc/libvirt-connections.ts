@@ -1,12 +1,11 @@
 import type { SevbusError } from '../../../errors.ts'
 import type { CallLimits, Connection } from './connection.ts'
 import { dial, type PkiFiles, SYSTEM_PKI } from './dial.ts'
-import type { Frame } from './frame.ts'
 import { EVENT_ID, type GuestEvent, GuestEventStream, guestEvent } from './guest-events.ts'
 import type { KeepaliveOptions } from './keepalive.ts'
 import { Line } from './line.ts'
 import type { Args, ProcedureName, Result } from './procedures.ts'
-import { openSession } from './session.ts'
+import { openSession, type SessionOptions } from './session.ts'
 import { parseLibvirtUri, type SocketFolders } from './uri.ts'
 
 export interface LibvirtOptions {
@@ -62,17 +61,23 @@ export class LibvirtConnections {
   constructor(given: LibvirtOptions) {
     const options = { sockets: usualSockets(), ...USUAL, ...given }
     const { name, endpoints } = parseLibvirtUri(options.uri, options.sockets)
-    const open = (onMessage: (message: Frame) => void, signal: AbortSignal) =>
-      openSession({ ...options, name, dial: (until) => dial(endpoints, options.pki, until), onMessage }, signal)
-    const line = (openOne: (signal: AbortSignal) => Promise<Connection>) => new Line({ ...options, open: openOne })
+    const line = (purpose: Pick<SessionOptions, 'onMessage' | 'prepare'>) => {
+      const session = {
+        ...options,
+        ...purpose,
+        name,
+        dial: (until: AbortSignal) => dial(endpoints, options.pki, until),
+      }
+      return new Line({ ...options, open: (signal) => openSession(session, signal) })
+    }
     this.#queryTimeoutMs = options.queryTimeoutMs
     this.#controlTimeoutMs = options.controlTimeoutMs
-    this.#queries = line(async (signal) => {
-      const connection = await open((message) => this.#publish(guestEvent(message)), signal)
-      await this.#askForEvents(connection, signal)
-      return connection
+    this.#queries = line({
+      onMessage: (message) => this.#publish(guestEvent(message)),
+      prepare: (connection, limits) => this.#askForEvents(connection, limits),
     })
-    this.#control = Array.from({ length: options.controlConnections }, () => line((signal) => open(() => {}, signal)))
+    const silent = { onMessage: () => {}, prepare: async () => {} }
+    this.#control = Array.from({ length: options.controlConnections }, () => line(silent))
   }
 
   /** For what changes nothing. */
@@ -99,8 +104,7 @@ export class LibvirtConnections {
   }
 
   /** Asked for before anybody looks at the guests: what changes after the look is told. */
-  async #askForEvents(connection: Connection, signal: AbortSignal): Promise<void> {
-    const limits = { timeoutMs: this.#queryTimeoutMs, signal }
+  async #askForEvents(connection: Connection, limits: CallLimits): Promise<void> {
     for (const eventId of [EVENT_ID.lifecycle, EVENT_ID.reboot]) {
       await connection.call('connectDomainEventCallbackRegisterAny', { eventId, dom: undefined }, limits)
     }

@@ -1,7 +1,7 @@
 import { HypervisorUnavailable, type SevbusError, toSevbusError } from '../../../errors.ts'
 import { abortable, pause } from '../../../rpc/abortable.ts'
 import { Backoff } from '../../../rpc/backoff.ts'
-import type { CallLimits, Connection } from './connection.ts'
+import { type CallLimits, type Connection, NotSent } from './connection.ts'
 import type { Args, ProcedureName, Result } from './procedures.ts'
 
 export interface LineOptions {
@@ -36,20 +36,26 @@ export class Line {
     return (this.#connection?.load ?? WORSE_THAN_ANY) + this.#waiting
   }
 
-  /** As Connection.call; without a connection it waits for one, and nothing was sent when there is none in time. */
-  async call<N extends ProcedureName>(name: N, args: Args<N>, limits: CallLimits): Promise<Result<N>> {
-    if (this.#connection !== undefined) return await this.#connection.call(name, args, limits)
-    const began = performance.now()
-    const connection = await this.#nextConnection(limits)
-    return await connection.call(name, args, { ...limits, timeoutMs: limits.timeoutMs - (performance.now() - began) })
+  /** As Connection.call; what was not sent waits for the next connection. */
+  async call<N extends ProcedureName>(name: N, args: Args<N>, { timeoutMs, signal }: CallLimits): Promise<Result<N>> {
+    const deadline = performance.now() + timeoutMs
+    const left = () => ({ timeoutMs: Math.max(Math.ceil(deadline - performance.now()), 1), signal })
+    for (;;) {
+      const connection = this.#connection ?? (await this.#nextConnection(left()))
+      try {
+        return await connection.call(name, args, left())
+      } catch (error) {
+        if (!(error instanceof NotSent)) throw error
+      }
+    }
   }
 
   async close(): Promise<void> {
     const reason = new HypervisorUnavailable('the connection to libvirt was closed here')
     this.#stop.abort(reason)
-    this.#connection?.close(reason)
-    await this.#running
     this.#fail(reason)
+    await this.#connection?.end(reason)
+    await this.#running
   }
 
   async #run(): Promise<void> {
@@ -78,13 +84,23 @@ export class Line {
       return { reason: toSevbusError(error), workedMs: undefined }
     }
     const since = performance.now()
+    const reason = signal.aborted ? toSevbusError(signal.reason) : await this.#use(connection)
+    connection.close(reason)
+    return { reason, workedMs: performance.now() - since }
+  }
+
+  /** @returns why it is over */
+  async #use(connection: Connection): Promise<SevbusError> {
     this.#connection = connection
     this.#trouble = undefined
     this.#next.resolve(connection)
     this.#next = new NextConnection()
-    const reason = await new Promise<SevbusError>((resolve) => connection.onClose(resolve))
-    this.#connection = undefined
-    return { reason, workedMs: performance.now() - since }
+    return await new Promise((resolve) => {
+      connection.onClose((reason) => {
+        this.#connection = undefined
+        resolve(reason)
+      })
+    })
   }
 
   #fail(trouble: SevbusError): void {

@@ -14,12 +14,15 @@ const KEEPALIVE_FEATURE = 10
  * would hear no ping, and we would take it for dead. Observed with libvirt 9.0.
  */
 const MAX_IN_FLIGHT = 4
+const STUCK_MS = 30_000
 
 export interface SessionOptions {
   /** What the daemon opens: `qemu:///system`. */
   readonly name: string
   readonly dial: (signal: AbortSignal) => Promise<Duplex>
   readonly onMessage: (message: Frame) => void
+  /** What must be said before anybody may use the connection. */
+  readonly prepare: (connection: Connection, limits: CallLimits) => Promise<void>
   /** Over reaching the daemon, and all that is said until the connection can be used. */
   readonly connectTimeoutMs: number
   readonly keepalive: KeepaliveOptions
@@ -41,14 +44,16 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
   }
 }
 
-async function greet({ name, dial, onMessage, connectTimeoutMs, keepalive }: SessionOptions, signal: AbortSignal) {
-  const connection = new Connection(await dial(signal), { maxInFlight: MAX_IN_FLIGHT, onMessage })
+async function greet(options: SessionOptions, signal: AbortSignal): Promise<Connection> {
+  const { name, dial, onMessage, connectTimeoutMs, keepalive } = options
+  const connection = new Connection(await dial(signal), { maxInFlight: MAX_IN_FLIGHT, stuckMs: STUCK_MS, onMessage })
   const limits: CallLimits = { timeoutMs: connectTimeoutMs, signal }
   try {
     await authenticate(connection, limits)
     const { supported } = await connection.call('connectSupportsFeature', { feature: KEEPALIVE_FEATURE }, limits)
     if (supported) connection.keepAlive(keepalive)
     await connection.call('connectOpen', { name, flags: 0 }, limits)
+    await options.prepare(connection, limits)
     return connection
   } catch (error) {
     connection.close(toSevbusError(error))
