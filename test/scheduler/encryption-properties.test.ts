@@ -106,6 +106,7 @@ describe.each(databaseEngines)('whatever guests and hosts there are, on $name', 
           for (const one of guests) booted[await boot(placement, one, reports)]++
 
           expect(await overdrawn(test.database)).toEqual([])
+          expect(await inBothModes(test.database)).toEqual([])
         },
       ),
       { numRuns: 40 },
@@ -261,6 +262,15 @@ function expectWhatItNeeds(
   const machineType = hw_machine_type ?? report?.default_machine_type
   expect(machineType).toMatch(/^(pc-)?q35/)
   expect(report?.providers.some(({ traits }) => traits.includes(TRAITS[asked]))).toBe(true)
+}
+
+/** Hosts where guests have slots of SEV-ES and of SEV-SNP. */
+function inBothModes(database: { query(sql: string): Promise<readonly unknown[]> }) {
+  return database.query(
+    `select p.host from allocations a join resource_providers p on p.name = a.provider
+      where right(a.provider, 11) in ('_amd_sev_es', 'amd_sev_snp')
+      group by p.host having count(distinct a.provider) > 1`,
+  )
 }
 
 /** Inventories that have given more than they have, or pinned memory that is overcommitted: computed anew from the allocations. */

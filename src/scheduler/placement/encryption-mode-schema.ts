@@ -1,5 +1,10 @@
 import { CLAIM_REFUSED_STATE } from './sql-states.ts'
 
+const ES = `'HW_CPU_X86_AMD_SEV_ES'`
+const SNP = `'HW_CPU_X86_AMD_SEV_SNP'`
+const MODES = `${ES}, ${SNP}`
+const label = (trait: string) => `case ${trait} when ${ES} then 'SEV-ES' else 'SEV-SNP' end`
+
 /**
  * SEV-ES and SEV-SNP are one pool in one of two modes: they draw on the same keys, and with SEV-SNP on, AMD's firmware
  * with the fix for CVE-2025-48514 starts no SEV-ES guests. Placement knows a provider for each, so while one of them has
@@ -14,14 +19,11 @@ const OTHER_MODES = `
   returns table (pool text, model text, other_pool text, other_model text, other_used bigint) language plpgsql as $$
   begin
     return query
-      with modes (trait, label) as (values ('HW_CPU_X86_AMD_SEV_ES', 'SEV-ES'), ('HW_CPU_X86_AMD_SEV_SNP', 'SEV-SNP'))
-      select p.name, own.label, q.name, other.label, i.used
+      select p.name, ${label('t.trait')}, q.name, ${label('u.trait')}, i.used
         from resource_providers p
-        join provider_traits t on t.provider = p.name
-        join modes own on own.trait = t.trait
+        join provider_traits t on t.provider = p.name and t.trait in (${MODES})
         join resource_providers q on q.host = p.host and q.name <> p.name
-        join provider_traits u on u.provider = q.name
-        join modes other on other.trait = u.trait and other.trait <> own.trait
+        join provider_traits u on u.provider = q.name and u.trait = case t.trait when ${ES} then ${SNP} else ${ES} end
         join inventories i on i.provider = q.name and i.resource_class = 'MEM_ENCRYPTION_CONTEXT'
        where p.name = any(pools)
        order by i.provider collate "C"
@@ -50,7 +52,9 @@ const OTHER_MODES = `
 const GUARD = `
   create function allocations_taken_in_one_mode() returns trigger language plpgsql as $$
   begin
-    perform keep_to_one_mode(array(select distinct provider from taken where resource_class = 'MEM_ENCRYPTION_CONTEXT'));
+    perform keep_to_one_mode(array(
+      select distinct s.provider from taken s join provider_traits t on t.provider = s.provider and t.trait in (${MODES})
+       where s.resource_class = 'MEM_ENCRYPTION_CONTEXT'));
     return null;
   end $$;
   create trigger allocations_taken_in_one_mode after insert on allocations referencing new table as taken
