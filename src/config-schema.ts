@@ -8,6 +8,18 @@ import { DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB } from './objects/resource-request.t
 const Seconds = z.number().positive().max(86_400)
 const Count = z.int().min(0).max(1_000_000)
 
+const Folder = z.string().startsWith('/', 'write the whole path of a folder').max(1024)
+
+/** No user and no password: errors and logs may name where an image is fetched from. */
+const ImageUrl = z.string().max(2048).refine(isImageUrl, 'write http:// or https://, {id} for the image, and no user')
+
+function isImageUrl(template: string): boolean {
+  const example = template.replace('{id}', 'id')
+  if (!template.includes('{id}') || !URL.canParse(example)) return false
+  const { protocol, username, password } = new URL(example)
+  return /^https?:$/.test(protocol) && username + password === ''
+}
+
 /** Where flavors and images of the catalogue come from when the command line names them. */
 const Catalogue = <T extends z.ZodType>(entry: T) => z.record(z.string().min(1), entry).default({})
 
@@ -148,6 +160,31 @@ export const ConfigSchema = z.strictObject({
       num_sev_es_encrypted_guests: Count.optional(),
       /** The same for SEV-SNP, as for SEV-ES. */
       num_sev_snp_encrypted_guests: Count.optional(),
+      /** Where guests' disks are, a folder for each: Nova's option of this name. QEMU's user must be able to pass through. */
+      instances_path: Folder.default('/var/lib/sevbus/instances'),
+      /** Images as files, each named by its id, alone or with .qcow2, .raw or .img behind it. Looked into before image_url. */
+      image_folder: Folder.optional(),
+      /** Images from a web server, `{id}` for the image's: `https://images.example.com/{id}`. No login, no redirects. */
+      image_url: ImageUrl.optional(),
+      /** GiB of an image at most, as it comes and as the disk in it. */
+      image_max_gb: z.number().positive().max(1_000_000).default(100),
+      /** What fetching an image may take, unpacking it included; below conductor.build_timeout_seconds. */
+      image_timeout_seconds: Seconds.default(540),
+      /** GiB of fetched images at most; what guests have stays. Without it as much as there is room. */
+      image_cache_max_gb: z.number().min(0).max(1_000_000).optional(),
+      /** Fetched images that no guest has had for so long are removed: Nova's remove_unused_original_minimum_age_seconds. */
+      image_cache_max_age_seconds: z.number().min(0).max(31_536_000).default(86_400),
+      /** libvirt network of the guests' interfaces; `none`: they have none. Without it, and without bridge, `default`. */
+      network: z
+        .string()
+        .regex(/^[\w.-]+$/, 'write the name of a libvirt network, or none')
+        .max(255)
+        .optional(),
+      /** Bridge of the host that guests' interfaces are plugged into, instead of a libvirt network. */
+      bridge: z
+        .string()
+        .regex(/^[\w.-]{1,15}$/, 'write the name of a bridge, e.g. br0')
+        .optional(),
       /** What a config drive is: a CD-ROM, or a virtio disk. Nova's option of this name. */
       config_drive_format: z.enum(['iso9660', 'vfat']).default('iso9660'),
       /** Every guest gets one, not only those whose image has img_config_drive=mandatory. */
@@ -176,6 +213,10 @@ export const ConfigSchema = z.strictObject({
     .refine((compute) => (compute.cpu_mode === 'custom') === (compute.cpu_model !== undefined), {
       path: ['cpu_model'],
       message: 'belongs to compute.cpu_mode = "custom": set both, or neither',
+    })
+    .refine((compute) => compute.network === undefined || compute.bridge === undefined, {
+      path: ['bridge'],
+      message: 'is instead of compute.network: set one of them',
     })
     .refine((compute) => (compute.uefi_loader === undefined) === (compute.uefi_nvram_template === undefined), {
       path: ['uefi_nvram_template'],

@@ -116,8 +116,18 @@ export class EncryptionSlotsExhausted extends published('ENCRYPTION_SLOTS_EXHAUS
 export class EncryptionNotEffective extends published('ENCRYPTION_NOT_EFFECTIVE', { retryable: true }) {}
 /** The allocations of a try are not what its guest runs with: a slot too many, too few, or of another pool. */
 export class ClaimMismatch extends published('CLAIM_MISMATCH', { retryable: true }) {}
-/** The host lacks what the guest needs (model, firmware, machine type). */
+/** The host lacks what the guest needs (model, firmware, machine type, a program that makes its disks). */
 export class HostCapabilityMissing extends published('HOST_CAPABILITY_MISSING', { retryable: true }) {}
+/** The image store of this host has no image of this id; another host's may. */
+export class ImageNotFound extends published('IMAGE_NOT_FOUND', { wireModule: NOVA, retryable: true }) {}
+/** The image is no disk that a guest may have here: not what its `disk_format` says, or it names other files. */
+export class ImageUnacceptable extends published('IMAGE_UNACCEPTABLE', { wireModule: NOVA }) {}
+/** The image store did not give the image, or not all of it, in time. */
+export class ImageDownloadFailed extends published('IMAGE_DOWNLOAD_FAILED', { retryable: true }) {}
+/** What the image store gave is not the image: its size or a checksum is another. */
+export class ImageCorrupt extends published('IMAGE_CORRUPT', { retryable: true }) {}
+/** A disk of the guest could not be made: no space, or a tool failed. */
+export class DiskCreationFailed extends published('DISK_CREATION_FAILED', { retryable: true }) {}
 /** The build was given up: its instance was deleted, or a later attempt took over. */
 export class BuildAborted extends published('BUILD_ABORTED') {}
 /** The worker was interrupted while it built, more often than it may be. */
@@ -231,6 +241,11 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       EncryptionNotEffective,
       ClaimMismatch,
       HostCapabilityMissing,
+      ImageNotFound,
+      ImageUnacceptable,
+      ImageDownloadFailed,
+      ImageCorrupt,
+      DiskCreationFailed,
       BuildAborted,
       BuildInterrupted,
       InvalidDomainXml,

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { domainOptions, slotLimits } from '../compose/compute-host.ts'
+import { domainOptions, guestNetwork, slotLimits } from '../compose/compute-host.ts'
 import { buildDomain } from '../compute/libvirt/build-domain.ts'
 import { domainXml } from '../compute/libvirt/domain-xml.ts'
 import type { HostCapabilities } from '../compute/libvirt/host-capabilities.ts'
@@ -38,7 +38,7 @@ export async function xml(options: XmlOptions): Promise<number> {
     ...(name !== undefined && { name }),
     ...(options.uuid !== undefined && { uuid: checked('--uuid', z.guid(), options.uuid, 'write a uuid') }),
     macs: (options.mac ?? []).map((mac) => checked('--mac', InterfaceAddress, mac, MAC_FIX)),
-    options: { ...ofHost, ...(network !== undefined && { network }) },
+    options: { ...ofHost, ...(network !== undefined && { network: guestNetwork({ network }) }) },
   }
   const document = domainOfFirst(choices, ({ encryption = null }) =>
     domainXml(buildDomain(draftGuest({ ...draft, encryption }), host)),

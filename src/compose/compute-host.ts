@@ -1,10 +1,13 @@
 import { join } from 'node:path'
+import type { DiskOptions } from '../compute/disks/open-guest-disks.ts'
 import { type FakeHostOptions, refuseUnknownMachine } from '../compute/fake/fake-host-options.ts'
 import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../compute/libvirt/domain-options.ts'
 import type { SlotLimits } from '../compute/libvirt/slot-limits.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
 import type { Config } from '../config.ts'
+
+const BYTES_PER_GIB = 1024 ** 3
 
 type ComputeSection = Config['compute']
 
@@ -36,6 +39,8 @@ export function domainOptions(compute: ComputeSection): DomainOptions {
     virtType: compute.virt_type,
     cpuMode: compute.cpu_mode,
     cpuModel: compute.cpu_model,
+    instancesPath: compute.instances_path,
+    network: guestNetwork(compute),
     configDriveFormat: compute.config_drive_format,
     forceConfigDrive: compute.force_config_drive,
     cdromBus: compute.cdrom_bus,
@@ -46,6 +51,25 @@ export function domainOptions(compute: ComputeSection): DomainOptions {
       nvramTemplate: compute.uefi_nvram_template,
       statelessLoader: compute.uefi_stateless_loader,
     },
+  }
+}
+
+/** `none` is no network's name: it says that guests have no interfaces. */
+export function guestNetwork({ network = 'default', bridge }: Pick<ComputeSection, 'network' | 'bridge'>) {
+  if (bridge !== undefined) return { kind: 'bridge', bridge } as const
+  return network === 'none' ? ({ kind: 'none' } as const) : ({ kind: 'network', network } as const)
+}
+
+/** Where images are and guests' disks go. */
+export function diskOptions(compute: ComputeSection): DiskOptions {
+  return {
+    instancesPath: compute.instances_path,
+    imageFolder: compute.image_folder,
+    imageUrl: compute.image_url,
+    imageMaxBytes: compute.image_max_gb * BYTES_PER_GIB,
+    imageTimeoutMs: compute.image_timeout_seconds * 1000,
+    cacheMaxAgeMs: compute.image_cache_max_age_seconds * 1000,
+    cacheMaxBytes: (compute.image_cache_max_gb ?? Number.POSITIVE_INFINITY) * BYTES_PER_GIB,
   }
 }
 

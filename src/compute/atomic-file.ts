@@ -18,7 +18,8 @@ export async function replaceFile(path: string, content: string): Promise<void> 
   await flushFolder(dirname(path))
 }
 
-async function flushFolder(path: string): Promise<void> {
+/** A new name, or a removed one, is on disk when this returns. */
+export async function flushFolder(path: string): Promise<void> {
   const folder = await open(path, 'r')
   try {
     await folder.sync()

@@ -35,7 +35,8 @@ export interface VirtDriver {
   domainXml(uuid: string, signal: AbortSignal): Promise<string>
   /**
    * Makes the guest's disks; done already: leaves them.
-   * @throws HostCapabilityMissing, SpawnFailed
+   * @throws ImageNotFound, ImageUnacceptable, ImageDownloadFailed, ImageCorrupt, FlavorDiskTooSmall, DiskCreationFailed,
+   *   HostCapabilityMissing
    */
   createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void>
   /** Gone already: returns. */

@@ -7,9 +7,10 @@ export type Servers = Readonly<Record<ServerKind, PrivateServer>>
 
 /**
  * What some tests want besides: oslo.messaging for the Python peers, libvirt's tools for its opinion on our documents, its
- * daemon and QEMU for real guests, a compiler for the emulated secure processor.
+ * daemon and QEMU for real guests, a compiler for the emulated secure processor, the
+ * programs that make disks.
  */
-export const EXTRA_KINDS = ['oslo', 'libvirt', 'hypervisor', 'compiler'] as const
+export const EXTRA_KINDS = ['oslo', 'libvirt', 'hypervisor', 'compiler', 'disks'] as const
 export type ExtraKind = (typeof EXTRA_KINDS)[number]
 
 /** What the tests may install. */
@@ -23,6 +24,7 @@ export const DEBIAN_PACKAGES: Readonly<Record<ServerKind | ExtraKind, readonly s
     ...['qemu-system-x86', 'qemu-utils', 'ovmf', 'tini', 'iproute2'],
   ],
   compiler: ['gcc', 'libc6-dev'],
+  disks: ['qemu-utils', 'genisoimage', 'xorriso', 'mtools', 'dosfstools'],
 }
 export type Installable = ServerKind | ExtraKind
 

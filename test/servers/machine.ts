@@ -4,6 +4,7 @@ import type { PrivateServer, StartOptions } from '../../src/servers/private-serv
 import { onPath } from '../../src/servers/programs.ts'
 import { startContainer } from './containers.ts'
 import { installPackages, mayInstall } from './debian-packages.ts'
+import { findDiskTools } from './disk-tools.ts'
 import { EXTRA_KINDS, type ExtraKind, type Machine, type ServerKind } from './find-servers.ts'
 import { missingHypervisorPrograms } from './hypervisor.ts'
 import { startInstalledPostgres } from './installed-postgres.ts'
@@ -30,6 +31,7 @@ async function missingExtras(): Promise<readonly ExtraKind[]> {
     libvirt: (await findLibvirtTools()) !== undefined,
     hypervisor: (await missingHypervisorPrograms()).length === 0,
     compiler: (await onPath('gcc')) !== undefined,
+    disks: (await findDiskTools()) !== undefined,
   }
   return EXTRA_KINDS.filter((kind) => !has[kind])
 }

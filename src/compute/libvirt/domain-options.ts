@@ -1,4 +1,4 @@
-import type { VirtType } from './domain-spec.ts'
+import type { NetworkSource, VirtType } from './domain-spec.ts'
 
 /** What an operator decides about the domains of a host; the names are Nova's where Nova has the option. */
 export interface DomainOptions {
@@ -10,8 +10,8 @@ export interface DomainOptions {
   readonly cpuMode: 'host-model' | 'host-passthrough' | 'custom' | 'none' | undefined
   /** Of `custom`. */
   readonly cpuModel: string | undefined
-  /** libvirt network of the guests' interfaces. */
-  readonly network: string
+  /** Where guests' interfaces are plugged in; no request chooses it. */
+  readonly network: NetworkSource | { readonly kind: 'none' }
   /** What a config drive is: a CD-ROM, or a disk that needs no CD-ROM bus. */
   readonly configDriveFormat: 'iso9660' | 'vfat'
   /** Every guest gets one, whatever its image says. */
@@ -45,7 +45,7 @@ export const DEFAULT_DOMAIN_OPTIONS: DomainOptions = {
   virtType: 'kvm',
   cpuMode: undefined,
   cpuModel: undefined,
-  network: 'default',
+  network: { kind: 'network', network: 'default' },
   configDriveFormat: 'iso9660',
   forceConfigDrive: false,
   cdromBus: undefined,

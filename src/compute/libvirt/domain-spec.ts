@@ -109,7 +109,8 @@ export interface ControllerSpec extends VirtioDevice {
 /** How a virtual NIC reaches the host. */
 export type InterfaceSource = NetworkSource | VhostUserSource
 
-type NetworkSource =
+/** A network that libvirt keeps, or a bridge of the host. */
+export type NetworkSource =
   | { readonly kind: 'network'; readonly network: string }
   | { readonly kind: 'bridge'; readonly bridge: string }
 

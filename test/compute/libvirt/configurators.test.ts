@@ -99,6 +99,16 @@ describe('what an image and a flavor say shows in the domain', () => {
   })
 
   it.each([
+    [{ kind: 'network', network: 'lab' }, ['lab']],
+    [{ kind: 'bridge', bridge: 'br0' }, ['br0']],
+    [{ kind: 'none' }, []],
+  ] as const)('interfaces are where the host has its guests: %o', (network, places) => {
+    const made = buildDomain(guestSpec(anInstance(), { ...DEFAULT_DOMAIN_OPTIONS, network }), host)
+
+    expect(made.interfaces.map(({ source }) => Object.values(source)[1])).toEqual(places)
+  })
+
+  it.each([
     ['small', undefined],
     ['4', undefined],
     ['any', undefined],

@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto'
+import { open, readdir, rename, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { DiskCreationFailed, FlavorDiskTooSmall, SevbusError } from '../../errors.ts'
+import type { FolderLock } from '../../folder-lock.ts'
+import { imageLabel } from '../../objects/image-meta.ts'
+import { flushFolder, replaceFile } from '../atomic-file.ts'
+import type { HeldBase, ImageCache } from '../images/image-cache.ts'
+import type { DiskSpec, DomainSpec } from '../libvirt/domain-spec.ts'
+import { BASE_FILE } from './bases-in-use.ts'
+import type { DiskContents } from './disk-contents.ts'
+import { offeredDiskGb } from './disk-space.ts'
+import { flushFile, guestFolder, isMade, makeGuestFolder, refuseOutside, removeGuestFolder } from './guest-folder.ts'
+import { makeConfigDrive } from './make-config-drive.ts'
+import { type DiskTools, makeEphemeralDisk, makeOverlay, makeSwapDisk } from './make-disk.ts'
+
+const MIB = 1024 ** 2
+
+export interface GuestDisksOptions {
+  /** Nova's `instances_path`: one folder per guest. */
+  readonly instancesPath: string
+  readonly images: ImageCache
+  readonly tools: DiskTools
+  /** Of the folder: nobody else removes bases meanwhile. */
+  readonly lock: FolderLock
+}
+
+/**
+ * The disks of this host's guests, and what else is in their folders. A file has its own name only when it is whole and
+ * on disk, so a repeated step goes on where a worker died.
+ */
+export class GuestDisks {
+  readonly #options: GuestDisksOptions
+
+  constructor(options: GuestDisksOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Makes what is not there; done already: returns.
+   * @throws the ImageCache's errors, FlavorDiskTooSmall, DiskCreationFailed, HostCapabilityMissing, the signal's reason
+   */
+  async create(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void> {
+    const folder = guestFolder(this.#options.instancesPath, domain.uuid)
+    const { logFile } = domain.serial
+    // Volumes are attached, and made by nobody here.
+    const disks = domain.disks.filter(({ role }) => role !== 'volume')
+    for (const file of [...disks.map((disk) => disk.file), logFile]) refuseOutside(folder, file)
+    try {
+      signal.throwIfAborted()
+      await makeGuestFolder(folder)
+      await removeUnfinished(folder)
+      for (const disk of disks) {
+        if (!(await isMade(disk.file))) await this.#create(disk, contents, signal)
+      }
+      await makeLogFile(logFile)
+      await flushFolder(folder)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw error instanceof SevbusError ? error : notMade(folder, error as NodeJS.ErrnoException)
+    }
+  }
+
+  /** Gone already: returns. */
+  async remove(uuid: string): Promise<void> {
+    await removeGuestFolder(guestFolder(this.#options.instancesPath, uuid))
+  }
+
+  /** What guests may have in all, in GiB. */
+  async offeredGb(): Promise<number> {
+    return offeredDiskGb(this.#options.instancesPath)
+  }
+
+  async close(): Promise<void> {
+    await this.#options.images.close()
+    this.#options.lock.release()
+  }
+
+  /** Under another name, until it is whole. */
+  async #create(disk: DiskSpec, contents: DiskContents, signal: AbortSignal): Promise<void> {
+    const unfinished = `${disk.file}.${randomUUID()}.new`
+    try {
+      await this.#make(disk, unfinished, contents, signal)
+      await flushFile(unfinished)
+      // A link in its place goes, and not what it leads to.
+      await rename(unfinished, disk.file)
+    } finally {
+      await rm(unfinished, { force: true })
+    }
+  }
+
+  async #make(disk: DiskSpec, file: string, contents: DiskContents, signal: AbortSignal): Promise<void> {
+    const { tools } = this.#options
+    switch (disk.role) {
+      case 'root':
+        return await this.#makeRoot(disk, file, contents, signal)
+      case 'ephemeral':
+        return await makeEphemeralDisk(file, disk.sizeMib, tools, signal)
+      case 'swap':
+        return await makeSwapDisk(file, disk.sizeMib, tools, signal)
+      case 'config drive':
+        return await makeConfigDrive(file, disk.device, contents.configDrive, tools, signal)
+      case 'volume':
+        return
+      default:
+        return disk.role satisfies never
+    }
+  }
+
+  async #makeRoot(disk: DiskSpec, file: string, { image }: DiskContents, signal: AbortSignal): Promise<void> {
+    using base = await this.#options.images.hold(image, signal)
+    refuseTooSmall(disk, image, base)
+    // Before the disk that needs it: what is read after a crash is never less than what is used.
+    await replaceFile(join(disk.file, '..', BASE_FILE), base.name)
+    await makeOverlay(
+      file,
+      base.path,
+      disk.sizeMib === 0 ? base.bytes : disk.sizeMib * MIB,
+      this.#options.tools,
+      signal,
+    )
+  }
+}
+
+/** What a worker that died had begun. */
+async function removeUnfinished(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (name.endsWith('.new')) await rm(join(folder, name), { recursive: true, force: true })
+  }
+}
+
+/** There before QEMU writes, so that nobody else makes it with another's rights; what is in it stays. */
+async function makeLogFile(file: string): Promise<void> {
+  if (await isMade(file)) return
+  await rm(file, { force: true })
+  const made = await open(file, 'wx', 0o600)
+  await made.close()
+}
+
+/** A root disk of 0 GiB is as large as the image is, as in Nova. */
+function refuseTooSmall({ sizeMib }: DiskSpec, image: DiskContents['image'], { bytes }: HeldBase): void {
+  if (sizeMib === 0 || bytes <= sizeMib * MIB) return
+  const neededGb = Math.ceil(bytes / 1024 ** 3)
+  const fix = `take a flavor whose root disk has ${neededGb} GiB or more`
+  throw new FlavorDiskTooSmall(
+    `the flavor has root_gb=${sizeMib / 1024}, but ${imageLabel(image)} is a disk of ${bytes} bytes; ${fix}`,
+    { image: image.id ?? null, property: 'root_gb', value: sizeMib / 1024, needed: neededGb, fix },
+  )
+}
+
+function notMade(folder: string, error: NodeJS.ErrnoException): DiskCreationFailed {
+  const fix = error.code === 'ENOSPC' ? 'make room there' : "let the worker's user write there"
+  return new DiskCreationFailed(
+    `the disks in ${basename(folder)} could not be made: ${error.message}; ${fix}`,
+    { folder, reason: error.message, fix },
+    { cause: error },
+  )
+}
