@@ -9,12 +9,25 @@ import { findProgram, mayUseKvm } from './hypervisor.ts'
 import { PrivateMachine, type Process } from './private-machine.ts'
 import { type Virsh, virshOn } from './virsh.ts'
 
+/**
+ * An ordinary user has a session daemon, for root in a user namespace cannot do what a system daemon does: so libvirtd is
+ * an ordinary user there, too, and finds what is its own where a system daemon would.
+ */
+const isRoot = process.getuid?.() === 0
+const AS_ORDINARY_USER = ['unshare', '--user', '--map-user=1000', '--map-group=1000']
+const SESSION_FOLDERS = {
+  XDG_RUNTIME_DIR: '/run',
+  XDG_CONFIG_HOME: '/etc',
+  XDG_DATA_HOME: '/var/lib',
+  XDG_CACHE_HOME: '/var/cache',
+}
+
 export interface StartLibvirtOptions {
   /** Host name; also part of what tells hosts apart in messages. */
   readonly name?: string
   /** With the emulated secure processor. */
   readonly sev?: SevSettings
-  /** As whom QEMU runs: the user of the distribution's package, or root. */
+  /** As whom QEMU runs under a system daemon: the user of the distribution's package, or root. */
   readonly qemuUser?: 'distribution' | 'root'
   /** Lines for libvirtd.conf and qemu.conf, after our own. */
   readonly libvirtdConf?: string
@@ -24,7 +37,7 @@ export interface StartLibvirtOptions {
 /** A libvirt of our own: system daemon, its QEMUs, its files, on a machine of its own. */
 export interface PrivateLibvirt {
   readonly name: string
-  /** `qemu+unix:///system?socket=…`. */
+  /** `qemu+unix:///system?socket=…`; of an ordinary user `qemu+unix:///session?socket=…`. */
   readonly uri: string
   readonly socket: string
   /** All its files are below; also a place for disks that QEMU can reach. */
@@ -93,11 +106,12 @@ async function startDaemons(machine: PrivateMachine, { name, firmware, sev }: Pa
   if (libvirtd === undefined || virtlogd === undefined) throw new Error('libvirtd or virtlogd is not installed')
   const root = machine.path('root')
   const socket = machine.path('run/libvirt/libvirt-sock')
-  const uri = `qemu+unix:///system?socket=${socket}`
+  const uri = `qemu+unix:///${isRoot ? 'system' : 'session'}?socket=${socket}`
   const virsh = virshOn(uri)
   let daemon: ChildProcess | undefined
   const start = async () => {
-    daemon = machine.spawn('libvirtd', [libvirtd], sev && { LD_PRELOAD: sev.library })
+    const env = { ...(sev && { LD_PRELOAD: sev.library }), ...(!isRoot && SESSION_FOLDERS) }
+    daemon = machine.spawn('libvirtd', [...(isRoot ? [] : AS_ORDINARY_USER), libvirtd], env)
     await machine.until('libvirtd', daemon, () => virsh('hostname').catch(() => undefined))
   }
   const end = async (signal: NodeJS.Signals) => {
@@ -108,7 +122,8 @@ async function startDaemons(machine: PrivateMachine, { name, firmware, sev }: Pa
     if (daemon) await machine.signal(daemon, which)
   }
 
-  machine.spawn('virtlogd', [virtlogd])
+  // A session daemon starts its own.
+  if (isRoot) machine.spawn('virtlogd', [virtlogd])
   if (sev) {
     const folder = join(root, 'sys/fs/cgroup')
     const counter = machine.spawn('asid-counter', [sev.counter, folder])
@@ -147,6 +162,7 @@ function isGuest([program = '', ...args]: readonly string[], uuid: string): bool
 /** The distribution's defaults but for what would reach outside: security drivers and control groups. */
 async function writeConfiguration(home: ServerHome, options: StartLibvirtOptions): Promise<void> {
   const { qemuUser = 'distribution', libvirtdConf = '', qemuConf = '' } = options
+  const asRoot = qemuUser === 'root' && isRoot ? ['user = "root"', 'group = "root"'] : []
   const lines = {
     'libvirtd.conf': [
       `host_uuid = "${randomUUID()}"`,
@@ -154,18 +170,11 @@ async function writeConfiguration(home: ServerHome, options: StartLibvirtOptions
       'log_outputs = "3:stderr"',
       libvirtdConf,
     ],
-    'qemu.conf': ['security_driver = "none"', 'cgroup_controllers = []', ...qemuAccount(qemuUser), qemuConf],
+    'qemu.conf': ['security_driver = "none"', 'cgroup_controllers = []', ...asRoot, qemuConf],
     'virtlogd.conf': ['log_outputs = "3:stderr"'],
   }
   for (const [file, content] of Object.entries(lines))
     await writeFile(home.path('etc', file), `${content.join('\n')}\n`)
-}
-
-/** In a user namespace only root exists, who makes no device nodes there. */
-function qemuAccount(user: StartLibvirtOptions['qemuUser']): readonly string[] {
-  const root = ['user = "root"', 'group = "root"']
-  if (process.getuid?.() !== 0) return [...root, 'namespaces = []']
-  return user === 'root' ? root : []
 }
 
 async function exists(path: string): Promise<true | undefined> {
