@@ -14,6 +14,8 @@ export function defineHost(define: Define): void {
     .option('--reason <text>', 'why it is disabled: shown to whoever asks why it is not chosen')
     .option('--forced-down', 'it counts as down at once, whatever it reports')
     .option('--no-forced-down', 'it counts as its reports say')
+    .option('--fenced', 'it is powered off, you have seen to that: what evacuated instances had there is given back')
+    .option('--no-fenced', 'it may have power again; it stays forced down')
 }
 
 export function defineGroup(define: Define): void {

@@ -61,8 +61,9 @@ Examples:
   sevbus host show node1
   sevbus host set node1 --disable --reason 'new memory'
   sevbus host set node1 --enable
-  sevbus host set node1 --forced-down         its power is off for good, whatever it reports
-  sevbus host set node1 --no-forced-down
+  sevbus host set node1 --forced-down         it counts as down, whatever it reports; its instances can be evacuated
+  sevbus host set node1 --fenced              its power is off: nothing runs there, so what they had there is free
+  sevbus host set node1 --no-forced-down      it is back
 A disabled host keeps its instances and takes no new ones. Schedulers go by it within a second or so.`,
   aggregate: `
 Examples:

@@ -47,9 +47,10 @@ function use(host: HostSummary, resource: string): string {
 }
 
 /** `up`, `down (forced)`, `disabled (new memory)`, `down, disabled`: all that keeps new instances away. */
-function hostState({ state, forced_down, disabled, disabled_reason: reason }: HostSummary): string {
+function hostState({ state, forced_down, fenced, disabled, disabled_reason: reason }: HostSummary): string {
   const off = disabled ? [pc.yellow(`disabled${reason ? ` (${reason})` : ''}`)] : []
-  if (state === 'down') return [pc.red(forced_down ? 'down (forced)' : 'down'), ...off].join(', ')
+  const down = fenced ? 'down (fenced)' : forced_down ? 'down (forced)' : 'down'
+  if (state === 'down') return [pc.red(down), ...off].join(', ')
   return off[0] ?? pc.green('up')
 }
 

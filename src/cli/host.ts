@@ -24,6 +24,7 @@ export interface SetHostOptions extends GlobalOptions {
   readonly disable?: boolean
   readonly reason?: string
   readonly forcedDown?: boolean
+  readonly fenced?: boolean
 }
 
 export async function setHost(name: string, options: SetHostOptions): Promise<number> {
@@ -36,16 +37,23 @@ export async function setHost(name: string, options: SetHostOptions): Promise<nu
   })
 }
 
-function settingsOf({ enable, disable, reason, forcedDown }: SetHostOptions) {
+function settingsOf({ enable, disable, reason, forcedDown, fenced }: SetHostOptions) {
   if (enable && disable) throw wrong('--enable and --disable contradict each other', 'give one of them')
   if (reason !== undefined && !disable) throw wrong('--reason says why a host is disabled', 'give --disable with it')
-  if (!enable && !disable && forcedDown === undefined) {
-    throw wrong('there is nothing to set', 'give --enable, --disable, --forced-down or --no-forced-down')
+  if (fenced && forcedDown === false) {
+    throw wrong('--fenced and --no-forced-down contradict each other', 'a host that is powered off is down')
+  }
+  if (!enable && !disable && forcedDown === undefined && fenced === undefined) {
+    throw wrong(
+      'there is nothing to set',
+      'give --enable, --disable, --forced-down, --no-forced-down, --fenced or --no-fenced',
+    )
   }
   return {
     ...((enable || disable) && { disabled: disable === true }),
     ...(reason !== undefined && { disabled_reason: reason }),
     ...(forcedDown !== undefined && { forced_down: forcedDown }),
+    ...(fenced !== undefined && { fenced }),
   }
 }
 

@@ -97,6 +97,8 @@ export const HostSummary = z.object({
   disabled_reason: z.string().nullable(),
   /** By an operator: down at once, whatever it reports. */
   forced_down: z.boolean().default(false),
+  /** By an operator: powered off, so that nothing runs there. */
+  fenced: z.boolean().default(false),
   /** Builds that failed there in a row. */
   failed_builds: z.int().default(0),
   last_seen_up: z.string(),

@@ -88,6 +88,16 @@ export function refuseDisagreement({ choices }: LaunchRequest, decided: MemEncry
   )
 }
 
+/**
+ * What a guest may run with where it moves to: of the models that will do, none below the one that it runs with now.
+ *
+ * @throws InvalidProperty when that is none that flavor and image ask for
+ */
+export function choicesOfMove(request: LaunchRequest, running: MemEncryption | null): readonly LaunchChoice[] {
+  const now = refuseDisagreement(request, running)
+  return request.choices.slice(0, request.choices.indexOf(now) + 1)
+}
+
 function inWords(encryption: MemEncryption | undefined): string {
   return encryption === undefined ? 'nothing' : `${encryption.model} with policy ${encryption.policy}`
 }

@@ -36,6 +36,8 @@ export interface HostState {
   /** Never while an operator forces it down. */
   readonly up: boolean
   readonly forcedDown: boolean
+  /** By an operator's word it is powered off; then it is forced down, too. */
+  readonly fenced: boolean
   /** For words only, as the next field: what is remembered of a host is not forgotten as time passes. */
   readonly secondsSinceSeen: number
   readonly lastSeenUp: Date

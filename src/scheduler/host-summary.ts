@@ -11,6 +11,7 @@ export function hostSummary(host: HostState): HostSummary {
     disabled: host.disabled,
     disabled_reason: host.disabledReason ?? null,
     forced_down: host.forcedDown,
+    fenced: host.fenced,
     failed_builds: host.failedBuilds,
     last_seen_up: host.lastSeenUp.toISOString(),
     availability_zone: host.availabilityZone,

@@ -1,5 +1,5 @@
 import { NoValidHost } from '../errors.ts'
-import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
+import { choicesOfMove, launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import { launchFlavor } from '../objects/resource-request.ts'
@@ -7,15 +7,17 @@ import { type RefusedModel, SchedulingReport } from '../objects/scheduling-repor
 import { type SchedulingRequest, schedulingRequest } from './scheduling-request.ts'
 
 /**
- * One question for each model that will do, best first; one alone for a guest in clear.
+ * One question for each model that will do, best first; one alone for a guest in clear. A guest that moves gets no lesser
+ * one than it has.
  *
  * @param overheadMb MiB that an encrypted guest pins beside its own memory
  * @throws InvalidProperty when the question carries another encryption than its flavor and image ask for
  */
 export function requestsByModel(spec: RequestSpec, overheadMb?: number): readonly SchedulingRequest[] {
   const asked = launchRequest(spec.flavor, spec.image)
+  const choices = spec.migration ? choicesOfMove(asked, spec.mem_encryption) : asked.choices
   refuseDisagreement(asked, spec.mem_encryption)
-  return asked.choices.map(({ encryption }) => {
+  return choices.map(({ encryption }) => {
     // The translated flavor asks for a slot itself, and so does not tell any more who had asked.
     const requestedBy = spec.mem_encryption?.requested_by
     const mem_encryption = encryption ? { ...encryption, requested_by: requestedBy ?? encryption.requested_by } : null

@@ -21,8 +21,8 @@ const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
  * - 1.1 audit; select_destinations answers with mem_encryption: of several models the one that has the slot
  *   from operators: set_host, create_aggregate, list_aggregates, set_aggregate, add_host_to_aggregate,
  *   remove_host_from_aggregate, delete_aggregate, create_server_group, list_server_groups, delete_server_group;
- *   from conductors: note_build, select_destinations_of_batch, confirm_move, revert_move; request_spec takes a migration,
- *   which an older scheduler does not see
+ *   from conductors: note_build, select_destinations_of_batch, confirm_move, finish_move, revert_move; request_spec takes a
+ *   migration, which an older scheduler does not see
  *   from compute workers: announce_host, leave_host, and `worker` in the report of a host, which an older scheduler does
  *   not take: schedulers are upgraded first
  */
@@ -66,6 +66,14 @@ export const SchedulerApi = defineApi({
       since: '1.1',
       summary:
         'The instance stays where its migration has brought it: what the migration holds on the source is given back. Of a migration that is over it is nothing.',
+      input: z.strictObject({ instance_uuid: z.guid(), migration: Migration }),
+      output: z.null(),
+    }),
+    finishMove: cast({
+      wire: 'finish_move',
+      since: '1.1',
+      summary:
+        'The instance runs where its evacuation has brought it; the guest that it left may be there still. What the migration holds on the source is given back once that host is fenced, or by confirm_move; not with the instance.',
       input: z.strictObject({ instance_uuid: z.guid(), migration: Migration }),
       output: z.null(),
     }),
@@ -149,14 +157,20 @@ export const SchedulerApi = defineApi({
       wire: 'set_host',
       since: '1.1',
       summary:
-        'Takes a host out of service or gives it back; what is left out stays as it is. Disabled, it takes no new instances. Forced down, it counts as down at once, whatever it reports. Enabling forgets the builds that failed there. Errors: COMPUTE_HOST_NOT_FOUND.',
+        'Takes a host out of service or gives it back; what is left out stays as it is. Disabled, it takes no new instances. Forced down, it counts as down at once, whatever it reports. Fenced says that it is powered off: it is forced down with that, and what evacuations still hold there is given back. Enabling forgets the builds that failed there. Errors: COMPUTE_HOST_NOT_FOUND.',
       input: z
         .strictObject({
           host: HostName,
           disabled: z.boolean().optional(),
           /** Only with disabled: true. */
           disabled_reason: text(255).min(1).optional(),
+          /** False: it is not fenced any more either. */
           forced_down: z.boolean().optional(),
+          fenced: z.boolean().optional(),
+        })
+        .refine(({ fenced, forced_down }) => !(fenced === true && forced_down === false), {
+          path: ['fenced'],
+          message: 'a fenced host is down',
         })
         .refine(({ disabled, disabled_reason: reason }) => reason === undefined || disabled === true, {
           path: ['disabled_reason'],

@@ -37,6 +37,7 @@ describe('what operators see', () => {
     ['up', {}],
     ['down', { state: 'down' }],
     ['down (forced)', { state: 'down', forced_down: true }],
+    ['down (fenced)', { state: 'down', forced_down: true, fenced: true }],
     ['disabled', { disabled: true }],
     ['disabled (new memory)', { disabled: true, disabled_reason: 'new memory' }],
     ['down (forced), disabled (dead)', { state: 'down', forced_down: true, disabled: true, disabled_reason: 'dead' }],

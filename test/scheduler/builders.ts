@@ -26,6 +26,7 @@ export function aHost(host: string, { used = {}, pinned = 0, state = {}, ...opti
     lastSeenUp: new Date('2026-03-01T10:00:00Z'),
     reportIntervalSeconds: 10,
     forcedDown: false,
+    fenced: false,
     disabled: false,
     disabledReason: undefined,
     failedBuilds: 0,

@@ -71,6 +71,16 @@ describe('models in order', () => {
     expect(es?.spec.flavor.extra_specs['trait:HW_CPU_X86_AMD_SEV_SNP']).toBeUndefined()
   })
 
+  it('are none below what a guest has that moves', () => {
+    const migration = { uuid: 'aaaaaaaa-0000-4000-8000-000000000001', type: 'evacuation' } as const
+    const models = (mem_encryption: RequestSpec['mem_encryption']) =>
+      requestsByModel(snpElseEs({ migration, mem_encryption })).map(({ spec }) => spec.mem_encryption?.model)
+
+    expect(models(SNP)).toEqual(['amd-sev-snp'])
+    expect(models(ES)).toEqual(['amd-sev-snp', 'amd-sev-es'])
+    expect(() => models(null)).toThrow('the instance carries mem_encryption nothing')
+  })
+
   it('are one request for a guest in clear, and for one model', () => {
     expect(requestsByModel(aRequestSpec()).map(({ spec }) => spec.mem_encryption)).toEqual([null])
     expect(requestsByModel(aRequestSpec({ model: 'amd-sev' })).map(({ spec }) => spec.mem_encryption?.model)).toEqual([

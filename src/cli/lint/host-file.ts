@@ -68,6 +68,7 @@ export function emptyHost({ host, capabilities, resources }: DescribedHost, { co
     lastSeenUp: new Date(0),
     reportIntervalSeconds: report.report_interval_seconds,
     forcedDown: false,
+    fenced: false,
     disabled: false,
     disabledReason: undefined,
     failedBuilds: 0,

@@ -4,7 +4,8 @@ import type { HostFilter } from './host-filter.ts'
 export const computeFilter: HostFilter = {
   name: 'ComputeFilter',
   fix: 'start the compute worker on the host, or give the host back: sevbus host set HOST --enable --no-forced-down',
-  reject: ({ up, secondsSinceSeen, reportIntervalSeconds, forcedDown, disabled, disabledReason }) => {
+  reject: ({ up, secondsSinceSeen, reportIntervalSeconds, forcedDown, fenced, disabled, disabledReason }) => {
+    if (fenced) return 'fenced by an operator'
     if (forcedDown) return 'forced down by an operator'
     if (disabled) return `disabled: ${disabledReason ?? 'no reason was given'}`
     if (up) return undefined

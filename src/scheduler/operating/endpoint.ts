@@ -38,8 +38,10 @@ export function operatingEndpoint({
 }: OperatingPorts): Pick<Endpoint<typeof SchedulerApi>, OperatingMethod> {
   return {
     async setHost({ host, ...settings }, { context: { request_id } }) {
-      await setHost(database, host, settings)
+      const freed = await setHost(database, host, settings)
       logger.info({ host, ...settings, request_id }, 'an operator has set the host')
+      if (freed > 0)
+        logger.info({ host, claims: freed, request_id }, 'fenced: claims of evacuated instances given back')
       await refresh()
       return { host: await summaryOf(placement, host) }
     },

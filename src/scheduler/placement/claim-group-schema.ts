@@ -127,7 +127,10 @@ const CLAIM_GROUP = `
   end $$;
 `
 
-/** With an instance goes what its open move holds. */
+/**
+ * With an instance goes what its open move holds. Not what an evacuation holds: the guest may be there still, whatever
+ * becomes of the instance.
+ */
 const RELEASE_GROUP = `
   create function release_group(releases json) returns json language plpgsql ${PLANS} as $$
   declare
@@ -148,6 +151,8 @@ const RELEASE_GROUP = `
            json_object_agg(v.uuid, v.host) filter (where v.host is not null)
       into given, ended, hosts
       from voided v join asked using (uuid) where v.attempt <= asked.attempt;
+    update consumers set migration_status = 'finished', changed_at = now()
+     where instance = any(ended) and migration_status = 'open' and migration_type = 'evacuation';
     select array_agg(uuid) into held from consumers where instance = any(ended) and migration_status = 'open';
     if given is null and held is null then return '{}'; end if;
     delete from allocations where consumer = any(given || held);

@@ -14,7 +14,7 @@ export async function hostStates(
   const only = [names === undefined ? null : [...names]]
   const hosts = await database.query<HostRow>(
     `select h.host, h.facts, h.root_provider, h.report_interval_seconds, h.last_seen_up, h.disabled, h.disabled_reason,
-            h.forced_down, h.failed_builds,
+            h.forced_down, h.fenced, h.failed_builds,
             extract(epoch from now() - h.last_seen_up)::double precision as seconds_since_seen,
             coalesce(c.instances, 0) as instances,
             array(select g.aggregate from aggregate_hosts g where g.host = h.host order by g.aggregate collate "C") as aggregates
@@ -69,6 +69,7 @@ interface HostRow {
   readonly last_seen_up: Date
   readonly seconds_since_seen: number
   readonly forced_down: boolean
+  readonly fenced: boolean
   readonly failed_builds: number
   readonly disabled: boolean
   readonly disabled_reason: string | null
@@ -111,6 +112,7 @@ function hostState(
     host: row.host,
     up: !row.forced_down && isUp(row.seconds_since_seen, row.report_interval_seconds, downAfterIntervals),
     forcedDown: row.forced_down,
+    fenced: row.fenced,
     secondsSinceSeen: row.seconds_since_seen,
     lastSeenUp: row.last_seen_up,
     reportIntervalSeconds: row.report_interval_seconds,

@@ -12,7 +12,7 @@ const COLUMNS = `
     -- Of a migration: whose source it holds. Null: this is an instance.
     add column instance         uuid,
     add column migration_type   text check (migration_type in ('evacuation', 'migration', 'resize')),
-    add column migration_status text check (migration_status in ('open', 'confirmed', 'reverted', 'released')),
+    add column migration_status text check (migration_status in ('open', 'finished', 'confirmed', 'reverted', 'released')),
     add constraint consumers_migration_is_whole
       check ((instance is null) = (migration_status is null) and instance is distinct from uuid);
   create unique index consumers_one_move on consumers (instance) where migration_status = 'open';
@@ -61,7 +61,7 @@ const END_MOVES = `
   begin
     perform from consumers where uuid = the_instance for no key update;
     select m.host into source from consumers m
-     where m.uuid = the_migration and m.instance = the_instance and m.migration_status = 'open';
+     where m.uuid = the_migration and m.instance = the_instance and m.migration_status in ('open', 'finished');
     if not found then return null; end if;
     delete from allocations where consumer = the_migration;
     update consumers set host = null, report = null, migration_status = 'confirmed', changed_at = now()

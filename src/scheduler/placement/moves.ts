@@ -22,6 +22,19 @@ export async function confirmMove(database: Database, { instance_uuid, migration
 }
 
 /**
+ * The instance runs where its evacuation has brought it. What is held of the source is given back at once when its host is
+ * fenced, else when it is, or when the move is confirmed.
+ *
+ * @returns the host that has its resources back
+ */
+export async function finishMove(database: Database, { instance_uuid, migration }: Move): Promise<string | undefined> {
+  const [row] = await retryTransaction(() =>
+    database.query<{ host: string | null }>('select finish_move($1, $2) as host', [instance_uuid, migration.uuid]),
+  )
+  return row?.host ?? undefined
+}
+
+/**
  * The instance goes back to where it came from: the destination is given back, and the source is its own again. A claim
  * of the move that comes later is void; of a move that is over, it is nothing.
  *

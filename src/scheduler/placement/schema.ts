@@ -4,6 +4,7 @@ import { AGGREGATES } from './aggregates-schema.ts'
 import { BUILD_OUTCOMES } from './build-outcomes.ts'
 import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { ENCRYPTION_MODE } from './encryption-mode-schema.ts'
+import { EVACUATIONS } from './evacuations-schema.ts'
 import { FEED } from './feed-schema.ts'
 import { MOVES } from './moves-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
@@ -158,5 +159,6 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0006-build-outcomes', sql: BUILD_OUTCOMES },
   { id: 'placement-0007-claim-groups', sql: ACCOUNTING + CLAIM_GROUPS + MOVES },
   { id: 'placement-0008-encryption-mode', sql: ENCRYPTION_MODE },
+  { id: 'placement-0009-evacuations', sql: EVACUATIONS },
   { id: 'placement-0010-workers', sql: WORKERS },
 ]

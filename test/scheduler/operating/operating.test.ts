@@ -95,6 +95,26 @@ describe.each(databaseEngines)('what operators decide, on $name', ({ open }) => 
     expect(await given.known('cn-1')).toMatchObject({ up: true, forcedDown: false })
   })
 
+  it('holds a fenced host for down until it is said to be back, and a host that is not down is not fenced', async () => {
+    await using given = await operated()
+    const seen = async (settings: object) => {
+      const { host } = await given.endpoint.setHost({ host: 'cn-1', ...settings }, info)
+      const { up, fenced, forcedDown } = await given.known('cn-1')
+      expect({ fenced, forcedDown, state: up ? 'up' : 'down' }).toEqual({
+        fenced: host.fenced,
+        forcedDown: host.forced_down,
+        state: host.state,
+      })
+      return `${host.state}${host.forced_down ? ', forced' : ''}${host.fenced ? ', fenced' : ''}`
+    }
+
+    expect(await seen({ fenced: true })).toBe('down, forced, fenced')
+    expect(await seen({ disabled: false })).toBe('down, forced, fenced')
+    expect(await seen({ fenced: false })).toBe('down, forced')
+    expect(await seen({ fenced: true })).toBe('down, forced, fenced')
+    expect(await seen({ forced_down: false })).toBe('up')
+  })
+
   it('takes over a host that failed builds disabled, and begins to count anew when it is enabled', async () => {
     await using given = await operated()
     await given.database.query(

@@ -55,6 +55,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
         lastSeenUp: expect.any(Date),
         reportIntervalSeconds: 10,
         forcedDown: false,
+        fenced: false,
         disabled: false,
         disabledReason: undefined,
         failedBuilds: 0,
