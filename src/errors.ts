@@ -97,6 +97,8 @@ export class DuplicateHost extends published('DUPLICATE_HOST', { retryable: true
 export class StaleReport extends published('STALE_REPORT') {}
 /** No host of this name has ever reported. */
 export class ComputeHostNotFound extends published('COMPUTE_HOST_NOT_FOUND', { wireModule: NOVA }) {}
+/** The host is up, and what is asked for is for hosts that are down. */
+export class ComputeServiceInUse extends published('COMPUTE_SERVICE_IN_USE', { wireModule: NOVA }) {}
 /** No aggregate has this name. */
 export class AggregateNotFound extends published('AGGREGATE_NOT_FOUND', { wireModule: NOVA }) {}
 /** An aggregate has this name already. */
@@ -232,6 +234,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       DuplicateHost,
       StaleReport,
       ComputeHostNotFound,
+      ComputeServiceInUse,
       AggregateNotFound,
       AggregateNameExists,
       InvalidAggregateAction,

@@ -17,6 +17,7 @@ export {
   ComputeTaskPayload,
   FlavorPayload,
   InstanceActionPayload,
+  InstanceActionRebuildPayload,
   InstanceCreatePayload,
 } from './notifications/payloads.ts'
 

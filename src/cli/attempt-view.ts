@@ -1,5 +1,6 @@
 import pc from 'picocolors'
 import type { BuildAttempt } from '../objects/instance.ts'
+import type { InstanceMigration } from '../objects/instance-migration.ts'
 import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
 import type { SchedulingReport } from '../objects/scheduling-report.ts'
 import { table } from './table.ts'
@@ -7,6 +8,27 @@ import { table } from './table.ts'
 /** Every try: where it went, how it ended, and who said no. */
 export function attemptLines(attempts: readonly BuildAttempt[]): string {
   return attempts.map(attemptText).join('\n\n')
+}
+
+/** Each move that the instance made, or was to make, and what is left of it. */
+export function migrationLines(migrations: readonly InstanceMigration[]): string {
+  return migrations.map(migrationText).join('\n')
+}
+
+function migrationText({ type, status, source_host: from, dest_host: to }: InstanceMigration): string {
+  const move = `${type} from ${from}${to === null ? '' : ` to ${to}`}`
+  switch (status) {
+    case 'accepted':
+      return `${move}: under way`
+    case 'failed':
+      return `${move}: failed; the instance stayed on ${from}`
+    case 'completed':
+      return `${move}: done, and ${from} has nothing of it any more`
+    case 'done':
+      return `${move}: done; what it had on ${from} stays claimed until that host is back and has removed the guest, or is powered off for good: sevbus host set ${from} --fenced`
+    default:
+      return status satisfies never
+  }
 }
 
 function attemptText(attempt: BuildAttempt): string {

@@ -129,6 +129,11 @@ function defineOperating(define: Define): void {
   define('delete <instances...>', 'delete instances, by uuid or name', async (options, words) =>
     (await import('./instances.ts')).remove(words, options),
   )
+  define('evacuate <instance>', 'rebuild an instance elsewhere whose host is dead', async (options, [word]) =>
+    (await import('./evacuate.ts')).evacuate(word as string, options),
+  )
+    .option('--host <host>', 'only there')
+    .option('--wait', 'until it runs there, or is where it was', false)
   define('hosts', 'hosts and the use of their encryption slots', async (options) =>
     (await import('./hosts.ts')).hosts(options),
   )

@@ -107,7 +107,10 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     host,
     server,
     isAlone: async () => ((await transport.inspect(queue, AbortSignal.timeout(LOOK_MS)))?.consumers ?? 0) === 0,
-    onServing: () => logger.info(facts, 'compute worker is ready'),
+    onServing: () => {
+      logger.info(facts, 'compute worker is ready')
+      void manager.removeDeparted()
+    },
     logger,
   })
   const reporter: HostReporter = new HostReporter({

@@ -1,14 +1,26 @@
 import type { Fault } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 
-/** An instance as this host knows it to be: what its events tell. Times are ISO 8601 in UTC. */
-export function spawning(instance: Instance, host: string, now: string): Instance {
-  return { ...instance, host, vm_state: 'building', task_state: 'spawning', updated_at: now }
+/** A new instance is created by its build; one that was evacuated lives already, and is rebuilt. */
+function isRebuild({ task_state }: Pick<Instance, 'task_state'>): boolean {
+  return task_state === 'rebuild_spawning'
 }
 
-/** Still building: another host may succeed. */
+/** Nova's event for what is done. */
+export function buildEvent<P extends 'start' | 'error'>(instance: Pick<Instance, 'task_state'>, phase: P) {
+  return isRebuild(instance) ? (`instance.rebuild.${phase}` as const) : (`instance.create.${phase}` as const)
+}
+
+/** An instance as this host knows it to be: what its events tell. Times are ISO 8601 in UTC. */
+export function spawning(instance: Instance, host: string, now: string): Instance {
+  const stage = isRebuild(instance) ? {} : ({ vm_state: 'building', task_state: 'spawning' } as const)
+  return { ...instance, host, ...stage, updated_at: now }
+}
+
+/** Another host may succeed. */
 export function notBuilt(instance: Instance, host: string, fault: Fault): Instance {
-  return { ...instance, host, vm_state: 'building', task_state: null, fault, updated_at: fault.created_at }
+  const vm_state = isRebuild(instance) ? instance.vm_state : 'building'
+  return { ...instance, host, vm_state, task_state: null, fault, updated_at: fault.created_at }
 }
 
 export function deleting(instance: Instance, host: string, now: string): Instance {

@@ -3,10 +3,12 @@ import { BuildAborted, ServiceStopping } from '../errors.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import { Builder } from './builder.ts'
 import { type ComputePorts, timestamp } from './compute-ports.ts'
+import { departures } from './departures.ts'
 import { listGuests } from './guest-list.ts'
 import { InstanceLanes } from './instance-lanes.ts'
-import { deleting, spawning } from './instance-states.ts'
+import { buildEvent, deleting, spawning } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
+import type { KnownTry, Termination } from './journal/state.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from './libvirt/domain-options.ts'
 import { NO_LIMITS } from './libvirt/slot-limits.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
@@ -34,6 +36,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   readonly #draining = new AbortController()
   readonly #stopping = new AbortController()
   #drained: Promise<void> | undefined
+  #departing: Promise<void> | undefined
 
   constructor({ maxConcurrentBuilds = 10, ...ports }: ComputeManagerOptions) {
     const defaults = {
@@ -65,6 +68,28 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     }
   }
 
+  /**
+   * Removes the guests of instances that were evacuated while this host was away: asks for them until a conductor answers,
+   * and never throws. What is done with such a guest later waits for its removal.
+   */
+  removeDeparted(): Promise<void> {
+    this.#departing = this.#removeDeparted().catch((err: unknown) => {
+      if (!this.#draining.signal.aborted) this.#ports.logger.error({ err }, 'what was evacuated from here is not known')
+    })
+    return this.#departing
+  }
+
+  async #removeDeparted(): Promise<void> {
+    const { signal } = this.#draining
+    for await (const { instance, migration_uuid, context } of departures(this.#ports, signal)) {
+      signal.throwIfAborted()
+      const { uuid, attempt } = instance
+      const facts = { instance_uuid: uuid, attempt, migration: migration_uuid, request_id: context.request_id }
+      this.#ports.logger.info(facts, 'evacuated meanwhile: its guest is removed')
+      await this.#beginTermination({ instance, void: true, migration_uuid }, context)
+    }
+  }
+
   /** The same try again, or an older one than was here, changes nothing. */
   async buildAndRunInstance({ instance, allocations }: BuildArgs, { context }: RequestInfo): Promise<null> {
     this.#refuseWhenDraining()
@@ -77,7 +102,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       await journal.flushed()
       return null
     }
-    const started = events.message('instance.create.start', context, spawning(instance, host, timestamp(this.#ports)))
+    const begun = spawning(instance, host, timestamp(this.#ports))
+    const started = events.message(buildEvent(instance, 'start'), context, begun)
     await this.#record([{ type: 'build_begun', instance, allocations, context, interruptions: 0 }, queued([started])])
     const isFirst = known === undefined
     this.#lanes.run(uuid, (signal) => this.#builder.build(uuid, attempt, isFirst, signal), tookOver(uuid))
@@ -87,29 +113,33 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   /** Interrupts a build of the instance. Repeated after its end: reports the same once more, and notifies nobody. */
   async terminateInstance(args: TerminateArgs, { context }: RequestInfo): Promise<null> {
     this.#refuseWhenDraining()
-    const { instance } = args
+    return this.#beginTermination(args, context)
+  }
+
+  async #beginTermination(args: TerminateArgs, context: RequestInfo['context']): Promise<null> {
+    const { instance, migration_uuid } = args
     const { host, journal, events, logger } = this.#ports
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
-    if (known !== undefined && attempt < known.attempt) {
+    const ended = endOf(known, args)
+    if (known !== undefined && attempt < known.attempt && ended === undefined) {
       const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
       logger.info(facts, 'termination of an older try ignored')
       return null
     }
-    const ended = known?.attempt === attempt ? known.terminated : undefined
-    if (ended && (args.void || !ended.void)) {
-      const report = this.#terminator.terminated(context, uuid, attempt, ended.at)
-      if (!args.void) await this.#record([queued([report])])
+    if (ended !== undefined) {
+      const report = this.#terminator.terminated(context, uuid, attempt, ended, migration_uuid)
+      if (!args.void || migration_uuid !== undefined) await this.#record([queued([report])])
       return null
     }
-    const pending = journal.termination(uuid)
-    if (pending?.instance.attempt === attempt && (args.void || !pending.void)) {
+    if (covers(journal.termination(uuid), args)) {
       await journal.flushed()
       return null
     }
     const leaving = deleting(instance, host, timestamp(this.#ports))
     const messages = args.void ? [] : [events.message('instance.delete.start', context, leaving)]
-    await this.#record([{ type: 'terminate_begun', instance, context, void: args.void }, queued(messages)])
+    const ofMove = migration_uuid === undefined ? {} : { migration_uuid }
+    await this.#record([{ type: 'terminate_begun', instance, context, void: args.void, ...ofMove }, queued(messages)])
     this.#terminate(uuid)
     return null
   }
@@ -139,6 +169,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   async #drain(graceMs: number): Promise<void> {
     const reason = new ServiceStopping('the worker is stopping')
     this.#draining.abort(reason)
+    await this.#departing
     const timer = setTimeout(() => this.#stopping.abort(reason), graceMs)
     await this.#lanes.idle()
     clearTimeout(timer)
@@ -162,4 +193,21 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
 function tookOver(uuid: string): BuildAborted {
   return new BuildAborted('a later try took over', { instance_uuid: uuid })
+}
+
+/**
+ * When the termination that is asked for ended, if it has. Of a guest that an instance has left, any end is one: what came
+ * later to this host has been removed as well.
+ */
+function endOf(known: KnownTry | undefined, { instance, migration_uuid, void: isVoid }: TerminateArgs) {
+  const ended = known?.terminated
+  if (known === undefined || ended === undefined) return undefined
+  if (migration_uuid !== undefined) return known.attempt >= instance.attempt ? ended.at : undefined
+  return known.attempt === instance.attempt && (isVoid || !ended.void) ? ended.at : undefined
+}
+
+/** Does the termination that is under way tell all that this one has to tell? */
+function covers(pending: Termination | undefined, { instance, migration_uuid, void: isVoid }: TerminateArgs): boolean {
+  if (pending?.instance.attempt !== instance.attempt) return false
+  return (isVoid || !pending.void) && (migration_uuid === undefined || pending.migration_uuid === migration_uuid)
 }

@@ -10,7 +10,7 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  * Version history:
  * - 1.0 build_and_run_instance, terminate_instance, get_domain_xml, list_guests
  * - 1.1 list_guests tells models, tries, what is under way, and the kernel's counts of keys; build_and_run_instance takes
- *   the allocations of the try, which an older worker refuses
+ *   the allocations of the try, and terminate_instance a migration_uuid, which an older worker refuses
  */
 export const ComputeApi = defineApi({
   service: 'compute',
@@ -32,8 +32,12 @@ export const ComputeApi = defineApi({
       wire: 'terminate_instance',
       since: '1.0',
       summary:
-        'Destroys the guest and its disks, a running build of it included. `instance` as last stored; void: a build that lost its claim is removed without telling anybody.',
-      input: z.strictObject({ instance: Instance, void: z.boolean().default(false) }),
+        'Destroys the guest and its disks, a running build of it included. `instance` as last stored; void: a build that lost its claim is removed without telling anybody; with `migration_uuid`, the guest of an instance that was moved away: the conductor alone is told.',
+      input: z.strictObject({
+        instance: Instance,
+        void: z.boolean().default(false),
+        migration_uuid: z.guid().optional(),
+      }),
       output: z.null(),
     }),
     getDomainXml: call({

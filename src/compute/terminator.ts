@@ -33,21 +33,29 @@ export class Terminator {
     const { instance, context } = termination
     const { attempt } = instance
     const at = timestamp(this.#ports)
-    const messages = termination.void
-      ? []
-      : [
-          this.terminated(context, uuid, attempt, at),
-          events.message('instance.delete.end', context, deleted(instance, host, at)),
-        ]
+    const { migration_uuid } = termination
+    const report = this.terminated(context, uuid, attempt, at, migration_uuid)
+    const messages = [
+      ...(termination.void && migration_uuid === undefined ? [] : [report]),
+      ...(termination.void ? [] : [events.message('instance.delete.end', context, deleted(instance, host, at))]),
+    ]
     await journal.append([{ type: 'terminate_ended', uuid, attempt, at, void: termination.void }, queued(messages)])
     outbox.announce()
     const facts = { instance_uuid: uuid, attempt, void: termination.void, request_id: context.request_id }
     logger.info(facts, 'guest removed')
   }
 
-  terminated(context: RequestContext, uuid: string, attempt: number, at: string): DurableMessage {
+  /** @param migrationUuid of the move that has left the guest here; the instance lives on */
+  terminated(
+    context: RequestContext,
+    uuid: string,
+    attempt: number,
+    at: string,
+    migrationUuid?: string,
+  ): DurableMessage {
     const { host, client } = this.#ports
-    const args = { instance_uuid: uuid, attempt, host, terminated_at: at }
+    const ofMove = migrationUuid === undefined ? {} : { migration_uuid: migrationUuid }
+    const args = { instance_uuid: uuid, attempt, host, terminated_at: at, ...ofMove }
     return client.message(ConductorApi, 'reportTerminated', context, args, { orderingKey: uuid })
   }
 }

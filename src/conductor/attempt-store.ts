@@ -56,11 +56,29 @@ export async function allocationsOf(db: Queryable, { uuid, attempt }: AttemptKey
   return row?.allocations ?? []
 }
 
-/** Hosts where this instance has failed: the next try leaves them out. */
-export async function failedHosts(db: Queryable, uuid: string): Promise<readonly string[]> {
-  const rows = await db.query<{ host: string }>(
-    `SELECT DISTINCT host FROM build_attempts WHERE instance_uuid = $1 AND outcome = 'failed' AND host IS NOT NULL`,
+/** The try that had become active ran until its host died. */
+export async function evacuateAttempt(tx: Queryable, { uuid, attempt }: AttemptKey, reason: string): Promise<void> {
+  await tx.query(
+    `UPDATE build_attempts SET outcome = 'evacuated', reason = $3 WHERE instance_uuid = $1 AND attempt = $2`,
+    [uuid, attempt, reason],
+  )
+}
+
+/** The highest number that a try of it has had, whatever became of it. */
+export async function lastAttempt(db: Queryable, uuid: string): Promise<number> {
+  const [row] = await db.query<{ last: number | null }>(
+    'SELECT max(attempt) AS last FROM build_attempts WHERE instance_uuid = $1',
     [uuid],
+  )
+  return row?.last ?? 0
+}
+
+/** Hosts where this instance has failed from this try on: the next one leaves them out. */
+export async function failedHosts(db: Queryable, uuid: string, fromAttempt = 1): Promise<readonly string[]> {
+  const rows = await db.query<{ host: string }>(
+    `SELECT DISTINCT host FROM build_attempts
+     WHERE instance_uuid = $1 AND attempt >= $2 AND outcome = 'failed' AND host IS NOT NULL`,
+    [uuid, fromAttempt],
   )
   return rows.map(({ host }) => host)
 }

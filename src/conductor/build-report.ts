@@ -3,22 +3,27 @@ import { ERRORS_BY_CODE, InternalError, MaxRetriesExceeded } from '../errors.ts'
 import { type Fault, faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
-import type { RequestContext } from '../rpc/request-context.ts'
+import { arrive } from './arrival.ts'
 import { endAttempt, startAttempt } from './attempt-store.ts'
-import { changeInstance, lockInstance } from './instance-store.ts'
+import { changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
+import { goBack } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
 import type { BuildReport } from './rpc-api.ts'
+import { isOnItsHost, stagesOf } from './stages.ts'
 
 /** Takes note of how a try ended on its host. Told twice, it changes nothing twice. */
 export async function recordBuildReport(ports: ConductorPorts, report: BuildReport): Promise<void> {
   await ports.database.transaction(async (tx) => {
-    const { instance, context } = await lockInstance(tx, report.instance_uuid)
-    if (!isCurrent(instance, report)) return rejectVoid(ports, tx, context, instance, report)
-    if (instance.vm_state !== 'building' || instance.task_state === 'deleting') return
-    if (report.outcome.result === 'active') await becomeActive(ports, tx, context, instance, report.outcome.launched_at)
-    else await tryFailed(ports, tx, context, instance, report.outcome)
+    const record = await lockInstance(tx, report.instance_uuid)
+    const { instance, move } = record
+    if (!isCurrent(instance, report)) return rejectVoid(ports, tx, record, report)
+    if (!isOnItsHost(instance) || move?.arrived_at) return
+    const { outcome } = report
+    if (outcome.result === 'failed') await tryFailed(ports, tx, record, outcome)
+    else if (move !== undefined) await arrive(ports, tx, record, move, outcome.launched_at)
+    else await becomeActive(ports, tx, record, outcome.launched_at)
   })
   ports.outbox.announce()
 }
@@ -31,11 +36,12 @@ function isCurrent(instance: Instance, { attempt, host }: BuildReport): boolean 
 async function rejectVoid(
   ports: ConductorPorts,
   tx: Queryable,
-  context: RequestContext,
-  instance: Instance,
+  { instance, context, move }: InstanceRecord,
   report: BuildReport,
 ) {
   if (report.outcome.result !== 'active') return
+  // Told once more by the host that the instance is to leave: it may yet go back there.
+  if (report.host === move?.source_host && report.attempt === move.source_attempt) return
   const old = { ...instance, attempt: report.attempt, host: report.host }
   await ports.outbox.enqueue(tx, [terminateMessage(ports, context, report.host, old, true)])
 }
@@ -44,8 +50,7 @@ async function rejectVoid(
 async function becomeActive(
   ports: ConductorPorts,
   tx: Queryable,
-  context: RequestContext,
-  instance: Instance,
+  { instance, context }: InstanceRecord,
   launchedAt: string,
 ): Promise<void> {
   const at = ports.now()
@@ -68,15 +73,16 @@ export interface FailedTry {
   readonly retryable: boolean
 }
 
-/** Tries again elsewhere while that can help; then the instance is ERROR, with the reason of the last try. */
+/** Tries again elsewhere while that can help; then the instance is ERROR, or where it was, with the reason of the last try. */
 export async function tryFailed(
   ports: ConductorPorts,
   tx: Queryable,
-  context: RequestContext,
-  instance: Instance,
+  record: InstanceRecord,
   { fault, retryable }: FailedTry,
 ): Promise<void> {
+  const { instance, context, move } = record
   const at = ports.now()
+  const tries = instance.attempt - (move?.first_attempt ?? 1) + 1
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   const reason = cleanText(`${fault.code}: ${fault.message}`, 4000)
   await endAttempt(tx, key, { outcome: 'failed', reason }, at)
@@ -85,31 +91,36 @@ export async function tryFailed(
     const failure = reason.slice(0, MAX_FAILURE)
     await ports.outbox.enqueue(tx, [noteBuildMessage(ports, context, instance, instance.host, failure)])
   }
-  if (retryable && instance.attempt < ports.maxAttempts) {
+  if (retryable && tries < ports.maxAttempts) {
     const attempt = instance.attempt + 1
-    const next = await changeInstance(tx, instance, { task_state: 'scheduling', host: null, attempt }, at)
+    const next = await changeInstance(tx, instance, { task_state: stagesOf(instance).waiting, host: null, attempt }, at)
     await startAttempt(tx, { uuid: instance.uuid, attempt }, at)
     await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, next)])
     return
   }
-  const final = retryable ? retriesExceeded(instance, fault, ports.maxAttempts, at) : fault
+  const final = retryable ? retriesExceeded(instance, fault, tries, ports.maxAttempts, at) : fault
+  const error = new (ERRORS_BY_CODE.get(final.code) ?? InternalError)(final.message)
+  if (move !== undefined) {
+    const back = await goBack(ports, tx, record, move, final)
+    const spec = requestSpec(instance, [], move)
+    return ports.outbox.enqueue(tx, [ports.events.rebuildFailed(context, back, spec, error)])
+  }
   const failed = await changeInstance(
     tx,
     instance,
     { vm_state: 'error', task_state: null, host: null, fault: final },
     at,
   )
-  const FaultError = ERRORS_BY_CODE.get(final.code) ?? InternalError
   await ports.outbox.enqueue(tx, [
-    ports.events.buildFailed(context, failed, requestSpec(instance, []), new FaultError(final.message)),
+    ports.events.buildFailed(context, failed, requestSpec(instance, []), error),
     releaseMessage(ports, context, failed),
   ])
 }
 
-function retriesExceeded(instance: Instance, last: Fault, limit: number, at: Date): Fault {
+function retriesExceeded(instance: Instance, last: Fault, tries: number, limit: number, at: Date): Fault {
   const error = new MaxRetriesExceeded(
-    `instance ${instance.uuid} failed on ${instance.attempt} host(s), the limit is ${limit}; the last failure: ${last.message}`,
-    { last_code: last.code, attempts: instance.attempt, fix: 'see why each try failed with: sevbus explain' },
+    `instance ${instance.uuid} failed on ${tries} host(s), the limit is ${limit}; the last failure: ${last.message}`,
+    { last_code: last.code, attempts: tries, fix: 'see why each try failed with: sevbus explain' },
   )
   return faultOf(error, at.toISOString())
 }

@@ -1,16 +1,23 @@
 import { InvalidProperty } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
-import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
+import { launchRequest, refuseDisagreement, requestOfMove } from '../objects/launch-request.ts'
 import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { Selection } from '../objects/request-spec.ts'
+import type { MoveRecord } from './migration-store.ts'
 
 /**
- * What the instance will run with: the scheduler's answer, if it is among what flavor and image ask for.
+ * What the instance will run with: the scheduler's answer, if it is among what flavor and image ask for, and no less than
+ * what it had where it comes from.
  *
  * @throws InvalidProperty
  */
-export function chosenEncryption({ flavor, image }: Instance, selection: Selection): MemEncryption | null {
-  const request = launchRequest(flavor, image)
+export function chosenEncryption(
+  { flavor, image }: Instance,
+  selection: Selection,
+  move?: MoveRecord,
+): MemEncryption | null {
+  const asked = launchRequest(flavor, image)
+  const request = move ? requestOfMove(asked, move.source_encryption) : asked
   const { choices } = request
   if (selection.mem_encryption !== undefined) {
     return refuseDisagreement(request, selection.mem_encryption).encryption ?? null

@@ -1,11 +1,16 @@
 import { SevbusError, StaleAttempt } from '../errors.ts'
+import { continueArrival } from './arrival.ts'
 import { askScheduler, isWorthAnotherLook, lookAgain } from './ask-scheduler.ts'
 import { failedHosts } from './attempt-store.ts'
 import { continueBatch } from './continue-batch.ts'
-import { findInstance } from './instance-store.ts'
-import { handOver, isWaitingForHost, placeOf, refuse } from './placing.ts'
+import { hostOf } from './host-life.ts'
+import { findInstance, type InstanceRecord } from './instance-store.ts'
+import { hostsLeft } from './migration-store.ts'
+import { handOver, placeOf, refuse } from './placing.ts'
 import type { ConductorPorts } from './ports.ts'
+import { serviceInUse } from './refuse-evacuation.ts'
 import { requestSpec } from './request-spec.ts'
+import { isWaitingForHost } from './stages.ts'
 
 export interface BuildStep {
   readonly instance_uuid: string
@@ -18,18 +23,38 @@ export interface BuildStep {
  */
 export async function continueBuild(ports: ConductorPorts, step: BuildStep, signal: AbortSignal): Promise<void> {
   const { database, scheduler, outbox } = ports
-  const { instance, context, batch } = await findInstance(database, step.instance_uuid)
+  const record = await findInstance(database, step.instance_uuid)
+  const { instance, context, batch, move } = record
   const key = { uuid: instance.uuid, attempt: step.attempt }
-  if (!isWaitingForHost(instance, key.attempt)) return
+  if (!isWaitingForHost(instance, key.attempt)) {
+    const isArriving = move !== undefined && move.arrived_at !== null && instance.attempt === key.attempt
+    return isArriving ? continueArrival(ports, record, move, signal) : undefined
+  }
   if (batch !== null && key.attempt === 1) return continueBatch(ports, key, batch, signal)
-  const ignored = await failedHosts(database, instance.uuid)
-  const args = { request_spec: requestSpec(instance, ignored) }
-  const ask = async () => (await scheduler.selectDestinations(context, args, { signal })).selection
-  const answer = placeOf(instance, await askScheduler(ports, context, key, ask, signal))
+  const ignored = await ignoredHosts(ports, record)
+  const args = { request_spec: requestSpec(instance, ignored, move) }
+  const ask = async () => {
+    await refuseLivingSource(ports, record, signal)
+    return (await scheduler.selectDestinations(context, args, { signal })).selection
+  }
+  const answer = placeOf(instance, await askScheduler(ports, context, key, ask, signal), move)
   // Somebody was faster: a later try, or the deletion of the instance.
-  if (answer instanceof StaleAttempt) return
+  if (answer instanceof StaleAttempt && move === undefined) return
   if (!(answer instanceof SevbusError)) await database.transaction((tx) => handOver(ports, tx, key, answer))
   else if (await isWorthAnotherLook(ports, key, answer)) await lookAgain(ports, key)
   else await database.transaction((tx) => refuse(ports, tx, key, answer, ignored))
   outbox.announce()
+}
+
+/** Where it has failed; of a move also where it comes from, and where a guest may be that it left earlier. */
+async function ignoredHosts({ database }: ConductorPorts, { instance, move }: InstanceRecord) {
+  const failed = await failedHosts(database, instance.uuid, move?.first_attempt)
+  return move === undefined ? failed : [...new Set([...(await hostsLeft(database, instance.uuid)), ...failed])]
+}
+
+/** A host that came back has its guest: there is nothing to evacuate any more. @throws ComputeServiceInUse */
+async function refuseLivingSource(ports: ConductorPorts, { context, move }: InstanceRecord, signal: AbortSignal) {
+  if (move?.type !== 'evacuation') return
+  const source = await hostOf(ports, context, move.source_host, signal)
+  if (source?.state === 'up') throw serviceInUse(source)
 }

@@ -4,16 +4,18 @@ import type { RequestContext } from '../rpc/request-context.ts'
 import { endAttempt } from './attempt-store.ts'
 import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } from './instance-store.ts'
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
+import { callOff } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 
 /** Starts the deletion; where a host has the guest, its report ends it. Asked again, the host is told again. */
 export async function deleteInstance(ports: ConductorPorts, context: RequestContext, uuid: string): Promise<Instance> {
   const instance = await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, uuid)
-    if (record.instance.vm_state === 'deleted') return record.instance
-    return record.instance.host === null
+    const instance = record.move ? await callOff(ports, tx, record, record.move) : record.instance
+    if (instance.vm_state === 'deleted') return instance
+    return instance.host === null
       ? deleteWithoutHost(ports, tx, context, record)
-      : deleteOnHost(ports, tx, context, record.instance, record.instance.host)
+      : deleteOnHost(ports, tx, context, instance, instance.host)
   })
   ports.outbox.announce()
   return instance

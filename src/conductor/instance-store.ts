@@ -3,13 +3,17 @@ import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
 import { canBecome, Instance } from '../objects/instance.ts'
 import { pageOf } from '../rpc/page.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import { currentMove, type MoveRecord } from './migration-store.ts'
+import { isMoving } from './stages.ts'
 
-/** An instance with the context of the request that made it. */
+/** An instance with the context of the request that made it, or that moves it. */
 export interface InstanceRecord {
   readonly instance: Instance
   readonly context: RequestContext
   /** Shared by instances that find hosts together or not at all. */
   readonly batch: string | null
+  /** That is under way; of a list it is not told. */
+  readonly move?: MoveRecord | undefined
 }
 
 /** What may change about a stored instance. */
@@ -51,12 +55,15 @@ export async function insertInstance(tx: Queryable, { instance, context, batch }
 
 /** Nobody else changes it until the transaction ends. @throws InstanceNotFound */
 export async function lockInstance(tx: Queryable, uuid: string): Promise<InstanceRecord> {
-  return one(await tx.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1 FOR UPDATE', [uuid]), uuid)
+  return withMove(
+    tx,
+    one(await tx.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1 FOR UPDATE', [uuid]), uuid),
+  )
 }
 
 /** @throws InstanceNotFound */
 export async function findInstance(db: Queryable, uuid: string): Promise<InstanceRecord> {
-  return one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid)
+  return withMove(db, one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid))
 }
 
 export async function findInstances(db: Queryable, uuids: readonly string[]): Promise<readonly InstanceRecord[]> {
@@ -144,6 +151,11 @@ interface InstanceRow {
   readonly context: RequestContext
   readonly batch: string | null
   readonly [column: string]: unknown
+}
+
+async function withMove(db: Queryable, record: InstanceRecord): Promise<InstanceRecord> {
+  const move = isMoving(record.instance) ? await currentMove(db, record.instance.uuid) : undefined
+  return move ? { ...record, context: move.context, move } : record
 }
 
 function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {

@@ -1,13 +1,18 @@
 import type { Endpoint } from '../rpc/contract.ts'
 import { acceptInstances } from './accept.ts'
+import { recordDeparted } from './arrival.ts'
 import { listAttempts } from './attempt-store.ts'
 import { recordBuildReport } from './build-report.ts'
 import { continueBuild } from './continue-build.ts'
 import { deleteInstance, recordTerminated } from './delete-instance.ts'
+import { listDepartures } from './departures.ts'
+import { evacuateInstance } from './evacuate-instance.ts'
 import { listInstanceStates } from './instance-states.ts'
 import { findInstance, listInstances } from './instance-store.ts'
+import { listMoves } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import type { ConductorApi } from './rpc-api.ts'
+import { isOnItsHost } from './stages.ts'
 import { storedContext } from './stored-context.ts'
 
 /**
@@ -22,6 +27,9 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
     async deleteInstance({ instance_uuid }, { context }) {
       return { instance: await deleteInstance(ports, storedContext(context), instance_uuid) }
     },
+    async evacuateInstance(evacuation, { context, signal }) {
+      return { instance: await evacuateInstance(ports, storedContext(context), evacuation, signal) }
+    },
     async getInstance({ instance_uuid }) {
       return { instance: (await findInstance(ports.database, instance_uuid)).instance }
     },
@@ -33,7 +41,8 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
     },
     async explainInstance({ instance_uuid }) {
       const { instance } = await findInstance(ports.database, instance_uuid)
-      return { instance, attempts: [...(await listAttempts(ports.database, instance_uuid))] }
+      const attempts = [...(await listAttempts(ports.database, instance_uuid))]
+      return { instance, attempts, migrations: [...(await listMoves(ports.database, instance_uuid))] }
     },
     async continueBuild(step, { signal }) {
       await continueBuild(ports, step, signal)
@@ -44,13 +53,18 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
       return null
     },
     async reportTerminated(report) {
-      await recordTerminated(ports, report)
+      const { migration_uuid } = report
+      if (migration_uuid === undefined) await recordTerminated(ports, report)
+      else await recordDeparted(ports, { ...report, migration_uuid })
       return null
+    },
+    async listDepartures(query) {
+      return { departures: [...(await listDepartures(ports, query))] }
     },
     async checkBuild({ instance_uuid, attempt, host }) {
       const { instance } = await findInstance(ports.database, instance_uuid)
       const here = instance.attempt === attempt && instance.host === host
-      return { wanted: here && instance.vm_state === 'building' && instance.task_state === 'spawning' }
+      return { wanted: here && isOnItsHost(instance) }
     },
   }
 }

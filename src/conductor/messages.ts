@@ -1,9 +1,10 @@
 import { ComputeApi } from '../compute/rpc-api.ts'
 import type { Instance } from '../objects/instance.ts'
-import type { Allocation } from '../objects/request-spec.ts'
+import type { Allocation, Migration } from '../objects/request-spec.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import type { MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import { ConductorApi } from './rpc-api.ts'
 
@@ -40,6 +41,19 @@ export function terminateMessage(
   return client.message(ComputeApi, 'terminateInstance', context, { instance, void: isVoid }, toHost(instance, host))
 }
 
+/** The host is to remove the guest that the instance has left there, and to say when it is gone; nobody else is told. */
+export function departureMessage({ client }: Sender, instance: Instance, move: MoveRecord): DurableMessage {
+  const args = { instance: asLeft(instance, move), void: true, migration_uuid: move.uuid }
+  const to = toHost(instance, move.source_host)
+  return client.message(ComputeApi, 'terminateInstance', move.context, args, to)
+}
+
+/** The instance as the host knows it that it has left. */
+export function asLeft(instance: Instance, move: MoveRecord): Instance {
+  const { source_host: host, source_attempt: attempt, source_encryption: mem_encryption } = move
+  return { ...instance, host, attempt, mem_encryption }
+}
+
 /** @param failure null: the guest runs */
 export function noteBuildMessage(
   { client }: Sender,
@@ -56,6 +70,17 @@ export function noteBuildMessage(
 export function releaseMessage({ client }: Sender, context: RequestContext, instance: Instance): DurableMessage {
   const args = { instance_uuid: instance.uuid, attempt: instance.attempt }
   return client.message(SchedulerApi, 'releaseAllocations', context, args, { orderingKey: instance.uuid })
+}
+
+/** What is held of the source goes back: to the host, to the host as soon as it is fenced, or to the instance. */
+export function endMoveMessage(
+  { client }: Sender,
+  move: MoveRecord,
+  end: 'confirmMove' | 'finishMove' | 'revertMove',
+): DurableMessage {
+  const migration: Migration = { uuid: move.uuid, type: move.type }
+  const args = { instance_uuid: move.instance_uuid, migration }
+  return client.message(SchedulerApi, end, move.context, args, { orderingKey: move.instance_uuid })
 }
 
 /** In order on one host; but a host that is away must not hold back what is said to others about the instance. */

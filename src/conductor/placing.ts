@@ -1,5 +1,5 @@
 import type { Queryable } from '../database/database.ts'
-import { NoValidHost, SevbusError, toSevbusError } from '../errors.ts'
+import { ComputeServiceInUse, NoValidHost, SevbusError, toSevbusError } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { MemEncryption } from '../objects/mem-encryption.ts'
@@ -9,8 +9,11 @@ import { type AttemptKey, endAttempt, placeAttempt } from './attempt-store.ts'
 import { chosenEncryption } from './chosen-encryption.ts'
 import { changeInstance, lockInstance } from './instance-store.ts'
 import { buildMessage, releaseMessage } from './messages.ts'
+import type { MoveRecord } from './migration-store.ts'
+import { goBack } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
+import { isWaitingForHost, stagesOf } from './stages.ts'
 
 /** A host for an instance, with what the guest will run with there. */
 export interface Place {
@@ -18,15 +21,11 @@ export interface Place {
   readonly encryption: MemEncryption | null
 }
 
-export function isWaitingForHost(instance: Instance, attempt: number): boolean {
-  return instance.vm_state === 'building' && instance.task_state === 'scheduling' && instance.attempt === attempt
-}
-
 /** An answer that would not encrypt as asked is a refusal. */
-export function placeOf(instance: Instance, found: Selection | SevbusError): Place | SevbusError {
+export function placeOf(instance: Instance, found: Selection | SevbusError, move?: MoveRecord): Place | SevbusError {
   if (found instanceof SevbusError) return found
   try {
-    return { selection: found, encryption: chosenEncryption(instance, found) }
+    return { selection: found, encryption: chosenEncryption(instance, found, move) }
   } catch (thrown) {
     return toSevbusError(thrown)
   }
@@ -41,13 +40,13 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
     if (claimIsOrphan) await ports.outbox.enqueue(tx, [releaseMessage(ports, context, instance)])
     return
   }
-  const changes = { host: selection.host, mem_encryption: encryption, task_state: 'spawning' } as const
+  const changes = { host: selection.host, mem_encryption: encryption, task_state: stagesOf(instance).onHost }
   const placed = await changeInstance(tx, instance, changes, ports.now())
   await placeAttempt(tx, key, selection)
   await ports.outbox.enqueue(tx, [buildMessage(ports, context, selection.host, placed, selection.allocations)])
 }
 
-/** No host: the instance is ERROR with the reason, and those who watch are told. */
+/** No host: the instance is ERROR with the reason, or where it was, and those who watch are told. */
 export async function refuse(
   ports: ConductorPorts,
   tx: Queryable,
@@ -55,16 +54,26 @@ export async function refuse(
   error: SevbusError,
   ignoredHosts: readonly string[],
 ): Promise<void> {
-  const { instance, context } = await lockInstance(tx, key.uuid)
+  const record = await lockInstance(tx, key.uuid)
+  const { instance, context, move } = record
   if (!isWaitingForHost(instance, key.attempt)) return
   const at = ports.now()
   const fault = faultOf(error, at.toISOString())
-  const failed = await changeInstance(tx, instance, { vm_state: 'error', task_state: null, host: null, fault }, at)
   const report = SchedulingReport.safeParse(error.details.report).data
-  const outcome = error instanceof NoValidHost ? 'no valid host' : 'failed'
-  await endAttempt(tx, key, { outcome, reason: fault.message, report }, at)
+  await endAttempt(tx, key, { outcome: outcomeOf(error), reason: fault.message, report }, at)
+  if (move !== undefined) {
+    const back = await goBack(ports, tx, record, move, fault)
+    const spec = requestSpec(instance, ignoredHosts, move)
+    return ports.outbox.enqueue(tx, [ports.events.rebuildFailed(context, back, spec, error)])
+  }
+  const failed = await changeInstance(tx, instance, { vm_state: 'error', task_state: null, host: null, fault }, at)
   await ports.outbox.enqueue(tx, [
     ports.events.buildFailed(context, failed, requestSpec(instance, ignoredHosts), error),
     releaseMessage(ports, context, failed),
   ])
+}
+
+function outcomeOf(error: SevbusError): 'no valid host' | 'aborted' | 'failed' {
+  if (error instanceof NoValidHost) return 'no valid host'
+  return error instanceof ComputeServiceInUse ? 'aborted' : 'failed'
 }

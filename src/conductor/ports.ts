@@ -15,14 +15,17 @@ export interface Outbox {
 }
 
 /** Notifications of what is decided here: an accepted build, a deletion without a host, a build without one. */
-export type ConductorEvents = Pick<InstanceEvents, 'message' | 'buildFailed' | 'onBehalfOf'>
+export type ConductorEvents = Pick<InstanceEvents, 'message' | 'buildFailed' | 'rebuildFailed' | 'onBehalfOf'>
 
 /** What the conductor works with; everything it does not own comes from outside. */
 export interface ConductorPorts {
   readonly database: Database
   readonly outbox: Outbox
   readonly client: Pick<RpcClient, 'message'>
-  readonly scheduler: Pick<ClientOf<typeof SchedulerApi>, 'selectDestinations' | 'selectDestinationsOfBatch'>
+  readonly scheduler: Pick<
+    ClientOf<typeof SchedulerApi>,
+    'selectDestinations' | 'selectDestinationsOfBatch' | 'listHosts'
+  >
   readonly events: ConductorEvents
   readonly logger: Logger
   /** Tries to build an instance, each on another host. */

@@ -3,9 +3,10 @@ import { collectInto } from '../objects/judge.ts'
 import { memEncryptionRequest } from '../objects/mem-encryption-request.ts'
 import { RequestSpec } from '../objects/request-spec.ts'
 import { requestFlavor } from '../objects/resource-request.ts'
+import type { MoveRecord } from './migration-store.ts'
 
-/** The question to the scheduler for this try, with the launch's translated flavor. */
-export function requestSpec(instance: Instance, ignoreHosts: readonly string[]): RequestSpec {
+/** The question to the scheduler for this try, with the launch's translated flavor. Of a move it is the launch's again. */
+export function requestSpec(instance: Instance, ignoreHosts: readonly string[], move?: MoveRecord): RequestSpec {
   // Nothing is refused here: what an earlier release accepted and this one does not, the scheduler refuses by name.
   const encryptions = memEncryptionRequest(instance.flavor, instance.image, collectInto([]))
   return RequestSpec.parse({
@@ -15,9 +16,11 @@ export function requestSpec(instance: Instance, ignoreHosts: readonly string[]):
     user_id: instance.user_id,
     flavor: requestFlavor(instance.flavor, encryptions),
     image: instance.image,
-    mem_encryption: instance.mem_encryption,
+    mem_encryption: move ? move.source_encryption : instance.mem_encryption,
     availability_zone: instance.availability_zone,
     scheduler_hints: instance.scheduler_hints,
     ignore_hosts: ignoreHosts,
+    force_hosts: move?.asked_host ? [move.asked_host] : [],
+    ...(move && { migration: { uuid: move.uuid, type: move.type } }),
   })
 }

@@ -2,8 +2,10 @@ import type { Queryable } from '../database/database.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import { allocationsOf } from './attempt-store.ts'
 import { type InstanceRecord, lockInstance } from './instance-store.ts'
-import { buildMessage, continueBuildMessage, terminateMessage } from './messages.ts'
+import { buildMessage, continueBuildMessage, departureMessage, terminateMessage } from './messages.ts'
+import { allDepartures } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { askAgain } from './watchdog.ts'
 
 /**
  * Says again what every unfinished instance waits for: for a broker that was made anew and has lost what it had
@@ -11,26 +13,30 @@ import type { ConductorPorts } from './ports.ts'
  */
 export async function resendUnfinished(ports: ConductorPorts): Promise<void> {
   const rows = await ports.database.query<{ uuid: string }>(
-    `SELECT uuid FROM instances WHERE vm_state <> 'deleted' AND (vm_state = 'building' OR task_state = 'deleting')
-     ORDER BY position`,
+    'SELECT uuid FROM instances WHERE task_state IS NOT NULL ORDER BY position',
   )
   for (const { uuid } of rows) await ports.database.transaction((tx) => resend(ports, tx, uuid))
+  for (const move of await allDepartures(ports.database)) {
+    await ports.database.transaction((tx) => askAgain(ports, tx, move))
+  }
   ports.outbox.announce()
 }
 
 async function resend(ports: ConductorPorts, tx: Queryable, uuid: string): Promise<void> {
-  const message = await waitedFor(ports, tx, await lockInstance(tx, uuid))
-  if (message !== undefined) await ports.outbox.enqueue(tx, [message])
+  await ports.outbox.enqueue(tx, await waitedFor(ports, tx, await lockInstance(tx, uuid)))
 }
 
 async function waitedFor(
   ports: ConductorPorts,
   tx: Queryable,
-  { instance, context }: InstanceRecord,
-): Promise<DurableMessage | undefined> {
-  const { uuid, attempt, task_state: task, host, vm_state: state } = instance
-  if (task === 'deleting' && host !== null) return terminateMessage(ports, context, host, instance)
-  if (state !== 'building') return undefined
-  if (host === null) return continueBuildMessage(ports, context, instance)
-  return buildMessage(ports, context, host, instance, await allocationsOf(tx, { uuid, attempt }))
+  { instance, context, move }: InstanceRecord,
+): Promise<readonly DurableMessage[]> {
+  const { uuid, attempt, task_state: task, host } = instance
+  if (task === null) return []
+  if (host === null) return [continueBuildMessage(ports, context, instance)]
+  if (task === 'deleting') return [terminateMessage(ports, context, host, instance)]
+  if (move !== undefined && move.arrived_at !== null) {
+    return [departureMessage(ports, instance, move), continueBuildMessage(ports, context, instance)]
+  }
+  return [buildMessage(ports, context, host, instance, await allocationsOf(tx, { uuid, attempt }))]
 }

@@ -5,6 +5,7 @@ import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
 import { BuildAttempt, Instance, InstanceState, IpAddress, VmState } from '../objects/instance.ts'
+import { InstanceMigration } from '../objects/instance-migration.ts'
 import { NewSchedulerHints } from '../objects/scheduler-hints.ts'
 import { text } from '../objects/text.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
@@ -32,7 +33,9 @@ export type BuildReport = z.infer<typeof BuildReport>
  * Version history:
  * - 1.0 build_instances, delete_instance, get_instance, list_instances, explain_instance;
  *   from workers: continue_build, report_build, report_terminated, check_build
- * - 1.1 list_instance_states; build_instances takes availability_zone, scheduler_hints and min_count, which an older conductor refuses
+ * - 1.1 list_instance_states, evacuate_instance; build_instances takes availability_zone, scheduler_hints and min_count, which
+ *   an older conductor refuses; explain_instance tells migrations;
+ *   from workers: list_departures; report_terminated takes migration_uuid, which an older conductor refuses
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
@@ -64,6 +67,18 @@ export const ConductorApi = defineApi({
       since: '1.0',
       summary: 'Starts to delete an instance in any state; asking twice is nothing. Errors: INSTANCE_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
+      output: z.object({ instance: Instance }),
+    }),
+    evacuateInstance: call({
+      wire: 'evacuate_instance',
+      since: '1.1',
+      summary:
+        'Rebuilds an active instance on another host, because its own is down or forced down: from its image, with the same encryption or a better one of those it names. When it answers that is stored: it will run there, or be where it was, with the reason. What it has on the dead host stays claimed until that is fenced (set_host), or back and rid of the guest. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, COMPUTE_SERVICE_IN_USE when the host is up, COMPUTE_HOST_NOT_FOUND, INVALID_ARGUMENTS; FLAVOR_IMAGE_CONFLICT and others of build_instances when flavor and image would be refused today.',
+      input: z.strictObject({
+        instance_uuid: z.guid(),
+        /** Only to this one; absent: wherever a scheduler finds. */
+        host: HostName.optional(),
+      }),
       output: z.object({ instance: Instance }),
     }),
     getInstance: call({
@@ -106,7 +121,12 @@ export const ConductorApi = defineApi({
       summary:
         'Why an instance is where it is, or why it found no host: every try with its reasons. Errors: INSTANCE_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
-      output: z.object({ instance: Instance, attempts: z.array(BuildAttempt) }),
+      output: z.object({
+        instance: Instance,
+        attempts: z.array(BuildAttempt),
+        /** Absent: the conductor is of version 1.0. */
+        migrations: z.array(InstanceMigration).optional(),
+      }),
     }),
     continueBuild: cast({
       wire: 'continue_build',
@@ -131,8 +151,26 @@ export const ConductorApi = defineApi({
         attempt: z.int().min(1),
         host: HostName,
         terminated_at: z.iso.datetime(),
+        /** The instance lives on elsewhere: only what that move had left here is gone. */
+        migration_uuid: z.guid().optional(),
       }),
       output: z.null(),
+    }),
+    listDepartures: call({
+      wire: 'list_departures',
+      since: '1.1',
+      summary:
+        'From a compute worker that starts: which guests were evacuated from this host, and are to be removed before anything else is done with them? A page may be shorter than its limit; give its last migration_uuid as `marker` until a page is empty.',
+      input: z.strictObject({
+        host: HostName,
+        marker: z.guid().optional(),
+        limit: z.int().min(1).max(1000).default(500),
+      }),
+      output: z.object({
+        /** Each instance as this host knows it. */
+        departures: z.array(z.object({ migration_uuid: z.guid(), instance: Instance })),
+      }),
+      timeoutMs: 10_000,
     }),
     checkBuild: call({
       wire: 'check_build',

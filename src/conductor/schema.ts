@@ -59,4 +59,36 @@ export const conductorMigrations: readonly Migration[] = [
       CREATE INDEX instances_waiting_of_batch ON instances (batch)
        WHERE batch IS NOT NULL AND vm_state = 'building' AND task_state = 'scheduling' AND attempt = 1;`,
   },
+  {
+    id: 'conductor-0004-migrations',
+    sql: `
+      CREATE TABLE migrations (
+        uuid uuid PRIMARY KEY,
+        instance_uuid uuid NOT NULL REFERENCES instances (uuid) ON DELETE CASCADE,
+        type text NOT NULL,
+        status text NOT NULL,
+        -- What the instance goes back to when it does not arrive.
+        source_host text NOT NULL,
+        source_attempt integer NOT NULL,
+        source_encryption jsonb,
+        first_attempt integer NOT NULL,
+        -- Only there; null: anywhere.
+        asked_host text,
+        dest_host text,
+        -- A guest runs at the destination.
+        arrived_at timestamptz,
+        -- Who asked: goes with every message about the move.
+        context jsonb NOT NULL,
+        created_at timestamptz NOT NULL,
+        updated_at timestamptz NOT NULL,
+        -- When the source was last asked to remove its guest.
+        asked_at timestamptz NOT NULL
+      );
+      CREATE INDEX migrations_of_instance ON migrations (instance_uuid);
+      CREATE UNIQUE INDEX migrations_one_at_a_time ON migrations (instance_uuid) WHERE status = 'accepted';
+      CREATE INDEX migrations_leaving ON migrations (source_host, uuid) WHERE status IN ('accepted', 'done');
+      DROP INDEX instances_building;
+      -- All that somebody has to bring to an end.
+      CREATE INDEX instances_unfinished ON instances (updated_at) WHERE task_state IS NOT NULL;`,
+  },
 ]

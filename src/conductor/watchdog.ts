@@ -1,11 +1,10 @@
 import type { Queryable } from '../database/database.ts'
 import { BuildInterrupted } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
-import type { Instance } from '../objects/instance.ts'
-import type { RequestContext } from '../rpc/request-context.ts'
 import { tryFailed } from './build-report.ts'
-import { lockInstance } from './instance-store.ts'
-import { continueBuildMessage, terminateMessage } from './messages.ts'
+import { type InstanceRecord, lockInstance } from './instance-store.ts'
+import { continueBuildMessage, departureMessage, terminateMessage } from './messages.ts'
+import { findMove, noteAsked, unansweredMoves } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 
 /** How many overdue instances are looked at in one round. */
@@ -13,8 +12,8 @@ const BATCH = 100
 
 /**
  * Revives what nobody has been heard of for the build timeout: a build on a host is tried elsewhere, one without a host
- * is started again, a deletion is asked for again. So nothing waits for a message that was lost, nor for a host that is
- * gone for good.
+ * is started again, a deletion is asked for again, and so is the removal of a guest that an instance has left. So nothing
+ * waits for a message that was lost, nor for a host that is gone for good.
  *
  * @returns how many were overdue
  */
@@ -22,7 +21,7 @@ export async function reviveOverdue(ports: ConductorPorts): Promise<number> {
   const overdue = new Date(ports.now().getTime() - ports.buildTimeoutMs)
   const rows = await ports.database.query<{ uuid: string }>(
     `SELECT uuid FROM instances
-     WHERE (vm_state = 'building' OR task_state = 'deleting') AND vm_state <> 'deleted' AND updated_at < $1
+     WHERE task_state IS NOT NULL AND updated_at < $1
      ORDER BY updated_at LIMIT $2`,
     [overdue, BATCH],
   )
@@ -32,15 +31,17 @@ export async function reviveOverdue(ports: ConductorPorts): Promise<number> {
       ports.logger.error({ instance_uuid: uuid, err }, 'overdue, and cannot be revived now')
     })
   }
-  if (rows.length > 0) ports.outbox.announce()
-  return rows.length
+  const left = await unansweredMoves(ports.database, ports.now(), ports.buildTimeoutMs, BATCH)
+  for (const move of left) await ports.database.transaction((tx) => askAgain(ports, tx, move))
+  if (rows.length + left.length > 0) ports.outbox.announce()
+  return rows.length + left.length
 }
 
 async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promise<void> {
   await ports.database.transaction(async (tx) => {
-    const { instance, context } = await lockInstance(tx, uuid)
-    const waits = instance.vm_state === 'building' || instance.task_state === 'deleting'
-    if (!waits || new Date(instance.updated_at) >= overdue) return
+    const record = await lockInstance(tx, uuid)
+    const { instance, context, move } = record
+    if (instance.task_state === null || new Date(instance.updated_at) >= overdue) return
     const facts = {
       instance_uuid: uuid,
       host: instance.host,
@@ -53,24 +54,37 @@ async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promi
     if (instance.host === null) await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, instance)])
     else if (instance.task_state === 'deleting')
       await ports.outbox.enqueue(tx, [terminateMessage(ports, context, instance.host, instance)])
-    else await tryElsewhere(ports, tx, context, instance, instance.host)
+    else if (move !== undefined && move.arrived_at !== null)
+      await ports.outbox.enqueue(tx, [
+        departureMessage(ports, instance, move),
+        continueBuildMessage(ports, context, instance),
+      ])
+    else await tryElsewhere(ports, tx, record, instance.host)
   })
 }
 
-async function tryElsewhere(
+/** Asks the host again to remove the guest of an instance that lives elsewhere. */
+export async function askAgain(
   ports: ConductorPorts,
   tx: Queryable,
-  context: RequestContext,
-  instance: Instance,
-  host: string,
-) {
+  asked: { readonly uuid: string; readonly instance_uuid: string },
+): Promise<void> {
+  const { instance } = await lockInstance(tx, asked.instance_uuid)
+  const move = await findMove(tx, asked.uuid)
+  if (move?.status !== 'done') return
+  await noteAsked(tx, move.uuid, ports.now())
+  await ports.outbox.enqueue(tx, [departureMessage(ports, instance, move)])
+}
+
+async function tryElsewhere(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, host: string) {
+  const { instance, context } = record
   const silent = new BuildInterrupted(
     `host ${host} has not reported the build within ${ports.buildTimeoutMs / 1000} s`,
     {
       host,
     },
   )
-  await tryFailed(ports, tx, context, instance, { fault: faultOf(silent, ports.now().toISOString()), retryable: true })
+  await tryFailed(ports, tx, record, { fault: faultOf(silent, ports.now().toISOString()), retryable: true })
   // Right behind the build, if that still waits for the host: it finds its try void before it has begun.
   await ports.outbox.enqueue(tx, [terminateMessage(ports, context, host, instance, true)])
 }

@@ -6,12 +6,21 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type NotificationNames, notificationMessage, type SevbusExtension } from './notification.ts'
 import { exceptionPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
-import { ComputeTaskPayload, InstanceActionPayload, InstanceCreatePayload } from './payloads.ts'
+import {
+  ComputeTaskPayload,
+  InstanceActionPayload,
+  InstanceActionRebuildPayload,
+  InstanceCreatePayload,
+} from './payloads.ts'
 
 type InstanceEvent =
   | 'instance.create.start'
   | 'instance.create.end'
   | 'instance.create.error'
+  | 'instance.evacuate'
+  | 'instance.rebuild.start'
+  | 'instance.rebuild.end'
+  | 'instance.rebuild.error'
   | 'instance.delete.start'
   | 'instance.delete.end'
 
@@ -37,29 +46,35 @@ export class InstanceEvents {
     const fault = error
       ? exceptionPayload(error, { module: 'sevbus.compute', function: 'build_and_run_instance' })
       : null
-    const fields = instanceFields(context, instance, fault)
-    const payload = event.startsWith('instance.create')
-      ? InstanceCreatePayload.wrap({
-          ...fields,
-          keypairs: [],
-          tags: [],
-          trusted_image_certificates: null,
-          instance_name: instance.name,
-        })
-      : InstanceActionPayload.wrap(fields)
+    const payload = payloadOf(event, instance, instanceFields(context, instance, fault))
     return this.#message(event, context, instance, { ...payload, sevbus: extension(instance) }, error !== undefined)
   }
 
   /** `compute_task.build_instances.error`: no host took the instance, so there is none to tell it. */
   buildFailed(context: RequestContext, instance: Instance, spec: RequestSpec, error: SevbusError): DurableMessage {
+    return this.#taskFailed('build_instances', context, instance, spec, error)
+  }
+
+  /** `compute_task.rebuild_server.error`: the instance could not be evacuated. */
+  rebuildFailed(context: RequestContext, instance: Instance, spec: RequestSpec, error: SevbusError): DurableMessage {
+    return this.#taskFailed('rebuild_server', context, instance, spec, error)
+  }
+
+  #taskFailed(
+    task: 'build_instances' | 'rebuild_server',
+    context: RequestContext,
+    instance: Instance,
+    spec: RequestSpec,
+    error: SevbusError,
+  ): DurableMessage {
     const payload = ComputeTaskPayload.wrap({
       instance_uuid: instance.uuid,
       request_spec: requestSpecPayload(spec),
       state: instance.vm_state,
-      reason: exceptionPayload(error, { module: 'sevbus.conductor', function: 'build_instances' }),
+      reason: exceptionPayload(error, { module: 'sevbus.conductor', function: task }),
     })
     const body = { ...payload, sevbus: extension(instance) }
-    return this.#message('compute_task.build_instances.error', context, instance, body, true)
+    return this.#message(`compute_task.${task}.error`, context, instance, body, true)
   }
 
   #message(event: string, context: RequestContext, instance: Instance, payload: object, failed: boolean) {
@@ -74,6 +89,20 @@ export class InstanceEvents {
       at: this.#now(),
     })
   }
+}
+
+function payloadOf(event: InstanceEvent, instance: Instance, fields: ReturnType<typeof instanceFields>) {
+  if (event.startsWith('instance.rebuild')) {
+    return InstanceActionRebuildPayload.wrap({ ...fields, trusted_image_certificates: null })
+  }
+  if (!event.startsWith('instance.create')) return InstanceActionPayload.wrap(fields)
+  return InstanceCreatePayload.wrap({
+    ...fields,
+    keypairs: [],
+    tags: [],
+    trusted_image_certificates: null,
+    instance_name: instance.name,
+  })
 }
 
 function extension(instance: Instance): SevbusExtension {

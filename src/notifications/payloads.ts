@@ -111,6 +111,12 @@ export const InstanceCreatePayload = objectType(
   }),
 )
 
+export const InstanceActionRebuildPayload = objectType(
+  'InstanceActionRebuildPayload',
+  '1.10',
+  InstancePayloadData.extend({ trusted_image_certificates: z.array(z.string()).nullable() }),
+)
+
 /** Only the properties that are set are sent, typed as Nova types them. */
 export const ImageMetaPropsPayload = objectType('ImageMetaPropsPayload', '1.19', z.looseObject({}))
 

@@ -14,8 +14,11 @@ import { text } from './text.ts'
 export const VmState = z.enum(['building', 'active', 'error', 'deleted'])
 export type VmState = z.infer<typeof VmState>
 
-/** Nova's task_state: what is being done to it; null when nothing is. */
-const TaskState = z.enum(['scheduling', 'spawning', 'deleting'])
+/**
+ * Nova's task_state: what is being done to it; null when nothing is. A new instance waits for a host (`scheduling`) and is
+ * booted there (`spawning`); one that is evacuated stays active and is rebuilt by the same steps.
+ */
+const TaskState = z.enum(['scheduling', 'spawning', 'rebuilding', 'rebuild_spawning', 'deleting'])
 
 /** Every change of state that may happen; anything else is a defect, and is refused. */
 const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
@@ -47,7 +50,7 @@ export const Instance = z.object({
   user_id: z.string().max(255).nullable(),
   vm_state: VmState,
   task_state: TaskState.nullable(),
-  /** Null until a host was found, and again after the instance left it. */
+  /** Null until a host was found, after the instance left it, and while it looks for another. */
   host: HostName.nullable(),
   attempt: z.int().min(1),
   /** As given by the API tier, frozen with the instance. */
@@ -87,7 +90,8 @@ export type InstanceState = z.infer<typeof InstanceState>
 export const BuildAttempt = z.object({
   attempt: z.int().min(1),
   host: HostName.nullable(),
-  outcome: z.enum(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted']),
+  /** Evacuated: its guest was left behind on a host that was down. */
+  outcome: z.enum(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted', 'evacuated']),
   reason: z.string().max(4000).nullable(),
   allocations: z.array(Allocation),
   report: SchedulingReport.nullable(),

@@ -93,9 +93,10 @@ export function refuseDisagreement({ choices }: LaunchRequest, decided: MemEncry
  *
  * @throws InvalidProperty when that is none that flavor and image ask for
  */
-export function choicesOfMove(request: LaunchRequest, running: MemEncryption | null): readonly LaunchChoice[] {
+export function requestOfMove(request: LaunchRequest, running: MemEncryption | null): LaunchRequest {
   const now = refuseDisagreement(request, running)
-  return request.choices.slice(0, request.choices.indexOf(now) + 1)
+  const [best, ...others] = request.choices
+  return { choices: [best, ...others.slice(0, request.choices.indexOf(now))] }
 }
 
 function inWords(encryption: MemEncryption | undefined): string {

@@ -1,5 +1,5 @@
 import { NoValidHost } from '../errors.ts'
-import { choicesOfMove, launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
+import { launchRequest, refuseDisagreement, requestOfMove } from '../objects/launch-request.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import { launchFlavor } from '../objects/resource-request.ts'
@@ -15,8 +15,8 @@ import { type SchedulingRequest, schedulingRequest } from './scheduling-request.
  */
 export function requestsByModel(spec: RequestSpec, overheadMb?: number): readonly SchedulingRequest[] {
   const asked = launchRequest(spec.flavor, spec.image)
-  const choices = spec.migration ? choicesOfMove(asked, spec.mem_encryption) : asked.choices
   refuseDisagreement(asked, spec.mem_encryption)
+  const { choices } = spec.migration ? requestOfMove(asked, spec.mem_encryption) : asked
   return choices.map(({ encryption }) => {
     // The translated flavor asks for a slot itself, and so does not tell any more who had asked.
     const requestedBy = spec.mem_encryption?.requested_by

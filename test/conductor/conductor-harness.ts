@@ -4,6 +4,7 @@ import { conductorMigrations } from '../../src/conductor/schema.ts'
 import { DatabaseOutbox, outboxMigrations } from '../../src/database/outbox.ts'
 import { InstanceEvents } from '../../src/notifications/instance-events.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
+import { HostSummary } from '../../src/objects/host-report.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { RequestSpec, Selection } from '../../src/objects/request-spec.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
@@ -22,6 +23,7 @@ export type Scheduler = (spec: RequestSpec) => Promise<Selection>
 export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, changes: Partial<ConductorPorts> = {}) {
   const opened = await engine.open([...outboxMigrations, ...conductorMigrations])
   const { database } = opened
+  const states = new Map<string, 'up' | 'down'>()
   const store = new DatabaseOutbox(database, { owner: 'conductor' })
   const ports: ConductorPorts = {
     database,
@@ -37,6 +39,12 @@ export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, c
           })),
         ),
       }),
+      listHosts: async (_context, { hosts = [] }) => ({
+        hosts: hosts.flatMap((host) => {
+          const state = states.get(host)
+          return state === undefined ? [] : [HostSummary.parse({ ...A_SUMMARY, host, state })]
+        }),
+      }),
     },
     events: new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:test'),
     logger: silent,
@@ -50,6 +58,8 @@ export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, c
   return {
     ports,
     endpoint,
+    /** Hosts as the scheduler sees them; those that are not there have never reported. */
+    states,
     request,
     /** Accepts one SEV instance. */
     async accept(): Promise<Instance> {
@@ -76,6 +86,15 @@ export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, c
     },
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   }
+}
+
+const A_SUMMARY = {
+  disabled: false,
+  disabled_reason: null,
+  last_seen_up: '2026-01-01T00:00:00.000Z',
+  default_machine_type: 'q35',
+  instances: 0,
+  providers: [],
 }
 
 export function aSelection(host: string, attempt = 1): Selection {

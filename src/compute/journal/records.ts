@@ -42,6 +42,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
     instance: Instance,
     context: RequestContext,
     void: z.boolean(),
+    /** The move that has left the guest here: its end is told to the conductor, void or not. */
+    migration_uuid: z.guid().optional(),
   }),
   z.strictObject({ type: z.literal('terminate_ended'), ...Try, ...Terminated.shape }),
   /** Compaction writes it: the tries that are over, but may be asked for again. */

@@ -22,6 +22,8 @@ export interface Termination {
   readonly context: RequestContext
   /** Without telling anybody. */
   readonly void: boolean
+  /** Of a guest that an instance has left: its conductor is told. */
+  readonly migration_uuid?: string | undefined
 }
 
 /** The latest try of an instance that came to this host. */
@@ -100,10 +102,11 @@ export class JournalState {
   }
 
   /** Takes over what a build of the instance has left. */
-  #beginTermination({ instance, context, void: isVoid }: RecordOf<'terminate_begun'>): void {
+  #beginTermination({ instance, context, void: isVoid, migration_uuid }: RecordOf<'terminate_begun'>): void {
     const { uuid, attempt } = instance
     if ((this.builds.get(uuid)?.instance.attempt ?? 0) <= attempt) this.builds.delete(uuid)
-    this.terminations.set(uuid, { instance, context, void: isVoid })
+    const ofMove = migration_uuid === undefined ? {} : { migration_uuid }
+    this.terminations.set(uuid, { instance, context, void: isVoid, ...ofMove })
     this.#know(uuid, { attempt })
   }
 

@@ -1,0 +1,32 @@
+import { ConductorApi } from '../conductor/rpc-api.ts'
+import type { Instance } from '../objects/instance.ts'
+import { newRequestContext, type RequestContext } from '../rpc/request-context.ts'
+import type { ComputePorts } from './compute-ports.ts'
+import { untilDone } from './patience.ts'
+
+export interface Departure {
+  readonly migration_uuid: string
+  /** As this host knows it. */
+  readonly instance: Instance
+  readonly context: RequestContext
+}
+
+/**
+ * Instances that were brought elsewhere while this host did not answer. Their guests may be here still, and must not run.
+ *
+ * @throws the signal's reason
+ */
+export async function* departures(ports: ComputePorts, signal: AbortSignal): AsyncGenerator<Departure> {
+  const { host, client } = ports
+  const context = newRequestContext()
+  const conductor = client.of(ConductorApi)
+  for (let marker: string | undefined; ; ) {
+    const args = { host, ...(marker !== undefined && { marker }) }
+    const ask = async () => (await conductor.listDepartures(context, args, { signal })).departures
+    const options = { ...ports, request_id: context.request_id }
+    const page = await untilDone('ask the conductor what was evacuated from here', ask, options, signal)
+    for (const departure of page) yield { ...departure, context }
+    marker = page.at(-1)?.migration_uuid
+    if (marker === undefined) return
+  }
+}

@@ -1,0 +1,34 @@
+import type { Instance } from '../objects/instance.ts'
+import { pageOf } from '../rpc/page.ts'
+import { findInstances } from './instance-store.ts'
+import { asLeft } from './messages.ts'
+import { departuresFrom } from './migration-store.ts'
+import type { ConductorPorts } from './ports.ts'
+
+export interface DepartureQuery {
+  readonly host: string
+  readonly marker?: string | undefined
+  readonly limit: number
+}
+
+export interface Departure {
+  readonly migration_uuid: string
+  /** As the host knows it that it has left. */
+  readonly instance: Instance
+}
+
+/** What a host has to remove that was not there when its instances were brought elsewhere. */
+export async function listDepartures(
+  { database }: Pick<ConductorPorts, 'database'>,
+  { host, marker, limit }: DepartureQuery,
+): Promise<readonly Departure[]> {
+  const moves = await departuresFrom(database, host, marker, limit)
+  const records = await findInstances(database, [...new Set(moves.map(({ instance_uuid }) => instance_uuid))])
+  const instances = new Map(records.map(({ instance }) => [instance.uuid, instance]))
+  return pageOf(
+    moves.flatMap((move) => {
+      const instance = instances.get(move.instance_uuid)
+      return instance ? [{ migration_uuid: move.uuid, instance: asLeft(instance, move) }] : []
+    }),
+  )
+}

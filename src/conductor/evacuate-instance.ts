@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto'
+import type { Queryable } from '../database/database.ts'
+import { ComputeHostNotFound, InstanceInvalidState, InvalidArguments } from '../errors.ts'
+import type { Instance } from '../objects/instance.ts'
+import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { lastAttempt, startAttempt } from './attempt-store.ts'
+import { hostOf } from './host-life.ts'
+import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
+import { continueBuildMessage } from './messages.ts'
+import { insertMove } from './migration-store.ts'
+import type { ConductorPorts } from './ports.ts'
+import { hostToLeave, serviceInUse } from './refuse-evacuation.ts'
+import { REBUILD } from './stages.ts'
+
+export interface Evacuation {
+  readonly instance_uuid: string
+  /** Only to this host. */
+  readonly host?: string | undefined
+}
+
+/**
+ * Starts to rebuild an instance elsewhere, whose host is dead. When it answers that is stored, and the instance will run
+ * at its destination or be where it was, with the reason; what it has on the dead host stays claimed all the while.
+ *
+ * @throws InstanceNotFound, InstanceInvalidState, ComputeServiceInUse, ComputeHostNotFound, InvalidArguments, and what
+ *   flavor and image contradict each other in
+ */
+export async function evacuateInstance(
+  ports: ConductorPorts,
+  context: RequestContext,
+  { instance_uuid, host: asked }: Evacuation,
+  signal: AbortSignal,
+): Promise<Instance> {
+  const { instance: seen } = await findInstance(ports.database, instance_uuid)
+  const source = hostToLeave(seen)
+  // By the rules of now: what an earlier release had let through is refused before anything changes.
+  refuseDisagreement(launchRequest(seen.flavor, seen.image), seen.mem_encryption)
+  const known = await hostOf(ports, context, source, signal)
+  if (known?.state === 'up') throw serviceInUse(known)
+  if (asked !== undefined) await refuseDestination(ports, context, source, asked, signal)
+  const instance = await ports.database.transaction(async (tx) => {
+    const record = await lockInstance(tx, instance_uuid)
+    if (hostToLeave(record.instance) !== source) throw leftMeanwhile(record.instance, source)
+    return begin(ports, tx, context, record.instance, asked ?? null)
+  })
+  ports.outbox.announce()
+  return instance
+}
+
+async function refuseDestination(
+  ports: ConductorPorts,
+  context: RequestContext,
+  source: string,
+  asked: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (asked === source) {
+    const fix = 'name another host, or none'
+    throw new InvalidArguments(`host ${asked} is the one that the instance is to leave; ${fix}`, {
+      field: 'host',
+      value: asked,
+      fix,
+    })
+  }
+  if ((await hostOf(ports, context, asked, signal)) !== undefined) return
+  throw new ComputeHostNotFound(`no host ${asked} has reported`, {
+    host: asked,
+    fix: 'see their names with: sevbus hosts',
+  })
+}
+
+function leftMeanwhile({ uuid, host }: Instance, source: string): InstanceInvalidState {
+  return new InstanceInvalidState(`instance ${uuid} has moved from ${source} to ${host} meanwhile: look again`, {
+    instance_uuid: uuid,
+    host,
+    fix: `look again: sevbus show ${uuid}`,
+  })
+}
+
+async function begin(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  instance: Instance,
+  askedHost: string | null,
+): Promise<Instance> {
+  const at = ports.now()
+  const { uuid, host, attempt: sourceAttempt, mem_encryption } = instance
+  const attempt = (await lastAttempt(tx, uuid)) + 1
+  const changes = { task_state: REBUILD.waiting, host: null, attempt }
+  const leaving = await changeInstance(tx, instance, changes, at)
+  const move = {
+    uuid: randomUUID(),
+    instance_uuid: uuid,
+    type: 'evacuation',
+    source_host: host as string,
+    source_attempt: sourceAttempt,
+    source_encryption: mem_encryption,
+    first_attempt: attempt,
+    asked_host: askedHost,
+    context,
+  } as const
+  await insertMove(tx, move, at)
+  await startAttempt(tx, { uuid, attempt }, at)
+  await ports.outbox.enqueue(tx, [
+    ports.events.message('instance.evacuate', context, { ...leaving, host }),
+    continueBuildMessage(ports, context, leaving),
+  ])
+  return leaving
+}

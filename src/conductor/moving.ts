@@ -1,0 +1,81 @@
+import type { Queryable } from '../database/database.ts'
+import type { Fault } from '../objects/fault.ts'
+import type { Instance } from '../objects/instance.ts'
+import { cleanText } from '../objects/text.ts'
+import { endAttempt, evacuateAttempt } from './attempt-store.ts'
+import { changeInstance, type InstanceRecord } from './instance-store.ts'
+import { endMoveMessage, noteBuildMessage, terminateMessage } from './messages.ts'
+import { endMove, type MoveRecord } from './migration-store.ts'
+import type { ConductorPorts } from './ports.ts'
+
+/**
+ * The instance is where it was, and what it had there is its own again. What was tried elsewhere is void by that: the
+ * numbers of those tries are above its own, and are never given again.
+ *
+ * @param fault why; null when nobody is to blame
+ */
+export async function goBack(
+  ports: ConductorPorts,
+  tx: Queryable,
+  { instance }: InstanceRecord,
+  move: MoveRecord,
+  fault: Fault | null,
+): Promise<Instance> {
+  const at = ports.now()
+  const { source_host: host, source_attempt: attempt, source_encryption: mem_encryption } = move
+  const changes = { task_state: null, host, attempt, mem_encryption, fault: fault && notMoved(fault, move) }
+  const back = await changeInstance(tx, instance, changes, at)
+  await endMove(tx, move.uuid, 'failed', at)
+  await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'revertMove')])
+  return back
+}
+
+function notMoved(fault: Fault, { type, source_host }: MoveRecord): Fault {
+  const message = `the ${type} failed, and the instance is on ${source_host} as before: ${fault.message}`
+  return { ...fault, message: cleanText(message, MAX_MESSAGE) }
+}
+/** Of a fault. */
+const MAX_MESSAGE = 4000
+
+/**
+ * The instance lives where its evacuation has brought it, and is charged for there.
+ *
+ * @param source what is known of the guest that it left; what is left behind keeps its resources
+ */
+export async function settle(
+  ports: ConductorPorts,
+  tx: Queryable,
+  { instance, context }: InstanceRecord,
+  move: MoveRecord,
+  source: 'gone' | 'left behind',
+): Promise<Instance> {
+  const at = ports.now()
+  const { uuid, attempt } = instance
+  const host = instance.host as string
+  const active = await changeInstance(tx, instance, { task_state: null, launched_at: move.arrived_at, fault: null }, at)
+  await endAttempt(tx, { uuid, attempt }, { outcome: 'active', reason: null }, at)
+  const reason = `host ${move.source_host} was down; try ${attempt} took over on ${host}`
+  await evacuateAttempt(tx, { uuid, attempt: move.source_attempt }, reason)
+  await endMove(tx, move.uuid, source === 'gone' ? 'completed' : 'done', at)
+  await ports.outbox.enqueue(tx, [
+    ports.events.onBehalfOf(host).message('instance.rebuild.end', context, active),
+    noteBuildMessage(ports, context, active, host, null),
+    endMoveMessage(ports, move, source === 'gone' ? 'confirmMove' : 'finishMove'),
+  ])
+  return active
+}
+
+/** For a deletion: the instance is in one place, where it can be deleted. */
+export async function callOff(
+  ports: ConductorPorts,
+  tx: Queryable,
+  record: InstanceRecord,
+  move: MoveRecord,
+): Promise<Instance> {
+  const { instance, context } = record
+  if (move.arrived_at !== null) return settle(ports, tx, record, move, 'left behind')
+  const { uuid, attempt, host } = instance
+  await endAttempt(tx, { uuid, attempt }, { outcome: 'aborted', reason: 'the instance was deleted' }, ports.now())
+  if (host !== null) await ports.outbox.enqueue(tx, [terminateMessage(ports, context, host, instance, true)])
+  return goBack(ports, tx, record, move, instance.fault)
+}

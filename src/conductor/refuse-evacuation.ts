@@ -1,0 +1,45 @@
+import { ComputeServiceInUse, InstanceInvalidState } from '../errors.ts'
+import type { HostSummary } from '../objects/host-report.ts'
+import type { Instance } from '../objects/instance.ts'
+import { isMoving } from './stages.ts'
+
+/**
+ * Only what rests on a host can be evacuated from it.
+ *
+ * @returns the host
+ * @throws InstanceInvalidState
+ */
+export function hostToLeave(instance: Instance): string {
+  const { uuid, host, vm_state, task_state } = instance
+  if (vm_state === 'active' && task_state === null && host !== null) return host
+  const [is, fix] = obstacle(instance)
+  throw new InstanceInvalidState(`instance ${uuid} ${is} and cannot be evacuated: ${fix}`, {
+    instance_uuid: uuid,
+    vm_state,
+    task_state,
+    host,
+    fix,
+  })
+}
+
+function obstacle(instance: Instance): readonly [is: string, fix: string] {
+  const { uuid, vm_state, task_state } = instance
+  const explain = `see how far it is with: sevbus explain ${uuid}`
+  if (vm_state === 'deleted') return ['is deleted', 'boot a new one']
+  if (task_state === 'deleting') return ['is being deleted', 'boot a new one']
+  if (isMoving(instance)) return [`is being moved already (${task_state})`, explain]
+  if (vm_state === 'building') {
+    return [`is being built (${task_state})`, `its build is tried elsewhere by itself; ${explain}`]
+  }
+  return [`is in ${vm_state} and on no host`, 'delete it and boot it anew']
+}
+
+/** Nova's ComputeServiceInUse. */
+export function serviceInUse({ host, last_seen_up }: HostSummary): ComputeServiceInUse {
+  const fix = `if it is dead all the same, see that it stays off, and say so: sevbus host set ${host} --forced-down`
+  return new ComputeServiceInUse(`the compute service of host ${host} is up (last report ${last_seen_up}); ${fix}`, {
+    host,
+    last_seen_up,
+    fix,
+  })
+}
