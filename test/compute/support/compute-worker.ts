@@ -7,6 +7,7 @@ import { ComputeManager } from '../../../src/compute/manager.ts'
 import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
 import { ConductorApi } from '../../../src/conductor/rpc-api.ts'
 import type { InstanceEvents } from '../../../src/notifications/instance-events.ts'
+import type { Instance } from '../../../src/objects/instance.ts'
 import { RpcClient } from '../../../src/rpc/client.ts'
 import type { RequestInfo } from '../../../src/rpc/contract.ts'
 import { MemoryBus } from '../../../src/rpc/drivers/memory.ts'
@@ -27,6 +28,8 @@ export interface WorkerOptions {
   readonly maxConcurrentBuilds?: number
   /** What the conductor answers to check_build; it may throw. */
   readonly isWanted?: () => Promise<boolean>
+  /** What the conductor answers to list_departures, by its marker; it may throw. */
+  readonly departed?: (marker?: string) => Promise<readonly { migration_uuid: string; instance: Instance }[]>
   /** Before each call of the driver and each append to the journal; it may throw. */
   readonly beforeStep?: (step: string) => void | Promise<void>
 }
@@ -46,6 +49,7 @@ export interface ComputeWorker {
 
 export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorker> {
   const { folder = await aFolder(), beforeStep = () => {}, isWanted = async () => true, maxConcurrentBuilds } = options
+  const { departed = async () => [] } = options
   const host = await openFakeHost({ folder: join(folder, 'host'), sev_slots: 15, ...options.fake })
   const journal = await Journal.open({ folder: join(folder, 'journal'), host: HOST })
   const rpc = new RpcClient({ transport: new MemoryBus().connect(), logger: silent })
@@ -58,7 +62,13 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
       message: rpc.message.bind(rpc),
       of: ((api: unknown) => {
         if (api !== ConductorApi) throw new Error('the worker calls nobody but the conductor')
-        return { checkBuild: async () => ({ wanted: await isWanted() }) }
+        return {
+          checkBuild: async () => ({ wanted: await isWanted() }),
+          listDepartures: async (_context: unknown, { host, marker }: { host: string; marker?: string }) => {
+            if (host !== HOST) throw new Error('a worker asks for its own host')
+            return { departures: await departed(marker) }
+          },
+        }
       }) as unknown as RpcClient['of'],
     },
     events: readableEvents,
