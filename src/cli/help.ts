@@ -52,6 +52,13 @@ Examples:
   delete: `
 Examples:
   sevbus delete web-1 web-2`,
+  evacuate: `
+Examples:
+  sevbus evacuate web-1 --wait
+  sevbus evacuate web-1 --host node2
+It is built anew from its image; what was on the disk of the dead host is lost. What it had there stays claimed until that
+host is back and has removed the guest, or until you have seen to it that its power is off:
+  sevbus host set node1 --fenced`,
   hosts: `
 Examples:
   sevbus hosts                used/usable per pool of encryption slots

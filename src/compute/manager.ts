@@ -73,9 +73,13 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
    * and never throws. What is done with such a guest later waits for its removal.
    */
   removeDeparted(): Promise<void> {
-    this.#departing = this.#removeDeparted().catch((err: unknown) => {
-      if (!this.#draining.signal.aborted) this.#ports.logger.error({ err }, 'what was evacuated from here is not known')
-    })
+    const before = this.#departing ?? Promise.resolve()
+    this.#departing = before
+      .then(() => this.#removeDeparted())
+      .catch((err: unknown) => {
+        if (this.#draining.signal.aborted) return
+        this.#ports.logger.error({ err }, 'what was evacuated from here is not known')
+      })
     return this.#departing
   }
 

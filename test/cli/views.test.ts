@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { attemptLines, reportLines } from '../../src/cli/attempt-view.ts'
+import { attemptLines, migrationLines, reportLines } from '../../src/cli/attempt-view.ts'
 import { EXIT, exitCodeFor } from '../../src/cli/exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from '../../src/cli/help.ts'
 import { hostTable } from '../../src/cli/host-view.ts'
@@ -97,6 +97,33 @@ describe('tables', () => {
         'node1: no SEV-SNP: SEV-SNP is off while 2 SEV-ES slots are in use: a host runs one of the two',
       ].join('\n'),
     )
+  })
+
+  it('tell of moves what is left of them, and how it ends', () => {
+    const move = {
+      uuid: 'aaaaaaaa-0000-4000-8000-000000000001',
+      type: 'evacuation' as const,
+      source_host: 'node1',
+      source_attempt: 1,
+      dest_host: 'node2',
+      created_at: '2026-01-01T00:00:00.000Z',
+      updated_at: '2026-01-01T00:00:00.000Z',
+    }
+
+    expect(
+      migrationLines([
+        { ...move, status: 'failed', dest_host: null },
+        { ...move, status: 'completed' },
+        { ...move, status: 'done' },
+        { ...move, status: 'accepted', dest_host: null },
+      ]).split('\n'),
+    ).toEqual([
+      'evacuation from node1: failed; the instance stayed on node1',
+      'evacuation from node1 to node2: done, and node1 has nothing of it any more',
+      'evacuation from node1 to node2: done; what it had on node1 stays claimed until that host is back and has removed the guest, or is powered off for good: sevbus host set node1 --fenced',
+      'evacuation from node1: under way',
+    ])
+    expect(migrationLines([])).toBe('')
   })
 
   it('tell of a try who said no and why', () => {
@@ -210,6 +237,7 @@ describe('exit codes', () => {
       'list',
       'show',
       'delete',
+      'evacuate',
       'hosts',
       'explain',
       'host',

@@ -65,6 +65,14 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     { ...building, vm_state: 'error' },
     spawnFailed,
   ),
+  'instance-evacuate': conductor.message('instance.evacuate', context, { ...active, task_state: 'rebuilding' }),
+  'instance-rebuild-start': compute.message('instance.rebuild.start', context, {
+    ...active,
+    task_state: 'rebuild_spawning',
+  }),
+  'instance-rebuild-end': compute.message('instance.rebuild.end', context, active),
+  'instance-rebuild-error': compute.message('instance.rebuild.error', context, active, spawnFailed),
+  'compute_task-rebuild_server-error': conductor.rebuildFailed(context, active, spec, noHost),
   'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),
   'instance-delete-end': compute.message('instance.delete.end', context, deleted),
   'compute_task-build_instances-error': conductor.buildFailed(
