@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Instance } from '../../src/objects/instance.ts'
 import { aWorker, type ComputeWorker, HOST, request, type WorkerOptions } from './support/compute-worker.ts'
 import { aFolder } from './support/folders.ts'
@@ -153,11 +153,11 @@ describe('a worker that comes back', () => {
       const instance = anInstance()
       await withGuest(worker, instance)
       const departing = worker.manager.removeDeparted()
+      await vi.waitFor(() => expect(asked.length).toBeGreaterThan(1))
 
       await worker.manager.drain(0)
       await departing
 
-      expect(asked.length).toBeGreaterThan(0)
       expect((await worker.leftovers()).guests).toEqual([{ uuid: instance.uuid, state: 'running' }])
       expect(await worker.sent()).toEqual([])
     })
