@@ -98,6 +98,23 @@ it('a host that switches SNP on under an SEV-ES guest offers nothing until that 
   expect((await boot('amd-sev-es')).end).toMatch(/^MemEncryptionModel: SEV-SNP is on/)
 })
 
+it('a host that was installed anew, with SNP on, offers it when the claims of its lost SEV-ES guests are given back', async () => {
+  const { machine, boot, slotsBecome, ...cloud } = await openCloud({ sev_slots: 5, sev_es_slots: 2 })
+  const guest = await boot('amd-sev-es')
+
+  await machine.destroy(guest.uuid)
+  machine.reconfigure({ sev_snp_slots: 2 })
+
+  await slotsBecome({ 'amd-sev': '0 of 5', 'amd-sev-es': '1 of 0', 'amd-sev-snp': '0 of 0' })
+  expect((await boot('amd-sev')).end).toBe('active')
+  expect((await boot('amd-sev-snp')).end).toBe(
+    'MemEncryptionMode: SEV-SNP is off while 1 SEV-ES slot is in use: a host runs one of the two',
+  )
+  await cloud.delete(guest.uuid)
+  await slotsBecome({ 'amd-sev': '1 of 5', 'amd-sev-snp': '0 of 2' })
+  expect((await boot('amd-sev-snp')).end).toBe('active')
+})
+
 it('a host that gets SEV-ES back keeps the guest that it was lost to, and takes others again', async () => {
   const { machine, boot, slotsBecome } = await openCloud({ sev_slots: 5, sev_es_slots: 2 })
   await boot('amd-sev-es')
