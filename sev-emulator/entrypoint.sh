@@ -29,14 +29,14 @@ security_driver = "none"
 cgroup_controllers = []
 CONF
 
-# What a worker on this host would read below /sys.
+# What a worker on this host would read of it.
 root=/var/lib/sevbus-root
 mkdir -p $root/sys/fs/cgroup $root/sys/module/kvm_amd/parameters $root/usr/share/qemu
 echo Y > $root/sys/module/kvm_amd/parameters/sev
 [ "$MIN_SEV_ASID" -gt 1 ] && es=Y || es=N
 echo $es > $root/sys/module/kvm_amd/parameters/sev_es
 echo N > $root/sys/module/kvm_amd/parameters/sev_snp
-[ -e $root/usr/share/qemu/firmware ] || ln -s /usr/share/qemu/firmware $root/usr/share/qemu/firmware
+cp -r /usr/share/qemu/firmware $root/usr/share/qemu/
 /usr/local/lib/sevbus/asid-counter $root/sys/fs/cgroup &
 
 virtlogd --daemon

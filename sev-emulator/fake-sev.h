@@ -72,7 +72,7 @@ uint32_t asid_take(uint32_t first, uint32_t last);
 /* Of this range, how many are held; -1 where the file is not. */
 int asid_count(uint32_t first, uint32_t last);
 
-/* --- processor.c: what /dev/sev and KVM answer; 0, or -1 with errno, as ioctl does --- */
+/* --- platform.c, guest.c, regions.c: what /dev/sev and KVM answer; 0, or -1 with errno, as ioctl does --- */
 
 struct sev_issue_cmd;
 struct kvm_sev_cmd;

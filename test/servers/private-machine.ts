@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { execFile } from 'node:child_process'
 import { access, chmod, mkdir, readdir, readFile, readlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { ServerHome } from '../../src/servers/server-home.ts'
@@ -12,54 +13,13 @@ const START_TIMEOUT_MS = 30_000
 /** Kinds of namespaces that the machine has for itself, as `unshare` and `nsenter` name them. */
 const NAMESPACES = ['--mount', '--pid', '--net', '--uts', '--ipc'] as const
 
-/** Folders of libvirt's that are the machine's own, and what they are called in its folder. */
-const FOLDERS = {
-  run: '/run',
-  etc: '/etc/libvirt',
-  lib: '/var/lib/libvirt',
-  cache: '/var/cache/libvirt',
-  log: '/var/log/libvirt',
-} as const
-
-/** Device nodes that guests, QEMU and libvirt use. `/dev/sev` is not copied: a test machine gets its own or none. */
-const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx', 'kvm', 'net/tun', 'vhost-net']
-
+/** What stands in for folders of libvirt's and the system's: see the script. */
+const FOLDERS = ['run', 'etc', 'lib', 'cache', 'log', 'dev']
 /**
- * Makes the machine inside its namespaces, then stays as its first process, which reaps orphans: libvirt takes a process
- * that nobody reaps for alive. Nothing of this is seen outside; mounts and processes end with the first process.
+ * Makes the machine inside its namespaces, then stays as its first process. Nothing of this is seen outside; mounts and
+ * processes end with the first process.
  */
-const SCRIPT = `
-set -eu
-folder=$1 name=$2 sev=$3 firmware=$4
-hostname "$name"
-ip link set lo up
-mount -t tmpfs -o mode=755,size=4m tmpfs "$folder/dev"
-for device in ${DEVICES.join(' ')}; do
-  [ -c "/dev/$device" ] || continue
-  copy="$folder/dev/$device"
-  mkdir -p "$(dirname "$copy")"
-  major=$((0x$(stat -c %t "/dev/$device"))) minor=$((0x$(stat -c %T "/dev/$device")))
-  mknod -m 666 "$copy" c $major $minor 2>/dev/null || { : > "$copy"; mount --bind "/dev/$device" "$copy"; }
-done
-mkdir "$folder/dev/pts" "$folder/dev/shm"
-mount --rbind /dev/pts "$folder/dev/pts"
-mount -t tmpfs -o mode=1777 tmpfs "$folder/dev/shm"
-ln -s /proc/self/fd "$folder/dev/fd"
-if [ "$sev" = yes ]; then
-  mknod -m 666 "$folder/dev/sev" c 1 3 2>/dev/null || { : > "$folder/dev/sev"; mount --bind /dev/null "$folder/dev/sev"; }
-fi
-# libvirt moves every mount that it reads of below /dev, hidden ones too, which cannot be moved; and it would make
-# control groups, which would outlive the machine.
-while read -r _ point _; do case $point in /dev/* | /sys/*) umount --lazy "$point" 2>/dev/null || true ;; esac; done < /proc/self/mounts
-mount --rbind "$folder/dev" /dev
-mount -t sysfs sysfs /sys # with the devices of its own network
-${Object.entries(FOLDERS)
-  .map(([name, path]) => `mount --bind "$folder/${name}" ${path}`)
-  .join('\n')}
-[ -z "$firmware" ] || mount --bind "$folder/$firmware" /usr/share/qemu/firmware
-: > "$folder/ready"
-exec tini -- sleep infinity
-`
+const SCRIPT = join(import.meta.dirname, 'private-machine.sh')
 
 export interface PrivateMachineOptions {
   /** Its host name. */
@@ -102,7 +62,7 @@ export class PrivateMachine {
     try {
       // QEMU runs as a user of its own and must come to its files.
       await chmod(home.folder, 0o711)
-      for (const folder of [...Object.keys(FOLDERS), 'dev']) await mkdir(home.path(folder), { mode: 0o755 })
+      for (const folder of FOLDERS) await mkdir(home.path(folder), { mode: 0o755 })
       const prepared = await prepare(home)
       const args = [
         ...privileges(),
@@ -113,7 +73,7 @@ export class PrivateMachine {
         '--propagation',
         'private',
       ]
-      const script = ['sh', '-c', SCRIPT, 'sevbus-machine', home.folder, name, hasSevDevice ? 'yes' : 'no', descriptors]
+      const script = ['sh', SCRIPT, home.folder, name, hasSevDevice ? 'yes' : 'no', descriptors]
       // SIGKILL: nothing in it needs to be told, and the kernel then ends everything.
       const leader = home.start('machine', 'unshare', [...args, ...script], { endSignal: 'SIGKILL' })
       await home.until('machine', leader, () => exists(home.path('ready')), { timeoutMs: START_TIMEOUT_MS })
