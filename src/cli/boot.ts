@@ -10,6 +10,7 @@ import { instanceTable } from './instance-view.ts'
 import { note, print, printJson } from './output.ts'
 import { parseHints, schedulerHints } from './scheduler-hints.ts'
 import { type GlobalOptions, loadCliConfig, type Session, withSession } from './session.ts'
+import { readUserData } from './user-data.ts'
 
 /** How often the states are asked for while waiting, in milliseconds. */
 const POLL_MS = 250
@@ -22,6 +23,8 @@ export interface BootOptions extends GlobalOptions {
   readonly wait: boolean
   readonly availabilityZone?: string
   readonly hint?: readonly string[]
+  readonly configDrive?: boolean
+  readonly userData?: string
 }
 
 /** @returns the exit code: refused when an instance ended in ERROR */
@@ -32,12 +35,14 @@ export async function boot(name: string, options: BootOptions): Promise<number> 
   const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, flavors)
   const image = fromCatalogue('image', NewImageMeta, options.image, images)
   const hints = parseHints(options.hint ?? [])
+  const drive = configDrive(options)
   return withSession(options, async (session) => {
     const { conductor, context } = session
     const where = await whereabouts(session, options, hints, count)
     // Uuids of our own: were the answer lost, asking again would make nothing twice.
     const instance_uuids = Array.from({ length: count }, () => randomUUID())
-    const accepted = await conductor.buildInstances(context, { name, flavor, image, count, instance_uuids, ...where })
+    const request = { name, flavor, image, count, instance_uuids, ...where, ...drive }
+    const accepted = await conductor.buildInstances(context, request)
     if (!options.json) note(`${accepted.instances.length} accepted as ${context.request_id}`)
     const instances = options.wait ? await settled(session, accepted.instances) : accepted.instances
     if (options.json) printJson({ instances })
@@ -60,6 +65,13 @@ async function whereabouts(
     ...(options.availabilityZone !== undefined && { availability_zone: options.availabilityZone }),
     ...(hints.length > 0 && { scheduler_hints: await schedulerHints(session, hints) }),
     ...(options.allOrNothing && { min_count: count }),
+  }
+}
+
+function configDrive({ configDrive: isWanted, userData }: BootOptions) {
+  return {
+    ...(isWanted && { config_drive: true }),
+    ...(userData !== undefined && { user_data: readUserData(userData) }),
   }
 }
 

@@ -112,6 +112,8 @@ function defineOperating(define: Define): void {
       'group=GROUP, same_host=INSTANCE or different_host=INSTANCE; may be repeated',
       gathered,
     )
+    .option('--config-drive', 'give them a drive that cloud-init reads', false)
+    .option('--user-data <file>', 'for cloud-init at first boot, on that drive')
     .option('--no-wait', 'return as soon as they are accepted')
   define('list', 'instances', async (options) => (await import('./instances.ts')).list(options))
     .option('--host <host>', 'only those on this host')

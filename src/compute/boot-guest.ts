@@ -17,7 +17,7 @@ import type { VirtDriver } from './virt-driver.ts'
  * @throws a SevbusError, or the signal's reason
  */
 export async function bootGuest(
-  { instance, allocations }: Pick<Build, 'instance' | 'allocations'>,
+  { instance, allocations, user_data }: Pick<Build, 'instance' | 'allocations' | 'user_data'>,
   { host, driver, domainOptions, slotLimits }: Pick<ComputePorts, 'host' | 'driver' | 'domainOptions' | 'slotLimits'>,
   signal: AbortSignal,
   onUndoFailed: (failure: UndoFailure) => void,
@@ -30,7 +30,7 @@ export async function bootGuest(
     const domain = buildDomain(guestSpec(instance, domainOptions), capabilities)
 
     rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
-    await driver.createDisks(domain, diskContents(instance, domain), signal)
+    await driver.createDisks(domain, diskContents(instance, domain, user_data), signal)
 
     rollback.add('destroy guest', () => driver.destroy(instance.uuid))
     await driver.spawn(domain, signal)

@@ -95,7 +95,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   }
 
   /** The same try again, or an older one than was here, changes nothing. */
-  async buildAndRunInstance({ instance, allocations }: BuildArgs, { context }: RequestInfo): Promise<null> {
+  async buildAndRunInstance({ instance, allocations, user_data }: BuildArgs, { context }: RequestInfo): Promise<null> {
     this.#refuseWhenDraining()
     const { host, journal, events, logger } = this.#ports
     const { uuid, attempt } = instance
@@ -106,9 +106,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       await journal.flushed()
       return null
     }
-    const begun = spawning(instance, host, timestamp(this.#ports))
-    const started = events.message(buildEvent(instance, 'start'), context, begun)
-    await this.#record([{ type: 'build_begun', instance, allocations, context, interruptions: 0 }, queued([started])])
+    const building = spawning(instance, host, timestamp(this.#ports))
+    const started = events.message(buildEvent(instance, 'start'), context, building)
+    const begun = { type: 'build_begun', instance, allocations, user_data, context, interruptions: 0 } as const
+    await this.#record([begun, queued([started])])
     const isFirst = known === undefined
     this.#lanes.run(uuid, (signal) => this.#builder.build(uuid, attempt, isFirst, signal), tookOver(uuid))
     return null

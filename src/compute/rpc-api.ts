@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { EncryptionKeys, GuestReport } from '../objects/guest-report.ts'
 import { Instance } from '../objects/instance.ts'
 import { Allocation } from '../objects/request-spec.ts'
+import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
 /**
@@ -10,7 +11,7 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  * Version history:
  * - 1.0 build_and_run_instance, terminate_instance, get_domain_xml, list_guests
  * - 1.1 list_guests tells models, tries, what is under way, and the kernel's counts of keys; build_and_run_instance takes
- *   the allocations of the try, and terminate_instance a migration_uuid, which an older worker refuses
+ *   the allocations of the try and user_data, and terminate_instance a migration_uuid, which an older worker refuses
  */
 export const ComputeApi = defineApi({
   service: 'compute',
@@ -25,6 +26,8 @@ export const ComputeApi = defineApi({
         instance: Instance,
         /** Absent: the conductor is of version 1.0, and does not tell. */
         allocations: z.array(Allocation).max(64).optional(),
+        /** What the request had for cloud-init, base64. */
+        user_data: UserData.optional(),
       }),
       output: z.null(),
     }),

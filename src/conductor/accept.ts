@@ -13,6 +13,7 @@ import { startAttempt } from './attempt-store.ts'
 import { findInstances, type InstanceRecord, insertInstance } from './instance-store.ts'
 import { continueBuildMessage } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
+import { storeUserData, userDataDigest } from './user-data-store.ts'
 
 export interface BuildRequest {
   readonly name: string
@@ -24,6 +25,8 @@ export interface BuildRequest {
   readonly ip_addresses: readonly IpAddress[]
   readonly availability_zone?: string | undefined
   readonly scheduler_hints?: SchedulerHints | undefined
+  readonly config_drive?: boolean | undefined
+  readonly user_data?: string | undefined
 }
 
 /**
@@ -41,7 +44,7 @@ export async function acceptInstances(
   refuseTooLarge(drafts)
   const batch = isAllOrNothing(request) ? randomUUID() : null
   const isNew = await ports.database
-    .transaction((tx) => store(ports, tx, context, drafts, batch))
+    .transaction((tx) => store(ports, tx, context, drafts, batch, request.user_data))
     .catch((error: unknown) => {
       if (error === ALREADY_STORED) return false
       throw error
@@ -49,7 +52,7 @@ export async function acceptInstances(
   ports.outbox.announce()
   if (isNew) return drafts
   const uuids = drafts.map(({ uuid }) => uuid)
-  return repeated(await findInstances(ports.database, uuids), drafts)
+  return repeated(await findInstances(ports.database, uuids), drafts, request.user_data)
 }
 
 /** Rolls the transaction back: one of the uuids is there, maybe since a moment ago. */
@@ -61,9 +64,12 @@ async function store(
   context: RequestContext,
   drafts: readonly Instance[],
   batch: string | null,
+  userData: string | undefined,
 ) {
   for (const instance of drafts) {
-    if (!(await insertInstance(tx, { instance, context, batch }))) throw ALREADY_STORED
+    const record = { instance, context, batch, userDataDigest: userDataDigest(userData) }
+    if (!(await insertInstance(tx, record))) throw ALREADY_STORED
+    if (userData !== undefined) await storeUserData(tx, instance.uuid, userData)
     await startAttempt(tx, { uuid: instance.uuid, attempt: 1 }, ports.now())
   }
   // Of a batch the first one leads.
@@ -153,6 +159,7 @@ function draftInstances(request: BuildRequest, context: RequestContext, now: Dat
     availability_zone: request.availability_zone ?? null,
     scheduler_hints: request.scheduler_hints ?? NO_HINTS,
     ip_addresses: [...request.ip_addresses],
+    config_drive: wantsConfigDrive(request),
     fault: null,
     created_at: at,
     updated_at: at,
@@ -161,11 +168,23 @@ function draftInstances(request: BuildRequest, context: RequestContext, now: Dat
   }))
 }
 
+/** There is no other way to it: guests here have no metadata service. @throws InvalidArguments */
+function wantsConfigDrive({ config_drive, user_data }: BuildRequest): boolean {
+  if (user_data === undefined || config_drive !== false) return config_drive ?? user_data !== undefined
+  const fix = 'leave config_drive out, or user_data'
+  throw new InvalidArguments(`config_drive is false, but user_data reaches a guest only by it; ${fix}`, {
+    field: 'config_drive',
+    value: false,
+    fix,
+  })
+}
+
 /** The same request again is answered as the first time; another one under the same uuid is refused. */
-function repeated(known: readonly InstanceRecord[], drafts: readonly Instance[]): Instance[] {
+function repeated(known: readonly InstanceRecord[], drafts: readonly Instance[], userData: string | undefined) {
+  const digest = userDataDigest(userData)
   for (const draft of drafts) {
-    const stored = known.find(({ instance }) => instance.uuid === draft.uuid)?.instance
-    if (stored && isDeepStrictEqual(asked(stored), asked(draft))) continue
+    const stored = known.find(({ instance }) => instance.uuid === draft.uuid)
+    if (stored?.userDataDigest === digest && isDeepStrictEqual(asked(stored.instance), asked(draft))) continue
     throw new InstanceExists(`instance_uuids: ${draft.uuid} belongs to a request that was another`, {
       instance_uuid: draft.uuid,
       fix: 'repeat the request unchanged, or choose new uuids',
@@ -174,6 +193,7 @@ function repeated(known: readonly InstanceRecord[], drafts: readonly Instance[])
   return known.map(({ instance }) => instance)
 }
 
-function asked({ uuid, name, flavor, image, availability_zone, scheduler_hints, ip_addresses }: Instance) {
-  return { uuid, name, flavor, image, availability_zone, scheduler_hints, ip_addresses }
+function asked(instance: Instance) {
+  const { uuid, name, flavor, image, availability_zone, scheduler_hints, ip_addresses, config_drive } = instance
+  return { uuid, name, flavor, image, availability_zone, scheduler_hints, ip_addresses, config_drive }
 }

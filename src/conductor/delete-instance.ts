@@ -6,6 +6,7 @@ import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } fro
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import { callOff } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
+import { forgetUserData } from './user-data-store.ts'
 
 /** Starts the deletion; where a host has the guest, its report ends it. Asked again, the host is told again. */
 export async function deleteInstance(ports: ConductorPorts, context: RequestContext, uuid: string): Promise<Instance> {
@@ -38,11 +39,13 @@ async function deleteWithoutHost(
   ports: ConductorPorts,
   tx: Queryable,
   context: RequestContext,
-  { instance, batch }: InstanceRecord,
+  record: InstanceRecord,
 ) {
+  const { instance, batch } = record
   const at = ports.now()
   const gone = { vm_state: 'deleted', task_state: null, terminated_at: at.toISOString() } as const
   const deleted = await changeInstance(tx, instance, gone, at)
+  await forgetUserData(tx, record)
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
   await ports.outbox.enqueue(tx, [
@@ -70,11 +73,13 @@ export interface Terminated {
 /** The host has no guest of it any more: only now is the slot free. */
 export async function recordTerminated(ports: ConductorPorts, report: Terminated): Promise<void> {
   await ports.database.transaction(async (tx) => {
-    const { instance, context } = await lockInstance(tx, report.instance_uuid)
+    const record = await lockInstance(tx, report.instance_uuid)
+    const { instance, context } = record
     if (instance.vm_state === 'deleted' || instance.host !== report.host || instance.attempt !== report.attempt) return
     const at = ports.now()
     const gone = { vm_state: 'deleted', task_state: null, host: null, terminated_at: report.terminated_at } as const
     const deleted = await changeInstance(tx, instance, gone, at)
+    await forgetUserData(tx, record)
     const key = { uuid: instance.uuid, attempt: instance.attempt }
     await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
     await ports.outbox.enqueue(tx, [releaseMessage(ports, context, deleted)])

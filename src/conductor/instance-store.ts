@@ -14,6 +14,8 @@ export interface InstanceRecord {
   readonly batch: string | null
   /** That is under way; of a list it is not told. */
   readonly move?: MoveRecord | undefined
+  /** Of what the request had for cloud-init; null: nothing. */
+  readonly userDataDigest: string | null
 }
 
 /** What may change about a stored instance. */
@@ -25,11 +27,13 @@ export type InstanceChanges = Partial<
 >
 
 /** @returns false when its uuid is there already */
-export async function insertInstance(tx: Queryable, { instance, context, batch }: InstanceRecord): Promise<boolean> {
+export async function insertInstance(tx: Queryable, record: InstanceRecord): Promise<boolean> {
+  const { instance, context, batch, userDataDigest } = record
   const rows = await tx.query(
     `INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image,
-       mem_encryption, availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at, batch)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)
+       mem_encryption, availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at, batch,
+       config_drive, user_data_digest)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16, $17, $18)
      ON CONFLICT (uuid) DO NOTHING RETURNING uuid`,
     [
       instance.uuid,
@@ -48,6 +52,8 @@ export async function insertInstance(tx: Queryable, { instance, context, batch }
       JSON.stringify(context),
       instance.created_at,
       batch,
+      instance.config_drive,
+      userDataDigest,
     ],
   )
   return rows.length > 0
@@ -150,6 +156,7 @@ interface InstanceRow {
   readonly terminated_at: Date | null
   readonly context: RequestContext
   readonly batch: string | null
+  readonly user_data_digest: string | null
   readonly [column: string]: unknown
 }
 
@@ -167,7 +174,7 @@ function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {
   })
 }
 
-function toRecord({ context, batch, position: _position, ...row }: InstanceRow): InstanceRecord {
+function toRecord({ context, batch, user_data_digest, position: _position, ...row }: InstanceRow): InstanceRecord {
   const instance = Instance.parse({
     ...row,
     created_at: row.created_at.toISOString(),
@@ -175,7 +182,7 @@ function toRecord({ context, batch, position: _position, ...row }: InstanceRow):
     launched_at: row.launched_at?.toISOString() ?? null,
     terminated_at: row.terminated_at?.toISOString() ?? null,
   })
-  return { instance, context, batch }
+  return { instance, context, batch, userDataDigest: user_data_digest }
 }
 
 function json(value: unknown): string | null {

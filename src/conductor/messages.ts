@@ -25,8 +25,9 @@ export function buildMessage(
   host: string,
   instance: Instance,
   allocations: readonly Allocation[],
+  userData: string | undefined,
 ): DurableMessage {
-  const args = { instance, allocations: [...allocations] }
+  const args = { instance, allocations: [...allocations], ...(userData !== undefined && { user_data: userData }) }
   return client.message(ComputeApi, 'buildAndRunInstance', context, args, toHost(instance, host))
 }
 

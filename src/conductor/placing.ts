@@ -14,6 +14,7 @@ import { goBack } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
 import { isWaitingForHost, stagesOf } from './stages.ts'
+import { userDataOf } from './user-data-store.ts'
 
 /** A host for an instance, with what the guest will run with there. */
 export interface Place {
@@ -33,7 +34,8 @@ export function placeOf(instance: Instance, found: Selection | SevbusError, move
 
 export async function handOver(ports: ConductorPorts, tx: Queryable, key: AttemptKey, place: Place): Promise<void> {
   const { selection, encryption } = place
-  const { instance, context } = await lockInstance(tx, key.uuid)
+  const record = await lockInstance(tx, key.uuid)
+  const { instance, context } = record
   if (!isWaitingForHost(instance, key.attempt)) {
     // Deleted while the scheduler thought: what it claimed goes back. A later try has its own claim.
     const claimIsOrphan = instance.vm_state === 'deleted' || instance.vm_state === 'error'
@@ -43,7 +45,9 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
   const changes = { host: selection.host, mem_encryption: encryption, task_state: stagesOf(instance).onHost }
   const placed = await changeInstance(tx, instance, changes, ports.now())
   await placeAttempt(tx, key, selection)
-  await ports.outbox.enqueue(tx, [buildMessage(ports, context, selection.host, placed, selection.allocations)])
+  const userData = await userDataOf(tx, record)
+  const message = buildMessage(ports, context, selection.host, placed, selection.allocations, userData)
+  await ports.outbox.enqueue(tx, [message])
 }
 
 /** No host: the instance is ERROR with the reason, or where it was, and those who watch are told. */

@@ -5,6 +5,7 @@ import { type InstanceRecord, lockInstance } from './instance-store.ts'
 import { buildMessage, continueBuildMessage, departureMessage, terminateMessage } from './messages.ts'
 import { allDepartures } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { userDataOf } from './user-data-store.ts'
 import { askAgain } from './watchdog.ts'
 
 /**
@@ -29,8 +30,9 @@ async function resend(ports: ConductorPorts, tx: Queryable, uuid: string): Promi
 async function waitedFor(
   ports: ConductorPorts,
   tx: Queryable,
-  { instance, context, move }: InstanceRecord,
+  record: InstanceRecord,
 ): Promise<readonly DurableMessage[]> {
+  const { instance, context, move } = record
   const { uuid, attempt, task_state: task, host } = instance
   if (task === null) return []
   if (host === null) return [continueBuildMessage(ports, context, instance)]
@@ -38,5 +40,6 @@ async function waitedFor(
   if (move !== undefined && move.arrived_at !== null) {
     return [departureMessage(ports, instance, move), continueBuildMessage(ports, context, instance)]
   }
-  return [buildMessage(ports, context, host, instance, await allocationsOf(tx, { uuid, attempt }))]
+  const allocations = await allocationsOf(tx, { uuid, attempt })
+  return [buildMessage(ports, context, host, instance, allocations, await userDataOf(tx, record))]
 }

@@ -4,10 +4,11 @@ import { Fault } from '../objects/fault.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
-import { BuildAttempt, Instance, InstanceState, IpAddress, VmState } from '../objects/instance.ts'
+import { BuildAttempt, Instance, InstanceState, NewIpAddress, VmState } from '../objects/instance.ts'
 import { InstanceMigration } from '../objects/instance-migration.ts'
 import { NewSchedulerHints } from '../objects/scheduler-hints.ts'
 import { text } from '../objects/text.ts'
+import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 
 /** What a compute worker reports about one try: the outcome is a fact, written on the host before it is told. */
@@ -33,8 +34,8 @@ export type BuildReport = z.infer<typeof BuildReport>
  * Version history:
  * - 1.0 build_instances, delete_instance, get_instance, list_instances, explain_instance;
  *   from workers: continue_build, report_build, report_terminated, check_build
- * - 1.1 list_instance_states, evacuate_instance; build_instances takes availability_zone, scheduler_hints and min_count, which
- *   an older conductor refuses; explain_instance tells migrations;
+ * - 1.1 list_instance_states, evacuate_instance; build_instances takes availability_zone, scheduler_hints, min_count,
+ *   config_drive and user_data, which an older conductor refuses; explain_instance tells migrations;
  *   from workers: list_departures; report_terminated takes migration_uuid, which an older conductor refuses
  */
 export const ConductorApi = defineApi({
@@ -55,7 +56,11 @@ export const ConductorApi = defineApi({
         min_count: z.int().min(1).max(1000).optional(),
         /** Chosen by the caller, as many as `count`: then a repeated call makes nothing twice. */
         instance_uuids: z.array(z.guid()).min(1).max(1000).optional(),
-        ip_addresses: z.array(IpAddress).max(64).default([]),
+        ip_addresses: z.array(NewIpAddress).max(64).default([]),
+        /** Absent: only with user_data, or where image or host want one. */
+        config_drive: z.boolean().optional(),
+        /** For cloud-init at first boot, base64; on the config drive. No answer, notification or log has it. */
+        user_data: UserData.optional(),
         /** Only hosts of this zone; absent: any. */
         availability_zone: AvailabilityZone.optional(),
         scheduler_hints: NewSchedulerHints.optional(),

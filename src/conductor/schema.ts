@@ -91,4 +91,17 @@ export const conductorMigrations: readonly Migration[] = [
       -- All that somebody has to bring to an end.
       CREATE INDEX instances_unfinished ON instances (updated_at) WHERE task_state IS NOT NULL;`,
   },
+  {
+    id: 'conductor-0005-config-drive',
+    sql: `
+      ALTER TABLE instances
+        ADD COLUMN config_drive boolean NOT NULL DEFAULT false,
+        -- Null: without.
+        ADD COLUMN user_data_digest text;
+      -- Apart from the instances, which everybody may see, and gone when they are deleted.
+      CREATE TABLE user_data (
+        instance_uuid uuid PRIMARY KEY REFERENCES instances (uuid) ON DELETE CASCADE,
+        content text NOT NULL
+      );`,
+  },
 ]

@@ -43,6 +43,16 @@ export const IpAddress = z.object({
 })
 export type IpAddress = z.infer<typeof IpAddress>
 
+/** As a request brings it. An odd first octet would be a group's (IEEE 802), which no card has for its own. */
+export const NewIpAddress = IpAddress.extend({
+  mac: z
+    .string()
+    .regex(
+      /^[0-9a-f][02468ace](?::[0-9a-f]{2}){5}$/i,
+      'write a MAC address as fa:16:3e:00:00:05, its first octet even',
+    ),
+})
+
 export const Instance = z.object({
   uuid: z.guid(),
   name: text(255).min(1),
@@ -65,6 +75,8 @@ export const Instance = z.object({
   availability_zone: AvailabilityZone.nullable().default(null),
   scheduler_hints: SchedulerHints.default(NO_HINTS),
   ip_addresses: z.array(IpAddress).max(64),
+  /** Asked for with the request; its image, or a host's operator, may want one all the same. */
+  config_drive: z.boolean().default(false),
   fault: Fault.nullable(),
   created_at: Timestamp,
   updated_at: Timestamp,

@@ -227,6 +227,35 @@ describe('a build', () => {
     })
   })
 
+  it('puts the user data on the config drive, after a restart, too', async () => {
+    const folder = await aFolder()
+    const user_data = Buffer.from('#cloud-config').toString('base64')
+    const instance = { ...anInstance(), config_drive: true }
+    const drives: unknown[] = []
+    const spy = ({ host }: ComputeWorker) =>
+      vi.spyOn(host, 'createDisks').mockImplementationOnce(async (_domain, { configDrive }) => {
+        drives.push(configDrive.find(({ path }) => path === 'openstack/latest/user_data')?.content.toString())
+        throw new SpawnFailed('seen')
+      })
+    const before = await aWorker({ folder, maxConcurrentBuilds: 1, fake: { spawn_delay_ms: 60_000 } })
+    const other = anInstance()
+    await before.manager.buildAndRunInstance({ instance: other }, request)
+    await spawnBegun(before, other.uuid)
+    await before.manager.buildAndRunInstance({ instance, user_data }, request)
+    await before.manager.drain(10)
+    await before.close()
+
+    await withWorker({ folder }, async (after) => {
+      // The other one is taken up as well.
+      spy(after)
+      spy(after)
+      after.manager.recover()
+      await after.manager.idle()
+
+      expect(drives).toEqual(expect.arrayContaining(['#cloud-config', undefined]))
+    })
+  })
+
   it('leaves nothing behind, whichever step fails', async () => {
     const instance = anInstance({ model: 'amd-sev' })
     const failed: string[] = []

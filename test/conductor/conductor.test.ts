@@ -111,6 +111,74 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     await expect(grouped).rejects.toBeInstanceOf(InstanceExists)
   })
 
+  it('sends user data to each host that tries, tells it nobody else, and forgets it with the instance', async () => {
+    let tries = 0
+    await using conductor = await aConductor(engine, async ({ attempt }) => aSelection(`h${++tries}`, attempt))
+    const user_data = Buffer.from('#cloud-config').toString('base64')
+    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [], user_data }
+    const accepted = (await conductor.endpoint.buildInstances(args, conductor.request)).instances[0]
+    const { uuid } = accepted as { uuid: string }
+    const first = { instance_uuid: uuid, attempt: 1 }
+    await conductor.sent()
+
+    await conductor.endpoint.continueBuild(first, conductor.request)
+    const sent = await conductor.sent()
+    await resendUnfinished(conductor.ports)
+    const again = await conductor.sent()
+    await conductor.endpoint.reportBuild(failedReport(uuid, 'h1', 1), conductor.request)
+    await conductor.sent()
+    await conductor.endpoint.continueBuild({ ...first, attempt: 2 }, conductor.request)
+    const next = await conductor.sent()
+
+    const builds = [...sent, ...again, ...next].filter(({ what }) => what === 'build_and_run_instance')
+    expect(builds.map(({ to, args: { user_data: data } }) => [to, data])).toEqual([
+      ['sevbus-compute.h1', user_data],
+      ['sevbus-compute.h1', user_data],
+      ['sevbus-compute.h2', user_data],
+    ])
+    const instance = await conductor.instance(uuid)
+    expect(instance).toMatchObject({ config_drive: true })
+    const answers = [accepted, instance, await conductor.endpoint.listInstances({ limit: 10 }, conductor.request)]
+    expect(JSON.stringify(answers)).not.toContain(user_data)
+
+    const kept = () => conductor.ports.database.query('SELECT instance_uuid FROM user_data')
+    expect(await kept()).toHaveLength(1)
+    await conductor.endpoint.deleteInstance({ instance_uuid: uuid }, conductor.request)
+    const gone = { instance_uuid: uuid, host: 'h2', attempt: 2, terminated_at: '2026-01-01T00:00:00.000Z' }
+    await conductor.endpoint.reportTerminated(gone, conductor.request)
+    expect(await kept()).toEqual([])
+  })
+
+  it('takes the same request for the same only with the same user data and drive', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const instance_uuids = ['aaaaaaaa-0000-4000-8000-000000000001']
+    const common = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [], instance_uuids }
+    const args = { ...common, user_data: 'YQ==' }
+    const accept = (request: typeof common) => conductor.endpoint.buildInstances(request, conductor.request)
+    const first = await accept(args)
+
+    expect(await accept(args)).toEqual(first)
+    await expect(accept({ ...common, user_data: 'Yg==' } as typeof common)).rejects.toBeInstanceOf(InstanceExists)
+    await expect(accept({ ...common, config_drive: true } as typeof common)).rejects.toBeInstanceOf(InstanceExists)
+    await conductor.endpoint.deleteInstance({ instance_uuid: first.instances[0]?.uuid ?? '' }, conductor.request)
+    expect((await accept(args)).instances).toMatchObject([{ vm_state: 'deleted' }])
+  })
+
+  it('gives a config drive to whom it is asked for, and refuses user data that no drive would carry', async () => {
+    await using conductor = await aConductor(engine, neverAsked)
+    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [] }
+    const driveOf = async (changes: object) =>
+      (await conductor.endpoint.buildInstances({ ...args, ...changes }, conductor.request)).instances[0]?.config_drive
+
+    expect(await driveOf({})).toBe(false)
+    expect(await driveOf({ config_drive: true })).toBe(true)
+    expect(await driveOf({ user_data: 'YQ==' })).toBe(true)
+    await expect(driveOf({ user_data: 'YQ==', config_drive: false })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENTS',
+      details: { field: 'config_drive', fix: 'leave config_drive out, or user_data' },
+    })
+  })
+
   it('makes nothing twice when the same request comes again with its uuids, and refuses another under them', async () => {
     await using conductor = await aConductor(engine, neverAsked)
     const instance_uuids = ['aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000002']

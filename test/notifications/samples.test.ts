@@ -32,6 +32,7 @@ const building: Instance = {
   mem_encryption: { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' },
   availability_zone: null,
   scheduler_hints: NO_HINTS,
+  config_drive: false,
   ip_addresses: [{ address: '192.0.2.3', version: 4, mac: 'fa:16:3e:4c:2c:30', label: 'private' }],
   fault: null,
   created_at: '2026-11-24T03:13:10.000Z',

@@ -35,6 +35,7 @@ export function draftGuest({ flavor, image, encryption, options, ...draft }: Dra
     mem_encryption: encryption,
     availability_zone: null,
     scheduler_hints: NO_HINTS,
+    config_drive: false,
     ip_addresses: (draft.macs ?? []).map((mac) => ({ address: '', version: 4 as const, mac, label: '' })),
     fault: null,
     created_at: at,

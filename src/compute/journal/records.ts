@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { Instance } from '../../objects/instance.ts'
 import { Allocation } from '../../objects/request-spec.ts'
+import { UserData } from '../../objects/user-data.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
 import { RequestContext } from '../../rpc/request-context.ts'
 
@@ -28,6 +29,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
     instance: Instance,
     /** Absent: the conductor did not tell. */
     allocations: z.array(Allocation).optional(),
+    /** For the config drive; gone from the journal with the build. */
+    user_data: UserData.optional(),
     context: RequestContext,
     /** Times the worker died over it. */
     interruptions: z.int().min(0),

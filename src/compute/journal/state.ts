@@ -11,6 +11,8 @@ export interface Build {
   readonly instance: Instance
   /** What the try was given; undefined: the conductor did not tell. */
   readonly allocations: readonly Allocation[] | undefined
+  /** What the request had for cloud-init, base64. */
+  readonly user_data?: string | undefined
   readonly context: RequestContext
   readonly interruptions: number
   readonly handedBack: boolean
@@ -96,8 +98,9 @@ export class JournalState {
     for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
   }
 
-  #beginBuild({ instance, allocations, context, interruptions }: RecordOf<'build_begun'>): void {
-    this.builds.set(instance.uuid, { instance, allocations, context, interruptions, handedBack: false })
+  #beginBuild({ type: _type, allocations, ...begun }: RecordOf<'build_begun'>): void {
+    const { instance } = begun
+    this.builds.set(instance.uuid, { ...begun, allocations, handedBack: false })
     this.#know(instance.uuid, { attempt: instance.attempt })
   }
 

@@ -18,6 +18,8 @@ export interface GuestSpec {
   readonly encryption: MemEncryption | undefined
   readonly memoryBacking: MemoryBacking
   readonly macs: readonly string[]
+  /** The request wants one. */
+  readonly configDrive: boolean
   /** Folder of the guest's disks and console log. */
   readonly folder: string
   readonly options: DomainOptions
@@ -37,6 +39,7 @@ export function guestSpec(instance: Instance, options: DomainOptions = DEFAULT_D
     encryption: instance.mem_encryption ?? undefined,
     memoryBacking,
     macs: [...new Set(instance.ip_addresses.map(({ mac }) => mac.toLowerCase()))],
+    configDrive: instance.config_drive,
     folder: `${options.instancesPath}/${instance.uuid}`,
     options,
   }

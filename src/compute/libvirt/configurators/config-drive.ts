@@ -27,9 +27,9 @@ export const configDrive: Configurator = (domain, guest) => {
   return { ...domain, disks: [...domain.disks, drive] }
 }
 
-/** The image insists, or the operator does: Nova's `force_config_drive`. */
-function wantsConfigDrive({ image, options }: GuestSpec): boolean {
-  return options.forceConfigDrive || insistsOnConfigDrive(image)
+/** The request wants one, the image insists, or the operator does: Nova's `force_config_drive`. */
+function wantsConfigDrive({ configDrive: isAsked, image, options }: GuestSpec): boolean {
+  return isAsked || options.forceConfigDrive || insistsOnConfigDrive(image)
 }
 
 /**
