@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -11,6 +12,8 @@ import { openFleet, reportOf } from './fleet.ts'
 
 const TICK_MS = 10
 const INTERVAL_S = 60
+/** Of the reports that say nothing new, as workers do (src/compute/host-reporter.ts). */
+const ANSWERED_OF = 10
 
 /** A worker as operators run it, while every host reports once a minute. */
 export async function benchReports(url: string, hosts: number, seconds: number): Promise<void> {
@@ -18,6 +21,11 @@ export async function benchReports(url: string, hosts: number, seconds: number):
   if (broker === undefined) throw new Error('install rabbitmq-server first')
   const fleet = await openFleet(url, hosts)
   const reports = Array.from({ length: hosts }, (_, n) => HostReport.parse(reportOf(n)))
+  const workers = reports.map(() => {
+    const kept = { worker_id: randomUUID(), machine: 'bench', pid: process.pid, clock_ms: Date.now() }
+    let sequence = 0
+    return () => ({ ...kept, sequence: ++sequence })
+  })
   await fleet.database.query(
     `update compute_hosts h set report_digest = r.digest
        from unnest($1::text[], $2::text[]) as r (host, digest) where r.host = h.host`,
@@ -31,7 +39,9 @@ export async function benchReports(url: string, hosts: number, seconds: number):
     const reporting = async () => {
       const began = performance.now()
       for (let sent = 0; sent < (hosts / INTERVAL_S) * seconds; sent++) {
-        await client.scheduler.reportHost(context, { report: reports[sent % hosts] as HostReport })
+        const report = { ...(reports[sent % hosts] as HostReport), worker: workers[sent % hosts]?.() }
+        if (sent % ANSWERED_OF === 0) await client.scheduler.announceHost(context, { report })
+        else await client.scheduler.reportHost(context, { report })
         await sleep(Math.max(0, began + (sent * INTERVAL_S * 1000) / hosts - performance.now()))
       }
     }

@@ -153,15 +153,17 @@ export class ReportDesk {
   #compareClocks({ host, worker }: HostReport): void {
     if (worker === undefined) return
     const aheadMs = worker.clock_ms - this.#clock()
-    const isOff = Math.abs(aheadMs) > CLOCK_OFF_MS
-    const state = isOff ? (aheadMs > 0 ? 'ahead' : 'behind') : 'right'
-    // A clock that is right is no news, unless it was wrong.
-    if (!this.#said.isNews(`clock of ${host}`, state) || !isOff) return
+    if (Math.abs(aheadMs) <= CLOCK_OFF_MS) {
+      this.#said.mended(`clock of ${host}`)
+      return
+    }
+    const state = aheadMs > 0 ? 'ahead of' : 'behind'
+    if (!this.#said.isNews(`clock of ${host}`, state)) return
     const seconds = Math.round(Math.abs(aheadMs) / 1000)
     const { machine, pid } = worker
     this.#logger.warn(
       { host, machine, pid, clock_ahead_seconds: aheadMs > 0 ? seconds : -seconds },
-      `the clock of this host is ${seconds} s ${state === 'ahead' ? 'ahead of' : 'behind'} this scheduler's; its notifications carry that time: set one of them right (NTP)`,
+      `the clock of this host is ${seconds} s ${state} this scheduler's; its notifications carry that time: set one of them right (NTP)`,
     )
   }
 }

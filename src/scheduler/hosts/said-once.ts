@@ -31,4 +31,9 @@ export class SaidOnce {
     }
     return isNews
   }
+
+  /** It is mended: the next time it is news, whatever the cause. */
+  mended(key: string): void {
+    this.#known.delete(key)
+  }
 }

@@ -18,6 +18,15 @@ it('what is the same again is no news, until it was not heard of for ten minutes
   ])
 })
 
+it('what was mended is news when it comes again', () => {
+  const said = new SaidOnce(() => 0)
+  said.isNews('cn-1', 'a')
+
+  said.mended('cn-1')
+
+  expect([said.isNews('cn-1', 'a'), said.isNews('cn-1', 'a')]).toEqual([true, false])
+})
+
 it('of very many things the one that was not heard of for longest is forgotten', () => {
   const said = new SaidOnce(() => 0)
   for (let n = 0; n < 10_000; n++) said.isNews(`cn-${n}`, 'a')
