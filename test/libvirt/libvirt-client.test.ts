@@ -7,10 +7,14 @@ import { isLibvirtError, VIR_ERR } from '../../src/compute/libvirt/rpc/remote-er
 import { whyNoLibvirt } from '../servers/hypervisor.ts'
 import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
+import { type SevHost, startSevHost, whyNoSevHost } from '../servers/sev-host.ts'
 import { haltingDomain } from './halting-domain.ts'
 
 const missing = await whyNoLibvirt()
 if (missing) notRun({ name: 'our client of libvirt with real guests', ...missing })
+
+const noSev = await whyNoSevHost()
+if (noSev) notRun({ name: 'our client of libvirt with guests under SEV', ...noSev })
 
 const ALL_REMAINS = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
 
@@ -141,5 +145,57 @@ describe.runIf(!missing)('our client of a real libvirt', () => {
     expect((await libvirt.connectGetAllDomainStates()).map(({ uuid }) => uuid).toSorted()).toEqual(uuids.toSorted())
     expect(troubles).toEqual([])
     await Promise.all(uuids.map((uuid) => remove(libvirt, uuid)))
+  })
+})
+
+/** Real hardware too: `SEVBUS_TEST_LIBVIRT`. */
+describe.runIf(!noSev)('our client of a libvirt with SEV', () => {
+  let host: SevHost
+  let libvirt: Libvirt
+
+  beforeAll(async () => {
+    host = await startSevHost({ cbitpos: 51, max_asid: 20, min_sev_asid: 6 })
+    libvirt = new Libvirt({ uri: host.uri, onTrouble: () => {} })
+  })
+  afterAll(async () => {
+    await libvirt?.close()
+    await host?.stop()
+  })
+
+  it('knows what the processor has, with the texts that libvirt leaves out unless they are asked for', async () => {
+    const info = await libvirt.nodeGetSevInfo()
+
+    expect(info).toMatchObject({
+      cbitpos: expect.any(Number),
+      'reduced-phys-bits': expect.any(Number),
+      pdh: expect.stringMatching(/^[\w+/=]+$/),
+      'cert-chain': expect.stringMatching(/^[\w+/=]+$/),
+    })
+    if (host.emulated) expect(info).toMatchObject({ cbitpos: 51, 'max-guests': 15, 'max-es-guests': 5 })
+  })
+
+  it('knows how a guest was launched', async () => {
+    const uuid = randomUUID()
+    const name = `sevbus-test-${uuid}`
+    await libvirt.domainDefineXmlFlags(
+      `<domain type='kvm'><name>${name}</name><uuid>${uuid}</uuid><memory unit='MiB'>256</memory><vcpu>1</vcpu>
+      <memoryBacking><locked/></memoryBacking>
+      <os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type>
+      <firmware><feature enabled='no' name='secure-boot'/></firmware></os><features><acpi/></features>
+      <devices><memballoon model='none'/></devices>
+      <launchSecurity type='sev'><policy>0x0033</policy></launchSecurity></domain>`,
+    )
+    try {
+      await libvirt.domainCreateWithFlags(uuid)
+
+      expect(await libvirt.domainGetLaunchSecurityInfo(uuid)).toMatchObject({
+        'sev-policy': 0x33,
+        // 32 bytes of the measurement, 16 of its nonce.
+        'sev-measurement': expect.stringMatching(/^[\w+/]{64}$/),
+      })
+      await libvirt.domainDestroyFlags(uuid)
+    } finally {
+      await libvirt.domainUndefineFlags(uuid, ALL_REMAINS)
+    }
   })
 })

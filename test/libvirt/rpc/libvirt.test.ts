@@ -230,6 +230,21 @@ describe('events of guests', () => {
     expect((await events.next()).value).toMatchObject({ event: 'undefined', detail: 'removed' })
   })
 
+  it('ask to look when that can be done: calls go over the new connection already', async () => {
+    await using daemon = await new FakeDaemon().listen()
+    daemon.answers = RUNNING
+    const { libvirt } = libvirtAt(daemon, { patienceMs: 0 })
+    const events = libvirt.events()
+    await events.next()
+    await daemon.stop()
+    await vi.waitFor(() => expect(libvirt.domainGetState(UUID)).rejects.toThrow('cannot be reached'))
+
+    await daemon.listen()
+
+    expect((await events.next()).value).toMatchObject({ kind: 'resync' })
+    expect(await libvirt.domainGetState(UUID)).toMatchObject({ state: 'running' })
+  })
+
   it('ask a listener who comes later to look first', async () => {
     await using daemon = await new FakeDaemon().listen()
     const { libvirt } = libvirtAt(daemon)

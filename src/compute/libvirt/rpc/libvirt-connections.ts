@@ -3,7 +3,7 @@ import type { CallLimits, Connection } from './connection.ts'
 import { dial, type PkiFiles, SYSTEM_PKI } from './dial.ts'
 import { EVENT_ID, type GuestEvent, GuestEventStream, guestEvent } from './guest-events.ts'
 import type { KeepaliveOptions } from './keepalive.ts'
-import { Line } from './line.ts'
+import { Line, type LineOptions } from './line.ts'
 import type { Args, ProcedureName, Result } from './procedures.ts'
 import { openSession, type SessionOptions } from './session.ts'
 import { parseLibvirtUri, type SocketFolders } from './uri.ts'
@@ -61,23 +61,20 @@ export class LibvirtConnections {
   constructor(given: LibvirtOptions) {
     const options = { sockets: usualSockets(), ...USUAL, ...given }
     const { name, endpoints } = parseLibvirtUri(options.uri, options.sockets)
-    const line = (purpose: Pick<SessionOptions, 'onMessage' | 'prepare'>) => {
-      const session = {
-        ...options,
-        ...purpose,
-        name,
-        dial: (until: AbortSignal) => dial(endpoints, options.pki, until),
-      }
-      return new Line({ ...options, open: (signal) => openSession(session, signal) })
+    const line = ({ onMessage, prepare, onConnected }: Purpose) => {
+      const way = (signal: AbortSignal) => dial(endpoints, options.pki, signal)
+      const session = { ...options, name, dial: way, onMessage, prepare }
+      return new Line({ ...options, onConnected, open: (signal) => openSession(session, signal) })
     }
     this.#queryTimeoutMs = options.queryTimeoutMs
     this.#controlTimeoutMs = options.controlTimeoutMs
     this.#queries = line({
       onMessage: (message) => this.#publish(guestEvent(message)),
-      prepare: (connection, limits) => this.#askForEvents(connection, limits),
+      prepare: askForEvents,
+      onConnected: (connection) => this.#onEventsCome(connection),
     })
-    const silent = { onMessage: () => {}, prepare: async () => {} }
-    this.#control = Array.from({ length: options.controlConnections }, () => line(silent))
+    const control = { onMessage: () => {}, prepare: async () => {}, onConnected: () => {} }
+    this.#control = Array.from({ length: options.controlConnections }, () => line(control))
   }
 
   /** For what changes nothing. */
@@ -103,11 +100,7 @@ export class LibvirtConnections {
     await Promise.all([this.#queries, ...this.#control].map((line) => line.close()))
   }
 
-  /** Asked for before anybody looks at the guests: what changes after the look is told. */
-  async #askForEvents(connection: Connection, limits: CallLimits): Promise<void> {
-    for (const eventId of [EVENT_ID.lifecycle, EVENT_ID.reboot]) {
-      await connection.call('connectDomainEventCallbackRegisterAny', { eventId, dom: undefined }, limits)
-    }
+  #onEventsCome(connection: Connection): void {
     this.#eventsCome = true
     connection.onClose(() => {
       this.#eventsCome = false
@@ -117,5 +110,15 @@ export class LibvirtConnections {
 
   #publish(event: GuestEvent | undefined): void {
     if (event !== undefined) for (const stream of this.#streams) stream.push(event)
+  }
+}
+
+/** What a connection is for. */
+type Purpose = Pick<SessionOptions, 'onMessage' | 'prepare'> & Pick<LineOptions, 'onConnected'>
+
+/** Done before anybody looks at the guests: what changes after the look is told. */
+async function askForEvents(connection: Connection, limits: CallLimits): Promise<void> {
+  for (const eventId of [EVENT_ID.lifecycle, EVENT_ID.reboot]) {
+    await connection.call('connectDomainEventCallbackRegisterAny', { eventId, dom: undefined }, limits)
   }
 }

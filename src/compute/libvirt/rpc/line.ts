@@ -7,6 +7,8 @@ import type { Args, ProcedureName, Result } from './procedures.ts'
 export interface LineOptions {
   /** Opens a connection, and does all that must be done before anybody may use it. */
   readonly open: (signal: AbortSignal) => Promise<Connection>
+  /** Calls go over a new connection from now on. */
+  readonly onConnected: (connection: Connection) => void
   /** After a loss calls wait so long for the next connection: a restart of the daemon takes less. Then they fail at once. */
   readonly patienceMs: number
   /** A connection was lost, or cannot be opened, for a reason that was not told the last time. */
@@ -95,6 +97,7 @@ export class Line {
     this.#trouble = undefined
     this.#next.resolve(connection)
     this.#next = new NextConnection()
+    this.#options.onConnected(connection)
     return await new Promise((resolve) => {
       connection.onClose((reason) => {
         this.#connection = undefined

@@ -39,13 +39,13 @@ const domainAndFlags = struct({ dom: domain, flags: uint })
 const xmlAndFlags = struct({ xml: text, flags: uint })
 const deviceAndFlags = struct({ dom: domain, xml: text, flags: uint })
 
-/** REMOTE_DOMAIN_LIST_MAX, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, REMOTE_NODE_SEV_INFO_MAX and its like for domains */
+/** REMOTE_DOMAIN_LIST_MAX, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, REMOTE_NODE_SEV_INFO_MAX, REMOTE_AUTH_TYPE_LIST_MAX */
 const MOST = { domains: 16_384, stats: 262_144, sevParams: 64, authTypes: 20 } as const
 
 /**
  * All that we say to libvirt, by libvirt's names and numbers (`REMOTE_PROC_…` in src/remote/remote_protocol.x; numbers are
- * only ever added there). Each of them was observed with libvirt 9.0.0 (QEMU 7.2), and `test/libvirt/procedures.test.ts`
- * runs each against the libvirt that is installed.
+ * only ever added there). All of them were observed with libvirt 9.0.0 (QEMU 7.2) and with libvirt 11.3.0 (QEMU 10.0), and
+ * `test/libvirt/procedures.test.ts` runs each against the libvirt that is installed.
  */
 export const PROCEDURES = {
   connectOpen: call(1, struct({ name: optional(text), flags: uint }), nothing),

@@ -115,6 +115,23 @@ describe('XDR', () => {
     expect(() => read(codec, hex(bytes))).toThrow(InvalidLibvirtMessage)
   })
 
+  it('reads all of a refusal, with the domain and the network that libvirt once named in it', () => {
+    const uuidOf = '7d5d3a3e-0c0b-4c2f-9a51-2f6a8f0d1c11'
+    const whole = { dom: { name: 'one', uuid: uuidOf, id: 1 }, net: { name: 'default', uuid: uuidOf }, str1: 'text' }
+    const given = {
+      code: 42,
+      domain: 10,
+      message: undefined,
+      level: 2,
+      str2: undefined,
+      str3: undefined,
+      int1: -1,
+      int2: 2,
+    }
+
+    expect(read(remoteError, write(remoteError, { ...given, ...whole }))).toEqual({ ...given, ...whole })
+  })
+
   it('does not send what libvirt would refuse', () => {
     expect(() => write(uuid, 'not-a-uuid')).toThrow('not a uuid: not-a-uuid')
     expect(() => write(list(int, 1), [1, 2])).toThrow('a list of 2: libvirt allows 1')

@@ -76,4 +76,19 @@ describe('a stream of events', () => {
     expect((await stream.next()).value).toEqual({ kind: 'resync', why: '1000 events were not fetched' })
     expect((await stream.next()).value).toEqual(REBOOT)
   })
+
+  it('ends for a listener who leaves his loop', async () => {
+    const ended: string[] = []
+    const stream = new GuestEventStream(() => ended.push('ended'))
+    stream.push(REBOOT)
+
+    for await (const event of stream) {
+      expect(event).toEqual(REBOOT)
+      break
+    }
+
+    expect(ended).toEqual(['ended'])
+    expect(await stream.return()).toEqual({ done: true, value: undefined })
+    expect(await stream.next()).toEqual({ done: true, value: undefined })
+  })
 })

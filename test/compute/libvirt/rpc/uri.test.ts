@@ -57,4 +57,9 @@ describe('a URI of libvirt', () => {
       }),
     )
   })
+
+  it('is refused with what is known here', () => {
+    expect(() => parse('qemu+tls://host/system?pkipath=/srv')).toThrow('; known here: socket, no_verify')
+    expect(() => parse('')).toThrow('; give it as qemu:///system, ')
+  })
 })
