@@ -25,6 +25,7 @@ export default defineConfig({
         'src/scheduler/hosts/{change-log,claimed-state,host-table,liveness,newest}.ts',
         'src/scheduler/audit/{compare*,finding,observation}.ts',
         'src/compute/libvirt/configurators/**',
+        'src/compute/libvirt/driver/{definition,firmware-status,guest-state,start-failure}.ts',
         'src/compute/libvirt/rpc/{codec,domain-words,frame,guest-events,keepalive,procedures}.ts',
         'src/compute/libvirt/rpc/{remote-error,typed-param,uri,xdr-bytes}.ts',
         'src/rpc/{envelope,failure,json,request}.ts',

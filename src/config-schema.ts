@@ -9,6 +9,7 @@ const Seconds = z.number().positive().max(86_400)
 const Count = z.int().min(0).max(1_000_000)
 
 const Folder = z.string().startsWith('/', 'write the whole path of a folder').max(1024)
+const File = z.string().startsWith('/', 'write the whole path of a file').max(1024)
 
 /** No user and no password: errors and logs may name where an image is fetched from. */
 const ImageUrl = z.string().max(2048).refine(isImageUrl, 'write http:// or https://, {id} for the image, and no user')
@@ -123,7 +124,8 @@ export const ConfigSchema = z.strictObject({
       allowed_senders: Senders.optional(),
       /** This host's name: the name of its queue and of its resource provider. */
       host: HostName.optional(),
-      driver: z.enum(['fake']).default('fake'),
+      /** `fake` is a simulated host, `libvirt` a real one. */
+      driver: z.enum(['fake', 'libvirt']).default('fake'),
       /** Journal and, for the simulated host, its guests. One worker per folder. */
       state_folder: z.string().min(1).optional(),
       /** Guests that start at a time on this host: Nova's option of this name. */
@@ -221,6 +223,29 @@ export const ConfigSchema = z.strictObject({
     .refine((compute) => (compute.uefi_loader === undefined) === (compute.uefi_nvram_template === undefined), {
       path: ['uefi_nvram_template'],
       message: 'belongs to compute.uefi_loader: set both, or neither',
+    })
+    .prefault({}),
+  /** The real host (`compute.driver = "libvirt"`). */
+  libvirt: z
+    .strictObject({
+      /** Of libvirtd or virtqemud: `qemu:///system`, `qemu+tls://host/system`; what connects is this worker, not libvirt's library. */
+      uri: z
+        .string()
+        .regex(/^qemu(\+\w+)?:\/\//, 'write a libvirt URI, e.g. qemu:///system')
+        .max(2048)
+        .default('qemu:///system'),
+      /** Where `/sys`, `/etc/qemu` and `/usr/share/qemu` of libvirt's machine are: `/proc/<pid>/root` when it runs in a container. */
+      host_root: Folder.default('/'),
+      /** How long libvirt may take to define, start or stop a guest. */
+      control_timeout_seconds: Seconds.default(300),
+      /** How long it may take to answer a question. */
+      query_timeout_seconds: Seconds.default(30),
+      /** Who signed the daemon's certificate, for qemu+tls. */
+      ca_file: File.default('/etc/pki/CA/cacert.pem'),
+      /** Our own certificate. */
+      cert_file: File.default('/etc/pki/libvirt/clientcert.pem'),
+      /** Its key. */
+      key_file: File.default('/etc/pki/libvirt/private/clientkey.pem'),
     })
     .prefault({}),
   /** The simulated host (`compute.driver = "fake"`). */

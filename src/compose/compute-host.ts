@@ -1,8 +1,11 @@
 import { join } from 'node:path'
-import type { DiskOptions } from '../compute/disks/open-guest-disks.ts'
+import type { Logger } from 'pino'
+import { type DiskOptions, openGuestDisks } from '../compute/disks/open-guest-disks.ts'
 import { type FakeHostOptions, refuseUnknownMachine } from '../compute/fake/fake-host-options.ts'
 import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../compute/libvirt/domain-options.ts'
+import { LibvirtVirtDriver } from '../compute/libvirt/driver/libvirt-virt-driver.ts'
+import { Libvirt } from '../compute/libvirt/rpc/libvirt.ts'
 import type { SlotLimits } from '../compute/libvirt/slot-limits.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
 import type { Config } from '../config.ts'
@@ -12,14 +15,34 @@ const BYTES_PER_GIB = 1024 ** 3
 type ComputeSection = Config['compute']
 
 /** The host that the configuration names. @throws AlreadyInUse, InvalidFile, InvalidConfiguration */
-export function openDriver(config: Config): Promise<VirtDriver> {
+export async function openDriver(config: Config, logger: Logger): Promise<VirtDriver> {
   const { compute } = config
   switch (compute.driver) {
     case 'fake':
-      return openFakeHost({ ...simulatedHost(config), folder: join(compute.state_folder, 'guests') })
+      return await openFakeHost({ ...simulatedHost(config), folder: join(compute.state_folder, 'guests') })
+    case 'libvirt':
+      return await openLibvirtHost(config, logger)
     default:
       return compute.driver satisfies never
   }
+}
+
+async function openLibvirtHost({ compute, libvirt }: Config, logger: Logger): Promise<VirtDriver> {
+  const disks = await openGuestDisks(diskOptions(compute), logger)
+  const { virtType, firmwareFiles } = domainOptions(compute)
+  const connection = new Libvirt({
+    uri: libvirt.uri,
+    pki: { caFile: libvirt.ca_file, certFile: libvirt.cert_file, keyFile: libvirt.key_file },
+    controlTimeoutMs: libvirt.control_timeout_seconds * 1000,
+    queryTimeoutMs: libvirt.query_timeout_seconds * 1000,
+    onTrouble: ({ code, message }) => logger.warn({ code, uri: libvirt.uri }, message),
+  })
+  return new LibvirtVirtDriver(connection, disks, {
+    virtType,
+    firmwareFiles,
+    machineTypeOf: (arch) => defaultMachineType(compute, arch),
+    root: libvirt.host_root,
+  })
 }
 
 /** What the simulated machine is like. @throws InvalidConfiguration */

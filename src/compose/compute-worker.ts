@@ -57,7 +57,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
   try {
     // The journal has locked the folder.
     identity = await openWorkerIdentity(compute.state_folder)
-    driver = ports.driver ?? (await openDriver(config))
+    driver = ports.driver ?? (await openDriver(config, logger))
   } catch (error) {
     await journal.close()
     throw error

@@ -6,7 +6,8 @@ import type { HostCapabilities } from './libvirt/host-capabilities.ts'
 /** A guest as the hypervisor sees it. */
 export interface Guest {
   readonly uuid: string
-  readonly state: 'running' | 'shutoff' | 'crashed'
+  /** `paused`: its processors stand still, but it holds all that it has. */
+  readonly state: 'running' | 'paused' | 'shutoff' | 'crashed'
 }
 
 /** What the machine has, in Placement's terms; options of the worker (reserved memory, ratios) are applied later. */

@@ -47,7 +47,7 @@ async function hostFile(name: string, env: Readonly<Record<string, string>>): Pr
 /** What the worker of this configuration offers. */
 async function reportedBy(host: string, env: Readonly<Record<string, string>>) {
   const { compute, ...config } = loadConfig({ env, host })
-  const driver = await openDriver({ ...config, compute: { ...compute, state_folder: join(folder, host) } })
+  const driver = await openDriver({ ...config, compute: { ...compute, state_folder: join(folder, host) } }, silent)
   try {
     const view = new HostView({ driver, limits: slotLimits(compute), logger: silent })
     return await view.look(new AbortController().signal)

@@ -72,7 +72,7 @@ describe('configuration', () => {
       'transport.topolgy: there is no such key; did you mean topology?',
       'worker.shutdown_grace_seconds: Invalid input: expected number, received string (it is "soon")',
       'compute.host: letters, digits, dot, dash and underscore only (it is "no spaces")',
-      'compute.driver: Invalid input: expected "fake" (it is "vmware")',
+      'compute.driver: Invalid option: expected one of "fake"|"libvirt" (it is "vmware")',
       'fake.sev_slots: Too small: expected number to be >=0 (it is -1)',
       'flavors.m1.sev.vcpus: Too small: expected number to be >=1 (it is 0)',
     ])

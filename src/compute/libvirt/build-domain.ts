@@ -70,6 +70,7 @@ function bareDomain({ uuid, name, flavor, folder }: GuestSpec): DomainSpec {
       projectId: undefined,
       userId: undefined,
       encryption: undefined,
+      sha256: undefined,
     },
     virtType: 'kvm',
     cpu: undefined,

@@ -169,4 +169,6 @@ export interface DomainMetadata {
   readonly userId: string | undefined
   /** What the guest really runs with, which the flavor alone does not tell. */
   readonly encryption: MemEncryption | undefined
+  /** SHA-256 of the document without this: libvirt adds to what it is given, so that two documents cannot be compared. */
+  readonly sha256: string | undefined
 }

@@ -15,7 +15,7 @@ import type { CpuSpec, DomainMetadata, DomainSpec, LaunchSecurity, MemoryBacking
 import { type Element, withoutUndefined, written } from './xml-element.ts'
 
 /** Namespace of what we write into a domain's metadata. */
-const METADATA_NAMESPACE = 'urn:sevbus:instance:1'
+export const METADATA_NAMESPACE = 'urn:sevbus:instance:1'
 
 /**
  * What a guest orders that reboots itself, of whatever model; Nova says the same of all. QEMU cannot reset the processors
@@ -90,7 +90,7 @@ function cpuElement(cpu: CpuSpec): Element {
   return { '@mode': cpu.mode, '@check': cpu.mode === 'host-model' ? 'partial' : 'none' }
 }
 
-function metadataElement({ encryption, ...guest }: DomainMetadata): Element {
+function metadataElement({ encryption, sha256, ...guest }: DomainMetadata): Element {
   return {
     'sevbus:instance': withoutUndefined({
       '@xmlns:sevbus': METADATA_NAMESPACE,
@@ -101,6 +101,7 @@ function metadataElement({ encryption, ...guest }: DomainMetadata): Element {
       'sevbus:memEncryption': encryption
         ? { '@model': encryption.model, '@policy': encryption.policy, '@requestedBy': encryption.requested_by }
         : { '@model': 'none' },
+      'sevbus:definition': sha256 === undefined ? undefined : { '@sha256': sha256 },
     }),
   }
 }

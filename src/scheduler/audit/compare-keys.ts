@@ -13,6 +13,9 @@ const SIDES: readonly {
   { side: 'sev_es', label: 'SEV-ES and SEV-SNP', models: ['amd-sev-es', 'amd-sev-snp'] },
 ]
 
+/** A guest that stands still keeps its key. */
+const HOLDS_KEY: readonly string[] = ['running', 'paused']
+
 /**
  * Does the kernel count as many keys in use as there are guests that hold one? Not asked of a host that starts or ends
  * guests now: QEMU takes its key before the guest runs, and gives it back after it is gone.
@@ -31,7 +34,7 @@ function miscounted(
 ): readonly Finding[] {
   const counted = look.keys?.[side].current ?? 0
   const holders = look.guests.filter(
-    ({ state, model }) => state === 'running' && model !== null && models.includes(model),
+    ({ state, model }) => HOLDS_KEY.includes(state) && model !== null && models.includes(model),
   ).length
   if (counted === holders) return []
   const more = counted - holders

@@ -11,5 +11,6 @@ export const metadata: Configurator = (domain, guest) => ({
     projectId: guest.projectId,
     userId: guest.userId,
     encryption: guest.encryption,
+    sha256: undefined,
   },
 })

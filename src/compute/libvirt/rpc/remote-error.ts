@@ -5,6 +5,7 @@ import { type Codec, int, optional, struct, text, uuid } from './codec.ts'
 export const VIR_ERR = {
   /** What QEMU says when it does not start comes as this, and only its text tells more. */
   internalError: 1,
+  invalidArg: 8,
   operationFailed: 9,
   xmlError: 27,
   systemError: 38,

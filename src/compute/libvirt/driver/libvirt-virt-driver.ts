@@ -1,0 +1,180 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { GuestNotFound, LibvirtError, SpawnFailed } from '../../../errors.ts'
+import type { EncryptionKeys } from '../../../objects/guest-report.ts'
+import type { DiskContents } from '../../disks/disk-contents.ts'
+import type { GuestDisks } from '../../disks/guest-disks.ts'
+import type { Guest, HostResources, VirtDriver } from '../../virt-driver.ts'
+import type { DomainSpec } from '../domain-spec.ts'
+import { readEncryptionKeys } from '../encryption-keys.ts'
+import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
+import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
+import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
+import { type Definition, definitionOf, ownershipOf } from './definition.ts'
+import { guestState } from './guest-state.ts'
+import { type HostOptions, readHostFacts } from './host-facts.ts'
+import { startFailure } from './start-failure.ts'
+
+/** How often a guest that is being started is told to stop. */
+const STOP_AGAIN_MS = 50
+const KIB_PER_MIB = 1024
+
+/**
+ * Real guests, by libvirt and QEMU. Touches no domain but its own: those with our metadata.
+ */
+export class LibvirtVirtDriver implements VirtDriver {
+  readonly description: string
+  /** As Nova names it. */
+  readonly hypervisorType = 'QEMU'
+  readonly #libvirt: Libvirt
+  readonly #disks: GuestDisks
+  readonly #options: HostOptions
+  /** Starts that the daemon may be at, though nobody waits for them any more. */
+  readonly #starting = new Map<string, Promise<void>>()
+
+  constructor(libvirt: Libvirt, disks: GuestDisks, options: HostOptions) {
+    this.description = libvirt.uri
+    this.#libvirt = libvirt
+    this.#disks = disks
+    this.#options = options
+  }
+
+  async capabilities(signal: AbortSignal): Promise<HostCapabilities> {
+    return decideHostCapabilities(await readHostFacts(this.#libvirt, this.#options, signal))
+  }
+
+  async resources(signal: AbortSignal): Promise<HostResources> {
+    const [{ cpus, memoryKib }, disk_gb] = await Promise.all([
+      this.#libvirt.nodeGetInfo({ signal }),
+      this.#disks.offeredGb(),
+    ])
+    return { vcpus: cpus, memory_mb: Math.floor(Number(memoryKib) / KIB_PER_MIB), disk_gb }
+  }
+
+  async guests(signal: AbortSignal): Promise<readonly Guest[]> {
+    const domains = await this.#libvirt.connectGetAllDomainStates({ signal })
+    return domains.map(({ uuid, state }) => ({ uuid, state: guestState(state) }))
+  }
+
+  async encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined> {
+    signal.throwIfAborted()
+    return await readEncryptionKeys(this.#options.root)
+  }
+
+  async domainXml(uuid: string, signal: AbortSignal): Promise<string> {
+    const xml = await this.#xmlOf(uuid, signal)
+    if (xml !== undefined) return xml
+    throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
+  }
+
+  createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void> {
+    return this.#disks.create(domain, contents, signal)
+  }
+
+  removeDisks(uuid: string): Promise<void> {
+    return this.#disks.remove(uuid)
+  }
+
+  async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    const { uuid } = domain
+    const definition = definitionOf(domain)
+    if (await this.#runs(uuid, definition, signal)) return
+    signal.throwIfAborted()
+    try {
+      await this.#libvirt.domainDefineXmlFlags(definition.xml, FLAGS.defineValidate)
+      signal.throwIfAborted()
+      await this.#start(uuid, signal)
+    } catch (error) {
+      throw error instanceof LibvirtError ? startFailure(refusalOf(error), uuid) : error
+    }
+  }
+
+  /** @throws SpawnFailed when another guest has this uuid, or ours runs with another definition */
+  async #runs(uuid: string, { sha256 }: Definition, signal: AbortSignal): Promise<boolean> {
+    const xml = await this.#xmlOf(uuid, signal)
+    if (xml === undefined) return false
+    const owner = this.#refuseForeign(uuid, xml)
+    const { state } = await this.#libvirt.domainGetState(uuid, { signal })
+    if (guestState(state) === 'shutoff' || guestState(state) === 'crashed') return false
+    if (owner.sha256 === sha256) return true
+    throw new SpawnFailed(`guest ${uuid} runs already, with another definition`, { instance_uuid: uuid })
+  }
+
+  /** The daemon goes on with a start that nobody waits for; `destroy` knows of it. */
+  async #start(uuid: string, signal: AbortSignal): Promise<void> {
+    const started = this.#libvirt.domainCreateWithFlags(uuid)
+    const over = started.then(ignored, ignored).finally(() => this.#starting.delete(uuid))
+    this.#starting.set(uuid, over)
+    await unlessAborted(started, signal)
+  }
+
+  async destroy(uuid: string): Promise<void> {
+    const xml = await this.#xmlOf(uuid)
+    if (xml === undefined) return
+    this.#refuseForeign(uuid, xml)
+    await this.#stop(uuid)
+    const flags = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
+    await unlessRefused(this.#libvirt.domainUndefineFlags(uuid, flags), VIR_ERR.noDomain)
+    if ((await this.#xmlOf(uuid)) !== undefined)
+      throw new SpawnFailed(`guest ${uuid} is still there after it was stopped and forgotten`, { instance_uuid: uuid })
+  }
+
+  /** Again and again while a start of ours is under way: QEMU may come up after the first word. */
+  async #stop(uuid: string): Promise<void> {
+    for (;;) {
+      const starting = this.#starting.get(uuid)
+      await unlessRefused(this.#libvirt.domainDestroyFlags(uuid), VIR_ERR.operationInvalid, VIR_ERR.noDomain)
+      if (starting === undefined) return
+      await Promise.race([starting, sleep(STOP_AGAIN_MS)])
+    }
+  }
+
+  /** The live document, or of a guest that does not run what it would run with; undefined: there is no such guest. */
+  async #xmlOf(uuid: string, signal?: AbortSignal): Promise<string | undefined> {
+    return await unlessRefused(this.#libvirt.domainGetXmlDesc(uuid, 0, signal && { signal }), VIR_ERR.noDomain)
+  }
+
+  #refuseForeign(uuid: string, xml: string) {
+    const owner = ownershipOf(xml)
+    if (owner.isOurs) return owner
+    throw new SpawnFailed(`the domain ${uuid} on this host is not sevbus's; it is left alone`, {
+      instance_uuid: uuid,
+      fix: 'look who made it (virsh dumpxml), and undefine it if nobody needs it',
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#libvirt.close()
+    await this.#disks.close()
+  }
+}
+
+function ignored(): void {}
+
+function refusalOf({ details, message }: LibvirtError) {
+  return { code: Number(details.libvirt_code), message }
+}
+
+/** @returns undefined when libvirt refuses for one of these reasons */
+async function unlessRefused<T>(asked: Promise<T>, ...codes: readonly (typeof VIR_ERR)[keyof typeof VIR_ERR][]) {
+  try {
+    return await asked
+  } catch (error) {
+    if (codes.some((code) => isLibvirtError(error, code))) return undefined
+    throw error
+  }
+}
+
+/** @throws the signal's reason, whatever comes of the work */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const done = new AbortController()
+  const aborted = new Promise<never>((_resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { signal: done.signal })
+  })
+  try {
+    await Promise.race([work, aborted])
+  } finally {
+    done.abort()
+  }
+}

@@ -1,0 +1,248 @@
+import { setMaxListeners } from 'node:events'
+import { describe, expect, it } from 'vitest'
+import { diskContents } from '../../../src/compute/disks/disk-contents.ts'
+import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
+import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
+import type { DomainSpec } from '../../../src/compute/libvirt/domain-spec.ts'
+import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
+import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
+import { attribute, child, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
+import { encryptionFlaw } from '../../../src/compute/libvirt/verify-encryption.ts'
+import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
+import type { Instance } from '../../../src/objects/instance.ts'
+import type { MemEncryption } from '../../../src/objects/mem-encryption.ts'
+import { aCapableHost } from './hosts.ts'
+import { anInstance, type InstanceChanges } from './instances.ts'
+
+export interface Machine {
+  /** What its operator decided about guests. */
+  readonly options?: Partial<DomainOptions>
+  /** What its guests are like, where they cannot be as usual. */
+  readonly guests?: InstanceChanges
+  /** Opens the hypervisor as a worker does; again after `close`, as after a restart. */
+  open(): Promise<VirtDriver>
+}
+
+export interface Kind {
+  readonly name: string
+  /** A machine of its own for this test: SEV guests up to `sevSlots`, nothing else encrypted. */
+  machine(options: { readonly sevSlots: number; readonly spawnDelayMs?: number }): Promise<Machine>
+}
+
+const never = new AbortController().signal
+// Many boots at once listen to it.
+setMaxListeners(0, never)
+
+/** A machine whose hypervisor is open. */
+class Host {
+  readonly #machine: Machine
+  readonly driver: VirtDriver
+
+  private constructor(machine: Machine, driver: VirtDriver) {
+    this.#machine = machine
+    this.driver = driver
+  }
+
+  static async open(machine: Machine | Promise<Machine>): Promise<Host> {
+    const opened = await machine
+    return new Host(opened, await opened.open())
+  }
+
+  /** As after a restart of the worker. */
+  async reopen(): Promise<Host> {
+    await this.driver.close()
+    return await Host.open(this.#machine)
+  }
+
+  instance(changes: InstanceChanges = {}): Instance {
+    const { guests } = this.#machine
+    return anInstance({ ...guests, ...changes, flavor: { ...guests?.flavor, ...changes.flavor } })
+  }
+
+  async domain(instance: Instance, capabilities?: HostCapabilities): Promise<DomainSpec> {
+    const options = { ...DEFAULT_DOMAIN_OPTIONS, ...this.#machine.options }
+    return buildDomain(guestSpec(instance, options), capabilities ?? (await this.driver.capabilities(never)))
+  }
+
+  async boot(changes: InstanceChanges = {}): Promise<DomainSpec> {
+    const instance = this.instance(changes)
+    const domain = await this.domain(instance)
+    await this.driver.createDisks(domain, diskContents(instance, domain), never)
+    await this.driver.spawn(domain, never)
+    return domain
+  }
+
+  async remove(uuid: string): Promise<void> {
+    await this.driver.destroy(uuid)
+    await this.driver.removeDisks(uuid)
+  }
+}
+
+const withCode = (code: string) => expect.objectContaining({ code })
+
+/** What every driver keeps. */
+export function driverContract({ name, machine }: Kind): void {
+  describe(`driver contract: ${name}`, () => {
+    it('tells what the host offers, and why it does not offer the rest', async () => {
+      const host = await Host.open(machine({ sevSlots: 3 }))
+      const { driver } = host
+
+      const capabilities = await driver.capabilities(never)
+      const resources = await driver.resources(never)
+
+      expect(capabilities).toMatchObject({ arch: 'x86_64', supportsUefi: true, slots: { 'amd-sev': 3 } })
+      expect(capabilities.machineTypes).toEqual(expect.arrayContaining(['q35', 'pc']))
+      expect(capabilities.missing['amd-sev-snp']).toEqual(expect.any(String))
+      expect(Object.values(resources).every((amount) => amount > 0)).toBe(true)
+      await driver.close()
+    })
+
+    it('runs a guest in clear and an encrypted one, and shows their documents', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+
+      const clear = await host.boot({ properties: { hw_machine_type: 'pc', hw_firmware_type: 'bios' } })
+      const encrypted = await host.boot({ model: 'amd-sev' })
+
+      expect(await driver.guests(never)).toEqual(
+        expect.arrayContaining([
+          { uuid: clear.uuid, state: 'running' },
+          { uuid: encrypted.uuid, state: 'running' },
+        ]),
+      )
+      const live = await driver.domainXml(encrypted.uuid, never)
+      const expected: MemEncryption = { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' }
+      expect(encryptionFlaw(live, expected)).toBeUndefined()
+      const root = parseXml(await driver.domainXml(clear.uuid, never), 'domain', 'the domain')
+      expect([textOf(child(root, 'uuid')), attribute(root, 'type')]).toEqual([clear.uuid, 'kvm'])
+      expect(child(root, 'launchSecurity')).toBeUndefined()
+      await driver.close()
+    })
+
+    it('does each step again without harm', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const instance = host.instance({ model: 'amd-sev' })
+      const domain = await host.domain(instance)
+      await driver.createDisks(domain, diskContents(instance, domain), never)
+      await driver.spawn(domain, never)
+
+      await driver.createDisks(domain, diskContents(instance, domain), never)
+      await driver.spawn(domain, never)
+      expect(await driver.guests(never)).toEqual([{ uuid: domain.uuid, state: 'running' }])
+
+      await host.remove(domain.uuid)
+      await host.remove(domain.uuid)
+      expect(await driver.guests(never)).toEqual([])
+      await driver.close()
+    })
+
+    it('does not take over a guest that runs with another definition', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const domain = await host.boot()
+
+      await expect(driver.spawn({ ...domain, memoryMib: 4096 }, never)).rejects.toThrow(withCode('SPAWN_FAILED'))
+      await driver.close()
+    })
+
+    it('says GUEST_NOT_FOUND for the document of a guest that it does not have', async () => {
+      const host = await Host.open(machine({ sevSlots: 0 }))
+      const { driver } = host
+
+      await expect(driver.domainXml(anInstance().uuid, never)).rejects.toThrow(withCode('GUEST_NOT_FOUND'))
+      await driver.close()
+    })
+
+    it('runs no more encrypted guests than it has keys, and gives a key back with its guest', async () => {
+      const host = await Host.open(machine({ sevSlots: 2 }))
+      const { driver } = host
+      const first = await host.boot({ model: 'amd-sev' })
+      await host.boot({ model: 'amd-sev' })
+
+      await expect(host.boot({ model: 'amd-sev' })).rejects.toThrow(withCode('ENCRYPTION_SLOTS_EXHAUSTED'))
+      await host.boot()
+      await host.remove(first.uuid)
+      await host.boot({ model: 'amd-sev' })
+      await driver.close()
+    })
+
+    it('counts the keys in use as the kernel does, whoever uses them', async () => {
+      const host = await Host.open(machine({ sevSlots: 2 }))
+      const { driver } = host
+      await host.boot()
+      const encrypted = await host.boot({ model: 'amd-sev' })
+
+      const during = await driver.encryptionKeys(never)
+      await host.remove(encrypted.uuid)
+
+      expect(during?.sev).toEqual({ current: 1, capacity: 2 })
+      expect((await driver.encryptionKeys(never))?.sev).toEqual({ current: 0, capacity: 2 })
+      await driver.close()
+    })
+
+    it('runs no more encrypted guests than it has keys when all start at once', async () => {
+      const host = await Host.open(machine({ sevSlots: 3, spawnDelayMs: 5 }))
+      const { driver } = host
+
+      const boots = await Promise.allSettled(Array.from({ length: 8 }, () => host.boot({ model: 'amd-sev' })))
+
+      expect(boots.filter(({ status }) => status === 'fulfilled')).toHaveLength(3)
+      const running = (await driver.guests(never)).filter(({ state }) => state === 'running')
+      expect(running).toHaveLength(3)
+      await driver.close()
+    })
+
+    it('refuses launch security that the host does not have, whoever asks', async () => {
+      const host = await Host.open(machine({ sevSlots: 2 }))
+      const { driver } = host
+      const instance = host.instance({ model: 'amd-sev-es' })
+      const domain = await host.domain(instance, aCapableHost())
+      await driver.createDisks(domain, diskContents(instance, domain), never)
+
+      await expect(driver.spawn(domain, never)).rejects.toThrow(withCode('HOST_CAPABILITY_MISSING'))
+      await host.remove(domain.uuid)
+      expect(await driver.guests(never)).toEqual([])
+      await driver.close()
+    })
+
+    it('does not start a guest whose disks were not made', async () => {
+      const host = await Host.open(machine({ sevSlots: 0 }))
+      const { driver } = host
+
+      await expect(driver.spawn(await host.domain(host.instance()), never)).rejects.toThrow(withCode('SPAWN_FAILED'))
+      await driver.close()
+    })
+
+    it('gives up a start when told to, with the reason, and leaves nothing that destroy does not remove', async () => {
+      const host = await Host.open(machine({ sevSlots: 1, spawnDelayMs: 60_000 }))
+      const { driver } = host
+      const instance = host.instance({ model: 'amd-sev' })
+      const domain = await host.domain(instance)
+      await driver.createDisks(domain, diskContents(instance, domain), never)
+      const giveUp = new AbortController()
+      const reason = new Error('enough')
+
+      const spawning = driver.spawn(domain, giveUp.signal)
+      giveUp.abort(reason)
+
+      await expect(spawning).rejects.toBe(reason)
+      await host.remove(domain.uuid)
+      expect(await driver.guests(never)).toEqual([])
+      await driver.close()
+    })
+
+    it('keeps its guests when the worker goes and comes back', async () => {
+      const before = await Host.open(machine({ sevSlots: 1 }))
+      const domain = await before.boot({ model: 'amd-sev' })
+      const xml = await before.driver.domainXml(domain.uuid, never)
+
+      const after = await before.reopen()
+
+      expect(await after.driver.guests(never)).toEqual([{ uuid: domain.uuid, state: 'running' }])
+      expect(await after.driver.domainXml(domain.uuid, never)).toBe(xml)
+      await expect(after.boot({ model: 'amd-sev' })).rejects.toThrow(withCode('ENCRYPTION_SLOTS_EXHAUSTED'))
+      await after.driver.close()
+    })
+  })
+}

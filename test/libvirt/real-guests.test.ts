@@ -1,0 +1,196 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { newRequestContext, type SevbusClient } from '../../src/client.ts'
+import { encryptionFlaw } from '../../src/compute/libvirt/verify-encryption.ts'
+import type { Instance } from '../../src/objects/instance.ts'
+import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
+import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
+import { notRun } from '../servers/not-run.ts'
+import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
+import type { SevbusProcess } from '../support/sevbus-process.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
+
+const missing = await whyNoSevLibvirt()
+const context = newRequestContext({ project_id: 'p', user_id: 'u' })
+const SEV = { max_asid: 2, min_sev_asid: 1 }
+const SMALL = { memory_mb: 64, root_gb: 1, ephemeral_gb: 0, swap: 0 }
+const SETTLE = { timeout: 60_000, interval: 100 }
+const image = { ...anImage(), disk_format: 'raw' }
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
+
+/** Everything but the silicon: broker, database, workers, libvirt, QEMU. */
+function realGuests(): void {
+  let host: PrivateLibvirt
+  let cloud: ProcessCloud
+  let client: SevbusClient
+  let worker: SevbusProcess
+
+  const compute = () =>
+    cloud.compute('h1', {
+      SEVBUS_COMPUTE_DRIVER: 'libvirt',
+      SEVBUS_LIBVIRT_URI: host.uri,
+      SEVBUS_LIBVIRT_HOST_ROOT: host.root,
+      SEVBUS_COMPUTE_INSTANCES_PATH: join(host.folder, 'instances'),
+      SEVBUS_COMPUTE_IMAGE_FOLDER: join(host.folder, 'images'),
+      SEVBUS_COMPUTE_CPU_MODE: 'none',
+      SEVBUS_COMPUTE_NETWORK: 'none',
+    })
+
+  beforeAll(async () => {
+    host = await startLibvirt({ name: 'h1', sev: SEV })
+    await mkdir(join(host.folder, 'images'))
+    await writeFile(join(host.folder, 'images', `${image.id}.raw`), Buffer.alloc(1024 * 1024))
+    cloud = await ProcessCloud.open()
+    const [, , started] = await Promise.all([
+      cloud.worker('conductor', 'c1'),
+      cloud.worker('scheduler', 's1'),
+      compute(),
+    ])
+    worker = started
+    client = await cloud.client({ hosts: 1 })
+  })
+  afterEach(async () => {
+    await host.sev?.heal()
+    await host.sev?.configure(SEV)
+    for (const { uuid, vm_state } of await instances()) if (vm_state !== 'deleted') await remove(uuid)
+    await vi.waitFor(
+      async () => expect(await leftovers()).toEqual({ domains: [], folders: [], keys: 0, claims: 0 }),
+      SETTLE,
+    )
+  })
+  afterAll(async () => {
+    await cloud?.[Symbol.asyncDispose]()
+    await host?.stop()
+  })
+
+  async function instances(): Promise<readonly Instance[]> {
+    return (await client.conductor.listInstances(context, {})).instances
+  }
+
+  async function boot(flavor: typeof sevFlavor, count = 1): Promise<readonly string[]> {
+    const request = { name: 'vm', flavor: { ...flavor, ...SMALL }, image, count }
+    return (await client.conductor.buildInstances(context, request)).instances.map(({ uuid }) => uuid)
+  }
+
+  /** Once nobody works on them any more. */
+  async function settled(uuids: readonly string[]): Promise<readonly Instance[]> {
+    return await vi.waitFor(async () => {
+      const found = (await instances()).filter(({ uuid }) => uuids.includes(uuid))
+      expect(found.map(({ vm_state, task_state }) => `${vm_state} ${task_state}`)).not.toContainEqual(
+        expect.stringMatching(/^building/),
+      )
+      return found
+    }, SETTLE)
+  }
+
+  async function remove(uuid: string): Promise<void> {
+    await client.conductor.deleteInstance(context, { instance_uuid: uuid })
+  }
+
+  const domains = async () => (await host.virsh('list', '--all', '--uuid')).split('\n').filter((line) => line !== '')
+
+  /** What the host and the database still have. */
+  async function leftovers() {
+    const { keys } = await client.compute.listGuests(context, {}, { server: 'h1' })
+    const folders = await readdir(join(host.folder, 'instances'))
+    return {
+      domains: await domains(),
+      folders: folders.filter((name) => !name.startsWith('_')),
+      keys: keys?.sev.current,
+      claims: await cloud.count('allocations'),
+    }
+  }
+
+  it('boots as many encrypted guests as there are keys, proves them, and says of the next why not', async () => {
+    const [first = '', second = ''] = await boot(sevFlavor, 2)
+    const active = await settled([first, second])
+    const [third = ''] = await boot(sevFlavor)
+    const [refused] = await settled([third])
+    const [clear] = await settled(await boot(plainFlavor))
+
+    expect(active.map(({ vm_state }) => vm_state)).toEqual(['active', 'active'])
+    for (const { uuid, mem_encryption } of active) {
+      if (mem_encryption === null) throw new Error(`${uuid} runs in clear`)
+      expect(encryptionFlaw(await host.virsh('dumpxml', uuid), mem_encryption)).toBeUndefined()
+    }
+    expect(refused).toMatchObject({ vm_state: 'error', fault: { code: 'NO_VALID_HOST' } })
+    expect(clear).toMatchObject({ vm_state: 'active', mem_encryption: null })
+    expect((await domains()).toSorted()).toEqual([first, second, clear?.uuid].toSorted())
+    expect((await leftovers()).keys).toBe(2)
+  })
+
+  it('tells what the firmware refused, with its meaning, and leaves nothing of the guest', async () => {
+    await host.sev?.fail('LAUNCH_START', { errno: 'EIO', fwError: 23 })
+
+    const [uuid = ''] = await boot(sevFlavor)
+    const [failed] = await settled([uuid])
+    const explained = await client.conductor.explainInstance(context, { instance_uuid: uuid })
+
+    expect(failed?.vm_state).toBe('error')
+    expect(JSON.stringify(explained)).toContain(
+      'the SEV firmware refused, RESOURCE_LIMIT (23): the firmware has no room',
+    )
+    expect(await domains()).toEqual([])
+  })
+
+  it('finishes or undoes what it was at when it was killed while QEMU started', async () => {
+    await host.sev?.configure({ ...SEV, delay_ms: 500 })
+    const uuids = await boot(sevFlavor)
+    await vi.waitFor(async () => expect(await domains()).toEqual(uuids), SETTLE)
+
+    worker.kill('SIGKILL')
+    await worker.exited()
+    worker = await compute()
+
+    expect((await settled(uuids)).map(({ vm_state }) => vm_state)).toEqual(['active'])
+    expect(await host.virsh('domstate', uuids[0] ?? '')).toContain('running')
+    expect(await domains()).toEqual(uuids)
+  })
+
+  it('removes a guest whose deletion came while QEMU started', async () => {
+    await host.sev?.configure({ ...SEV, delay_ms: 2000 })
+    const [uuid = ''] = await boot(sevFlavor)
+    await vi.waitFor(async () => expect(await domains()).toEqual([uuid]), SETTLE)
+
+    await remove(uuid)
+
+    await vi.waitFor(async () => expect(await instances()).toEqual([]), SETTLE)
+    expect(await domains()).toEqual([])
+  })
+
+  it('goes on when libvirtd was killed in the middle of a start', async () => {
+    await host.sev?.configure({ ...SEV, delay_ms: 500 })
+    const uuids = await boot(sevFlavor)
+    await vi.waitFor(async () => expect(await domains()).toEqual(uuids), SETTLE)
+
+    await host.kill()
+    await host.restart()
+
+    const [ended] = await settled(uuids)
+    // There is one host, and it has had its chance.
+    expect(['active', 'error']).toContain(ended?.vm_state)
+    expect((await domains()).length).toBe(ended?.vm_state === 'active' ? 1 : 0)
+  })
+
+  it('leaves domains alone that are not ours', async () => {
+    const uuid = '11111111-2222-4333-8444-555555555555'
+    const file = join(host.folder, 'foreign.xml')
+    await writeFile(
+      file,
+      `<domain type='${host.virtType}'><name>foreign</name><uuid>${uuid}</uuid><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>`,
+    )
+    await host.virsh('define', file)
+
+    worker.kill('SIGTERM')
+    await worker.exited()
+    worker = await compute()
+    await settled(await boot(plainFlavor))
+
+    expect(await domains()).toContain(uuid)
+    await host.virsh('undefine', uuid)
+  })
+}
+
+if (missing) notRun({ name: 'real guests on an emulated SEV host', ...missing })
+else describe('real guests, by RabbitMQ, PostgreSQL, libvirt and QEMU, on an emulated SEV host', realGuests)
