@@ -1,6 +1,7 @@
 import { conductorEndpoint } from '../../src/conductor/manager.ts'
 import type { ConductorPorts } from '../../src/conductor/ports.ts'
 import { conductorMigrations } from '../../src/conductor/schema.ts'
+import type { Migration } from '../../src/database/migration.ts'
 import { DatabaseOutbox, outboxMigrations } from '../../src/database/outbox.ts'
 import { InstanceEvents } from '../../src/notifications/instance-events.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
@@ -20,8 +21,13 @@ const CONTEXT = { request_id: 'req-1', user_id: 'user-1', project_id: 'project-1
 export type Scheduler = (spec: RequestSpec) => Promise<Selection>
 
 /** A conductor on a real database, with a scheduler that the test plays, and its outbox laid open. */
-export async function aConductor(engine: DatabaseEngine, scheduler: Scheduler, changes: Partial<ConductorPorts> = {}) {
-  const opened = await engine.open([...outboxMigrations, ...conductorMigrations])
+export async function aConductor(
+  engine: DatabaseEngine,
+  scheduler: Scheduler,
+  changes: Partial<ConductorPorts> = {},
+  more: readonly Migration[] = [],
+) {
+  const opened = await engine.open([...outboxMigrations, ...conductorMigrations, ...more])
   const { database } = opened
   const states = new Map<string, 'up' | 'down'>()
   const store = new DatabaseOutbox(database, { owner: 'conductor' })

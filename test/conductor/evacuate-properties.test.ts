@@ -1,0 +1,42 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { databaseEngines } from '../support/databases.ts'
+import { EvacuatingCloud, HOSTS, STEPS } from './evacuating-cloud.ts'
+
+const step = fc.record({
+  do: fc.oneof(
+    { weight: 5, arbitrary: fc.constant('deliver' as const) },
+    { weight: 2, arbitrary: fc.constant('evacuate' as const) },
+    { weight: 4, arbitrary: fc.constantFrom(...STEPS) },
+  ),
+  which: fc.nat(1000),
+  host: fc.constantFrom(...HOSTS),
+})
+const steps = fc.array(step, { minLength: 10, maxLength: 50, size: 'max' })
+
+describe.each(databaseEngines)('evacuations on $name', (engine) => {
+  it('keep the slot of every guest that may run, and end with one guest, one claim and one place, whatever happens', async () => {
+    let arrived = 0
+    await fc.assert(
+      fc.asyncProperty(steps, async (history) => {
+        await using cloud = await EvacuatingCloud.open(engine)
+        await cloud.boot()
+        await cloud.boot()
+        for (const one of history) {
+          await cloud.run(one)
+          expect(await cloud.unclaimed()).toEqual([])
+        }
+        await cloud.settle()
+        for (const uuid of cloud.uuids) {
+          const { vm_state, task_state, host, running, claims } = await cloud.places(uuid)
+          expect({ task_state, running, claims }).toEqual({ task_state: null, running: host, claims: host })
+          expect(host).toHaveLength(vm_state === 'deleted' ? 0 : 1)
+        }
+        arrived += await cloud.ended('completed')
+      }),
+      { numRuns: engine.concurrent ? 30 : 12 },
+    )
+    // Else it would have shown little.
+    expect(arrived).toBeGreaterThan(5)
+  }, 240_000)
+})
