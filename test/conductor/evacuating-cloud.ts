@@ -84,6 +84,9 @@ export class EvacuatingCloud implements AsyncDisposable {
     this.#uuids.push(uuid)
     await this.#collect()
     await this.#deliverAll()
+    // Its host died before it knew that this had arrived, and says it again.
+    const { host, attempt } = await this.#conductor.instance(uuid)
+    this.#tell(this.#host(host as string), [{ what: 'report_build', uuid, attempt, runs: true }])
   }
 
   async run(step: Step): Promise<void> {

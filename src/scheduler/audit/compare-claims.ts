@@ -33,7 +33,7 @@ function leak(evidence: Evidence, claim: HeldClaim): readonly Finding[] {
 /** Why the claim must not simply be given back. */
 function keptBecause(evidence: Evidence, claim: HeldClaim, instance: InstanceState | undefined): string | undefined {
   if (claim.consumer !== claim.instance) {
-    return 'a move has left it behind: see what became of the move, and confirm or revert it'
+    return "a move has left it behind: its conductor asks the host again and again whether the guest is gone, and then lets go of it; sevbus explain tells how far it is, and a restart of the host's worker has it ask at once"
   }
   if (instance === undefined) return maybeOfAnother(evidence, claim)
   if (instance.host === null || instance.vm_state === 'deleted') return undefined
