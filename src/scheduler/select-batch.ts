@@ -1,9 +1,8 @@
-import { ClaimRefused, NoValidHost, StaleAttempt } from '../errors.ts'
+import { ClaimRefused, NoValidHost } from '../errors.ts'
 import type { Selection } from '../objects/request-spec.ts'
 import type { RequestInfo } from '../rpc/contract.ts'
 import type { Chooser } from './choosing/chooser.ts'
 import type { HostFilter } from './filters/host-filter.ts'
-import type { HintedHosts } from './hinted-hosts.ts'
 import { allocationsOn } from './host-state.ts'
 import { endClaim } from './hosts/end-claim.ts'
 import type { ClaimInFlight } from './hosts/host-table.ts'
@@ -22,7 +21,7 @@ const LOOKS = 5
 const NAMED = 5
 
 export interface BatchDeps {
-  readonly placement: Pick<Placement, 'claimAll' | 'claimOf' | 'hintedHosts'>
+  readonly placement: Pick<Placement, 'claimAll' | 'claimsOf' | 'hintedHosts'>
   readonly hosts: HostView
   readonly chooser: Chooser
   /** All of them, for the words of a refusal. */
@@ -36,6 +35,12 @@ type Member = readonly SchedulingRequest[]
 interface Draft {
   readonly claim: Claim
   readonly onItsWay: ClaimInFlight
+}
+
+/** One for whom there is no host beside the others. */
+interface Lacking {
+  readonly member: Member
+  readonly refusal: NoValidHost
 }
 
 /** Finds hosts for many instances, each knowing where those before it go, and claims them all in one step, or none. */
@@ -68,27 +73,54 @@ export class BatchSelector {
    * @returns the claims; undefined, or how one was refused: look again
    * @throws NoValidHost
    */
-  async #tryOnce(members: readonly Member[], look: number): Promise<Map<string, Selection> | ClaimRefused | undefined> {
+  async #tryOnce(
+    members: readonly Member[],
+    look: number,
+  ): Promise<ReadonlyMap<string, Selection> | ClaimRefused | undefined> {
     const drafts: Draft[] = []
-    const refusal = await this.#draft(members, drafts).catch(asRefusal)
-    if (refusal === undefined) return this.#claim(drafts)
+    const known = await this.#withHints(members)
+    const lacking = await this.#draft(known, drafts).catch((error: unknown) => {
+      for (const { onItsWay } of drafts) onItsWay.failed()
+      throw error
+    })
+    if (lacking === undefined) return this.#claim(drafts)
     // What does not fit is looked for once in memory, and then in what is certain.
-    const isTrue = look > 1 && this.#deps.hosts.isOfOneMoment(drafts.length)
+    const isTrue = look > 1 && !this.#mightHaveFit(lacking.member, drafts)
     for (const { onItsWay } of drafts) onItsWay.failed()
     // The batch may have its claims already, and have taken the last places with them.
     const made = await this.#madeBefore(members)
-    if (made === undefined && (isTrue || look > WAITS)) throw refusedBatch(refusal, drafts.length, members.length)
+    if (made === undefined && (isTrue || look > WAITS))
+      throw refusedBatch(lacking.refusal, drafts.length, members.length)
     return made
   }
 
-  async #draft(members: readonly Member[], drafts: Draft[]): Promise<undefined> {
+  /** Looked up for all before the first is drafted: what a draft takes in memory must not wait for the database. */
+  async #withHints(members: readonly Member[]): Promise<readonly Member[]> {
+    const known: Member[] = []
     for (const member of members) {
       const [first] = member
       const hinted = first && (await this.#deps.placement.hintedHosts(first.spec))
-      const known = hinted && withDrafts(hinted, drafts)
-      drafts.push(await this.#draftOne(known ? member.map((request) => ({ ...request, hinted: known })) : member))
+      known.push(hinted ? member.map((request) => ({ ...request, hinted })) : member)
+    }
+    return known
+  }
+
+  /** @returns the first that finds no host, and why; undefined: each has one */
+  async #draft(members: readonly Member[], drafts: Draft[]): Promise<Lacking | undefined> {
+    for (const asked of members) {
+      const member = asked.map((request) => withDrafts(request, drafts))
+      const draft = await this.#draftOne(member).catch(asRefusal)
+      if (draft instanceof NoValidHost) return { member, refusal: draft }
+      drafts.push(draft)
     }
     return undefined
+  }
+
+  /** Would a host have done when all were read, with the others where they are drafted? See `DestinationSelector`. */
+  #mightHaveFit(member: Member, drafts: readonly Draft[]): boolean {
+    const { hosts, chooser } = this.#deps
+    const asRead = hosts.table.asRead(drafts.map(({ onItsWay }) => onItsWay))
+    return asRead.some((host) => member.some((request) => chooser.accepts(host, request)))
   }
 
   /** @throws NoValidHost */
@@ -129,13 +161,9 @@ export class BatchSelector {
     )
   }
 
-  async #madeBefore(members: readonly Member[]): Promise<Map<string, Selection> | undefined> {
-    const made = new Map<string, Selection>()
-    for (const [request] of members) {
-      if (request === undefined) continue
-      const selection = await this.#deps.placement.claimOf(request.spec).catch(asVoid)
-      if (selection !== undefined) made.set(request.spec.instance_uuid, selection)
-    }
+  /** All of one moment: in between, another scheduler may claim for them all. Those that are void have none. */
+  async #madeBefore(members: readonly Member[]): Promise<ReadonlyMap<string, Selection> | undefined> {
+    const made = await this.#deps.placement.claimsOf(members.flatMap(([request]) => (request ? [request.spec] : [])))
     return made.size > 0 ? made : undefined
   }
 }
@@ -145,17 +173,13 @@ function asRefusal(error: unknown): NoValidHost {
   throw error
 }
 
-function asVoid(error: unknown): undefined {
-  if (!(error instanceof StaleAttempt)) throw error
-}
-
 /** Members of the batch that are to be on a host count in their group as if they were there. */
-function withDrafts(hinted: HintedHosts, drafts: readonly Draft[]): HintedHosts {
-  const { group } = hinted
-  if (group === undefined) return hinted
-  const members = new Map(group.members)
+function withDrafts(request: SchedulingRequest, drafts: readonly Draft[]): SchedulingRequest {
+  const { hinted } = request
+  if (hinted?.group === undefined) return request
+  const members = new Map(hinted.group.members)
   for (const { claim } of drafts) members.set(claim.selection.host, (members.get(claim.selection.host) ?? 0) + 1)
-  return { ...hinted, group: { ...group, members } }
+  return { ...request, hinted: { ...hinted, group: { ...hinted.group, members } } }
 }
 
 function short(report: Selection['report']): Selection['report'] {

@@ -9,7 +9,7 @@ import { type Claim, withClaims } from './claimed-state.ts'
 import { newest, withUse } from './newest.ts'
 
 /** A claim that is on its way to the database: the host counts as if it were made. */
-export interface ClaimInFlight {
+export interface ClaimInFlight extends Claim {
   /** @param uses the inventories as they are with the claim, where that was told */
   made(uses?: readonly InventoryUse[]): void
   /** @param uses the inventories as they are without it, where that was told */
@@ -46,7 +46,6 @@ export class HostTable implements KnownHosts {
   readonly #free: number[] = []
   /** Where claims are on their way, or have ended since the last reading began. */
   readonly #claimed = new Set<number>()
-  #onTheirWay = 0
   #log = new ChangeLog()
   #told = 0
 
@@ -106,11 +105,6 @@ export class HostTable implements KnownHosts {
     return this.#told
   }
 
-  /** How many claims are on their way. */
-  get onTheirWay(): number {
-    return this.#onTheirWay
-  }
-
   /**
    * Takes what was read from the database.
    *
@@ -133,35 +127,38 @@ export class HostTable implements KnownHosts {
 
   begin(place: number, allocations: readonly Allocation[]): ClaimInFlight {
     const held = this.#places[place] as Place
-    const claim = { allocations }
     const begun = this.#told
-    held.claims.add(claim)
-    this.#onTheirWay++
-    this.#claimed.add(place)
-    this.#rebase(place, held.base)
     const end = (base: (held: Place) => HostState) => {
       held.claims.delete(claim)
-      this.#onTheirWay--
       held.toldAt = ++this.#told
       if (this.#places[place] !== held) return
       this.#rebase(place, base(held))
     }
-    return {
+    const claim: ClaimInFlight = {
+      allocations,
       // Where the use is not told, it is guessed: the next reading knows.
       made: (uses) =>
         end((now) => (uses ? madeWith(now.base, uses, now.readFrom > begun) : withClaims(now.base, [claim]))),
       failed: (uses = []) => end(({ base }) => withUse(base, uses)),
     }
+    held.claims.add(claim)
+    this.#claimed.add(place)
+    this.#rebase(place, held.base)
+    return claim
   }
 
   /**
    * Hosts as they were when all were read, where claims are on their way or have ended since: what is known of them now is
    * of another moment than what is known of the others.
+   *
+   * @param own claims on their way that count all the same
    */
-  asRead(): readonly HostState[] {
+  asRead(own: readonly ClaimInFlight[] = []): readonly HostState[] {
     return [...this.#claimed].flatMap((place) => {
       const held = this.#places[place]
-      return held ? { ...held.read, up: held.base.up } : []
+      if (held === undefined) return []
+      const here = own.filter((claim) => held.claims.has(claim))
+      return { ...withClaims(held.read, here), up: held.base.up }
     })
   }
 

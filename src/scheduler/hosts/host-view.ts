@@ -31,8 +31,6 @@ export class HostView {
   #cursor: string | undefined
   #latestSign: Date | undefined
   #readAt: number | undefined
-  /** What ends of claims had told when the last reading began. */
-  #toldBefore = 0
   #timer: NodeJS.Timeout | undefined
   #isStale = false
   #isClosed = false
@@ -64,16 +62,6 @@ export class HostView {
   /** Seconds since the reading began that the memory comes from. */
   get ageSeconds(): number | undefined {
     return this.#readAt === undefined ? undefined : (this.#now() - this.#readAt) / 1000
-  }
-
-  /**
-   * Is what is known of all hosts of one moment? Not while claims are on their way, or when some have ended since the last
-   * reading began: of their hosts something newer is known than of the others.
-   *
-   * @param own claims on their way that do not count
-   */
-  isOfOneMoment(own: number): boolean {
-    return this.table.onTheirWay === own && this.table.told === this.#toldBefore
   }
 
   /** @returns when all is known that was committed before the call */
@@ -108,7 +96,6 @@ export class HostView {
     for (const host of this.table.apply(changes, told)) this.#liveness.forget(host)
     this.#cursor = changes.cursor
     this.#readAt = began
-    this.#toldBefore = told
   }
 
   async #lookForLife(): Promise<void> {

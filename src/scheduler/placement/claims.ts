@@ -54,27 +54,51 @@ interface GroupOutcome {
 }
 
 /**
+ * The claims that these tries have already, of one moment, by instance; those that have none are left out.
+ */
+export async function claimsOf(database: Queryable, asked: readonly Try[]): Promise<ReadonlyMap<string, Selection>> {
+  const consumers = await readConsumers(database, asked)
+  const tries = new Map(asked.map((one) => [one.instance_uuid.toLowerCase(), one]))
+  return new Map(
+    consumers.flatMap((consumer) => {
+      const one = tries.get(consumer.uuid)
+      const made = one && madeBy(consumer, one)
+      return made ? [[one.instance_uuid, made]] : []
+    }),
+  )
+}
+
+/**
  * The claim that this try has already; undefined when it has none and may make one.
  *
  * @throws StaleAttempt
  */
 export async function claimOf(database: Queryable, asked: Try): Promise<Selection | undefined> {
-  const [consumer] = await database.query<ConsumerRow>(
-    `select attempt, void_through, host, report,
+  const [consumer] = await readConsumers(database, [asked])
+  if (consumer === undefined) return refuseOver(database, asked)
+  // A move that was reverted has left the source's try below tries that were given up.
+  const made = madeBy(consumer, asked)
+  if (made !== undefined) return made
+  refuseStale(asked, consumer.attempt, consumer.void_through)
+  return refuseOver(database, asked)
+}
+
+function readConsumers(database: Queryable, asked: readonly Try[]): Promise<readonly ConsumerRow[]> {
+  return database.query<ConsumerRow>(
+    `select uuid, attempt, void_through, host, report,
             (select coalesce(json_agg(json_strip_nulls(json_build_object(
                                         'provider', a.provider, 'resource_class', a.resource_class,
                                         'amount', a.amount, 'pinned', nullif(a.pinned, false)))
                                       order by a.provider collate "C", a.resource_class collate "C"), '[]')
                from allocations a where a.consumer = consumers.uuid) as allocations
-       from consumers where uuid = $1 and instance is null`,
-    [asked.instance_uuid],
+       from consumers where uuid = any($1::uuid[]) and instance is null`,
+    [asked.map(({ instance_uuid }) => instance_uuid)],
   )
-  if (consumer === undefined) return refuseOver(database, asked)
-  const { attempt, void_through, host, allocations, report } = consumer
-  // A move that was reverted has left the source's try below tries that were given up.
-  if (attempt === asked.attempt && host !== null && report !== null) return { host, attempt, allocations, report }
-  refuseStale(asked, attempt, void_through)
-  return refuseOver(database, asked)
+}
+
+function madeBy({ attempt, host, allocations, report }: ConsumerRow, asked: Try): Selection | undefined {
+  if (attempt !== asked.attempt || host === null || report === null) return undefined
+  return { host, attempt, allocations, report }
 }
 
 /** @throws StaleAttempt when the move that the try belongs to cannot claim any more, or not yet */
@@ -157,6 +181,7 @@ export async function releaseGroup(
 }
 
 interface ConsumerRow {
+  readonly uuid: string
   readonly attempt: number
   readonly void_through: number
   readonly host: string | null

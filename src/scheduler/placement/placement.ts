@@ -4,7 +4,16 @@ import type { RequestSpec, Selection } from '../../objects/request-spec.ts'
 import type { HintedHosts } from '../hinted-hosts.ts'
 import type { HostState } from '../host-state.ts'
 import { DOWN_AFTER_INTERVALS } from '../liveness.ts'
-import { type Claim, type Claimed, type ClaimOutcome, claimGroup, claimOf, releaseGroup, type Try } from './claims.ts'
+import {
+  type Claim,
+  type Claimed,
+  type ClaimOutcome,
+  claimGroup,
+  claimOf,
+  claimsOf,
+  releaseGroup,
+  type Try,
+} from './claims.ts'
 import { changesSince, type HostChanges, type HostSeen, hostsSeen, noteDown, noteSeen } from './feed.ts'
 import { GroupQueue } from './group-queue.ts'
 import { hintedHosts } from './hinted-hosts.ts'
@@ -24,6 +33,8 @@ export interface Placement {
   hintedHosts(spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>): Promise<HintedHosts | undefined>
   /** @throws StaleAttempt */
   claimOf(asked: Try): Promise<Selection | undefined>
+  /** The claims that these tries have, of one moment, by instance. */
+  claimsOf(asked: readonly Try[]): Promise<ReadonlyMap<string, Selection>>
   /** @throws ClaimRefused, StaleAttempt */
   claim(instanceUuid: string, selection: Selection): Promise<Selection>
   /**
@@ -81,6 +92,10 @@ export class DatabasePlacement implements Placement {
 
   claimOf(asked: Try): Promise<Selection | undefined> {
     return claimOf(this.#database, asked)
+  }
+
+  claimsOf(asked: readonly Try[]): Promise<ReadonlyMap<string, Selection>> {
+    return claimsOf(this.#database, asked)
   }
 
   async claim(instanceUuid: string, selection: Selection): Promise<Selection> {

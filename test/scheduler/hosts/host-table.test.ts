@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { HostState } from '../../../src/scheduler/host-state.ts'
 import { ChangeLog } from '../../../src/scheduler/hosts/change-log.ts'
-import { HostTable } from '../../../src/scheduler/hosts/host-table.ts'
+import { type ClaimInFlight, HostTable } from '../../../src/scheduler/hosts/host-table.ts'
 import type { HostChanges } from '../../../src/scheduler/placement/feed.ts'
 import { aHost } from '../builders.ts'
 
@@ -62,14 +62,14 @@ describe('hosts in memory', () => {
 
   it('are told as they were read, too, where claims are on their way or have ended since', () => {
     const { table } = aTable(aHostAt(0, 1), aHost('cn-2'))
-    const asRead = () => table.asRead().map(({ root }) => root.inventories.VCPU?.used)
+    const asRead = (...own: ClaimInFlight[]) => table.asRead(own).map(({ root }) => root.inventories.VCPU?.used)
     expect(asRead()).toEqual([])
 
     const [claim, other] = [table.begin(0, ALLOCATIONS), table.begin(0, ALLOCATIONS)]
-    expect([asRead(), table.onTheirWay]).toEqual([[0], 2])
+    expect([asRead(), asRead(other)]).toEqual([[0], [2]])
     const begun = table.told
     claim.made([use('VCPU', 2, 2)])
-    expect([asRead(), table.onTheirWay]).toEqual([[0], 1])
+    expect(asRead()).toEqual([0])
     // It may have been read before the claim was made.
     table.apply(changes([]), begun)
     expect(asRead()).toEqual([0])
@@ -79,7 +79,7 @@ describe('hosts in memory', () => {
 
     table.apply(changes([]), table.told)
 
-    expect([asRead(), table.onTheirWay]).toEqual([[], 0])
+    expect(asRead()).toEqual([])
     expect(table.list()[0]?.root.inventories.VCPU?.used).toBe(4)
   })
 

@@ -75,6 +75,29 @@ describe.each(databaseEngines)('claims on $name', ({ open }) => {
     expect(await given.used()).toEqual({ 'cn-1': [1, 1, 1], 'cn-2': [0, 0, 0] })
   })
 
+  it('are told for many tries at once, as they were at one moment: without those that are void, or have none', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    const [first, second, other, gone, none] = Array.from({ length: 5 }, () => randomUUID()) as [string, ...string[]]
+    for (const uuid of [first, other, gone]) await given.placement.claim(uuid as string, selection('cn-1'))
+    await given.placement.claim(second as string, selection('cn-2', 2))
+    await given.placement.release({ instance_uuid: gone as string, attempt: 1 })
+
+    const claims = await given.placement.claimsOf([
+      { instance_uuid: first, attempt: 1 },
+      { instance_uuid: second as string, attempt: 2 },
+      { instance_uuid: other as string, attempt: 2 },
+      { instance_uuid: gone as string, attempt: 1 },
+      { instance_uuid: none as string, attempt: 1 },
+    ])
+
+    expect(claims).toEqual(
+      new Map([
+        [first, selection('cn-1')],
+        [second, selection('cn-2', 2)],
+      ]),
+    )
+  })
+
   it('are made once when many schedulers are asked for the same try at once', async () => {
     await using given = await openWith('cn-1', 'cn-2')
     const uuid = randomUUID()
