@@ -3,6 +3,8 @@ import type { Selection } from '../../src/objects/request-spec.ts'
 import type { SimulatedInstance } from './instances.ts'
 import type { SchedulerProcess } from './scheduler-process.ts'
 
+type Outcome<Answer> = Answer | { readonly error: unknown }
+
 /** A question for a host that is on its way. */
 export interface Ask {
   readonly instance: SimulatedInstance
@@ -15,10 +17,26 @@ export interface Ask {
   hasLooked: boolean
   /** Models (`clear` for guests without) that no host could have given at some moment since that look. */
   readonly wereNone: Set<MemEncryptionModel | 'clear'>
-  outcome?: { readonly selection: Selection } | { readonly error: unknown }
+  outcome?: Outcome<{ readonly selection: Selection }>
 }
 
-/** What would do for it, best first. */
-export function choices({ instance }: Ask): readonly (MemEncryptionModel | 'clear')[] {
-  return instance.wish.models.length > 0 ? instance.wish.models : ['clear']
+/** A question for hosts for all of these, or for none. */
+export interface BatchAsk {
+  readonly members: readonly SimulatedInstance[]
+  readonly scheduler: SchedulerProcess
+  hasLooked: boolean
+  /** There was a moment since that look when not all would have found room. */
+  didNotFit: boolean
+  outcome?: Outcome<{ readonly selections: ReadonlyMap<string, Selection> }>
+}
+
+/** What would do for this try, best first: who moves gets none below what it has. */
+export function choices({
+  instance,
+  attempt,
+}: Pick<Ask, 'instance' | 'attempt'>): readonly (MemEncryptionModel | 'clear')[] {
+  const { wish, moves } = instance
+  if (wish.models.length === 0) return ['clear']
+  const has = moves.get(attempt)?.source.mem_encryption?.model
+  return has === undefined ? wish.models : wish.models.slice(0, wish.models.indexOf(has) + 1)
 }

@@ -1,5 +1,7 @@
-import { allocationName, type ClaimsSeen, checkAnswer, tryName } from './answers.ts'
-import { type Ask, choices } from './ask.ts'
+import { allocationName, type ClaimsSeen, checkAnswer, checkBatchAnswer, tryName } from './answers.ts'
+import { type Ask, type BatchAsk, choices } from './ask.ts'
+import { allFit, checkBatches } from './batches.ts'
+import { checkHosts } from './host-invariants.ts'
 import { checkTables } from './invariants.ts'
 import { suitableHosts, TRAIT_OF } from './suitable-hosts.ts'
 import type { Tables } from './tables.ts'
@@ -34,18 +36,20 @@ export class Checker {
     const { tables, instances } = this.#world
     if (tables !== this.#before) {
       checkTables(this.#before, tables, instances)
+      checkHosts(this.#before, tables, this.#world.closed)
+      checkBatches(tables, instances.values())
       this.#checkDeaths()
       this.#noteClaims()
       this.#before = tables
     }
     this.#noteSuitable()
-    for (const ask of this.#world.asks) {
-      if (ask.outcome === undefined) continue
-      this.#world.asks.delete(ask)
-      const told = checkAnswer(ask, this.#claims)
-      this.#count(told.split(': ').at(-1) as string)
-      this.#tell(told)
-    }
+    for (const ask of answered(this.#world.asks)) this.#note(checkAnswer(ask, this.#claims))
+    for (const ask of answered(this.#world.batchAsks)) this.#note(checkBatchAnswer(ask, this.#claims))
+  }
+
+  #note(told: string): void {
+    this.#count(told.split(': ').at(-1) as string)
+    this.#tell(told)
   }
 
   /** Nobody is declared dead who reported while it could be seen. */
@@ -61,8 +65,8 @@ export class Checker {
 
   #noteClaims(): void {
     const { consumers, allocations, providers } = this.#world.tables
-    for (const { uuid, attempt, host } of consumers) {
-      if (host === null) continue
+    for (const { uuid, attempt, host, instance } of consumers) {
+      if (host === null || instance !== null) continue
       const name = tryName(uuid, attempt)
       const held = allocations.filter(({ consumer }) => consumer === uuid)
       const before = this.#claims.get(name)
@@ -88,9 +92,10 @@ export class Checker {
   }
 
   #noteSuitable(): void {
-    const { tables, silentMs, hosts, asks, instances } = this.#world
+    const { tables, silentMs, hosts, asks, batchAsks, instances } = this.#world
     const living = hosts.filter(({ name, isAlive }) => isAlive && (silentMs.get(name) ?? 0) < SURELY_ALIVE_MS)
     const alive = new Set(living.map(({ name }) => name))
+    for (const ask of batchAsks) this.#noteFitting(ask, alive)
     for (const ask of asks) {
       if (!ask.hasLooked) continue
       const { instance, ignored } = ask
@@ -102,7 +107,21 @@ export class Checker {
     }
   }
 
+  /** What several find room for together is only known without a group. */
+  #noteFitting(ask: BatchAsk, alive: ReadonlySet<string>): void {
+    if (!ask.hasLooked || ask.didNotFit) return
+    const { tables, instances } = this.#world
+    const isOfGroup = ask.members[0]?.wish.group !== null
+    ask.didNotFit = isOfGroup || !allFit(tables, ask.members, { instances, ignored: [], alive })
+  }
+
   #count(what: string): void {
     this.counts[what] = (this.counts[what] ?? 0) + 1
   }
+}
+
+function answered<T extends Ask | BatchAsk>(asks: Set<T>): readonly T[] {
+  const found = [...asks].filter(({ outcome }) => outcome !== undefined)
+  for (const ask of found) asks.delete(ask)
+  return found
 }

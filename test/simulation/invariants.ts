@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Selection } from '../../src/objects/request-spec.ts'
 import { holds } from './capacity.ts'
-import type { SimulatedInstance } from './instances.ts'
+import { isWanted, lastMove, type SimulatedInstance } from './instances.ts'
 import { slotsInUse, TRAIT_OF } from './suitable-hosts.ts'
 import type { AllocationRow, ConsumerRow, Tables } from './tables.ts'
 import { must } from './violation.ts'
@@ -13,14 +14,24 @@ import { GROUPS, type Group, type Wish } from './wishes.ts'
  * @throws Violation
  */
 export function checkTables(before: Tables, now: Tables, instances: ReadonlyMap<string, SimulatedInstance>): void {
-  const known = new Set(before.allocations.map(nameOf))
-  const added = now.allocations.filter((row) => !known.has(nameOf(row)))
+  const had = ownedBy(before)
+  const known = new Set(before.allocations.map((row) => nameOf(row, had)))
+  const has = ownedBy(now)
+  const added = now.allocations.filter((row) => !known.has(nameOf(row, has)))
   checkInventories(now, added)
   const heldBy = (uuid: string) => now.allocations.filter(({ consumer }) => consumer === uuid)
-  for (const consumer of now.consumers) checkConsumer(now, consumer, heldBy(consumer.uuid), instances)
-  for (const instance of instances.values()) checkNotLost(instance, heldBy(instance.uuid))
+  for (const consumer of now.consumers) {
+    if (consumer.instance === null) checkConsumer(now, consumer, heldBy(consumer.uuid), instances)
+    else checkHold(now, consumer, heldBy(consumer.uuid), instances)
+  }
+  for (const instance of instances.values()) checkNotLost(instance, heldBy)
   for (const { host } of now.hosts) checkMode(now, host)
   for (const group of GROUPS) checkGroup(group, now, instances)
+}
+
+/** Instances by who holds for them: themselves, and their moves. */
+function ownedBy({ consumers }: Tables): ReadonlyMap<string, string> {
+  return new Map(consumers.map(({ uuid, instance }) => [uuid, instance ?? uuid]))
 }
 
 /** A host runs guests of SEV-ES or of SEV-SNP, whatever it reports. */
@@ -34,15 +45,23 @@ function checkGroup(
   { consumers }: Tables,
   instances: ReadonlyMap<string, SimulatedInstance>,
 ): void {
-  const members = consumers.filter((one) => one.host !== null && instances.get(one.uuid)?.wish.group?.uuid === uuid)
+  if (policy !== 'affinity' && policy !== 'anti-affinity') return
+  // Who went back to where a move had left room for him is not asked.
+  const isMember = ({ wish, current, tries }: SimulatedInstance) => wish.group?.uuid === uuid && current === tries
+  const members = consumers.filter((one) => {
+    const instance = one.host === null ? undefined : instances.get(one.uuid)
+    return instance !== undefined && isMember(instance)
+  })
   const hosts = new Set(members.map(({ host }) => host))
   must(policy === 'affinity' ? hosts.size <= 1 : hosts.size === members.length, () => {
     return `members of the group of ${policy} are on ${members.map(({ host }) => host).join(', ')}`
   })
 }
 
-function nameOf({ consumer, provider, resource_class, amount, pinned }: AllocationRow): string {
-  return [consumer, provider, resource_class, amount, pinned].join(' ')
+/** A move takes over what its instance had: that is nothing new. */
+function nameOf(row: AllocationRow, owners: ReadonlyMap<string, string>): string {
+  const { consumer, provider, resource_class, amount, pinned } = row
+  return [owners.get(consumer) ?? consumer, provider, resource_class, amount, pinned].join(' ')
 }
 
 /** What is used is what is allocated; nothing new is given of what has not enough, or is offered no more. */
@@ -85,6 +104,23 @@ function checkConsumer(
   checkHeld(tables, host, held, wish, name)
 }
 
+/** A move holds all that its instance had on one host, for as long as it is open. */
+function checkHold(
+  tables: Tables,
+  { uuid, host, instance: of, migration_status }: ConsumerRow,
+  held: readonly AllocationRow[],
+  instances: ReadonlyMap<string, SimulatedInstance>,
+): void {
+  const instance = instances.get(of ?? '')
+  must(instance !== undefined, () => `nobody moved ${of}, whom ${uuid} is of`)
+  const { name, wish } = instance
+  const isHeld = host !== null
+  must(isHeld === held.length > 0 && isHeld === (migration_status === 'open'), () => {
+    return `the move ${uuid} of ${name} is ${migration_status} and holds ${held.length} allocations on ${host}`
+  })
+  if (host !== null) checkHeld(tables, host, held, wish, `the move of ${name}`)
+}
+
 /** All that the wish takes on one host, no more, and one slot of a model that was asked for. */
 function checkHeld(tables: Tables, host: string, held: readonly AllocationRow[], wish: Wish, name: string): void {
   const [slots, root] = partition(held, ({ resource_class }) => resource_class === 'MEM_ENCRYPTION_CONTEXT')
@@ -104,13 +140,38 @@ function checkHeld(tables: Tables, host: string, held: readonly AllocationRow[],
   }
 }
 
-/** Who was told that it has a claim has it, until it gives it back or asks for another. */
-function checkNotLost({ name, answers, tries, gaveBackThrough }: SimulatedInstance, held: readonly AllocationRow[]) {
-  const answer = answers.get(tries)
-  if (answer === undefined || gaveBackThrough >= tries) return
-  const claimed = answer.allocations.map((one) => `${one.provider} ${one.resource_class} ${one.amount}`).toSorted()
-  const has = held.map((one) => `${one.provider} ${one.resource_class} ${one.amount}`).toSorted()
-  must(isDeepStrictEqual(claimed, has), () => `${name} was told ${claimed.join(', ')} and has ${has.join(', ')}`)
+/**
+ * Who was told that it has a claim has it, until it gives it back or asks for another; and who moves has what it comes
+ * from besides, until its move is over.
+ */
+function checkNotLost(instance: SimulatedInstance, heldBy: (uuid: string) => readonly AllocationRow[]): void {
+  if (!isWanted(instance)) return
+  const { uuid, name, answers, current } = instance
+  const move = lastMove(instance)
+  const claimed = (selection: Selection | undefined) => selection && named(selection.allocations)
+  const has = named(heldBy(uuid))
+  const holds = move && named(heldBy(move.migration.uuid))
+  const hasNow = () => `and has ${has.join(', ') || 'nothing'}, its move ${holds?.join(', ') || 'nothing'}`
+
+  const here = claimed(answers.get(current))
+  const mayBeElsewhere = move?.state === 'is being reverted'
+  if (here !== undefined && !mayBeElsewhere) {
+    must(isDeepStrictEqual(here, has), () => `${name} was told ${here.join(', ')} ${hasNow()}`)
+  }
+  if (move === undefined) return
+  const source = claimed(move.source)
+  if (move.state === 'is open' || move.state === 'is being reverted') {
+    const isKept = isDeepStrictEqual(holds, source) || isDeepStrictEqual(has, source)
+    must(isKept, () => `${name} moves and must keep ${source?.join(', ')} ${hasNow()}`)
+  } else if (move.state !== 'is being confirmed') {
+    must(holds?.length === 0, () => `the move of ${name} is ${move.state} ${hasNow()}`)
+  }
+}
+
+function named(
+  rows: readonly { readonly provider: string; readonly resource_class: string; readonly amount: number }[],
+): readonly string[] {
+  return rows.map((one) => `${one.provider} ${one.resource_class} ${one.amount}`).toSorted()
 }
 
 function total(rows: readonly AllocationRow[]): number {

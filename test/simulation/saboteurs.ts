@@ -24,6 +24,17 @@ export const SABOTEURS: Readonly<Record<string, (placement: Placement) => Placem
         return { cursor, hosts: [], removed: [], complete: false }
       },
     }),
+  /** Lets those who move go without what they come from. */
+  'no-hold': (placement) => overriding(placement, { grant: ({ migration: _, ...claim }) => placement.grant(claim) }),
+  /** Claims for the first of a batch, and tells that it has claimed for all. */
+  'half-a-batch': (placement) =>
+    overriding(placement, {
+      claimAll: async (claims) => {
+        const [first] = await placement.claimAll(claims.slice(0, 1))
+        if (first === undefined || !('selection' in first)) return first ? claims.map(() => first) : []
+        return claims.map(({ selection }) => ({ ...first, selection }))
+      },
+    }),
   /** Gives nothing back. */
   'no-release': (placement) => overriding(placement, { release: async () => undefined }),
   /** Declares all hosts dead at its first look. */

@@ -1,11 +1,16 @@
 import pino from 'pino'
 import type { Database } from '../../src/database/database.ts'
+import { buildOutcomesEndpoint } from '../../src/scheduler/build-outcomes.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import { SchedulerManager } from '../../src/scheduler/manager.ts'
+import { movesEndpoint } from '../../src/scheduler/moves.ts'
 import { DatabasePlacement, type Placement } from '../../src/scheduler/placement/placement.ts'
 import { defaultWeighers } from '../../src/scheduler/weighers/default-weighers.ts'
 import { GatedDatabase, type Waiting } from './gated-database.ts'
 import type { VirtualClock } from './virtual-clock.ts'
+
+/** Builds that fail in a row until a host goes out of service. */
+export const DISABLE_AFTER = 3
 
 interface ProcessOptions {
   readonly name: string
@@ -20,6 +25,8 @@ interface ProcessOptions {
 export class SchedulerProcess {
   readonly name: string
   readonly manager: SchedulerManager
+  readonly moves: ReturnType<typeof movesEndpoint>
+  readonly builds: ReturnType<typeof buildOutcomesEndpoint>
   readonly #database: GatedDatabase
   /** It looks at the hosts, and now begins to. */
   onLook = () => {}
@@ -28,6 +35,9 @@ export class SchedulerProcess {
   constructor({ name, engine, waiting, clock, sabotage }: ProcessOptions) {
     this.name = name
     this.#database = new GatedDatabase(engine, name, waiting)
+    const logger = pino({ level: 'silent' })
+    this.moves = movesEndpoint({ database: this.#database, logger })
+    this.builds = buildOutcomesEndpoint({ database: this.#database, disableAfter: DISABLE_AFTER, logger })
     const placement = sabotage(new DatabasePlacement(this.#database))
     this.manager = new SchedulerManager({
       placement: overriding(placement, {
@@ -39,7 +49,7 @@ export class SchedulerProcess {
       filters: defaultFilters(),
       weighers: defaultWeighers(),
       options: { seed: 'simulation', now: () => clock.nowMs },
-      logger: pino({ level: 'silent' }),
+      logger,
     })
   }
 

@@ -1,13 +1,21 @@
+import { MessagingTimeout } from '../../src/errors.ts'
 import type { AuditReport } from '../../src/objects/audit.ts'
 import type { InstanceState } from '../../src/objects/instance.ts'
 import type { RpcClient } from '../../src/rpc/client.ts'
-import type { SimulatedInstance } from './instances.ts'
+import { isMoving, isWanted, type SimulatedInstance } from './instances.ts'
+import type { World } from './world.ts'
 
-/** The conductor's and the hosts' words to the auditor, when nothing is on its way: each instance runs where it was told. */
-export function peersFor(instances: readonly SimulatedInstance[]): Pick<RpcClient, 'of'> {
-  const states = instances.map(stateOf)
+/**
+ * The conductor's and the hosts' words to the auditor: each instance runs where it was told, unless something about it is on
+ * its way. Hosts that have vanished do not answer.
+ */
+export function peersFor(world: World): Pick<RpcClient, 'of'> {
+  const busy = instancesOnTheirWay(world)
+  const states = [...world.instances.values()].map((instance) => stateOf(instance, busy.has(instance)))
+  const silent = new Set(world.hosts.filter(({ isAlive }) => !isAlive).map(({ name }) => name))
   const peers = {
     async listGuests(_context: unknown, _args: unknown, { server }: { server: string }) {
+      if (silent.has(server)) throw new MessagingTimeout(`${server} does not answer`)
       const here = states.filter(({ host }) => host === server)
       const guests = here.map(({ uuid, model, attempt }) => {
         return { uuid, state: 'running', model, attempt, over: false, work: null }
@@ -22,9 +30,21 @@ export function peersFor(instances: readonly SimulatedInstance[]): Pick<RpcClien
   return { of: () => peers } as unknown as Pick<RpcClient, 'of'>
 }
 
-function stateOf({ uuid, name, tries, answers, gaveBackThrough }: SimulatedInstance): InstanceState {
-  const isDeleted = gaveBackThrough >= tries
-  const answer = isDeleted ? undefined : answers.get(tries)
+/** Something about them is asked, or to be told, or will be done because of what they were answered. */
+function instancesOnTheirWay({ instances, asks, batchAsks, messages }: World): ReadonlySet<SimulatedInstance> {
+  const open = messages.filter(({ state }) => state !== 'is done')
+  const waiting = [...asks, ...open].map(({ instance }) => instance)
+  const together = [...batchAsks].flatMap(({ members }) => members)
+  const unfinished = [...instances.values()].filter((one) => {
+    return isWanted(one) && (isMoving(one) || !one.answers.has(one.current))
+  })
+  return new Set([...waiting, ...together, ...unfinished])
+}
+
+function stateOf(instance: SimulatedInstance, isOnItsWay: boolean): InstanceState {
+  const { uuid, name, current, answers } = instance
+  const isDeleted = !isWanted(instance)
+  const answer = isDeleted ? undefined : answers.get(current)
   const host = answer?.host ?? null
   return {
     uuid,
@@ -32,10 +52,10 @@ function stateOf({ uuid, name, tries, answers, gaveBackThrough }: SimulatedInsta
     vm_state: isDeleted ? 'deleted' : host === null ? 'error' : 'active',
     task_state: null,
     host,
-    attempt: tries,
+    attempt: current,
     model: answer?.mem_encryption?.model ?? null,
     updated_at: '2026-03-01T10:00:00.000Z',
-    messages_waiting: false,
+    messages_waiting: isOnItsWay,
     hosts_waiting: [],
   }
 }

@@ -15,7 +15,7 @@ afterAll(async () => {
 
 /** `npm run simulate` is the long form. */
 const SEEDS = [1, 2, 3, 4, 5, 6]
-const STEPS = 250
+const STEPS = 350
 
 describe('several schedulers over one placement, whatever happens in whatever order', () => {
   it('keep what must hold after every step, and come to nothing in the end', { timeout: 120_000 }, async () => {
@@ -28,7 +28,10 @@ describe('several schedulers over one placement, whatever happens in whatever or
     }
     // Otherwise it would have proved nothing.
     const hosts = theHosts().map(({ name }) => name)
-    for (const answer of [...hosts, 'NO_VALID_HOST', 'STALE_ATTEMPT', 'DATABASE_UNAVAILABLE']) {
+    const refusals = ['NO_VALID_HOST', 'STALE_ATTEMPT', 'DATABASE_UNAVAILABLE']
+    const ofBatches = ['all', 'none, NO_VALID_HOST']
+    const ofMoves = ['move confirmed', 'move reverted']
+    for (const answer of [...hosts, ...refusals, ...ofBatches, ...ofMoves]) {
       expect({ answer, count: counts[answer] ?? 0 }).not.toEqual({ answer, count: 0 })
     }
   })
@@ -45,8 +48,8 @@ describe('several schedulers over one placement, whatever happens in whatever or
 
   it.each(Object.entries(SABOTEURS))('do not get away with %s', { timeout: 60_000 }, async (_, sabotage) => {
     let found: string | undefined
-    for (let seed = 1; seed <= 10 && found === undefined; seed++) {
-      found = (await simulate(engine, { seed, steps: 250, sabotage })).violation?.problem
+    for (let seed = 1; seed <= 12 && found === undefined; seed++) {
+      found = (await simulate(engine, { seed, steps: STEPS, sabotage })).violation?.problem
     }
 
     expect(found).toBeDefined()

@@ -2,6 +2,7 @@ import type { Database } from '../../src/database/database.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import type { Placement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
+import { audit } from './audit.ts'
 import { Checker } from './checker.ts'
 import { finish } from './finish.ts'
 import { STEPS } from './steps.ts'
@@ -10,6 +11,9 @@ import { Violation } from './violation.ts'
 import { VirtualClock } from './virtual-clock.ts'
 import { GROUPS } from './wishes.ts'
 import { World } from './world.ts'
+
+/** So many steps. */
+const AUDIT_EVERY = 25
 
 export interface Plan {
   readonly seed: number
@@ -38,7 +42,7 @@ export async function simulate(engine: Database, plan: Plan): Promise<Outcome> {
   const trace: string[] = []
   const checker = new Checker(world, (line) => trace.push(`      ${line}`))
   let step = 0
-  const ended = () => ({ plan, trace, counts: checker.counts })
+  const ended = () => ({ plan, trace, counts: { ...checker.counts, ...movesOf(world) } })
   try {
     await world.write(`insert into aggregates (name, metadata) values ('east', '{"availability_zone": "east"}')`, [])
     for (const { uuid, policy } of GROUPS) {
@@ -51,6 +55,7 @@ export async function simulate(engine: Database, plan: Plan): Promise<Outcome> {
       if (told === undefined) continue
       trace.push(`${String(++step).padStart(5)} ${told}`)
       await checker.check()
+      if (step % AUDIT_EVERY === 0) await audit(world)
     }
     await finish(world, checker, (line) => trace.push(`  end ${line}`))
     return ended()
@@ -58,6 +63,14 @@ export async function simulate(engine: Database, plan: Plan): Promise<Outcome> {
     if (!(error instanceof Violation)) throw error
     return { ...ended(), violation: { problem: error.message, step } }
   }
+}
+
+/** How many moves ended how. */
+function movesOf({ instances }: World): Record<string, number> {
+  const counts: Record<string, number> = {}
+  const moves = [...instances.values()].flatMap((instance) => [...new Set(instance.moves.values())])
+  for (const { state } of moves) counts[`move ${state}`] = (counts[`move ${state}`] ?? 0) + 1
+  return counts
 }
 
 const TOTAL_WEIGHT = STEPS.reduce((sum, { weight }) => sum + weight, 0)

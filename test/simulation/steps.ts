@@ -1,34 +1,25 @@
-import { anInstance, type SimulatedInstance } from './instances.ts'
+import { BOOT_STEPS } from './boot-steps.ts'
+import { LIES } from './lies.ts'
+import { info } from './messages.ts'
+import { MOVE_STEPS } from './move-steps.ts'
 import { REPORT_INTERVAL_MS } from './simulated-host.ts'
-import { WISHES } from './wishes.ts'
+import type { Step } from './step.ts'
 import type { World } from './world.ts'
 
-/** Something that happens. */
-export interface Step {
-  readonly weight: number
-  /** @returns in words what happened; undefined when there was nothing that it could happen to */
-  act(world: World): Promise<string | undefined> | string | undefined
-}
-
-const MAX_INSTANCES = 40
-const MAX_TRIES = 4
-
 export const STEPS: readonly Step[] = [
-  { weight: 60, act: someStatement },
-  { weight: 14, act: boot },
-  { weight: 6, act: sameTryAgain },
-  { weight: 6, act: nextTry },
-  { weight: 2, act: lateQuestion },
-  { weight: 7, act: giveBack },
-  { weight: 6, act: offerRelease },
+  ...BOOT_STEPS,
+  ...MOVE_STEPS,
+  { weight: 150, act: someStatement },
+  { weight: 9, act: offerMessage },
   { weight: 16, act: timePasses },
   { weight: 4, act: hostChanges },
+  { weight: 2, act: hostLies },
   { weight: 1, act: hostVanishes },
   { weight: 1, act: hostReturns },
   { weight: 1, act: schedulerDies },
   { weight: 3, act: schedulerStarts },
   { weight: 1, act: databaseFails },
-  { weight: 6, act: databaseRecovers },
+  { weight: 10, act: databaseRecovers },
   { weight: 1, act: clockJumps },
   { weight: 2, act: operatorDecides },
 ]
@@ -43,58 +34,13 @@ async function someStatement(world: World) {
   return `${one.owner}${one.isHeard ? '' : ' (dead)'}: ${one.what}${fate === 'done' ? '' : `: ${fate}`}`
 }
 
-function boot(world: World) {
-  if (world.instances.size >= MAX_INSTANCES || world.running.length === 0) return undefined
-  const instance = anInstance(world.instances.size + 1, world.pick(WISHES))
-  world.instances.set(instance.uuid, instance)
-  instance.tries = 1
-  return asked(world, instance, instance.tries)
-}
-
-/** Its conductor has not heard of it, or its message came twice. */
-function sameTryAgain(world: World) {
-  const instance = someInstance(world, ({ tries, gaveBackThrough }) => gaveBackThrough < tries)
-  return instance && asked(world, instance, instance.tries)
-}
-
-/** The build has failed, or nothing was heard of it. */
-function nextTry(world: World) {
-  const isOpen = ({ tries, gaveBackThrough }: SimulatedInstance) => gaveBackThrough < tries && tries < MAX_TRIES
-  const instance = someInstance(world, isOpen)
-  if (instance === undefined) return undefined
-  instance.ignored.push(instance.answers.get(instance.tries)?.host ?? '')
-  instance.tries++
-  return asked(world, instance, instance.tries)
-}
-
-/** It was long on its way. */
-function lateQuestion(world: World) {
-  const instance = someInstance(world, ({ tries, gaveBackThrough }) => tries > 1 || gaveBackThrough > 0)
-  return instance && asked(world, instance, 1 + Math.floor(world.random() * instance.tries))
-}
-
-function asked(world: World, instance: SimulatedInstance, attempt: number) {
-  if (world.running.length === 0) return undefined
-  const scheduler = world.pick(world.running)
-  world.ask(instance, attempt, scheduler)
-  return `${instance.name} (${instance.wish.name}), try ${attempt}, asks ${scheduler.name}`
-}
-
-function giveBack(world: World) {
-  const instance = someInstance(world, ({ tries, gaveBackThrough }) => gaveBackThrough < tries)
-  if (instance === undefined) return undefined
-  instance.gaveBackThrough = instance.tries
-  world.releases.push({ instance, attempt: instance.tries, state: 'waits' })
-  return `${instance.name} is deleted: tries up to ${instance.tries}`
-}
-
 /** Mostly once; it may come again when it was done already. */
-function offerRelease(world: World) {
-  const open = world.releases.filter(({ state }) => state === 'waits' || world.random() < 0.05)
+function offerMessage(world: World) {
+  const open = world.messages.filter(({ state }) => state === 'waits' || world.random() < 0.05)
   if (open.length === 0 || world.running.length === 0) return undefined
-  const [release, scheduler] = [world.pick(open), world.pick(world.running)]
-  world.offer(release, scheduler)
-  return `${scheduler.name} is to give back ${release.instance.name} up to try ${release.attempt}`
+  const [message, scheduler] = [world.pick(open), world.pick(world.running)]
+  world.offer(message, scheduler)
+  return `${scheduler.name} is to ${message.what}`
 }
 
 function timePasses(world: World) {
@@ -116,6 +62,18 @@ function hostChanges(world: World) {
   return `${host.name} has ${has}`
 }
 
+/** What it reports cannot be true: nothing of it is taken. */
+function hostLies(world: World) {
+  const host = world.pick(world.hosts)
+  // Until all have reported, nobody can know whose a provider is.
+  const isEarly = world.tables.hosts.length < world.hosts.length
+  if (!host.isAlive || isEarly || world.running.length === 0) return undefined
+  const [name, lie] = world.pick(LIES)
+  const scheduler = world.pick(world.running)
+  scheduler.manager.reportHost({ report: lie(host.report()) }, info).catch(() => {})
+  return `${host.name} tells ${scheduler.name} a lie: ${name}`
+}
+
 function hostVanishes(world: World) {
   const host = world.pick(world.hosts)
   if (!host.isAlive) return undefined
@@ -135,7 +93,6 @@ function schedulerDies(world: World) {
   if (world.running.length === 0) return undefined
   const scheduler = world.pick(world.running)
   world.kill(scheduler)
-  for (const release of world.releases) if (release.state === 'is handled') release.state = 'waits'
   return `${scheduler.name} is killed`
 }
 
@@ -179,11 +136,8 @@ const DECISIONS = [
 
 async function operatorDecides(world: World) {
   const [sql, host] = [world.pick(DECISIONS), world.pick(world.hosts)]
+  if (sql === DECISIONS[1]) world.closed.delete(host.name)
   await world.write(sql, [host.name])
+  if (sql === DECISIONS[0] && world.tables.hosts.some((one) => one.host === host.name)) world.closed.add(host.name)
   return `an operator at ${host.name}: ${sql.replace(/\s+/g, ' ')}`
-}
-
-function someInstance(world: World, is: (instance: SimulatedInstance) => boolean): SimulatedInstance | undefined {
-  const found = [...world.instances.values()].filter(is)
-  return found.length === 0 ? undefined : world.pick(found)
 }

@@ -24,7 +24,7 @@ export function slotsInUse({ providers, inventories }: Tables, host: string, mod
   return rows.reduce((sum, { used }) => sum + used, 0)
 }
 
-interface Asked {
+export interface Asked {
   readonly instance: SimulatedInstance
   readonly instances: ReadonlyMap<string, SimulatedInstance>
   readonly ignored: readonly string[]

@@ -28,11 +28,17 @@ export interface ConsumerRow {
   readonly attempt: number
   readonly void_through: number
   readonly host: string | null
+  /** Of a migration: whose source it holds. */
+  readonly instance: string | null
+  readonly migration_status: 'open' | 'confirmed' | 'reverted' | 'released' | null
+  readonly counted_attempt: number
 }
 
 export interface HostRow {
   readonly host: string
   readonly disabled: boolean
+  readonly disabled_by: string | null
+  readonly failed_builds: number
   readonly forced_down: boolean
   readonly down_since: string | null
   readonly last_seen_up: string
@@ -60,9 +66,11 @@ export async function readTables(database: Database): Promise<Tables> {
        'inventories', (select coalesce(json_agg(i order by provider, resource_class), '[]') from inventories i),
        'allocations', (select coalesce(json_agg(a), '[]') from allocations a),
        'consumers', (select coalesce(json_agg(json_build_object(
-          'uuid', uuid, 'attempt', attempt, 'void_through', void_through, 'host', host)), '[]') from consumers),
+          'uuid', uuid, 'attempt', attempt, 'void_through', void_through, 'host', host, 'instance', instance,
+          'migration_status', migration_status, 'counted_attempt', counted_attempt)), '[]') from consumers),
        'hosts', (select coalesce(json_agg(json_build_object(
-          'host', host, 'disabled', disabled, 'forced_down', forced_down, 'down_since', down_since,
+          'host', host, 'disabled', disabled, 'disabled_by', disabled_by,
+          'failed_builds', failed_builds, 'forced_down', forced_down, 'down_since', down_since,
           'last_seen_up', last_seen_up, 'zone', coalesce((
             select g.metadata ->> 'availability_zone' from aggregate_hosts m join aggregates g on g.name = m.aggregate
              where m.host = h.host and g.metadata ? 'availability_zone' limit 1), 'nova')) order by host), '[]')

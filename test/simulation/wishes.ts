@@ -1,18 +1,19 @@
-import { launchRequest } from '../../src/objects/launch-request.ts'
 import type { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
-import { RequestSpec } from '../../src/objects/request-spec.ts'
-import { requestFlavor } from '../../src/objects/resource-request.ts'
+import type { RequestSpec } from '../../src/objects/request-spec.ts'
+import type { ServerGroupPolicy } from '../../src/objects/server-group.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 
 /** A server group: what its policy allows must hold whoever claims. */
 export interface Group {
   readonly uuid: string
-  readonly policy: 'affinity' | 'anti-affinity'
+  readonly policy: ServerGroupPolicy
 }
 
 const TOGETHER: Group = { uuid: '00000000-0000-4000-9000-000000000001', policy: 'affinity' }
 const APART: Group = { uuid: '00000000-0000-4000-9000-000000000002', policy: 'anti-affinity' }
-export const GROUPS: readonly Group[] = [TOGETHER, APART]
+const SOFTLY_TOGETHER: Group = { uuid: '00000000-0000-4000-9000-000000000003', policy: 'soft-affinity' }
+const SOFTLY_APART: Group = { uuid: '00000000-0000-4000-9000-000000000004', policy: 'soft-anti-affinity' }
+export const GROUPS: readonly Group[] = [TOGETHER, APART, SOFTLY_TOGETHER, SOFTLY_APART]
 
 /** What somebody wants to run, and what that takes by our own arithmetic. */
 export interface Wish {
@@ -66,6 +67,8 @@ export const WISHES: readonly Wish[] = [
   aWish('small in east', SMALL, '', { zone: 'east' }),
   aWish('small together', SMALL, '', { group: TOGETHER }),
   aWish('small apart', SMALL, '', { group: APART }),
+  aWish('SEV softly together', SMALL, 'amd-sev', { group: SOFTLY_TOGETHER }),
+  aWish('small softly apart', SMALL, '', { group: SOFTLY_APART }),
   aWish('SEV apart', SMALL, 'amd-sev', { group: APART }),
   aWish('SEV', SMALL, 'amd-sev'),
   aWish('SEV in east', SMALL, 'amd-sev', { zone: 'east' }),
@@ -76,25 +79,3 @@ export const WISHES: readonly Wish[] = [
   aWish('ES or SEV', SMALL, 'amd-sev-es,amd-sev'),
   aWish('SNP or ES or SEV', SMALL, 'amd-sev-snp,amd-sev-es,amd-sev'),
 ]
-
-/** As a conductor asks. */
-export function specOf(
-  wish: Wish,
-  instance_uuid: string,
-  attempt: number,
-  ignore_hosts: readonly string[],
-): RequestSpec {
-  const encryptions = launchRequest(wish.flavor, wish.image).choices.flatMap(({ encryption }) => encryption ?? [])
-  return RequestSpec.parse({
-    instance_uuid,
-    attempt,
-    project_id: null,
-    user_id: null,
-    flavor: requestFlavor(wish.flavor, encryptions),
-    image: wish.image,
-    mem_encryption: encryptions[0] ?? null,
-    availability_zone: wish.zone,
-    ignore_hosts,
-    ...(wish.group && { scheduler_hints: { group: wish.group.uuid } }),
-  })
-}

@@ -1,23 +1,16 @@
 import type { Database } from '../../src/database/database.ts'
-import { newRequestContext } from '../../src/rpc/request-context.ts'
 import type { Placement } from '../../src/scheduler/placement/placement.ts'
 import { oneOf, randomFrom } from '../soak/random.ts'
-import type { Ask } from './ask.ts'
+import type { Ask, BatchAsk } from './ask.ts'
 import type { Fate, Waiting } from './gated-database.ts'
 import type { SimulatedInstance } from './instances.ts'
+import { info, type Message } from './messages.ts'
 import { SchedulerProcess } from './scheduler-process.ts'
 import type { SimulatedHost } from './simulated-host.ts'
 import { theHosts } from './simulated-host.ts'
+import { specOf } from './spec.ts'
 import { readTables, setNow, type Tables } from './tables.ts'
 import type { VirtualClock } from './virtual-clock.ts'
-import { specOf } from './wishes.ts'
-
-/** A message that must arrive: offered again until somebody has handled it. */
-export interface Release {
-  readonly instance: SimulatedInstance
-  readonly attempt: number
-  state: 'waits' | 'is handled' | 'is done'
-}
 
 export interface WorldOptions {
   readonly engine: Database
@@ -26,7 +19,6 @@ export interface WorldOptions {
   readonly sabotage: (placement: Placement) => Placement
 }
 
-const info = { context: newRequestContext(), signal: new AbortController().signal }
 /** When it begins: any time will do. */
 const BEGIN_MS = Date.parse('2026-03-01T10:00:00Z')
 
@@ -38,7 +30,10 @@ export class World {
   readonly hosts: readonly SimulatedHost[] = theHosts()
   readonly instances = new Map<string, SimulatedInstance>()
   readonly asks = new Set<Ask>()
-  readonly releases: Release[] = []
+  readonly batchAsks = new Set<BatchAsk>()
+  readonly messages: Message[] = []
+  /** Hosts that an operator has taken out of service. */
+  readonly closed = new Set<string>()
   readonly waiting: Waiting[] = []
   /** Milliseconds since the tables showed a sign of life, while the database could be asked. */
   readonly silentMs = new Map<string, number>()
@@ -67,7 +62,7 @@ export class World {
     const name = `s${++this.#started}`
     const scheduler = new SchedulerProcess({ name, engine, waiting, clock, sabotage: this.#sabotage })
     scheduler.onLook = () => {
-      for (const ask of this.asks) if (ask.scheduler === scheduler) ask.hasLooked = true
+      for (const ask of [...this.asks, ...this.batchAsks]) if (ask.scheduler === scheduler) ask.hasLooked = true
     }
     this.schedulers = [...this.schedulers.filter(({ state }) => state !== 'is dead'), scheduler]
     scheduler.start()
@@ -77,16 +72,21 @@ export class World {
   /** What it was asked is never answered. */
   kill(scheduler: SchedulerProcess): void {
     scheduler.kill()
-    for (const ask of this.asks) if (ask.scheduler === scheduler) this.asks.delete(ask)
+    for (const asks of [this.asks, this.batchAsks] as readonly Set<Ask | BatchAsk>[]) {
+      for (const ask of asks) if (ask.scheduler === scheduler) asks.delete(ask)
+    }
+    for (const message of this.messages) if (message.state === 'is handled') message.state = 'waits'
   }
 
   ask(instance: SimulatedInstance, attempt: number, scheduler: SchedulerProcess): Ask {
     const ignored = instance.ignored.slice(0, attempt - 1).filter((host) => host !== '')
     const consumer = this.tables.consumers.find(({ uuid }) => uuid === instance.uuid)
-    const isVoid = instance.voidedThrough >= attempt || (consumer?.attempt ?? 0) > attempt
+    const move = instance.moves.get(attempt)
+    const isOver = instance.voidedThrough >= attempt || move?.state === 'reverted'
+    const isVoid = isOver || (attempt !== instance.current && (consumer?.attempt ?? 0) > attempt)
     const ask: Ask = { instance, attempt, ignored, scheduler, isVoid, hasLooked: false, wereNone: new Set() }
     this.asks.add(ask)
-    const request_spec = specOf(instance.wish, instance.uuid, attempt, ignored)
+    const request_spec = specOf(instance.wish, instance.uuid, attempt, ignored, move)
     scheduler.manager.selectDestinations({ request_spec }, info).then(
       ({ selection }) => {
         ask.outcome = { selection }
@@ -98,17 +98,32 @@ export class World {
     return ask
   }
 
+  askForAll(members: readonly SimulatedInstance[], scheduler: SchedulerProcess): void {
+    const ask: BatchAsk = { members, scheduler, hasLooked: false, didNotFit: false }
+    this.batchAsks.add(ask)
+    const [first] = members as [SimulatedInstance]
+    const request_spec = specOf(first.wish, first.uuid, 1, [])
+    const instance_uuids = members.map(({ uuid }) => uuid)
+    scheduler.manager.selectDestinationsOfBatch({ request_spec, instance_uuids }, info).then(
+      ({ selections }) => {
+        ask.outcome = { selections: new Map(selections.map((one) => [one.instance_uuid, one.selection])) }
+      },
+      (error: unknown) => {
+        ask.outcome = { error }
+      },
+    )
+  }
+
   /** Offers it to a scheduler; what that does not bring to an end waits for another. */
-  offer(release: Release, scheduler: SchedulerProcess): void {
-    const { instance, attempt } = release
-    release.state = 'is handled'
-    scheduler.manager.releaseAllocations({ instance_uuid: instance.uuid, attempt }, info).then(
+  offer(message: Message, scheduler: SchedulerProcess): void {
+    message.state = 'is handled'
+    message.handle(scheduler).then(
       () => {
-        release.state = 'is done'
-        instance.voidedThrough = Math.max(instance.voidedThrough, attempt)
+        message.state = 'is done'
+        message.done()
       },
       () => {
-        if (release.state === 'is handled') release.state = 'waits'
+        if (message.state === 'is handled') message.state = 'waits'
       },
     )
   }
@@ -154,6 +169,12 @@ export class World {
     for (const { host, last_seen_up } of this.tables.hosts) {
       if (before.get(host) !== last_seen_up) this.silentMs.set(host, 0)
     }
+  }
+
+  /** Undefined: there is none. */
+  pickInstance(is: (instance: SimulatedInstance) => boolean): SimulatedInstance | undefined {
+    const found = [...this.instances.values()].filter(is)
+    return found.length === 0 ? undefined : this.pick(found)
   }
 
   pick<T>(items: readonly T[]): T {
