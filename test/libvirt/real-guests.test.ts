@@ -16,6 +16,7 @@ const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 const SEV = { max_asid: 2, min_sev_asid: 1 }
 const SMALL = { memory_mb: 64, root_gb: 1, ephemeral_gb: 0, swap: 0 }
 const SETTLE = { timeout: 60_000, interval: 100 }
+const nothing = { domains: [], folders: [], keys: 0, claims: 0 }
 const image = { ...anImage(), disk_format: 'raw' }
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
@@ -54,10 +55,7 @@ function realGuests(): void {
     await host.sev?.heal()
     await host.sev?.configure(SEV)
     for (const { uuid, vm_state } of await instances()) if (vm_state !== 'deleted') await remove(uuid)
-    await vi.waitFor(
-      async () => expect(await leftovers()).toEqual({ domains: [], folders: [], keys: 0, claims: 0 }),
-      SETTLE,
-    )
+    await vi.waitFor(async () => expect(await leftovers()).toEqual(nothing), SETTLE)
   })
   afterAll(async () => {
     await cloud?.[Symbol.asyncDispose]()
@@ -88,15 +86,15 @@ function realGuests(): void {
     await client.conductor.deleteInstance(context, { instance_uuid: uuid })
   }
 
+  const folders = async () => (await readdir(join(host.folder, 'instances'))).filter((name) => !name.startsWith('_'))
   const domains = async () => (await host.virsh('list', '--all', '--uuid')).split('\n').filter((line) => line !== '')
 
   /** What the host and the database still have. */
   async function leftovers() {
     const { keys } = await client.compute.listGuests(context, {}, { server: 'h1' })
-    const folders = await readdir(join(host.folder, 'instances'))
     return {
       domains: await domains(),
-      folders: folders.filter((name) => !name.startsWith('_')),
+      folders: await folders(),
       keys: keys?.sev.current,
       claims: await cloud.count('allocations'),
     }
@@ -120,32 +118,39 @@ function realGuests(): void {
     expect((await leftovers()).keys).toBe(2)
   })
 
-  it('tells what the firmware refused, with its meaning, and leaves nothing of the guest', async () => {
-    await host.sev?.fail('LAUNCH_START', { errno: 'EIO', fwError: 23 })
+  it.each([
+    ['INIT', 'ENCRYPTION_SLOTS_EXHAUSTED', { errno: 'EBUSY' }],
+    ['LAUNCH_START', 'RESOURCE_LIMIT (23)', { errno: 'EIO', fwError: 23 }],
+    ['LAUNCH_UPDATE_DATA', 'DFFLUSH_REQUIRED (15)', { errno: 'EIO', fwError: 15 }],
+    ['LAUNCH_FINISH', 'INVALID_GUEST_STATE (2)', { errno: 'EIO', fwError: 2 }],
+  ] as const)('tells what was refused, %s: %s, and leaves nothing of the guest', async (command, told, fault) => {
+    await host.sev?.fail(command, fault)
 
     const [uuid = ''] = await boot(sevFlavor)
     const [failed] = await settled([uuid])
     const explained = await client.conductor.explainInstance(context, { instance_uuid: uuid })
 
     expect(failed?.vm_state).toBe('error')
-    expect(JSON.stringify(explained)).toContain(
-      'the SEV firmware refused, RESOURCE_LIMIT (23): the firmware has no room',
-    )
-    expect(await domains()).toEqual([])
+    expect(JSON.stringify(explained)).toContain(told)
+    expect(await leftovers()).toEqual(nothing)
   })
 
-  it('finishes or undoes what it was at when it was killed while QEMU started', async () => {
-    await host.sev?.configure({ ...SEV, delay_ms: 500 })
-    const uuids = await boot(sevFlavor)
-    await vi.waitFor(async () => expect(await domains()).toEqual(uuids), SETTLE)
+  it.each([
+    ['its disks were made', async (uuid: string) => expect(await folders()).toEqual([uuid])],
+    ['QEMU started', async (uuid: string) => expect(await domains()).toEqual([uuid])],
+    ['the guest ran', async (uuid: string) => expect(await host.virsh('domstate', uuid)).toContain('running')],
+  ])('finishes or undoes what it was at when it was killed as %s', async (_when, happened) => {
+    await host.sev?.configure({ ...SEV, delay_ms: 200 })
+    const [uuid = ''] = await boot(sevFlavor)
+    await vi.waitFor(() => happened(uuid), { timeout: 60_000, interval: 5 })
 
     worker.kill('SIGKILL')
     await worker.exited()
     worker = await compute()
 
-    expect((await settled(uuids)).map(({ vm_state }) => vm_state)).toEqual(['active'])
-    expect(await host.virsh('domstate', uuids[0] ?? '')).toContain('running')
-    expect(await domains()).toEqual(uuids)
+    expect((await settled([uuid])).map(({ vm_state }) => vm_state)).toEqual(['active'])
+    expect(await host.virsh('domstate', uuid)).toContain('running')
+    expect(await leftovers()).toMatchObject({ domains: [uuid], folders: [uuid], keys: 1 })
   })
 
   it('removes a guest whose deletion came while QEMU started', async () => {
