@@ -3,10 +3,9 @@ const FIXED_LENGTH = { 2: 72, 3: 104 } as const
 const CLUSTER_BITS = { min: 9, max: 21 }
 
 /** Incompatible features that are only about how the file itself is laid out; what has another is refused. */
-const HARMLESS_FEATURES = new Map([
-  [3, 'compression type'],
-  [4, 'extended L2 entries'],
-])
+const COMPRESSION_TYPE = 3
+const EXTENDED_L2 = 4
+const HARMLESS_FEATURES: readonly number[] = [COMPRESSION_TYPE, EXTENDED_L2]
 const DIRTY = 0
 const CORRUPT = 1
 const EXTERNAL_DATA = 2
@@ -38,7 +37,7 @@ function featureFlaw(head: Buffer, version: 2 | 3): string | undefined {
   if (version === 2) return undefined
   const features = head.readBigUInt64BE(72)
   for (let bit = 0; bit < 64; bit++) {
-    if ((features & (1n << BigInt(bit))) === 0n || HARMLESS_FEATURES.has(bit)) continue
+    if ((features & (1n << BigInt(bit))) === 0n || HARMLESS_FEATURES.includes(bit)) continue
     if (bit === EXTERNAL_DATA) return 'its data is in another file (data_file)'
     if (bit === DIRTY) return 'it was not closed properly (dirty)'
     if (bit === CORRUPT) return 'it is marked as corrupt'
