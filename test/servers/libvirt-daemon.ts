@@ -27,6 +27,8 @@ export interface StartLibvirtOptions {
   readonly name?: string
   /** With the emulated secure processor. */
   readonly sev?: SevSettings
+  /** What libvirt finds for guests with UEFI: one that halts and costs nothing, or what the machine has (OVMF). */
+  readonly uefi?: 'halting' | 'distribution'
   /** As whom QEMU runs under a system daemon: the user of the distribution's package, or root. */
   readonly qemuUser?: 'distribution' | 'root'
   /** Lines for libvirtd.conf and qemu.conf, after our own. */
@@ -77,12 +79,13 @@ interface Parts {
 
 /** Starts one; several run side by side. @throws when it does not start, with what it said */
 export async function startLibvirt(options: StartLibvirtOptions = {}): Promise<PrivateLibvirt> {
-  const { name = 'host-1' } = options
-  const of = { name, descriptors: 'firmware/descriptors', hasSevDevice: options.sev !== undefined }
+  const { name = 'host-1', uefi = 'halting' } = options
+  const descriptors = uefi === 'halting' ? { descriptors: 'firmware/descriptors' } : {}
+  const of = { name, ...descriptors, hasSevDevice: options.sev !== undefined }
   const { machine, prepared } = await PrivateMachine.start(of, async (home): Promise<Parts> => {
     const firmware = await writeHaltingFirmware(home.path('firmware'))
     await writeConfiguration(home, options)
-    await writeRoot(home.path('root'), firmware, options.sev)
+    await writeRoot(home.path('root'), uefi === 'halting' ? firmware.descriptors : MACHINE_DESCRIPTORS, options.sev)
     return { name, firmware, sev: options.sev && (await EmulatedSev.prepare(home.folder, name, options.sev)) }
   })
   try {
@@ -93,9 +96,11 @@ export async function startLibvirt(options: StartLibvirtOptions = {}): Promise<P
   }
 }
 
-async function writeRoot(root: string, firmware: HaltingFirmware, sev: SevSettings | undefined): Promise<void> {
+const MACHINE_DESCRIPTORS = '/usr/share/qemu/firmware'
+
+async function writeRoot(root: string, descriptors: string, sev: SevSettings | undefined): Promise<void> {
   await mkdir(join(root, 'usr/share/qemu'), { recursive: true })
-  await symlink(firmware.descriptors, join(root, 'usr/share/qemu/firmware'))
+  await symlink(descriptors, join(root, 'usr/share/qemu/firmware'))
   if (sev === undefined) return
   await mkdir(join(root, 'sys/fs/cgroup'), { recursive: true })
   await writeKernelParameters(root, sev)
