@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { access, constants } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { firstExecutable, onPath } from '../../src/servers/programs.ts'
 import { DEBIAN_PACKAGES } from './find-servers.ts'
@@ -66,11 +66,14 @@ export async function findProgram(name: string): Promise<string | undefined> {
   return (await onPath(name)) ?? (await firstExecutable([`/usr/sbin/${name}`, `/sbin/${name}`]))
 }
 
+/** Opened and not only looked at: in containers it may be there and forbidden. */
 export async function mayUseKvm(): Promise<boolean> {
-  return await access('/dev/kvm', constants.R_OK | constants.W_OK).then(
-    () => true,
-    () => false,
-  )
+  try {
+    await (await open('/dev/kvm', 'r+')).close()
+    return true
+  } catch {
+    return false
+  }
 }
 
 async function version(name: string): Promise<string> {
