@@ -25,6 +25,12 @@ export async function whyNoSevHost(): Promise<Lack | undefined> {
   return givenLibvirt() === undefined ? await whyNoSevLibvirt() : undefined
 }
 
+/** Whether it has SEV-ES, too: of a given one libvirt is asked, the emulated one always has. */
+export async function offersSevEs(): Promise<boolean> {
+  const uri = givenLibvirt()
+  return uri === undefined || /^max-es-guests +: [1-9]/m.test(await virshOn(uri)('nodesevinfo'))
+}
+
 /**
  * The host that `SEVBUS_TEST_LIBVIRT` names, which must be this machine's, else an emulated one.
  * @param settings of the emulated one; what the hardware has cannot be chosen
