@@ -52,13 +52,16 @@ const host = await startLibvirt({
     delay_ms: Number(values['delay-ms']),
   },
 })
-const instances = join(host.folder, 'instances')
-await mkdir(instances)
+const [instances, images] = ['instances', 'images'].map((name) => join(host.folder, name)) as [string, string]
+for (const folder of [instances, images]) await mkdir(folder)
 const variables = {
   SEVBUS_COMPUTE_DRIVER: 'libvirt',
   SEVBUS_LIBVIRT_URI: host.uri,
   SEVBUS_LIBVIRT_HOST_ROOT: host.root,
   SEVBUS_COMPUTE_INSTANCES_PATH: instances,
+  SEVBUS_COMPUTE_IMAGE_FOLDER: images,
+  SEVBUS_COMPUTE_CPU_MODE: 'none', // any KVM has that
+  SEVBUS_COMPUTE_NETWORK: 'none', // its network is its own
 }
 for (const [name, value] of Object.entries(variables)) console.log(`export ${name}='${value}'`)
 console.error(`emulated SEV host ${values.name} runs and encrypts nothing; Ctrl-C ends it and removes ${host.folder}`)
