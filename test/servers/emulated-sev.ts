@@ -1,11 +1,14 @@
 import { execFile } from 'node:child_process'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { constants as os } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 const SOURCES = join(import.meta.dirname, '../../sev-emulator')
+const FILES = ['libfakesev.so', 'asid-counter'] as const
+/** Names the folder where it is compiled already. */
+const BUILT = 'SEVBUS_TEST_SEV_EMULATOR'
 /** Where the emulator looks, on its own machine; below the machine's folder, as the private machine binds it. */
 const FOLDER = 'run/fake-sev'
 
@@ -42,11 +45,13 @@ export class EmulatedSev {
     this.#fixed = fixed
   }
 
-  /** Compiles it and writes its files. @param machine folder of the machine @param name of the host */
+  /** Writes its files; compiles it unless that was done for the whole run. @param machine folder of the machine @param name of the host */
   static async prepare(machine: string, name: string, settings: SevSettings): Promise<EmulatedSev> {
     const folder = join(machine, FOLDER)
     await mkdir(folder)
-    await run('sh', [join(SOURCES, 'build.sh'), folder])
+    const built = process.env[BUILT]
+    if (built === undefined) await buildEmulator(folder)
+    else for (const file of FILES) await copyFile(join(built, file), join(folder, file))
     const sev = new EmulatedSev(folder, settings, { name, ...((await mayLockMemory()) ? {} : { fake_memlock: 1 }) })
     // Of anybody: QEMU runs as a user of its own.
     for (const file of ['asids', 'log']) await writeFile(join(folder, file), '', { mode: 0o666 })
@@ -97,6 +102,17 @@ export class EmulatedSev {
     await writeFile(`${file}.new`, `${[...settings, ...faults].join('\n')}\n`, { mode: 0o644 })
     await rename(`${file}.new`, file)
   }
+}
+
+/** Compiles it, once for all processes of a test run. */
+export async function buildForTheRun(folder: string): Promise<void> {
+  await mkdir(folder)
+  await buildEmulator(folder)
+  process.env[BUILT] = folder // the test runner's processes inherit it
+}
+
+async function buildEmulator(folder: string): Promise<void> {
+  await run('sh', [join(SOURCES, 'build.sh'), folder])
 }
 
 /** Parameters of `kvm_amd` as such a host shows them. @param root stands in for `/` */

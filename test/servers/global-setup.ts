@@ -1,8 +1,9 @@
 import type { TestProject } from 'vitest/node'
 import './provided-context.ts'
 import { ServerHome } from '../../src/servers/server-home.ts'
+import { buildForTheRun } from './emulated-sev.ts'
 import { findServers } from './find-servers.ts'
-import { describeHypervisor } from './hypervisor.ts'
+import { describeHypervisor, whyNoSevLibvirt } from './hypervisor.ts'
 import { thisMachine } from './machine.ts'
 import { describeOsloPeers } from './oslo-peers.ts'
 
@@ -17,6 +18,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('brokerDescription', rabbitmq.description)
   project.provide('databaseDescription', postgres.description)
   project.provide('osloPeers', await describeOsloPeers())
+  if ((await whyNoSevLibvirt()) === undefined) await buildForTheRun(home.path('sev-emulator'))
   project.provide('hypervisor', await describeHypervisor())
   project.provide('notRunFile', home.path('not-run.jsonl'))
   return async () => {
