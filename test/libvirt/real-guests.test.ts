@@ -198,4 +198,7 @@ function realGuests(): void {
 }
 
 if (missing) notRun({ name: 'real guests on an emulated SEV host', ...missing })
-else describe('real guests, by RabbitMQ, PostgreSQL, libvirt and QEMU, on an emulated SEV host', realGuests)
+describe.runIf(missing === undefined)(
+  'real guests, by RabbitMQ, PostgreSQL, libvirt and QEMU, on an emulated SEV host',
+  realGuests,
+)
