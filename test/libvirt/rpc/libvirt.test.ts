@@ -36,17 +36,35 @@ describe('libvirt', () => {
     expect(await libvirt.domainGetState(UUID)).toEqual({ state: 'running', reason: 'booted' })
   })
 
-  it('answers questions while every connection for changes is taken', async () => {
+  it('answers questions and stops guests while every connection for changes is taken', async () => {
     await using daemon = await new FakeDaemon().listen()
-    daemon.answers = { ...RUNNING, domainCreateWithFlags: never }
+    daemon.answers = { ...RUNNING, domainCreateWithFlags: never, domainDestroyFlags: () => {} }
     const { libvirt } = libvirtAt(daemon, { controlConnections: 2 })
     const starts = Array.from({ length: 20 }, () => libvirt.domainCreateWithFlags(UUID).catch(() => {}))
     await vi.waitFor(() => expect(daemon.calls.filter((name) => name === 'domainCreateWithFlags')).toHaveLength(8))
 
     expect(await libvirt.domainGetState(UUID)).toEqual({ state: 'running', reason: 'booted' })
-    expect(daemon.connections.size).toBe(3)
+    await libvirt.domainDestroyFlags(UUID)
+    expect(daemon.connections.size).toBe(4)
     await libvirt.close()
     await Promise.all(starts)
+  })
+
+  it('stops guests over all connections for changes when they have room', async () => {
+    await using daemon = await new FakeDaemon().listen()
+    daemon.answers = { ...RUNNING, domainDestroyFlags: never, connectClose: () => {} }
+    const { libvirt } = libvirtAt(daemon, { controlConnections: 2 })
+    const stops: Promise<void>[] = []
+    const oneMore = () => {
+      stops.push(libvirt.domainDestroyFlags(UUID).catch(() => {}))
+      expect(daemon.calls.filter((name) => name === 'domainDestroyFlags')).toHaveLength(12)
+    }
+
+    await vi.waitFor(oneMore, { timeout: 10_000, interval: 5 })
+
+    expect(await libvirt.domainGetState(UUID)).toMatchObject({ state: 'running' })
+    await libvirt.close()
+    await Promise.all(stops)
   })
 
   it('fails at once, with all that was tried, when nobody listens', async () => {
@@ -58,7 +76,7 @@ describe('libvirt', () => {
     expect(error).toBeInstanceOf(HypervisorUnavailable)
     expect(error).toMatchObject({ message: expect.stringContaining(`${daemon.path}: connect ENOENT`) })
     // Once per connection, however often it is tried.
-    await vi.waitFor(() => expect(troubles).toHaveLength(3))
+    await vi.waitFor(() => expect(troubles).toHaveLength(4))
   })
 
   it('is there again after a restart of the daemon: a call in between waits for it', async () => {
@@ -112,11 +130,11 @@ describe('libvirt', () => {
     daemon.answers = { ...RUNNING, connectClose: () => {} }
     const { libvirt } = libvirtAt(daemon)
     await libvirt.domainGetState(UUID)
-    await vi.waitFor(() => expect(daemon.calls.filter((name) => name === 'connectOpen')).toHaveLength(3))
+    await vi.waitFor(() => expect(daemon.calls.filter((name) => name === 'connectOpen')).toHaveLength(4))
 
     await libvirt.close()
 
-    expect(daemon.calls.filter((name) => name === 'connectClose')).toHaveLength(3)
+    expect(daemon.calls.filter((name) => name === 'connectClose')).toHaveLength(4)
   })
 
   it('gives up waiting for a connection at the deadline of the call', async () => {

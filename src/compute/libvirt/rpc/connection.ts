@@ -65,6 +65,11 @@ export class Connection {
     return this.#inFlight.size + this.#waiting.length
   }
 
+  /** Whether one more call would have to wait. */
+  get isFull(): boolean {
+    return this.load >= this.#options.maxInFlight
+  }
+
   /** Told once; at once when it is over already. */
   onClose(listener: (reason: SevbusError) => void): void {
     if (this.#reason === undefined) this.#onClose.push(listener)

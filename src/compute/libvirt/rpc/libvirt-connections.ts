@@ -46,11 +46,13 @@ function usualSockets(): SocketFolders {
 }
 
 /**
- * The connections to one daemon: one for questions and events, others for what changes something, so that no question
- * waits behind guests that start. They connect in the background, and again after each loss.
+ * The connections to one daemon: one for questions and events, one to stop guests, others for what changes something else,
+ * so that neither a question nor a stop waits behind guests that start. They connect in the background, and again after
+ * each loss.
  */
 export class LibvirtConnections {
   readonly #queries: Line
+  readonly #stops: Line
   readonly #control: readonly Line[]
   readonly #queryTimeoutMs: number
   readonly #controlTimeoutMs: number
@@ -74,6 +76,7 @@ export class LibvirtConnections {
       onConnected: (connection) => this.#onEventsCome(connection),
     })
     const control = { onMessage: () => {}, prepare: async () => {}, onConnected: () => {} }
+    this.#stops = line(control)
     this.#control = Array.from({ length: options.controlConnections }, () => line(control))
   }
 
@@ -88,6 +91,12 @@ export class LibvirtConnections {
     return line.call(name, args, { timeoutMs: this.#controlTimeoutMs, ...limits })
   }
 
+  /** For what has to be done however many guests start: over its own connection, or another with a free place. */
+  stop<N extends ProcedureName>(name: N, args: Args<N>, limits?: Limits): Promise<Result<N>> {
+    const line = [this.#stops, ...this.#control].find(({ isFull }) => !isFull) ?? this.#stops
+    return line.call(name, args, { timeoutMs: this.#controlTimeoutMs, ...limits })
+  }
+
   events(): GuestEventStream {
     const stream = new GuestEventStream(() => this.#streams.delete(stream))
     this.#streams.add(stream)
@@ -97,7 +106,7 @@ export class LibvirtConnections {
 
   async close(): Promise<void> {
     for (const stream of [...this.#streams]) stream.end()
-    await Promise.all([this.#queries, ...this.#control].map((line) => line.close()))
+    await Promise.all([this.#queries, this.#stops, ...this.#control].map((line) => line.close()))
   }
 
   #onEventsCome(connection: Connection): void {

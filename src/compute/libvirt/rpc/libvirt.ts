@@ -138,7 +138,7 @@ export class Libvirt {
   }
 
   async domainDestroyFlags(uuid: string, flags = 0, limits?: Limits): Promise<void> {
-    await this.#connections.tell('domainDestroyFlags', { dom: guest(uuid), flags }, limits)
+    await this.#connections.stop('domainDestroyFlags', { dom: guest(uuid), flags }, limits)
   }
 
   async domainUndefineFlags(uuid: string, flags: number, limits?: Limits): Promise<void> {

@@ -38,6 +38,11 @@ export class Line {
     return (this.#connection?.load ?? WORSE_THAN_ANY) + this.#waiting
   }
 
+  /** Whether one more call would have to wait. */
+  get isFull(): boolean {
+    return this.#connection?.isFull ?? true
+  }
+
   /** As Connection.call; what was not sent waits for the next connection. */
   async call<N extends ProcedureName>(name: N, args: Args<N>, { timeoutMs, signal }: CallLimits): Promise<Result<N>> {
     const deadline = performance.now() + timeoutMs
