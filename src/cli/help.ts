@@ -135,7 +135,8 @@ Without --host the domain is for a host that has every model, q35 by default, an
   'host-capabilities': `
 Examples:
   sevbus host-capabilities > host.json
-  SEVBUS_FAKE_SEV_SLOTS=15 SEVBUS_FAKE_DEFAULT_MACHINE_TYPE=pc sevbus host-capabilities --host epyc-1`,
+  SEVBUS_FAKE_SEV_SLOTS=15 SEVBUS_FAKE_DEFAULT_MACHINE_TYPE=pc sevbus host-capabilities --host epyc-1
+  SEVBUS_COMPUTE_DRIVER=libvirt sevbus host-capabilities      asks the libvirt of this machine, and its kernel`,
   'dead-letters': `
 Examples:
   sevbus dead-letters list

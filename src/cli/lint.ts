@@ -1,4 +1,4 @@
-import { slotLimits } from '../compose/compute-host.ts'
+import { slotLimits } from '../compose/host-options.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
 import { fromCatalogue } from './catalogue.ts'

@@ -176,7 +176,7 @@ function definePlanning(define: Define): void {
     .option('--uuid <uuid>', "the instance's uuid; else always the same, so that documents can be compared")
     .option('--mac <mac...>', 'an interface with this address; several may be given')
     .option('--network <network>', "libvirt's network for the interfaces")
-  define('host-capabilities', 'the simulated host of the configuration, as JSON for lint and xml', async (options) =>
+  define('host-capabilities', 'what the host of the configuration can do, as JSON for lint and xml', async (options) =>
     (await import('./host-capabilities.ts')).hostCapabilities(options),
   ).option('--host <name>', 'how the host is called')
 }

@@ -80,7 +80,7 @@ export async function withSession<T>(options: GlobalOptions, work: (session: Ses
   }
 }
 
-function timeoutOf({ timeout = '10' }: Pick<GlobalOptions, 'timeout'>): number {
+export function timeoutOf({ timeout = '10' }: Pick<GlobalOptions, 'timeout'>): number {
   const seconds = Number(timeout)
   if (seconds > 0 && seconds <= MAX_TIMEOUT_SECONDS) return seconds * 1000
   throw new InvalidArguments(

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { domainOptions, guestNetwork, slotLimits } from '../compose/compute-host.ts'
+import { domainOptions, guestNetwork, slotLimits } from '../compose/host-options.ts'
 import { buildDomain } from '../compute/libvirt/build-domain.ts'
 import { domainXml } from '../compute/libvirt/domain-xml.ts'
 import type { HostCapabilities } from '../compute/libvirt/host-capabilities.ts'

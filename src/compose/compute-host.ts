@@ -1,18 +1,13 @@
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { type DiskOptions, openGuestDisks } from '../compute/disks/open-guest-disks.ts'
+import { openGuestDisks } from '../compute/disks/open-guest-disks.ts'
 import { type FakeHostOptions, refuseUnknownMachine } from '../compute/fake/fake-host-options.ts'
 import { openFakeHost } from '../compute/fake/fake-virt-driver.ts'
-import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../compute/libvirt/domain-options.ts'
 import { LibvirtVirtDriver } from '../compute/libvirt/driver/libvirt-virt-driver.ts'
 import { Libvirt } from '../compute/libvirt/rpc/libvirt.ts'
-import type { SlotLimits } from '../compute/libvirt/slot-limits.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
 import type { Config } from '../config.ts'
-
-const BYTES_PER_GIB = 1024 ** 3
-
-type ComputeSection = Config['compute']
+import { defaultMachineType, diskOptions, domainOptions, hostOptions } from './host-options.ts'
 
 /** The host that the configuration names. @throws AlreadyInUse, InvalidFile, InvalidConfiguration */
 export async function openDriver(config: Config, logger: Logger): Promise<VirtDriver> {
@@ -20,29 +15,13 @@ export async function openDriver(config: Config, logger: Logger): Promise<VirtDr
   switch (compute.driver) {
     case 'fake':
       return await openFakeHost({ ...simulatedHost(config), folder: join(compute.state_folder, 'guests') })
-    case 'libvirt':
-      return await openLibvirtHost(config, logger)
+    case 'libvirt': {
+      const disks = await openGuestDisks(diskOptions(compute), logger)
+      return new LibvirtVirtDriver(connectLibvirt(config, logger), disks, hostOptions(config))
+    }
     default:
       return compute.driver satisfies never
   }
-}
-
-async function openLibvirtHost({ compute, libvirt }: Config, logger: Logger): Promise<VirtDriver> {
-  const disks = await openGuestDisks(diskOptions(compute), logger)
-  const { virtType, firmwareFiles } = domainOptions(compute)
-  const connection = new Libvirt({
-    uri: libvirt.uri,
-    pki: { caFile: libvirt.ca_file, certFile: libvirt.cert_file, keyFile: libvirt.key_file },
-    controlTimeoutMs: libvirt.control_timeout_seconds * 1000,
-    queryTimeoutMs: libvirt.query_timeout_seconds * 1000,
-    onTrouble: ({ code, message }) => logger.warn({ code, uri: libvirt.uri }, message),
-  })
-  return new LibvirtVirtDriver(connection, disks, {
-    virtType,
-    firmwareFiles,
-    machineTypeOf: (arch) => defaultMachineType(compute, arch),
-    root: libvirt.host_root,
-  })
 }
 
 /** What the simulated machine is like. @throws InvalidConfiguration */
@@ -56,55 +35,13 @@ export function simulatedHost({ compute, fake }: Config): FakeHostOptions {
   }
 }
 
-export function domainOptions(compute: ComputeSection): DomainOptions {
-  return {
-    ...DEFAULT_DOMAIN_OPTIONS,
-    virtType: compute.virt_type,
-    cpuMode: compute.cpu_mode,
-    cpuModel: compute.cpu_model,
-    instancesPath: compute.instances_path,
-    network: guestNetwork(compute),
-    configDriveFormat: compute.config_drive_format,
-    forceConfigDrive: compute.force_config_drive,
-    cdromBus: compute.cdrom_bus,
-    numPciePorts: compute.num_pcie_ports,
-    memStatsPeriodSeconds: compute.mem_stats_period_seconds,
-    firmwareFiles: {
-      loader: compute.uefi_loader,
-      nvramTemplate: compute.uefi_nvram_template,
-      statelessLoader: compute.uefi_stateless_loader,
-    },
-  }
-}
-
-/** `none` is no network's name: it says that guests have no interfaces. */
-export function guestNetwork({ network = 'default', bridge }: Pick<ComputeSection, 'network' | 'bridge'>) {
-  if (bridge !== undefined) return { kind: 'bridge', bridge } as const
-  return network === 'none' ? ({ kind: 'none' } as const) : ({ kind: 'network', network } as const)
-}
-
-/** Where images are and guests' disks go. */
-export function diskOptions(compute: ComputeSection): DiskOptions {
-  return {
-    instancesPath: compute.instances_path,
-    imageFolder: compute.image_folder,
-    imageUrl: compute.image_url,
-    imageMaxBytes: compute.image_max_gb * BYTES_PER_GIB,
-    imageTimeoutMs: compute.image_timeout_seconds * 1000,
-    cacheMaxAgeMs: compute.image_cache_max_age_seconds * 1000,
-    cacheMaxBytes: (compute.image_cache_max_gb ?? Number.POSITIVE_INFINITY) * BYTES_PER_GIB,
-  }
-}
-
-export function slotLimits(compute: ComputeSection): SlotLimits {
-  return {
-    'amd-sev': compute.num_memory_encrypted_guests,
-    'amd-sev-es': compute.num_sev_es_encrypted_guests,
-    'amd-sev-snp': compute.num_sev_snp_encrypted_guests,
-  }
-}
-
-/** Of `hw_machine_type`, whose later entries win as in Nova. */
-function defaultMachineType({ hw_machine_type }: ComputeSection, arch: string): string | undefined {
-  return hw_machine_type.findLast((entry) => entry.startsWith(`${arch}=`))?.slice(arch.length + 1)
+/** The daemon of the real host: connected in the background, and again after each loss. @throws InvalidConfiguration */
+export function connectLibvirt({ libvirt }: Config, logger: Logger): Libvirt {
+  return new Libvirt({
+    uri: libvirt.uri,
+    pki: { caFile: libvirt.ca_file, certFile: libvirt.cert_file, keyFile: libvirt.key_file },
+    controlTimeoutMs: libvirt.control_timeout_seconds * 1000,
+    queryTimeoutMs: libvirt.query_timeout_seconds * 1000,
+    onTrouble: ({ code, message }) => logger.warn({ code, uri: libvirt.uri }, message),
+  })
 }

@@ -17,7 +17,8 @@ import { topicOf } from '../rpc/names.ts'
 import { Relay } from '../rpc/relay.ts'
 import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
-import { domainOptions, openDriver, slotLimits } from './compute-host.ts'
+import { openDriver } from './compute-host.ts'
+import { domainOptions, slotLimits } from './host-options.ts'
 import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
 import {
   closeInOrder,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { diskOptions, domainOptions } from '../../src/compose/compute-host.ts'
+import { diskOptions, domainOptions } from '../../src/compose/host-options.ts'
 import { loadConfig } from '../../src/config.ts'
 
 const configured = (env: Record<string, string>) => loadConfig({ env, host: 'h1' }).compute

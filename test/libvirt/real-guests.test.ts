@@ -27,16 +27,16 @@ function realGuests(): void {
   let client: SevbusClient
   let worker: SevbusProcess
 
-  const compute = () =>
-    cloud.compute('h1', {
-      SEVBUS_COMPUTE_DRIVER: 'libvirt',
-      SEVBUS_LIBVIRT_URI: host.uri,
-      SEVBUS_LIBVIRT_HOST_ROOT: host.root,
-      SEVBUS_COMPUTE_INSTANCES_PATH: join(host.folder, 'instances'),
-      SEVBUS_COMPUTE_IMAGE_FOLDER: join(host.folder, 'images'),
-      SEVBUS_COMPUTE_CPU_MODE: 'none',
-      SEVBUS_COMPUTE_NETWORK: 'none',
-    })
+  const settings = () => ({
+    SEVBUS_COMPUTE_DRIVER: 'libvirt',
+    SEVBUS_LIBVIRT_URI: host.uri,
+    SEVBUS_LIBVIRT_HOST_ROOT: host.root,
+    SEVBUS_COMPUTE_INSTANCES_PATH: join(host.folder, 'instances'),
+    SEVBUS_COMPUTE_IMAGE_FOLDER: join(host.folder, 'images'),
+    SEVBUS_COMPUTE_CPU_MODE: 'none',
+    SEVBUS_COMPUTE_NETWORK: 'none',
+  })
+  const compute = () => cloud.compute('h1', settings())
 
   beforeAll(async () => {
     host = await startLibvirt({ name: 'h1', sev: SEV })
@@ -176,6 +176,17 @@ function realGuests(): void {
     // There is one host, and it has had its chance.
     expect(['active', 'error']).toContain(ended?.vm_state)
     expect((await domains()).length).toBe(ended?.vm_state === 'active' ? 1 : 0)
+  })
+
+  it('is described for lint and xml as it is reported', async () => {
+    const described = cloud.start(['host-capabilities', '--host', 'h1'], settings())
+    expect(await described.exited()).toBe(0)
+    const { capabilities, resources } = JSON.parse(described.output)
+    const { hosts } = await client.scheduler.listHosts(context, {})
+
+    expect(capabilities).toMatchObject({ arch: 'x86_64', cbitpos: 47, slots: { 'amd-sev': 2 } })
+    expect(capabilities.missing).toEqual(hosts[0]?.missing_models)
+    expect(hosts[0]?.providers[0]?.inventories.VCPU?.total).toBe(resources.vcpus)
   })
 
   it('leaves domains alone that are not ours', async () => {

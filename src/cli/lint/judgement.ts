@@ -1,4 +1,4 @@
-import { domainOptions } from '../../compose/compute-host.ts'
+import { domainOptions } from '../../compose/host-options.ts'
 import { buildDomain } from '../../compute/libvirt/build-domain.ts'
 import type { Config } from '../../config.ts'
 import { type SevbusError, toSevbusError } from '../../errors.ts'

@@ -12,11 +12,11 @@ import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
 import { type Definition, definitionOf, ownershipOf } from './definition.ts'
 import { guestState } from './guest-state.ts'
 import { type HostOptions, readHostFacts } from './host-facts.ts'
+import { nodeResources } from './node-resources.ts'
 import { startFailure } from './start-failure.ts'
 
 /** How often a guest that is being started is told to stop. */
 const STOP_AGAIN_MS = 50
-const KIB_PER_MIB = 1024
 
 /**
  * Real guests, by libvirt and QEMU. Touches no domain but its own: those with our metadata.
@@ -43,11 +43,8 @@ export class LibvirtVirtDriver implements VirtDriver {
   }
 
   async resources(signal: AbortSignal): Promise<HostResources> {
-    const [{ cpus, memoryKib }, disk_gb] = await Promise.all([
-      this.#libvirt.nodeGetInfo({ signal }),
-      this.#disks.offeredGb(),
-    ])
-    return { vcpus: cpus, memory_mb: Math.floor(Number(memoryKib) / KIB_PER_MIB), disk_gb }
+    const [node, disk_gb] = await Promise.all([nodeResources(this.#libvirt, signal), this.#disks.offeredGb()])
+    return { ...node, disk_gb }
   }
 
   async guests(signal: AbortSignal): Promise<readonly Guest[]> {
