@@ -214,6 +214,7 @@ describe('libvirt', () => {
     await expect(start).rejects.toThrow('was closed here')
     await closed
     await ended
+    await untilTheEnd(libvirt.events())
     await expect(libvirt.domainGetState(UUID)).rejects.toThrow('was closed here')
     await vi.waitFor(() => expect(daemon.connections.size).toBe(0))
   })

@@ -58,6 +58,7 @@ export class LibvirtConnections {
   readonly #controlTimeoutMs: number
   readonly #streams = new Set<GuestEventStream>()
   #eventsCome = false
+  #isClosed = false
 
   /** @throws InvalidConfiguration when the URI is none */
   constructor(given: LibvirtOptions) {
@@ -101,10 +102,12 @@ export class LibvirtConnections {
     const stream = new GuestEventStream(() => this.#streams.delete(stream))
     this.#streams.add(stream)
     if (this.#eventsCome) stream.push({ kind: 'resync', why: 'the listener is new' })
+    if (this.#isClosed) stream.end()
     return stream
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     for (const stream of [...this.#streams]) stream.end()
     await Promise.all([this.#queries, this.#stops, ...this.#control].map((line) => line.close()))
   }
