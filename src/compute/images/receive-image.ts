@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
-import { ImageCorrupt, ImageDownloadFailed, ImageUnacceptable, SevbusError } from '../../errors.ts'
+import { dirname } from 'node:path'
+import { DiskCreationFailed, ImageCorrupt, ImageDownloadFailed, ImageUnacceptable, SevbusError } from '../../errors.ts'
 import { imageLabel } from '../../objects/image-meta.ts'
 import { type ImageDigest, imageDigests } from './image-digests.ts'
 import type { ImageSource, StoredImage } from './image-source.ts'
@@ -44,7 +45,8 @@ export async function receiveImage(
   } catch (error) {
     signal.throwIfAborted()
     if (silence.signal.aborted) throw notGiven(image, source, `nothing came for ${options.silenceMs / 1000} s`)
-    throw error instanceof SevbusError ? error : notGiven(image, source, reasonOf(error))
+    if (error instanceof SevbusError) throw error
+    throw isFull(error) ? notKept(image, path, error as Error) : notGiven(image, source, reasonOf(error))
   } finally {
     clearTimeout(timer)
   }
@@ -115,6 +117,21 @@ function notGiven(image: StoredImage, { description }: ImageSource, reason: stri
   const fix = 'look at the image store, and at the network between'
   return new ImageDownloadFailed(`${description} did not give ${imageLabel(image)} to its end: ${reason}; ${fix}`, {
     image: image.id,
+    reason,
+    fix,
+  })
+}
+
+/** It is this host's, and not the store's. */
+function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
+}
+
+function notKept(image: StoredImage, path: string, { message: reason }: Error): DiskCreationFailed {
+  const folder = dirname(path)
+  const fix = 'make room there, or lower compute.image_cache_max_gb'
+  return new DiskCreationFailed(`${imageLabel(image)} could not be kept in ${folder}: ${reason}; ${fix}`, {
+    folder,
     reason,
     fix,
   })

@@ -195,6 +195,17 @@ describe.runIf(toolPath)('the images of a host', () => {
     for (const { left } of [silence, slow, stopping]) expect(await left()).toEqual([])
   })
 
+  it('are not there for want of room, which is no fault of the store', async () => {
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+    const source: ImageSource = { description: 'a store', open: () => Promise.reject(full) }
+    const { cache, bases } = await host({ sources: [source] })
+
+    await expect(cache.hold(anImage(), never)).rejects.toMatchObject({
+      code: 'DISK_CREATION_FAILED',
+      details: { folder: bases, fix: 'make room there, or lower compute.image_cache_max_gb' },
+    })
+  })
+
   it('come back whole after a worker that died while it fetched', async () => {
     const { cache, left, bases, put } = await host()
     await writeFile(join(bases, `.${randomUUID()}.new`), 'half')
