@@ -1,6 +1,6 @@
 import { audit } from './audit.ts'
 import type { Checker } from './checker.ts'
-import { isWanted, lastMove, type SimulatedInstance, waitsInBatch } from './instances.ts'
+import { isWanted, lastMove, leftBehind, type SimulatedInstance, waitsInBatch } from './instances.ts'
 import { endOfMove, release } from './messages.ts'
 import { must, Violation } from './violation.ts'
 import type { World } from './world.ts'
@@ -20,6 +20,8 @@ export async function finish(world: World, checker: Checker, tell: (line: string
   await rest(world, checker)
   endMoves(world)
   await rest(world, checker)
+  removeGuests(world)
+  await rest(world, checker)
   // Who was refused gives back what an earlier try may have.
   giveBack(world, ({ answers, current }) => !answers.has(current))
   await rest(world, checker)
@@ -27,6 +29,8 @@ export async function finish(world: World, checker: Checker, tell: (line: string
   await audit(world)
 
   giveBack(world, () => true)
+  await rest(world, checker)
+  removeGuests(world)
   await rest(world, checker)
   tell('everything is given back')
   const left = [
@@ -54,9 +58,17 @@ function endMoves(world: World): void {
     const move = lastMove(instance)
     if (!isWanted(instance) || move?.state !== 'is open') continue
     const isThere = instance.answers.has(instance.tries)
-    move.state = isThere ? 'is being confirmed' : 'is being reverted'
+    const end = move.migration.type === 'evacuation' ? 'finish' : 'confirm'
+    const how = isThere ? end : 'revert'
     if (!isThere) instance.current = move.from
-    world.messages.push(endOfMove(instance, move, isThere ? 'confirm' : 'revert'))
+    world.messages.push(endOfMove(instance, move, how))
+  }
+}
+
+/** Hosts remove what was evacuated from them. */
+function removeGuests(world: World): void {
+  for (const instance of world.instances.values()) {
+    for (const move of leftBehind(instance)) world.messages.push(endOfMove(instance, move, 'confirm'))
   }
 }
 

@@ -7,8 +7,20 @@ export interface SimulatedMove {
   /** The try whose claim it holds. */
   readonly from: number
   readonly source: Selection
-  /** Until it is known to be over, its end may have been reached or not. */
-  state: 'is open' | 'is being confirmed' | 'is being reverted' | 'confirmed' | 'reverted'
+  /** What it holds may have been given back: its host was fenced. */
+  mayBeFree: boolean
+  /**
+   * Until it is known to be over, its end may have been reached or not. An evacuation that is finished holds on until its
+   * host is fenced or has removed the guest.
+   */
+  state:
+    | 'is open'
+    | 'is being finished'
+    | 'finished'
+    | 'is being confirmed'
+    | 'is being reverted'
+    | 'confirmed'
+    | 'reverted'
 }
 
 /** What the one who asks knows of an instance: the conductor's part. */
@@ -66,7 +78,19 @@ export function lastMove(instance: SimulatedInstance): SimulatedMove | undefined
 
 export function isMoving(instance: SimulatedInstance): boolean {
   const state = lastMove(instance)?.state
-  return state !== undefined && state !== 'confirmed' && state !== 'reverted'
+  return state !== undefined && state !== 'confirmed' && state !== 'reverted' && state !== 'finished'
+}
+
+/**
+ * Evacuations that hold on until their host has removed the guest, or is fenced. Of who was deleted that may be any: the
+ * deletion may have come before whatever else was said of it.
+ */
+export function leftBehind(instance: SimulatedInstance): readonly SimulatedMove[] {
+  const { moves, voidedThrough, tries } = instance
+  const evacuations = [...new Set(moves.values())].filter(({ migration }) => migration.type === 'evacuation')
+  if (isWanted(instance)) return evacuations.filter(({ state }) => state === 'finished')
+  if (voidedThrough < tries) return []
+  return evacuations.filter(({ state }) => state !== 'is being confirmed' && state !== 'confirmed')
 }
 
 /** It waits with others for their common answer. */

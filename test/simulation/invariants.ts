@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Selection } from '../../src/objects/request-spec.ts'
 import { holds } from './capacity.ts'
-import { isWanted, lastMove, type SimulatedInstance } from './instances.ts'
+import { isWanted, lastMove, type SimulatedInstance, type SimulatedMove } from './instances.ts'
 import { slotsInUse, TRAIT_OF } from './suitable-hosts.ts'
 import type { AllocationRow, ConsumerRow, Tables } from './tables.ts'
 import { must } from './violation.ts'
@@ -104,7 +103,7 @@ function checkConsumer(
   checkHeld(tables, host, held, wish, name)
 }
 
-/** A move holds all that its instance had on one host, for as long as it is open. */
+/** A move holds all that its instance had on one host, for as long as it is open, or finished and not confirmed. */
 function checkHold(
   tables: Tables,
   { uuid, host, instance: of, migration_status }: ConsumerRow,
@@ -115,7 +114,8 @@ function checkHold(
   must(instance !== undefined, () => `nobody moved ${of}, whom ${uuid} is of`)
   const { name, wish } = instance
   const isHeld = host !== null
-  must(isHeld === held.length > 0 && isHeld === (migration_status === 'open'), () => {
+  const mayHold = migration_status === 'open' || migration_status === 'finished'
+  must(isHeld === held.length > 0 && isHeld === mayHold, () => {
     return `the move ${uuid} of ${name} is ${migration_status} and holds ${held.length} allocations on ${host}`
   })
   if (host !== null) checkHeld(tables, host, held, wish, `the move of ${name}`)
@@ -140,31 +140,40 @@ function checkHeld(tables: Tables, host: string, held: readonly AllocationRow[],
   }
 }
 
-/**
- * Who was told that it has a claim has it, until it gives it back or asks for another; and who moves has what it comes
- * from besides, until its move is over.
- */
-function checkNotLost(instance: SimulatedInstance, heldBy: (uuid: string) => readonly AllocationRow[]): void {
-  if (!isWanted(instance)) return
-  const { uuid, name, answers, current } = instance
-  const move = lastMove(instance)
-  const claimed = (selection: Selection | undefined) => selection && named(selection.allocations)
-  const has = named(heldBy(uuid))
-  const holds = move && named(heldBy(move.migration.uuid))
-  const hasNow = () => `and has ${has.join(', ') || 'nothing'}, its move ${holds?.join(', ') || 'nothing'}`
+type HeldBy = (uuid: string) => readonly AllocationRow[]
 
-  const here = claimed(answers.get(current))
-  const mayBeElsewhere = move?.state === 'is being reverted'
-  if (here !== undefined && !mayBeElsewhere) {
-    must(isDeepStrictEqual(here, has), () => `${name} was told ${here.join(', ')} ${hasNow()}`)
+/** Who was told that it has a claim has it, until it gives it back or asks for another. */
+function checkNotLost(instance: SimulatedInstance, heldBy: HeldBy): void {
+  const { uuid, name, answers, current } = instance
+  const answer = answers.get(current)
+  const has = named(heldBy(uuid))
+  const mayBeElsewhere = lastMove(instance)?.state === 'is being reverted'
+  if (isWanted(instance) && answer !== undefined && !mayBeElsewhere) {
+    const claimed = named(answer.allocations)
+    must(isDeepStrictEqual(claimed, has), () => `${name} was told ${claimed.join(', ')} and has ${has.join(', ')}`)
   }
-  if (move === undefined) return
-  const source = claimed(move.source)
-  if (move.state === 'is open' || move.state === 'is being reverted') {
-    const isKept = isDeepStrictEqual(holds, source) || isDeepStrictEqual(has, source)
-    must(isKept, () => `${name} moves and must keep ${source?.join(', ')} ${hasNow()}`)
-  } else if (move.state !== 'is being confirmed') {
-    must(holds?.length === 0, () => `the move of ${name} is ${move.state} ${hasNow()}`)
+  for (const move of new Set(instance.moves.values()))
+    checkMove(instance, move, has, named(heldBy(move.migration.uuid)))
+}
+
+/** Who moves has what it comes from besides, until its move is over. */
+function checkMove(
+  instance: SimulatedInstance,
+  { migration, source, state, mayBeFree }: SimulatedMove,
+  has: readonly string[],
+  holds: readonly string[],
+): void {
+  const kept = named(source.allocations)
+  const isHeld = isDeepStrictEqual(holds, kept)
+  const what = () =>
+    `the ${migration.type} of ${instance.name} from ${source.host} ${state}, and holds ${holds.join(', ') || 'nothing'}`
+  must(isHeld || holds.length === 0, () => `${what()} instead of ${kept.join(', ')}`)
+  const mayBeLeft = migration.type === 'evacuation' && !isWanted(instance)
+  if (state === 'confirmed') must(!isHeld, what)
+  else if (state === 'reverted') must(!isHeld || mayBeLeft, what)
+  else if (state === 'is being finished' || state === 'finished') must(isHeld || mayBeFree, what)
+  else if (state !== 'is being confirmed' && isWanted(instance)) {
+    must(isHeld || isDeepStrictEqual(has, kept), () => `${what()}; the instance has ${has.join(', ') || 'nothing'}`)
   }
 }
 

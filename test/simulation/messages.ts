@@ -32,16 +32,26 @@ export function release(instance: SimulatedInstance): Message {
   }
 }
 
-export function endOfMove(instance: SimulatedInstance, move: SimulatedMove, how: 'confirm' | 'revert'): Message {
+const ENDS = {
+  finish: { begun: 'is being finished', state: 'finished', ask: 'finishMove' },
+  confirm: { begun: 'is being confirmed', state: 'confirmed', ask: 'confirmMove' },
+  revert: { begun: 'is being reverted', state: 'reverted', ask: 'revertMove' },
+} as const
+
+/** From now on it is being ended. */
+export function endOfMove(instance: SimulatedInstance, move: SimulatedMove, how: keyof typeof ENDS): Message {
   const { migration } = move
+  const { begun, state, ask } = ENDS[how]
+  move.state = begun
   const told: Move = { instance_uuid: instance.uuid, migration }
   return {
     instance,
     what: `${how} the move of ${instance.name} from ${move.source.host}`,
     state: 'waits',
-    handle: ({ moves }) => (how === 'confirm' ? moves.confirmMove(told, info) : moves.revertMove(told, info)),
+    handle: ({ moves }) => moves[ask](told, info),
     done: () => {
-      move.state = how === 'confirm' ? 'confirmed' : 'reverted'
+      // It may come once more when another end has come since.
+      if (move.state === begun) move.state = state
     },
   }
 }

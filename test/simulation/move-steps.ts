@@ -1,13 +1,25 @@
+import { setHost } from '../../src/scheduler/operating/host-settings.ts'
 import { asked, MAX_TRIES } from './boot-steps.ts'
-import { isMoving, isWanted, lastMove, type SimulatedInstance, type SimulatedMove, waitsInBatch } from './instances.ts'
+import {
+  isMoving,
+  isWanted,
+  lastMove,
+  leftBehind,
+  type SimulatedInstance,
+  type SimulatedMove,
+  waitsInBatch,
+} from './instances.ts'
 import { endOfMove } from './messages.ts'
 import type { Step } from './step.ts'
 import type { World } from './world.ts'
 
-/** What conductors do with instances that run: migrations and resizes, which placement holds alike. */
+/** What conductors do with instances that run, and what sets free what evacuations have left behind. */
 export const MOVE_STEPS: readonly Step[] = [
   { weight: 6, act: beginMove },
   { weight: 6, act: endMove },
+  { weight: 2, act: hostRemovesGuest },
+  { weight: 1, act: operatorFences },
+  { weight: 2, act: operatorGivesBack },
 ]
 
 function beginMove(world: World) {
@@ -16,11 +28,12 @@ function beginMove(world: World) {
   const source = instance?.answers.get(instance.current)
   if (instance === undefined || source === undefined || world.running.length === 0) return undefined
   const n = instance.uuid.slice(-2) + String(instance.tries).padStart(2, '0')
-  const type = world.pick(['migration', 'resize'] as const)
+  const type = world.pick(['evacuation', 'migration', 'resize'] as const)
   const move: SimulatedMove = {
     migration: { uuid: `00000000-0000-4000-a000-${n.padStart(12, '0')}`, type },
     from: instance.current,
     source,
+    mayBeFree: world.fenced.has(source.host),
     state: 'is open',
   }
   instance.ignored.push(source.host)
@@ -37,10 +50,39 @@ function endMove(world: World) {
   if (instance === undefined || move === undefined) return undefined
   const isThere = instance.answers.has(instance.tries)
   if (!isThere && world.random() < 0.6) return undefined
-  const how = isThere && world.random() < 0.6 ? 'confirm' : 'revert'
+  const end = move.migration.type === 'evacuation' ? 'finish' : 'confirm'
+  const how = isThere && world.random() < 0.6 ? end : 'revert'
   if (how === 'revert') instance.current = move.from
-  move.state = how === 'confirm' ? 'is being confirmed' : 'is being reverted'
   const message = endOfMove(instance, move, how)
   world.messages.push(message)
   return `a conductor is to ${message.what}`
+}
+
+/** It is back, and its worker has found what was evacuated from it. */
+function hostRemovesGuest(world: World) {
+  const instance = world.pickInstance((one) => leftBehind(one).length > 0)
+  const [move] = instance ? leftBehind(instance) : []
+  if (instance === undefined || move === undefined) return undefined
+  const message = endOfMove(instance, move, 'confirm')
+  world.messages.push(message)
+  return `${move.source.host} has removed what was left there: somebody is to ${message.what}`
+}
+
+async function operatorFences(world: World) {
+  const host = world.pick(world.tables.hosts)?.host
+  if (host === undefined) return undefined
+  for (const instance of world.instances.values()) {
+    for (const move of instance.moves.values()) if (move.source.host === host) move.mayBeFree = true
+  }
+  world.fenced.add(host)
+  await world.operate((database) => setHost(database, host, { fenced: true }))
+  return `an operator fences ${host}`
+}
+
+async function operatorGivesBack(world: World) {
+  const [host] = world.fenced
+  if (host === undefined) return undefined
+  world.fenced.delete(host)
+  await world.operate((database) => setHost(database, host, { forced_down: false }))
+  return `an operator gives back ${host}`
 }

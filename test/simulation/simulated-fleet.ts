@@ -2,7 +2,7 @@ import { MessagingTimeout } from '../../src/errors.ts'
 import type { AuditReport } from '../../src/objects/audit.ts'
 import type { InstanceState } from '../../src/objects/instance.ts'
 import type { RpcClient } from '../../src/rpc/client.ts'
-import { isMoving, isWanted, type SimulatedInstance } from './instances.ts'
+import { isMoving, isWanted, leftBehind, type SimulatedInstance } from './instances.ts'
 import type { World } from './world.ts'
 
 /**
@@ -36,7 +36,7 @@ function instancesOnTheirWay({ instances, asks, batchAsks, messages }: World): R
   const waiting = [...asks, ...open].map(({ instance }) => instance)
   const together = [...batchAsks].flatMap(({ members }) => members)
   const unfinished = [...instances.values()].filter((one) => {
-    return isWanted(one) && (isMoving(one) || !one.answers.has(one.current))
+    return leftBehind(one).length > 0 || (isWanted(one) && (isMoving(one) || !one.answers.has(one.current)))
   })
   return new Set([...waiting, ...together, ...unfinished])
 }

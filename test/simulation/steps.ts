@@ -128,7 +128,7 @@ const DECISIONS = [
   `update compute_hosts set disabled = true, disabled_reason = 'maintenance', disabled_by = 'operator' where host = $1`,
   'update compute_hosts set disabled = false, disabled_reason = null, disabled_by = null where host = $1',
   'update compute_hosts set forced_down = true where host = $1',
-  'update compute_hosts set forced_down = false where host = $1',
+  'update compute_hosts set forced_down = false where host = $1 and not fenced',
   `delete from aggregate_hosts where host = $1`,
   `insert into aggregate_hosts (aggregate, host)
    select 'east', host from compute_hosts where host = $1 on conflict do nothing`,

@@ -30,7 +30,7 @@ export interface ConsumerRow {
   readonly host: string | null
   /** Of a migration: whose source it holds. */
   readonly instance: string | null
-  readonly migration_status: 'open' | 'confirmed' | 'reverted' | 'released' | null
+  readonly migration_status: 'open' | 'finished' | 'confirmed' | 'reverted' | 'released' | null
   readonly counted_attempt: number
 }
 

@@ -34,6 +34,8 @@ export class World {
   readonly messages: Message[] = []
   /** Hosts that an operator has taken out of service. */
   readonly closed = new Set<string>()
+  /** Hosts that are known to be powered off. */
+  readonly fenced = new Set<string>()
   readonly waiting: Waiting[] = []
   /** Milliseconds since the tables showed a sign of life, while the database could be asked. */
   readonly silentMs = new Map<string, number>()
@@ -158,6 +160,13 @@ export class World {
   async write(sql: string, params: readonly unknown[]): Promise<void> {
     await setNow(this.engine, this.#databaseMs())
     await this.engine.query(sql, params)
+    await this.look()
+  }
+
+  /** What a scheduler does for an operator, at once. */
+  async operate(work: (database: Database) => Promise<unknown>): Promise<void> {
+    await setNow(this.engine, this.#databaseMs())
+    await work(this.engine)
     await this.look()
   }
 

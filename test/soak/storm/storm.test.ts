@@ -3,7 +3,7 @@ import { ProcessCloud } from '../../support/worker-processes.ts'
 import { RIGHT, storm } from './storm.ts'
 
 /** `npm run soak` is the long form. */
-const BURSTS = 4
+const BURSTS = 3
 
 it('gives 15 slots to 15 of 100 claimants and the reason to 85, and nothing is wrong after a storm of kills', async () => {
   await using cloud = await ProcessCloud.open()
