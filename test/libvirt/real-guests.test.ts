@@ -1,9 +1,11 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
+import { attribute, child, children, parseXml } from '../../src/compute/libvirt/parse-xml.ts'
 import { encryptionFlaw } from '../../src/compute/libvirt/verify-encryption.ts'
 import type { Instance } from '../../src/objects/instance.ts'
+import { HALTING_FIRMWARE_SAYS } from '../servers/halting-firmware.ts'
 import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
 import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
@@ -34,12 +36,13 @@ function realGuests(): void {
     SEVBUS_COMPUTE_INSTANCES_PATH: join(host.folder, 'instances'),
     SEVBUS_COMPUTE_IMAGE_FOLDER: join(host.folder, 'images'),
     SEVBUS_COMPUTE_CPU_MODE: 'none',
-    SEVBUS_COMPUTE_NETWORK: 'none',
+    SEVBUS_COMPUTE_BRIDGE: 'br0',
   })
   const compute = () => cloud.compute('h1', settings())
 
   beforeAll(async () => {
     host = await startLibvirt({ name: 'h1', sev: SEV })
+    await host.run('ip', 'link', 'add', 'br0', 'type', 'bridge')
     await mkdir(join(host.folder, 'images'))
     await writeFile(join(host.folder, 'images', `${image.id}.raw`), Buffer.alloc(1024 * 1024))
     cloud = await ProcessCloud.open()
@@ -176,6 +179,38 @@ function realGuests(): void {
     // There is one host, and it has had its chance.
     expect(['active', 'error']).toContain(ended?.vm_state)
     expect((await domains()).length).toBe(ended?.vm_state === 'active' ? 1 : 0)
+  })
+
+  it('gives an encrypted guest all that it may have, each virtio device behind the iommu, and keeps what it says', async () => {
+    const { instances: built } = await client.conductor.buildInstances(context, {
+      name: 'vm',
+      flavor: { ...sevFlavor, ...SMALL, ephemeral_gb: 1, swap: 64 },
+      image: { ...image, properties: { ...image.properties, hw_qemu_guest_agent: 'yes', hw_video_model: 'virtio' } },
+      ip_addresses: [{ address: '10.0.0.5', version: 4, mac: 'fa:16:3e:00:00:05' }],
+      config_drive: true,
+      user_data: Buffer.from('#cloud-config\n').toString('base64'),
+    })
+    const uuid = built[0]?.uuid ?? ''
+
+    expect(await settled([uuid])).toMatchObject([{ vm_state: 'active', fault: null }])
+    const devices = child(parseXml(await host.virsh('dumpxml', uuid), 'domain', 'the domain'), 'devices')
+    const iommu = (name: string) => children(devices, name).map((device) => attribute(child(device, 'driver'), 'iommu'))
+    expect(children(devices, 'disk').map((disk) => attribute(child(disk, 'target'), 'bus'))).toEqual([
+      'scsi',
+      'scsi',
+      'scsi',
+      'sata',
+    ])
+    expect(iommu('interface')).toEqual(['on'])
+    expect(iommu('memballoon')).toEqual(['on'])
+    expect(iommu('rng')).toEqual(['on'])
+    expect(iommu('video')).toEqual(['on'])
+    const ofVirtio = children(devices, 'controller').filter((each) =>
+      /scsi|virtio-serial/.test(attribute(each, 'type') ?? ''),
+    )
+    expect(ofVirtio.map((each) => attribute(child(each, 'driver'), 'iommu'))).toEqual(['on', 'on'])
+    const log = join(host.folder, 'instances', uuid, 'console.log')
+    await vi.waitFor(async () => expect(await readFile(log, 'utf8')).toContain(HALTING_FIRMWARE_SAYS), SETTLE)
   })
 
   it('is described for lint and xml as it is reported', async () => {
