@@ -5,6 +5,7 @@ import { NoValidHost } from '../../src/errors.ts'
 import { RequestSpec } from '../../src/objects/request-spec.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
+import type { HostFilter } from '../../src/scheduler/filters/host-filter.ts'
 import { SchedulerManager } from '../../src/scheduler/manager.ts'
 import { operatingEndpoint } from '../../src/scheduler/operating/endpoint.ts'
 import { DatabasePlacement } from '../../src/scheduler/placement/placement.ts'
@@ -159,6 +160,29 @@ describe.each(databaseEngines)('a batch that is all or nothing, on $name', (engi
       if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'NO_VALID_HOST' })
     }
   })
+})
+
+it('a batch leaves nothing behind in memory when a filter of the user breaks in the middle of it', async () => {
+  const [engine] = databaseEngines as [DatabaseEngine]
+  await using its = await given(engine, { 'cn-1': 2 })
+  let looks = 0
+  const breaking: HostFilter = {
+    name: 'Breaking',
+    reject: () => {
+      if (++looks === 2) throw new TypeError('broken')
+      return undefined
+    },
+  }
+  const deps = { filters: defaultFilters(), weighers: defaultWeighers(), extraFilters: [breaking], logger }
+  const manager = new SchedulerManager({ placement: its.placement, ...deps })
+  await manager.start()
+  const { ask } = await its.select(2, { manager })
+
+  await expect(ask()).rejects.toThrow('broken')
+  const { selections } = await ask()
+  await manager.close()
+
+  expect(selections.map(({ selection }) => selection.host)).toEqual(['cn-1', 'cn-1'])
 })
 
 it('a batch with a migration is refused, for its source would be held by nobody', () => {
