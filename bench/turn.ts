@@ -103,14 +103,14 @@ class PeerProcess {
 }
 
 /** User and system time. Source: proc(5), /proc/pid/stat, fields 14 and 15, in hundredths of a second. */
-function cpuSecondsOf(pid: number): number {
+export function cpuSecondsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 /** Erlang's process of the broker that listens on the port of the URL: a private one has the port in its environment. */
-function brokerPid(amqpUrl: string): number {
+export function brokerPid(amqpUrl: string): number {
   const port = new URL(amqpUrl).port || '5672'
   const beams = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -35,6 +35,10 @@ export class SevbusProcess {
     })
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
   get output(): string {
     return this.#output
   }

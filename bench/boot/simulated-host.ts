@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto'
+import { connect } from 'amqplib'
+import { decodeEnvelope } from '../../dist/rpc/envelope.js'
+import { newRequestContext, type SevbusClient } from '../../src/client.ts'
+import { Limiter } from '../../src/rpc/limiter.ts'
+import { anImage, sevFlavor } from '../../test/support/requests.ts'
+import { waitFor } from '../../test/support/wait-for.ts'
+import { cpuMsOf, ownCpuMs } from '../cpu.ts'
+import { brokerPid, cpuSecondsOf } from '../turn.ts'
+import { type BenchCloud, median, openBenchCloud } from './bench-cloud.ts'
+import { countMessages } from './count-messages.ts'
+
+const AIM_CPU_MS = 6
+const AIM_MESSAGES = 12
+const COUNTED = 20
+/** Until compilers have come to rest. */
+const WARM_UP = 300
+const SETTLE = { timeoutMs: 120_000, intervalMs: 200 }
+const HUGE = {
+  SEVBUS_FAKE_VCPUS: '100000',
+  SEVBUS_FAKE_MEMORY_MB: String(2 ** 30),
+  SEVBUS_FAKE_DISK_GB: String(2 ** 20),
+  SEVBUS_FAKE_SEV_SLOTS: '100000',
+  SEVBUS_COMPUTE_REPORT_INTERVAL_SECONDS: '10',
+}
+const context = newRequestContext({ project_id: 'p', user_id: 'u' })
+
+interface Options {
+  readonly boots: number
+  readonly rounds: number
+  readonly inFlight: readonly number[]
+}
+
+/** Milliseconds of CPU of one boot, by who spent them. */
+type Cost = Readonly<Record<'api tier' | 'conductor' | 'scheduler' | 'compute' | 'broker' | 'database', number>>
+
+/** Whole boots on a simulated host: what they cost all processes, and how many messages they are. */
+export async function benchSimulatedHost({ boots, rounds, inFlight }: Options): Promise<void> {
+  await using bench = await openBenchCloud()
+  const { cloud, broker } = bench
+  const [compute, conductor, scheduler] = await Promise.all([
+    cloud.compute('h1', HUGE),
+    cloud.worker('conductor', 'c1'),
+    cloud.worker('scheduler', 's1'),
+  ])
+  const client = await cloud.client({ hosts: 1 })
+  const listener = await BootListener.open(bench)
+  const cpu = async (): Promise<Cost> => ({
+    'api tier': ownCpuMs(),
+    conductor: cpuSecondsOf(conductor.pid) * 1000,
+    scheduler: cpuSecondsOf(scheduler.pid) * 1000,
+    compute: cpuSecondsOf(compute.pid) * 1000,
+    broker: cpuSecondsOf(brokerPid(broker.url)) * 1000,
+    database: (await cpuMsOf(bench.databaseUrl)) - ownCpuMs(),
+  })
+  try {
+    await removeAll(bench, client, await bootAll(client, listener, WARM_UP, Math.max(...inFlight)))
+    for (const width of inFlight) {
+      const costs: Cost[] = []
+      for (let round = 0; round < rounds; round++) {
+        const before = await cpu()
+        const uuids = await bootAll(client, listener, boots, width)
+        costs.push(perBoot(before, await cpu(), boots))
+        await removeAll(bench, client, uuids)
+      }
+      showCosts(`${width} in flight, ${rounds} rounds of ${boots} boots`, costs)
+    }
+    const counts = await countMessages(broker, async () => {
+      await bootAll(client, listener, COUNTED, 1)
+    })
+    showMessages(counts)
+  } finally {
+    await listener.close()
+  }
+}
+
+/** Hears from notifications, as billing does, when an instance is ACTIVE. */
+class BootListener {
+  readonly #ended = new Map<string, () => void>()
+  readonly #close: () => Promise<void>
+
+  private constructor(close: () => Promise<void>) {
+    this.#close = close
+  }
+
+  static async open({ cloud, broker }: BenchCloud): Promise<BootListener> {
+    const connection = await connect(broker.url)
+    const channel = await connection.createChannel()
+    const listener = new BootListener(() => connection.close())
+    await channel.consume(
+      `${cloud.env.SEVBUS_NOTIFICATIONS_TOPIC}.info`,
+      (message) => {
+        if (message) listener.#hear(message.content)
+      },
+      { noAck: true },
+    )
+    return listener
+  }
+
+  /** Ask before it is made. */
+  booted(uuid: string): Promise<void> {
+    return new Promise((resolve) => this.#ended.set(uuid, resolve))
+  }
+
+  #hear(content: Buffer): void {
+    const { event_type, payload } = decodeEnvelope(content, 'application/json')
+    if (event_type !== 'instance.create.end') return
+    const { uuid } = (payload as { 'nova_object.data': { uuid: string } })['nova_object.data']
+    this.#ended.get(uuid)?.()
+    this.#ended.delete(uuid)
+  }
+
+  close(): Promise<void> {
+    return this.#close()
+  }
+}
+
+async function bootAll(client: SevbusClient, listener: BootListener, boots: number, inFlight: number) {
+  const limiter = new Limiter(inFlight)
+  const uuids = Array.from({ length: boots }, () => randomUUID())
+  const request = { name: 'vm', flavor: sevFlavor, image: anImage() }
+  const boot = async (uuid: string) => {
+    const booted = listener.booted(uuid)
+    await client.conductor.buildInstances(context, { ...request, instance_uuids: [uuid] })
+    await booted
+  }
+  await Promise.all(uuids.map((uuid) => limiter.run(() => boot(uuid))))
+  return uuids
+}
+
+/** No part of what is measured. */
+async function removeAll({ cloud }: BenchCloud, { conductor }: SevbusClient, uuids: readonly string[]) {
+  for (const instance_uuid of uuids) await conductor.deleteInstance(context, { instance_uuid })
+  await waitFor(async () => {
+    const left = await cloud.count("instances where task_state = 'deleting'")
+    if (left > 0) throw new Error(`${left} are not deleted yet`)
+  }, SETTLE)
+}
+
+function perBoot(before: Cost, after: Cost, boots: number): Cost {
+  const entries = Object.entries(after).map(([who, ms]) => [who, (ms - before[who as keyof Cost]) / boots])
+  return Object.fromEntries(entries) as Cost
+}
+
+function showCosts(title: string, costs: readonly Cost[]): void {
+  const names = Object.keys(costs[0] ?? {}) as (keyof Cost)[]
+  const shown = names.map((name) => `${name} ${median(costs.map((cost) => cost[name])).toFixed(2)}`)
+  const totals = costs.map((cost) => names.reduce((sum, name) => sum + cost[name], 0))
+  console.log(`${title}: ms of CPU a boot: ${shown.join(', ')}`)
+  const [least, most] = [Math.min(...totals), Math.max(...totals)].map((total) => total.toFixed(2))
+  console.log(`  in all ${median(totals).toFixed(2)} (${least} to ${most}), aim <= ${AIM_CPU_MS}`)
+}
+
+/** Signs of life and checks of the bus itself go by the clock, and not by boots. */
+const BY_THE_CLOCK = /^(report_host|announce_host|oslo_rpc_server_ping)$/
+
+function showMessages(counts: ReadonlyMap<string, number>): void {
+  const all = [...counts].map(([name, count]) => ({ name, each: count / COUNTED }))
+  const rpc = all.filter(({ name }) => !name.startsWith('notification ') && !BY_THE_CLOCK.test(name))
+  const shown = (some: typeof all) => some.map(({ name, each }) => `${name} ${each.toFixed(2)}`).join(', ')
+  const sum = rpc.reduce((total, { each }) => total + each, 0)
+  console.log(`RPC messages a boot: ${sum.toFixed(2)}, aim <= ${AIM_MESSAGES} (${shown(rpc)})`)
+  console.log(`  besides: ${shown(all.filter((entry) => !rpc.includes(entry)))}`)
+}
