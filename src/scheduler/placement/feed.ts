@@ -1,4 +1,4 @@
-import type { Queryable } from '../../database/database.ts'
+import type { Database, Queryable } from '../../database/database.ts'
 import type { HostReport } from '../../objects/host-report.ts'
 import type { HostState } from '../host-state.ts'
 import { hostStates } from './host-states.ts'
@@ -31,10 +31,24 @@ export interface HostSeen {
  * still open, and what each one changed is logged under its own number.
  */
 export async function changesSince(
-  database: Queryable,
+  database: Database,
   downAfterIntervals: number,
   cursor?: string,
 ): Promise<HostChanges> {
+  const { changes, isDue } = await database.transaction(async (tx) => {
+    // One snapshot for log and hosts: who is refused by what was read is refused for what was so at one moment.
+    await tx.query('set transaction isolation level repeatable read')
+    return await readChanges(tx, downAfterIntervals, cursor)
+  })
+  if (isDue) await database.query('select rotate_host_changes()')
+  return changes
+}
+
+async function readChanges(
+  database: Queryable,
+  downAfterIntervals: number,
+  cursor: string | undefined,
+): Promise<{ readonly changes: HostChanges; readonly isDue: boolean }> {
   const [now] = await database.query<{ cursor: string; known: boolean; due: boolean; changed: string[] }>(
     `select pg_snapshot_xmin(pg_current_snapshot())::text as cursor,
             coalesce($1::xid8 >= kept.since and $1::xid8 <= pg_snapshot_xmax(pg_current_snapshot()), false) as known,
@@ -44,14 +58,14 @@ export async function changesSince(
     [cursor ?? null],
   )
   if (now === undefined) throw new Error('the table host_changes_kept has lost its row')
-  if (now.due) await database.query('select rotate_host_changes()')
   if (!now.known) {
-    return { cursor: now.cursor, hosts: await hostStates(database, downAfterIntervals), removed: [], complete: true }
+    const all = await hostStates(database, downAfterIntervals)
+    return { changes: { cursor: now.cursor, hosts: all, removed: [], complete: true }, isDue: now.due }
   }
-  // Read after the log, so at least as new: what changes in between is in the log of the next question.
   const hosts = now.changed.length > 0 ? await hostStates(database, downAfterIntervals, now.changed) : []
   const there = new Set(hosts.map(({ host }) => host))
-  return { cursor: now.cursor, hosts, removed: now.changed.filter((host) => !there.has(host)), complete: false }
+  const removed = now.changed.filter((host) => !there.has(host))
+  return { changes: { cursor: now.cursor, hosts, removed, complete: false }, isDue: now.due }
 }
 
 /** @param since only those seen at or after it; a little earlier than the latest known, for commits that were late */
