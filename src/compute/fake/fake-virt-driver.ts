@@ -25,12 +25,13 @@ import { GuestStore } from './guest-store.ts'
 
 /** Opens a simulated SEV host whose guests live in `folder`. @throws AlreadyInUse, InvalidFile */
 export async function openFakeHost(options: FakeHostOptions & { readonly folder: string }): Promise<FakeVirtDriver> {
+  const facts = withDefaults(options)
   const lock = await lockFolder(options.folder, {
     what: 'the simulated host',
     fix: 'give this one a state folder of its own',
   })
   try {
-    return new FakeVirtDriver(await GuestStore.open(options.folder), lock, withDefaults(options))
+    return new FakeVirtDriver(await GuestStore.open(options.folder), lock, facts)
   } catch (error) {
     lock.release()
     throw error
@@ -112,11 +113,11 @@ export class FakeVirtDriver implements VirtDriver {
     signal.throwIfAborted()
     const files = domain.disks.map(({ file }) => file)
     this.#store.disks.set(domain.uuid, files)
-    await this.#store.save()
+    await this.#store.save(domain.uuid)
   }
 
   async removeDisks(uuid: string): Promise<void> {
-    if (this.#store.disks.delete(uuid)) await this.#store.save()
+    if (this.#store.disks.delete(uuid)) await this.#store.save(uuid)
   }
 
   /** The folders of guests whose disks are there: to see that nothing was left behind. */
@@ -133,7 +134,7 @@ export class FakeVirtDriver implements VirtDriver {
     if (existing?.state === 'running')
       throw new SpawnFailed(`guest ${domain.uuid} runs already, with another definition`)
     this.#store.guests.set(definition.uuid, { definition: xml, state: 'shutoff' })
-    await this.#store.save()
+    await this.#store.save(definition.uuid)
     await this.#start(xml, definition, signal)
   }
 
@@ -151,7 +152,7 @@ export class FakeVirtDriver implements VirtDriver {
     } finally {
       this.#starting.delete(uuid)
     }
-    await this.#store.save()
+    await this.#store.save(uuid)
   }
 
   async #qemuStarts(signal: AbortSignal): Promise<void> {
@@ -201,11 +202,11 @@ export class FakeVirtDriver implements VirtDriver {
   }
 
   async destroy(uuid: string): Promise<void> {
-    if (this.#store.guests.delete(uuid)) await this.#store.save()
+    if (this.#store.guests.delete(uuid)) await this.#store.save(uuid)
   }
 
   async close(): Promise<void> {
-    await this.#store.save()
+    await this.#store.close()
     this.#lock.release()
   }
 }

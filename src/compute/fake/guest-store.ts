@@ -3,7 +3,11 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { InvalidFile } from '../../errors.ts'
 import { MemEncryptionModel } from '../../objects/mem-encryption.ts'
-import { replaceFile } from '../atomic-file.ts'
+import { LineFile } from '../journal/line-file.ts'
+
+/** The file is written anew when it is so much larger than what it tells, and not below the first, in bytes. */
+const MIN_SHRINK_BYTES = 4 * 1024 * 1024
+const MAX_GROWTH = 4
 
 const StoredGuest = z.strictObject({
   /** The document as it was given. */
@@ -16,23 +20,29 @@ const StoredGuest = z.strictObject({
 })
 export type StoredGuest = z.infer<typeof StoredGuest>
 
+const Files = z.array(z.string())
+
 const Content = z.strictObject({
   version: z.literal(1),
   guests: z.record(z.string(), StoredGuest),
   /** Files by the uuid of their guest. */
-  disks: z.record(z.string(), z.array(z.string())),
+  disks: z.record(z.string(), Files),
 })
+type Content = z.infer<typeof Content>
 
-/** What the simulated host has: guests and disks, in a file, so that they outlive the worker as real ones do. */
+/** All that there is of one guest from now on; null: nothing. */
+const Change = z.strictObject({ uuid: z.string(), guest: StoredGuest.nullable(), disks: Files.nullable() })
+
+/**
+ * What the simulated host has: guests and disks, in a file, so that they outlive the worker as real ones do. Its first line
+ * is all of them, each later one a guest that has changed: what a boot costs does not grow with the guests that are there.
+ */
 export class GuestStore {
   readonly guests: Map<string, StoredGuest>
   readonly disks: Map<string, readonly string[]>
-  readonly #path: string
-  #writing: Promise<void> = Promise.resolve()
-  #next: Promise<void> | undefined
+  #file!: LineFile
 
-  private constructor(path: string, content: z.infer<typeof Content>) {
-    this.#path = path
+  private constructor(content: Content) {
     this.guests = new Map(Object.entries(content.guests))
     this.disks = new Map(Object.entries(content.disks))
   }
@@ -41,32 +51,39 @@ export class GuestStore {
   static async open(folder: string): Promise<GuestStore> {
     await mkdir(folder, { recursive: true })
     const path = join(folder, 'guests.json')
-    return new GuestStore(path, await readContent(path))
-  }
-
-  /** Resolves when all that is in the maps now is on disk. Those who ask while a write runs share the next one. */
-  save(): Promise<void> {
-    this.#next ??= this.#writing
-      .catch(() => {})
-      .then(() => {
-        this.#next = undefined
-        this.#writing = replaceFile(this.#path, this.#serialise())
-        return this.#writing
-      })
-    return this.#next
-  }
-
-  #serialise(): string {
-    const content: z.infer<typeof Content> = {
-      version: 1,
-      guests: Object.fromEntries(this.guests),
-      disks: Object.fromEntries([...this.disks].map(([uuid, files]) => [uuid, [...files]])),
+    const store = new GuestStore(await readContent(path))
+    const content = store.#content()
+    let shrunkBytes = Buffer.byteLength(content)
+    const shrink = (bytes: number) => {
+      if (bytes < Math.max(MIN_SHRINK_BYTES, MAX_GROWTH * shrunkBytes)) return undefined
+      const shrunk = store.#content()
+      shrunkBytes = Buffer.byteLength(shrunk)
+      return shrunk
     }
-    return JSON.stringify(content, undefined, 1)
+    // Whoever saves hears of what the disk refused.
+    store.#file = await LineFile.create(path, content, { shrink, onBroken: () => {} })
+    return store
+  }
+
+  /** Resolves when what the maps have of this guest now is on disk. Those who ask while a write runs share the next one. */
+  save(uuid: string): Promise<void> {
+    return this.#file.append(
+      JSON.stringify({ uuid, guest: this.guests.get(uuid) ?? null, disks: this.disks.get(uuid) ?? null }),
+    )
+  }
+
+  /** Waits for what was saved. */
+  close(): Promise<void> {
+    return this.#file.close()
+  }
+
+  #content(): string {
+    const content = { version: 1, guests: Object.fromEntries(this.guests), disks: Object.fromEntries(this.disks) }
+    return `${JSON.stringify(content)}\n`
   }
 }
 
-async function readContent(path: string): Promise<z.infer<typeof Content>> {
+async function readContent(path: string): Promise<Content> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
@@ -75,9 +92,35 @@ async function readContent(path: string): Promise<z.infer<typeof Content>> {
     throw error
   }
   try {
-    return Content.parse(JSON.parse(text))
+    return parseContent(text)
   } catch (error) {
     const fix = 'delete it to begin with an empty simulated host'
     throw new InvalidFile(`${path} is not the state of a simulated host; ${fix}`, { path, fix }, { cause: error })
+  }
+}
+
+function parseContent(text: string): Content {
+  const whole = tryParse(text)
+  // No changes yet, or from before there were any.
+  if (whole !== undefined) return Content.parse(whole)
+  const [first = '', ...changes] = text.split('\n')
+  // What stands behind the last line end was never confirmed to anybody.
+  changes.pop()
+  const content = Content.parse(JSON.parse(first))
+  for (const line of changes) {
+    const { uuid, guest, disks } = Change.parse(JSON.parse(line))
+    if (guest === null) delete content.guests[uuid]
+    else content.guests[uuid] = guest
+    if (disks === null) delete content.disks[uuid]
+    else content.disks[uuid] = disks
+  }
+  return content
+}
+
+function tryParse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }

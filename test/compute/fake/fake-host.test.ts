@@ -1,4 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { appendFile, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { diskContents } from '../../../src/compute/disks/disk-contents.ts'
@@ -100,6 +101,61 @@ describe('the simulated host', () => {
       await expect(openFakeHost({ folder })).rejects.toThrow(withCode('ALREADY_IN_USE'))
     })
     await withHost(await openFakeHost({ folder }), async () => {})
+  })
+
+  it('has its guests again when it is opened anew, but for what a crash tore', async () => {
+    const folder = await aFolder()
+    const path = join(folder, 'guests.json')
+    const uuids = { kept: anInstance().uuid, gone: randomUUID() }
+    await withHost(await openFakeHost({ folder }), async (driver) => {
+      for (const uuid of Object.values(uuids)) await boot(driver, { uuid })
+      await driver.destroy(uuids.gone)
+      await driver.removeDisks(uuids.gone)
+    })
+    await appendFile(path, '{"uuid":"half a li')
+
+    await withHost(await openFakeHost({ folder }), async (driver) => {
+      expect(await driver.guests(never)).toEqual([{ uuid: uuids.kept, state: 'running' }])
+      expect(driver.disks()).toEqual([uuids.kept])
+    })
+    expect((await readFile(path, 'utf8')).split('\n')).toEqual([expect.any(String), ''])
+  })
+
+  it('writes what has changed of one guest, however many there are', async () => {
+    const folder = await aFolder()
+    const path = join(folder, 'guests.json')
+    const grewBy: number[] = []
+    await withHost(await openFakeHost({ folder }), async (driver) => {
+      for (let n = 0; n < 10; n++) {
+        const before = (await stat(path)).size
+        await boot(driver, { uuid: randomUUID() })
+        grewBy.push((await stat(path)).size - before)
+      }
+    })
+
+    expect(new Set(grewBy).size).toBe(1)
+  })
+
+  it('opens the state that an earlier release wrote', async () => {
+    const folder = await aFolder()
+    const guests = { u1: { definition: '<domain/>', state: 'shutoff' } }
+    await writeFile(
+      join(folder, 'guests.json'),
+      JSON.stringify({ version: 1, guests, disks: { u1: ['/d'] } }, undefined, 1),
+    )
+
+    await withHost(await openFakeHost({ folder }), async (driver) => {
+      expect(await driver.guests(never)).toEqual([{ uuid: 'u1', state: 'shutoff' }])
+      expect(driver.disks()).toEqual(['u1'])
+    })
+  })
+
+  it('refuses a change that is none in the middle of its state', async () => {
+    const folder = await aFolder()
+    const lines = [JSON.stringify({ version: 1, guests: {}, disks: {} }), '{"uuid":7}', '']
+    await writeFile(join(folder, 'guests.json'), lines.join('\n'))
+
+    await expect(openFakeHost({ folder })).rejects.toThrow(withCode('INVALID_FILE'))
   })
 
   it('refuses a state file that is none, and leaves it as it is', async () => {
