@@ -57,13 +57,16 @@ export async function benchSimulatedHost({ boots, rounds, inFlight }: Options): 
     await removeAll(bench, client, await bootAll(client, listener, WARM_UP, Math.max(...inFlight)))
     for (const width of inFlight) {
       const costs: Cost[] = []
+      const transactions: number[] = []
       for (let round = 0; round < rounds; round++) {
-        const before = await cpu()
+        const [committed, before] = [await commits(bench), await cpu()]
         const uuids = await bootAll(client, listener, boots, width)
         costs.push(perBoot(before, await cpu(), boots))
+        transactions.push(((await commits(bench)) - committed) / boots)
         await removeAll(bench, client, uuids)
       }
       showCosts(`${width} in flight, ${rounds} rounds of ${boots} boots`, costs)
+      console.log(`  about ${median(transactions).toFixed(0)} transactions a boot, idle looking included`)
     }
     const counts = await countMessages(broker, async () => {
       await bootAll(client, listener, COUNTED, 1)
@@ -135,6 +138,13 @@ async function removeAll({ cloud }: BenchCloud, { conductor }: SevbusClient, uui
     const left = await cloud.count("instances where task_state = 'deleting'")
     if (left > 0) throw new Error(`${left} are not deleted yet`)
   }, SETTLE)
+}
+
+/** A backend tells its own at most once a second, so a few of the last are missing. */
+async function commits({ cloud }: BenchCloud): Promise<number> {
+  const sql = 'select xact_commit::int as count from pg_stat_database where datname = current_database()'
+  const [row] = await cloud.database.query<{ count: number }>(sql)
+  return row?.count ?? Number.NaN
 }
 
 function perBoot(before: Cost, after: Cost, boots: number): Cost {
