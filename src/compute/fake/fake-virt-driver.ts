@@ -140,13 +140,13 @@ export class FakeVirtDriver implements VirtDriver {
 
   /** Stays defined when it cannot start, as with libvirt; `destroy` forgets it. */
   async #start(xml: string, definition: Definition, signal: AbortSignal): Promise<void> {
-    this.#refuseByFault(definition.uuid)
     this.#refuseWithoutDisks(definition)
     this.#refuseWithoutKey(definition.model)
     const { uuid, model } = definition
     this.#starting.set(uuid, model)
     try {
       await this.#qemuStarts(signal)
+      this.#refuseByFault(uuid)
       const live = this.#facts.starts_in_clear ? xml.replace(/<launchSecurity[\s\S]*<\/launchSecurity>/, '') : xml
       this.#store.guests.set(uuid, { definition: xml, state: 'running', live, ...(model && { model }) })
     } finally {
