@@ -213,13 +213,15 @@ describe.runIf(toolPath)("a guest's disks", () => {
   })
 
   it('are given up at once, with the reason, and nothing is written afterwards', async () => {
-    const { disks, guest } = await aHost()
+    const slow = await aFolder()
+    await writeFile(join(slow, 'mkfs.ext4'), `#!/bin/sh\n: > ${slow}/begun\nexec sleep 60\n`, { mode: 0o755 })
+    const { disks, guest } = await aHost({ toolPath: `${slow}:${toolPath}` })
     const { domain, contents, folder } = guest({ flavor: { ephemeral_gb: 100 } })
     const giveUp = new AbortController()
     const reason = new Error('enough')
 
     const creating = disks.create(domain, contents, giveUp.signal)
-    await expect.poll(() => readdir(folder).catch(() => [])).not.toEqual([])
+    await expect.poll(() => readdir(slow), { timeout: 20_000 }).toContain('begun')
     giveUp.abort(reason)
 
     await expect(creating).rejects.toBe(reason)
