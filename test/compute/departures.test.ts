@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { Instance } from '../../src/objects/instance.ts'
-import { aWorker, type ComputeWorker, HOST, request, type WorkerOptions } from './support/compute-worker.ts'
+import { type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
 import { aFolder } from './support/folders.ts'
 import { activeInstance, anInstance } from './support/instances.ts'
 
@@ -17,15 +17,6 @@ const removed = (uuid: string, migration_uuid = MIGRATION, attempt = 1) => ({
   terminated_at: NOW,
   migration_uuid,
 })
-
-async function withWorker(options: WorkerOptions, work: (worker: ComputeWorker) => Promise<void>): Promise<void> {
-  const worker = await aWorker(options)
-  try {
-    await work(worker)
-  } finally {
-    await worker.close()
-  }
-}
 
 async function withGuest(worker: ComputeWorker, instance: Instance): Promise<void> {
   await worker.manager.buildAndRunInstance({ instance }, request)

@@ -8,7 +8,7 @@ import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
 import { SpawnFailed, TransportUnavailable } from '../../src/errors.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
-import { aWorker, type ComputeWorker, HOST, request, type WorkerOptions } from './support/compute-worker.ts'
+import { aWorker, type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
 import { aFolder } from './support/folders.ts'
 import { activeInstance, anInstance } from './support/instances.ts'
 
@@ -54,15 +54,6 @@ const reportTerminated = (uuid: string, attempt = 1) => ({
 })
 const nothing = { guests: [], disks: [] }
 const running = (uuid: string) => ({ guests: [{ uuid, state: 'running' }], disks: [uuid] })
-
-async function withWorker(options: WorkerOptions, work: (worker: ComputeWorker) => Promise<void>): Promise<void> {
-  const worker = await aWorker(options)
-  try {
-    await work(worker)
-  } finally {
-    await worker.close()
-  }
-}
 
 /** Whoever waits for a spawn that takes long waits for this: it has begun. */
 async function spawnBegun(worker: ComputeWorker, uuid: string): Promise<void> {

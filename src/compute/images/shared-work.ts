@@ -1,3 +1,5 @@
+import { abortable } from '../../rpc/abortable.ts'
+
 interface Running<T> {
   readonly result: Promise<T>
   readonly stop: AbortController
@@ -39,15 +41,9 @@ export class SharedWork<T> {
 
   async #wait(running: Running<T>, signal: AbortSignal): Promise<T> {
     running.waiters++
-    let giveUp = () => {}
-    const aborted = new Promise<never>((_, reject) => {
-      giveUp = () => reject(signal.reason)
-    })
-    signal.addEventListener('abort', giveUp, { once: true })
     try {
-      return await Promise.race([running.result, aborted])
+      return await abortable(running.result, signal)
     } finally {
-      signal.removeEventListener('abort', giveUp)
       running.waiters--
       if (running.waiters === 0) running.stop.abort()
     }

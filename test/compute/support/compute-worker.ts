@@ -47,6 +47,18 @@ export interface ComputeWorker {
   close(): Promise<void>
 }
 
+export async function withWorker(
+  options: WorkerOptions,
+  work: (worker: ComputeWorker) => Promise<void>,
+): Promise<void> {
+  const worker = await aWorker(options)
+  try {
+    await work(worker)
+  } finally {
+    await worker.close()
+  }
+}
+
 export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorker> {
   const { folder = await aFolder(), beforeStep = () => {}, isWanted = async () => true, maxConcurrentBuilds } = options
   const { departed = async () => [] } = options

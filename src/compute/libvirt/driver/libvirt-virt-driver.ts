@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { GuestNotFound, LibvirtError, SpawnFailed } from '../../../errors.ts'
 import type { EncryptionKeys } from '../../../objects/guest-report.ts'
+import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
 import type { Guest, HostResources, VirtDriver } from '../../virt-driver.ts'
@@ -90,8 +90,8 @@ export class LibvirtVirtDriver implements VirtDriver {
     const xml = await this.#xmlOf(uuid, signal)
     if (xml === undefined) return false
     const owner = this.#refuseForeign(uuid, xml)
-    const { state } = await this.#libvirt.domainGetState(uuid, { signal })
-    if (guestState(state) === 'shutoff' || guestState(state) === 'crashed') return false
+    const state = guestState((await this.#libvirt.domainGetState(uuid, { signal })).state)
+    if (state === 'shutoff' || state === 'crashed') return false
     if (owner.sha256 === sha256) return true
     throw new SpawnFailed(`guest ${uuid} runs already, with another definition`, { instance_uuid: uuid })
   }
@@ -101,7 +101,7 @@ export class LibvirtVirtDriver implements VirtDriver {
     const started = this.#libvirt.domainCreateWithFlags(uuid)
     const over = started.then(ignored, ignored).finally(() => this.#starting.delete(uuid))
     this.#starting.set(uuid, over)
-    await unlessAborted(started, signal)
+    await abortable(started, signal)
   }
 
   async destroy(uuid: string): Promise<void> {
@@ -121,7 +121,7 @@ export class LibvirtVirtDriver implements VirtDriver {
       const starting = this.#starting.get(uuid)
       await unlessRefused(this.#libvirt.domainDestroyFlags(uuid), VIR_ERR.operationInvalid, VIR_ERR.noDomain)
       if (starting === undefined) return
-      await Promise.race([starting, sleep(STOP_AGAIN_MS)])
+      await endedWithin(STOP_AGAIN_MS, starting)
     }
   }
 
@@ -158,20 +158,5 @@ async function unlessRefused<T>(asked: Promise<T>, ...codes: readonly (typeof VI
   } catch (error) {
     if (codes.some((code) => isLibvirtError(error, code))) return undefined
     throw error
-  }
-}
-
-/** @throws the signal's reason, whatever comes of the work */
-async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  const done = new AbortController()
-  const aborted = new Promise<never>((_resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { signal: done.signal })
-  })
-  try {
-    await Promise.race([work, aborted])
-  } finally {
-    done.abort()
   }
 }
