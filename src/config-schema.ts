@@ -1,25 +1,12 @@
 import { z } from 'zod'
+import { ComputeSection, FakeSection, LibvirtSection } from './config-compute.ts'
 import { Senders, TransportSection } from './config-transport.ts'
 import { NewFlavor } from './objects/flavor.ts'
-import { HostName } from './objects/host-report.ts'
 import { NewImageMeta } from './objects/image-meta.ts'
 import { DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB } from './objects/resource-request.ts'
 
 const Seconds = z.number().positive().max(86_400)
 const Count = z.int().min(0).max(1_000_000)
-
-const Folder = z.string().startsWith('/', 'write the whole path of a folder').max(1024)
-const File = z.string().startsWith('/', 'write the whole path of a file').max(1024)
-
-/** No user and no password: errors and logs may name where an image is fetched from. */
-const ImageUrl = z.string().max(2048).refine(isImageUrl, 'write http:// or https://, {id} for the image, and no user')
-
-function isImageUrl(template: string): boolean {
-  const example = template.replace('{id}', 'id')
-  if (!template.includes('{id}') || !URL.canParse(example)) return false
-  const { protocol, username, password } = new URL(example)
-  return /^https?:$/.test(protocol) && username + password === ''
-}
 
 /** Where flavors and images of the catalogue come from when the command line names them. */
 const Catalogue = <T extends z.ZodType>(entry: T) => z.record(z.string().min(1), entry).default({})
@@ -118,165 +105,9 @@ export const ConfigSchema = z.strictObject({
       extra_weighers: z.array(z.string().min(1)).default([]),
     })
     .prefault({}),
-  compute: z
-    .strictObject({
-      /** Users whose requests a compute worker takes, instead of transport.allowed_senders. */
-      allowed_senders: Senders.optional(),
-      /** This host's name: the name of its queue and of its resource provider. */
-      host: HostName.optional(),
-      /** `fake` is a simulated host, `libvirt` a real one. */
-      driver: z.enum(['fake', 'libvirt']).default('fake'),
-      /** Journal and, for the simulated host, its guests. One worker per folder. */
-      state_folder: z.string().min(1).optional(),
-      /** Guests that start at a time on this host: Nova's option of this name. */
-      max_concurrent_builds: z.int().min(1).max(1000).default(10),
-      /** How often the host tells that it lives, and what it offers. */
-      report_interval_seconds: Seconds.max(3600).default(10),
-      /** Traits of this host that flavors and images may require or forbid (`trait:CUSTOM_SSD=required`). */
-      traits: z
-        .array(
-          z
-            .string()
-            .regex(/^CUSTOM_[A-Z0-9_]+$/, 'write CUSTOM_ and capitals, digits, _')
-            .max(255),
-        )
-        .max(128)
-        .default([]),
-      /** Machine type per architecture for images that leave it open, `x86_64=q35`: Nova's option of this name. */
-      hw_machine_type: z
-        .array(z.string().regex(/^[\w-]+=[\w.-]+$/, 'write architecture=machine type, e.g. x86_64=q35'))
-        .default([]),
-      /** `qemu` is for machines without KVM: slow, and nothing is encrypted. Nova's option of this name. */
-      virt_type: z.enum(['kvm', 'qemu']).default('kvm'),
-      /** Processor of the guests; without it host-model with KVM, else none, which is QEMU's own choice. Nova's option of this name. */
-      cpu_mode: z.enum(['host-model', 'host-passthrough', 'custom', 'none']).optional(),
-      /** The processor of cpu_mode = "custom", by libvirt's name: `EPYC-Milan`. */
-      cpu_model: z
-        .string()
-        .regex(/^[\w.-]+$/)
-        .max(255)
-        .optional(),
-      /** Guests with SEV at most; without it as many as libvirt tells, or no limit where it does not. 0 offers none. */
-      num_memory_encrypted_guests: Count.optional(),
-      /** The same for SEV-ES, but where libvirt tells no number none is offered without this. */
-      num_sev_es_encrypted_guests: Count.optional(),
-      /** The same for SEV-SNP, as for SEV-ES. */
-      num_sev_snp_encrypted_guests: Count.optional(),
-      /** Where guests' disks are, a folder for each: Nova's option of this name. QEMU's user must be able to pass through. */
-      instances_path: Folder.default('/var/lib/sevbus/instances'),
-      /** Images as files, each named by its id, alone or with .qcow2, .raw or .img behind it. Looked into before image_url. */
-      image_folder: Folder.optional(),
-      /** Images from a web server, `{id}` for the image's: `https://images.example.com/{id}`. No login, no redirects. */
-      image_url: ImageUrl.optional(),
-      /** GiB of an image at most, as it comes and as the disk in it. */
-      image_max_gb: z.number().positive().max(1_000_000).default(100),
-      /** What fetching an image may take, unpacking it included; below conductor.build_timeout_seconds. */
-      image_timeout_seconds: Seconds.default(540),
-      /** GiB of fetched images at most; what guests have stays. Without it as much as there is room. */
-      image_cache_max_gb: z.number().min(0).max(1_000_000).optional(),
-      /** Fetched images that no guest has had for so long are removed: Nova's remove_unused_original_minimum_age_seconds. */
-      image_cache_max_age_seconds: z.number().min(0).max(31_536_000).default(86_400),
-      /** libvirt network of the guests' interfaces; `none`: they have none. Without it, and without bridge, `default`. */
-      network: z
-        .string()
-        .regex(/^[\w.-]+$/, 'write the name of a libvirt network, or none')
-        .max(255)
-        .optional(),
-      /** Bridge of the host that guests' interfaces are plugged into, instead of a libvirt network. */
-      bridge: z
-        .string()
-        .regex(/^[\w.-]{1,15}$/, 'write the name of a bridge, e.g. br0')
-        .optional(),
-      /** What a config drive is: a CD-ROM, or a virtio disk. Nova's option of this name. */
-      config_drive_format: z.enum(['iso9660', 'vfat']).default('iso9660'),
-      /** Every guest gets one, not only those whose image has img_config_drive=mandatory. */
-      force_config_drive: z.boolean().default(false),
-      /** Bus of CD-ROMs of images without hw_cdrom_bus; `ide` is `sata` on q35, which has no IDE. */
-      cdrom_bus: z.enum(['sata', 'scsi', 'virtio', 'usb', 'ide']).optional(),
-      /** PCIe ports left free on q35 for devices that are attached later; 0: as libvirt does. */
-      num_pcie_ports: z.int().min(0).max(28).default(0),
-      /** How often the balloon tells about a guest's memory; 0: guests have no balloon. */
-      mem_stats_period_seconds: z.int().min(0).max(86_400).default(10),
-      /** UEFI code for hosts whose libvirt finds none by descriptors; needs uefi_nvram_template. */
-      uefi_loader: z.string().startsWith('/').optional(),
-      /** What the variables of a new guest begin as. */
-      uefi_nvram_template: z.string().startsWith('/').optional(),
-      /** UEFI code that keeps no variables: flash for stateless guests, a ROM for SEV-SNP. */
-      uefi_stateless_loader: z.string().startsWith('/').optional(),
-      /** MiB kept for the host itself; pinned guests cannot be swapped out. */
-      reserved_host_memory_mb: Count.default(512),
-      /** VCPUs offered per CPU. */
-      cpu_allocation_ratio: z.number().positive().max(64).default(4),
-      /** Memory offered per memory; what encrypted guests pin is never lent out twice. */
-      ram_allocation_ratio: z.number().positive().max(64).default(1),
-      /** Disk offered per disk. */
-      disk_allocation_ratio: z.number().positive().max(64).default(1),
-    })
-    .refine((compute) => (compute.cpu_mode === 'custom') === (compute.cpu_model !== undefined), {
-      path: ['cpu_model'],
-      message: 'belongs to compute.cpu_mode = "custom": set both, or neither',
-    })
-    .refine((compute) => compute.network === undefined || compute.bridge === undefined, {
-      path: ['bridge'],
-      message: 'is instead of compute.network: set one of them',
-    })
-    .refine((compute) => (compute.uefi_loader === undefined) === (compute.uefi_nvram_template === undefined), {
-      path: ['uefi_nvram_template'],
-      message: 'belongs to compute.uefi_loader: set both, or neither',
-    })
-    .prefault({}),
-  /** The real host (`compute.driver = "libvirt"`). */
-  libvirt: z
-    .strictObject({
-      /** Of libvirtd or virtqemud: `qemu:///system`, `qemu+tls://host/system`; what connects is this worker, not libvirt's library. */
-      uri: z
-        .string()
-        .regex(/^qemu(\+\w+)?:\/\//, 'write a libvirt URI, e.g. qemu:///system')
-        .max(2048)
-        .default('qemu:///system'),
-      /** Where `/sys`, `/etc/qemu` and `/usr/share/qemu` of libvirt's machine are: `/proc/<pid>/root` when it runs in a container. */
-      host_root: Folder.default('/'),
-      /** How long libvirt may take to define, start or stop a guest. */
-      control_timeout_seconds: Seconds.default(300),
-      /** How long it may take to answer a question. */
-      query_timeout_seconds: Seconds.default(30),
-      /** Who signed the daemon's certificate, for qemu+tls. */
-      ca_file: File.default('/etc/pki/CA/cacert.pem'),
-      /** Our own certificate. */
-      cert_file: File.default('/etc/pki/libvirt/clientcert.pem'),
-      /** Its key. */
-      key_file: File.default('/etc/pki/libvirt/private/clientkey.pem'),
-    })
-    .prefault({}),
-  /** The simulated host (`compute.driver = "fake"`). */
-  fake: z
-    .strictObject({
-      /** CPUs of the simulated machine. */
-      vcpus: z.int().min(1).max(100_000).default(64),
-      /** Its memory in MiB. */
-      memory_mb: z
-        .int()
-        .min(1024)
-        .max(1 << 30)
-        .default(262_144),
-      /** Its disk in GiB. */
-      disk_gb: z
-        .int()
-        .min(1)
-        .max(1 << 20)
-        .default(2000),
-      /** Encryption keys for SEV guests; 0: the host has no SEV. */
-      sev_slots: Count.default(0),
-      /** Keys that the BIOS sets aside for SEV-ES. */
-      sev_es_slots: Count.default(0),
-      /** The same keys with the kernel in SNP mode, which switches SEV-ES off. */
-      sev_snp_slots: Count.default(0),
-      /** Machine type of images that leave it open. */
-      default_machine_type: z.enum(['q35', 'pc']).default('q35'),
-      /** How long a guest takes to start, in milliseconds. */
-      spawn_delay_ms: Count.default(0),
-    })
-    .prefault({}),
+  compute: ComputeSection.prefault({}),
+  libvirt: LibvirtSection.prefault({}),
+  fake: FakeSection.prefault({}),
   /** Named in `sevbus boot --flavor NAME`. */
   flavors: Catalogue(NewFlavor),
   /** Named in `sevbus boot --image NAME`. */
