@@ -14,12 +14,12 @@ export {
   type SevbusExtension,
 } from './notifications/notification.ts'
 export {
-  ComputeTaskPayload,
   FlavorPayload,
   InstanceActionPayload,
   InstanceActionRebuildPayload,
   InstanceCreatePayload,
 } from './notifications/payloads.ts'
+export { ComputeTaskPayload } from './notifications/request-payloads.ts'
 
 /** Where the broker is, TLS, and what is declared there: as the workers are configured in [transport]. */
 export type ConsumeOptions = BrokerOptions &

@@ -4,16 +4,17 @@ import type { RequestSpec } from '../objects/request-spec.ts'
 import { launchFlavor } from '../objects/resource-request.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
-import { type NotificationNames, notificationMessage, type SevbusExtension } from './notification.ts'
-import { exceptionPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
 import {
-  ComputeTaskPayload,
-  InstanceActionPayload,
-  InstanceActionRebuildPayload,
-  InstanceCreatePayload,
-} from './payloads.ts'
+  type NotificationNames,
+  notificationMessage,
+  SEVBUS_EXTENSION_VERSION,
+  type SevbusExtension,
+} from './notification.ts'
+import { exceptionPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
+import { InstanceActionPayload, InstanceActionRebuildPayload, InstanceCreatePayload } from './payloads.ts'
+import { ComputeTaskPayload } from './request-payloads.ts'
 
-type InstanceEvent =
+export type InstanceEvent =
   | 'instance.create.start'
   | 'instance.create.end'
   | 'instance.create.error'
@@ -23,6 +24,9 @@ type InstanceEvent =
   | 'instance.rebuild.error'
   | 'instance.delete.start'
   | 'instance.delete.end'
+
+/** What the conductor may not be able to do for an instance: `compute_task.build_instances.error`. */
+export type FailedTask = 'build_instances' | 'rebuild_server'
 
 /** Makes the notifications of one service; what is made is stored by the caller, with the fact it reports. */
 export class InstanceEvents {
@@ -61,7 +65,7 @@ export class InstanceEvents {
   }
 
   #taskFailed(
-    task: 'build_instances' | 'rebuild_server',
+    task: FailedTask,
     context: RequestContext,
     instance: Instance,
     spec: RequestSpec,
@@ -107,6 +111,7 @@ function payloadOf(event: InstanceEvent, instance: Instance, fields: ReturnType<
 
 function extension(instance: Instance): SevbusExtension {
   return {
+    version: SEVBUS_EXTENSION_VERSION,
     mem_encryption: instance.mem_encryption,
     launch_extra_specs: launchFlavor(instance.flavor, instance.mem_encryption).extra_specs,
   }

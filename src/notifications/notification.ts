@@ -22,13 +22,19 @@ export interface NotificationNames {
  * What the guest really runs with, fixed at launch: beside Nova's own keys, where a consumer written for Nova does not
  * look. For image requests as for flavor requests, and untouched by a later edit of the image.
  */
-const SevbusExtension = z.looseObject({
+export const SevbusExtension = z.looseObject({
+  /** As of a payload: a minor version adds fields. The first that was sent had none. */
+  version: z
+    .string()
+    .regex(/^1\.\d+$/)
+    .default('1.0'),
   /** Null: the guest's memory is not encrypted. */
   mem_encryption: MemEncryption.nullable(),
   /** Extra specs of this launch: the request translated into what was claimed. */
   launch_extra_specs: z.record(z.string(), z.string()),
 })
 export type SevbusExtension = z.infer<typeof SevbusExtension>
+export const SEVBUS_EXTENSION_VERSION = '1.0'
 
 /** oslo.messaging's priorities: upper case in a notification, lower case in the names of queues. */
 export const NOTIFICATION_PRIORITIES = ['audit', 'debug', 'info', 'warn', 'error', 'critical', 'sample'] as const

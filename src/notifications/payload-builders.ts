@@ -3,16 +3,11 @@ import type { Flavor } from '../objects/flavor.ts'
 import type { ImageMeta } from '../objects/image-meta.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
+import type { SchedulerHints } from '../objects/scheduler-hints.ts'
 import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
-import {
-  ExceptionPayload,
-  FlavorPayload,
-  ImageMetaPayload,
-  ImageMetaPropsPayload,
-  IpPayload,
-  RequestSpecPayload,
-} from './payloads.ts'
+import { ExceptionPayload, FlavorPayload, IpPayload } from './payloads.ts'
+import { ImageMetaPayload, ImageMetaPropsPayload, RequestSpecPayload } from './request-payloads.ts'
 
 /** Longer texts are cut: a notification must fit into a message, whatever failed. */
 const MAX_TEXT = 16_000
@@ -73,7 +68,7 @@ export function instanceFields(
     deleted_at: moment(instance.vm_state === 'deleted' ? instance.terminated_at : null),
     updated_at: moment(instance.updated_at),
     state: instance.vm_state,
-    power_state: instance.vm_state === 'active' ? 'running' : 'pending',
+    power_state: instance.vm_state === 'active' ? ('running' as const) : ('pending' as const),
     task_state: instance.task_state,
     progress: 0,
     ip_addresses: instance.ip_addresses.map((ip) =>
@@ -82,7 +77,7 @@ export function instanceFields(
     block_devices: null,
     metadata: {},
     locked: false,
-    auto_disk_config: 'MANUAL',
+    auto_disk_config: 'MANUAL' as const,
     request_id: context.request_id,
     action_initiator_user: context.user_id ?? null,
     action_initiator_project: context.project_id ?? null,
@@ -104,8 +99,20 @@ export function requestSpecPayload(spec: RequestSpec) {
     force_hosts: spec.force_hosts[0] ?? null,
     force_nodes: null,
     ignore_hosts: spec.ignore_hosts,
+    instance_group: null,
+    numa_topology: null,
+    pci_requests: null,
+    requested_destination: null,
+    retry: null,
+    scheduler_hints: hintLists(spec.scheduler_hints),
     security_groups: [],
   })
+}
+
+/** Nova has a list for each hint, and none for one that was not given. */
+function hintLists(hints: SchedulerHints): Record<string, string[]> {
+  const lists = Object.entries(hints).map(([hint, value]) => [hint, [value ?? []].flat()] as const)
+  return Object.fromEntries(lists.filter(([, values]) => values.length > 0))
 }
 
 function imagePayload(image: ImageMeta) {
@@ -113,10 +120,19 @@ function imagePayload(image: ImageMeta) {
   return ImageMetaPayload.wrap({
     id: id ?? null,
     name: name ?? null,
+    status: null,
+    visibility: null,
+    protected: null,
     checksum: checksum ?? null,
+    owner: null,
     size: size ?? null,
+    virtual_size: null,
     container_format: container_format ?? null,
     disk_format: disk_format ?? null,
+    created_at: null,
+    updated_at: null,
+    tags: null,
+    direct_url: null,
     min_ram,
     min_disk,
     properties: ImageMetaPropsPayload.wrap({ ...properties }),

@@ -1,14 +1,16 @@
 import { z } from 'zod'
+import { InstanceStateWord, PowerStateWord, TaskStateWord } from './instance-words.ts'
 import { objectType } from './versioned-object.ts'
 
 /**
  * Payloads with Nova's names, versions and fields, so that a consumer written for Nova reads ours unchanged.
  * Source: Nova's notification reference. Fields that this system has no source for are null, as Nova sends them.
  *
- * Version history: a change of fields here needs a new version, a line in CHANGELOG (Notifications), and a new sample.
+ * A change of fields needs a new version: docs/notifications/schemas has each version as it was, and a test refuses that
+ * one changes. It needs a line in CHANGELOG (Notifications), and a new sample, besides.
  */
 const text = z.string().nullable()
-const moment = z.string().nullable()
+const moment = z.iso.datetime().nullable()
 
 export const FlavorPayload = objectType(
   'FlavorPayload',
@@ -16,16 +18,16 @@ export const FlavorPayload = objectType(
   z.looseObject({
     flavorid: text,
     name: z.string(),
-    memory_mb: z.int(),
-    vcpus: z.int(),
-    root_gb: z.int(),
-    ephemeral_gb: z.int(),
+    memory_mb: z.int().nullable(),
+    vcpus: z.int().nullable(),
+    root_gb: z.int().nullable(),
+    ephemeral_gb: z.int().nullable(),
     swap: z.int(),
-    rxtx_factor: z.number(),
-    vcpu_weight: z.int(),
+    rxtx_factor: z.number().nullable(),
+    vcpu_weight: z.int().nullable(),
     disabled: z.boolean(),
     is_public: z.boolean(),
-    extra_specs: z.record(z.string(), z.string()),
+    extra_specs: z.record(z.string(), z.string()).nullable(),
     projects: z.array(z.string()).nullable(),
     description: text,
   }),
@@ -38,7 +40,7 @@ export const IpPayload = objectType(
     label: z.string(),
     mac: z.string(),
     meta: z.record(z.string(), z.string()),
-    port_uuid: text,
+    port_uuid: z.guid().nullable(),
     version: z.int(),
     address: z.string(),
     device_name: text,
@@ -57,8 +59,33 @@ export const ExceptionPayload = objectType(
   }),
 )
 
+/** Volumes only, and only where Nova's `bdms_in_notifications` is set. */
+export const BlockDevicePayload = objectType(
+  'BlockDevicePayload',
+  '1.0',
+  z.looseObject({
+    device_name: text,
+    boot_index: z.int().nullable(),
+    delete_on_termination: z.boolean(),
+    volume_id: z.guid(),
+    tag: text,
+  }),
+)
+
+export const SharePayload = objectType(
+  'SharePayload',
+  '1.0',
+  z.looseObject({ share_mapping_uuid: z.guid(), share_id: z.guid(), status: text, tag: z.string() }),
+)
+
+export const KeypairPayload = objectType(
+  'KeypairPayload',
+  '1.0',
+  z.looseObject({ user_id: text, name: z.string(), fingerprint: text, public_key: text, type: z.string() }),
+)
+
 const InstancePayloadData = z.looseObject({
-  uuid: z.string(),
+  uuid: z.guid(),
   user_id: text,
   tenant_id: text,
   reservation_id: text,
@@ -80,20 +107,20 @@ const InstancePayloadData = z.looseObject({
   terminated_at: moment,
   deleted_at: moment,
   updated_at: moment,
-  state: text,
-  power_state: text,
-  task_state: text,
+  state: InstanceStateWord.nullable(),
+  power_state: PowerStateWord.nullable(),
+  task_state: TaskStateWord.nullable(),
   progress: z.int().nullable(),
   ip_addresses: z.array(IpPayload.schema),
-  block_devices: z.array(z.unknown()).nullable(),
+  block_devices: z.array(BlockDevicePayload.schema).nullable(),
   metadata: z.record(z.string(), z.string()),
   locked: z.boolean(),
-  auto_disk_config: text,
+  auto_disk_config: z.enum(['MANUAL', 'AUTO']),
   request_id: text,
   action_initiator_user: text,
   action_initiator_project: text,
   locked_reason: text,
-  shares: z.array(z.unknown()).nullable(),
+  shares: z.array(SharePayload.schema).nullable(),
   fault: ExceptionPayload.schema.nullable(),
 })
 
@@ -104,7 +131,7 @@ export const InstanceCreatePayload = objectType(
   'InstanceCreatePayload',
   '1.13',
   InstancePayloadData.extend({
-    keypairs: z.array(z.unknown()),
+    keypairs: z.array(KeypairPayload.schema),
     tags: z.array(z.string()),
     trusted_image_certificates: z.array(z.string()).nullable(),
     instance_name: text,
@@ -115,53 +142,4 @@ export const InstanceActionRebuildPayload = objectType(
   'InstanceActionRebuildPayload',
   '1.10',
   InstancePayloadData.extend({ trusted_image_certificates: z.array(z.string()).nullable() }),
-)
-
-/** Only the properties that are set are sent, typed as Nova types them. */
-export const ImageMetaPropsPayload = objectType('ImageMetaPropsPayload', '1.19', z.looseObject({}))
-
-export const ImageMetaPayload = objectType(
-  'ImageMetaPayload',
-  '1.0',
-  z.looseObject({
-    id: text,
-    name: text,
-    checksum: text,
-    size: z.int().nullable(),
-    container_format: text,
-    disk_format: text,
-    min_ram: z.int().nullable(),
-    min_disk: z.int().nullable(),
-    properties: ImageMetaPropsPayload.schema,
-  }),
-)
-
-export const RequestSpecPayload = objectType(
-  'RequestSpecPayload',
-  '1.1',
-  z.looseObject({
-    instance_uuid: z.string(),
-    project_id: text,
-    user_id: text,
-    availability_zone: text,
-    flavor: FlavorPayload.schema,
-    image: ImageMetaPayload.schema,
-    num_instances: z.int(),
-    force_hosts: text,
-    force_nodes: text,
-    ignore_hosts: z.array(z.string()).nullable(),
-    security_groups: z.array(z.string()),
-  }),
-)
-
-/** What the conductor could not do for an instance: no host was found, or every host failed. */
-export const ComputeTaskPayload = objectType(
-  'ComputeTaskPayload',
-  '1.0',
-  z.looseObject({
-    instance_uuid: z.string(),
-    request_spec: RequestSpecPayload.schema.nullable(),
-    state: text,
-    reason: ExceptionPayload.schema,
-  }),
 )

@@ -128,6 +128,7 @@ describe('notification samples', () => {
     const notification = decodeNotification(received(compute.message('instance.create.end', context, byImage).body))
 
     expect(notification.payload.sevbus).toEqual({
+      version: '1.0',
       mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
       launch_extra_specs: {
         'hw:mem_encryption': 'true',

@@ -1,0 +1,39 @@
+import * as contracts from '../../src/contracts.ts'
+import { AuditFinding, AuditReport } from '../../src/objects/audit.ts'
+import { Fault } from '../../src/objects/fault.ts'
+import { NewFlavor } from '../../src/objects/flavor.ts'
+import { EncryptionKeys, GuestReport } from '../../src/objects/guest-report.ts'
+import { ProviderReport } from '../../src/objects/host-report.ts'
+import { NewImageMeta } from '../../src/objects/image-meta.ts'
+import { InstanceState, IpAddress } from '../../src/objects/instance.ts'
+import { Inventory } from '../../src/objects/inventory.ts'
+import { Allocation, Migration } from '../../src/objects/request-spec.ts'
+import { NewSchedulerHints } from '../../src/objects/scheduler-hints.ts'
+
+const { Flavor, ImageMeta, Instance, BuildAttempt, MemEncryption, RequestSpec, Selection, SchedulingReport } = contracts
+const { HostReport, HostSummary, Aggregate, ServerGroup, SchedulerHints } = contracts
+
+export const CONTRACT_APIS = [contracts.ConductorApi, contracts.SchedulerApi, contracts.ComputeApi]
+
+/** Described once in the documents, in this order. */
+export const CONTRACT_OBJECTS = {
+  ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Instance, Fault, BuildAttempt },
+  ...{
+    RequestSpec,
+    SchedulerHints,
+    Migration,
+    Selection,
+    Allocation,
+    SchedulingReport,
+    HostReport,
+    ProviderReport,
+    Inventory,
+    HostSummary,
+    ...{ InstanceState, GuestReport, EncryptionKeys, AuditReport, AuditFinding },
+    Aggregate,
+    ServerGroup,
+  },
+}
+
+/** Stricter forms of them, as somebody writes them. */
+export const STRICT_OBJECTS = { Flavor: NewFlavor, ImageMeta: NewImageMeta, SchedulerHints: NewSchedulerHints }

@@ -1,0 +1,77 @@
+import type { FailedTask, InstanceEvent } from '../../src/notifications/instance-events.ts'
+import {
+  InstanceActionPayload,
+  InstanceActionRebuildPayload,
+  InstanceCreatePayload,
+} from '../../src/notifications/payloads.ts'
+import { ComputeTaskPayload } from '../../src/notifications/request-payloads.ts'
+import type { ObjectType } from '../../src/notifications/versioned-object.ts'
+
+interface Told {
+  readonly payload: Pick<ObjectType<string, never>, 'name' | 'version'>
+  /** Its `publisher_id` is this and the host's name. */
+  readonly publisher: 'nova-compute' | 'nova-conductor'
+  readonly summary: string
+}
+
+const compute = 'nova-compute'
+const conductor = 'nova-conductor'
+
+/** Every notification that workers send; the compiler wants a row for each. */
+export const NOTIFICATION_CATALOGUE: Readonly<Record<InstanceEvent | `compute_task.${FailedTask}.error`, Told>> = {
+  'instance.create.start': {
+    payload: InstanceCreatePayload,
+    publisher: compute,
+    summary: 'A host begins to build the instance.',
+  },
+  'instance.create.end': {
+    payload: InstanceCreatePayload,
+    publisher: compute,
+    summary: 'It runs there, from `launched_at` on, and counts: a try that turns out to be void is never told so.',
+  },
+  'instance.create.error': {
+    payload: InstanceCreatePayload,
+    publisher: compute,
+    summary: 'A host could not build it; the next one may. `fault` says why.',
+  },
+  'instance.evacuate': {
+    payload: InstanceActionPayload,
+    publisher: conductor,
+    summary: 'Its host is dead, and it is to be rebuilt on another.',
+  },
+  'instance.rebuild.start': {
+    payload: InstanceActionRebuildPayload,
+    publisher: compute,
+    summary: 'Another host begins to build it.',
+  },
+  'instance.rebuild.end': {
+    payload: InstanceActionRebuildPayload,
+    publisher: compute,
+    summary: 'It runs there from now on, perhaps with another encryption.',
+  },
+  'instance.rebuild.error': {
+    payload: InstanceActionRebuildPayload,
+    publisher: compute,
+    summary: 'The other host could not build it; it stays where it is unless the next one can.',
+  },
+  'instance.delete.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its deletion has begun; of one that no host had, the conductor tells it.',
+  },
+  'instance.delete.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is gone, from `terminated_at` on.',
+  },
+  'compute_task.build_instances.error': {
+    payload: ComputeTaskPayload,
+    publisher: conductor,
+    summary: 'No host took it, or every one failed: it is in ERROR.',
+  },
+  'compute_task.rebuild_server.error': {
+    payload: ComputeTaskPayload,
+    publisher: conductor,
+    summary: 'No host took it in an evacuation: it stays where it was.',
+  },
+}
