@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { Ajv } from 'ajv'
-import addFormats from 'ajv-formats'
 import { describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
 import { VERSION } from '../../src/cli/version.ts'
@@ -10,6 +9,7 @@ import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { asyncApi } from '../support/asyncapi.ts'
 import { CONTRACT_APIS, CONTRACT_OBJECTS, STRICT_OBJECTS } from '../support/contract-objects.ts'
 import { refsIn } from '../support/contract-schemas.ts'
+import { FORMATS } from '../support/payload-schemas.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
 
 const document = asyncApi({ version: VERSION, apis: CONTRACT_APIS, objects: CONTRACT_OBJECTS, strict: STRICT_OBJECTS })
@@ -17,8 +17,7 @@ const document = asyncApi({ version: VERSION, apis: CONTRACT_APIS, objects: CONT
 /** AsyncAPI's own schema of its documents, as the initiative publishes it. */
 function official() {
   // It brings the meta-schema of draft-07 along.
-  const ajv = new Ajv({ strict: false, allErrors: true, meta: false, validateSchema: false })
-  addFormats.default(ajv)
+  const ajv = new Ajv({ strict: false, allErrors: true, meta: false, validateSchema: false, validateFormats: false })
   const require = createRequire(import.meta.url)
   return ajv.compile(require('@asyncapi/specs/schemas/3.0.0.json'))
 }
@@ -30,8 +29,7 @@ function at(pointer: string): unknown {
 
 /** What is said, by the schema of its message: `conductor.get_instance.request`. */
 function errorsOf(schema: string, said: unknown) {
-  const ajv = new Ajv({ strict: false, formats: { base64: true } })
-  addFormats.default(ajv)
+  const ajv = new Ajv({ strict: false, formats: { ...FORMATS, base64: true } })
   ajv.addSchema(document, 'asyncapi')
   return ajv.validate({ $ref: `asyncapi#/components/schemas/${schema}` }, said) ? [] : ajv.errors
 }

@@ -30,6 +30,12 @@ export function majorId({ name, version }: Versioned): string {
   return `${name}-${version.split('.')[0]}`
 }
 
+/** The formats that the schemas have, for whoever validates by them. */
+export const FORMATS = {
+  uuid: /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i,
+  'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/,
+}
+
 /** Its properties are what images say, and so not listed. */
 const OPEN_DATA = new Set(['ImageMetaPropsPayload'])
 
