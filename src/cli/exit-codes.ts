@@ -3,7 +3,7 @@ import type { SevbusError } from '../errors.ts'
 /** What scripts can rely on; `sevbus --help` shows them. */
 export const EXIT = {
   OK: 0,
-  /** It was tried and failed. */
+  /** It was tried and failed; `doctor`: a check of the host fails. */
   FAILED: 1,
   /** Wrong words, file or configuration: nothing was tried. */
   USAGE: 2,

@@ -137,6 +137,23 @@ Examples:
   sevbus host-capabilities > host.json
   SEVBUS_FAKE_SEV_SLOTS=15 SEVBUS_FAKE_DEFAULT_MACHINE_TYPE=pc sevbus host-capabilities --host epyc-1
   SEVBUS_COMPUTE_DRIVER=libvirt sevbus host-capabilities      asks the libvirt of this machine, and its kernel`,
+  doctor: `
+Examples:
+  sudo sevbus doctor --config /etc/sevbus.toml           this machine; root may read all of it
+  sevbus doctor --model amd-sev-snp                      a host that must have SEV-SNP
+  sevbus doctor --json | jq '.findings[] | select(.verdict == "fail") | {title, value, fix}'
+  SEVBUS_FAKE_SEV_SLOTS=500 sevbus doctor                a simulated host: slots, and memory for them
+Each finding says what was found, what that means, and what to do:
+  pass  as encrypted guests need it
+  warn  they may run, and somebody should look; also what cannot be read, which is no pass
+  FAIL  they do not run here, or not safely
+  skip  there is nothing to judge, and why
+Read from below: what fails first makes others fail. A model that is missing is a warning where a flavor of the
+configuration asks for it, a failure with --model, else it is no matter. Memory is judged with the flavors, the reserve
+and the overhead of the configuration.
+It asks the kernel's files (below libvirt.host_root) and libvirt (libvirt.uri), needs no broker and no database, and
+changes nothing.
+Exit codes: 0 nothing failed, 1 something did, 2 wrong words or configuration.`,
   'dead-letters': `
 Examples:
   sevbus dead-letters list
@@ -154,7 +171,7 @@ Examples:
 export const EXIT_CODES_HELP = `
 Exit codes:
   0  done
-  1  tried and failed
+  1  tried and failed; doctor: something fails on the host
   2  wrong words, file or configuration: nothing was tried
   3  no broker, database or worker answered
   4  no such instance, host, aggregate, group, guest or dead letter

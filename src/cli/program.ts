@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander'
 import { toSevbusError } from '../errors.ts'
+import { MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { BootOptions } from './boot.ts'
 import { type Define, gathered } from './define.ts'
 import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
@@ -179,6 +180,24 @@ function definePlanning(define: Define): void {
   define('host-capabilities', 'what the host of the configuration can do, as JSON for lint and xml', async (options) =>
     (await import('./host-capabilities.ts')).hostCapabilities(options),
   ).option('--host <name>', 'how the host is called')
+  define(
+    'doctor',
+    'is this host fit for encrypted guests? every check from BIOS to worker, with the fix',
+    async (options) => (await import('./doctor.ts')).doctor(options),
+  )
+    .option('--host <name>', 'how the host is called')
+    .addOption(
+      new Option(
+        '--driver <driver>',
+        'libvirt: this machine, fake: the simulated host of [fake]; else as configured',
+      ).choices(['libvirt', 'fake']),
+    )
+    .addOption(
+      new Option(
+        '--model <model...>',
+        'models that the host must offer: what one of them lacks is a failure then',
+      ).choices(MemEncryptionModel.options),
+    )
 }
 
 function defineDeadLetters(define: Define): void {

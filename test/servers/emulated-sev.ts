@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, open, readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { constants as os } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -121,6 +121,28 @@ export async function writeKernelParameters(root: string, { min_sev_asid = 100 }
   await mkdir(folder, { recursive: true })
   const parameters = { sev: 'Y', sev_es: min_sev_asid > 1 ? 'Y' : 'N', sev_snp: 'N' }
   for (const [name, value] of Object.entries(parameters)) await writeFile(join(folder, name), `${value}\n`)
+}
+
+/** What else a host shows of itself: this machine's kernel and `/dev/kvm`, and the emulated processor. @param root stands in for `/` */
+export async function writeHostView(root: string, settings: SevSettings): Promise<void> {
+  await mkdir(join(root, 'dev/cpu/0'), { recursive: true })
+  await symlink('/proc', join(root, 'proc'))
+  await symlink('/dev/kvm', join(root, 'dev/kvm'))
+  // As on its own machine: the node is another device's.
+  await symlink('/dev/null', join(root, 'dev/sev'))
+  await writeEncryptionLeaf(join(root, 'dev/cpu/0/cpuid'), settings)
+}
+
+/** A file of holes that reads as the module `cpuid`'s does, at the numbers of two leaves (sev-emulator/processor.c). */
+async function writeEncryptionLeaf(path: string, settings: SevSettings): Promise<void> {
+  const { cbitpos = 47, max_asid = 509, min_sev_asid = 100 } = settings
+  const [sev, sevEs, reducedPhysBits] = [1 << 1, 1 << 3, 1]
+  const leaves = [
+    [0x8000_0000, [0x8000_001f, 0, 0, 0]],
+    [0x8000_001f, [sev | sevEs, (reducedPhysBits << 6) | cbitpos, max_asid, min_sev_asid]],
+  ] as const
+  await using file = await open(path, 'w')
+  for (const [leaf, registers] of leaves) await file.write(Buffer.from(Uint32Array.from(registers).buffer), 0, 16, leaf)
 }
 
 /** Guests with locked memory need libvirt to raise the limit of their QEMU. */

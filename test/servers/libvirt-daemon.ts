@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { access, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ServerHome } from '../../src/servers/server-home.ts'
-import { EmulatedSev, type SevSettings, writeKernelParameters } from './emulated-sev.ts'
+import { EmulatedSev, type SevSettings, writeHostView, writeKernelParameters } from './emulated-sev.ts'
 import { type HaltingFirmware, writeHaltingFirmware } from './halting-firmware.ts'
 import { findProgram, mayUseKvm } from './hypervisor.ts'
 import { PrivateMachine, type Process } from './private-machine.ts'
@@ -104,6 +104,7 @@ async function writeRoot(root: string, descriptors: string, sev: SevSettings | u
   if (sev === undefined) return
   await mkdir(join(root, 'sys/fs/cgroup'), { recursive: true })
   await writeKernelParameters(root, sev)
+  await writeHostView(root, sev)
 }
 
 async function startDaemons(machine: PrivateMachine, { name, firmware, sev }: Parts): Promise<PrivateLibvirt> {

@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import type { DescriptorFile } from './firmware-descriptors.ts'
 
 /** Highest rank first: the operator's, then the distribution's. */
-const FOLDERS = ['etc/qemu/firmware', 'usr/share/qemu/firmware']
+export const DESCRIPTOR_FOLDERS = ['etc/qemu/firmware', 'usr/share/qemu/firmware']
 
 /** The descriptors of this machine, by folder. A folder that is not there has none. @param root where `etc` is: `/` */
 export async function readDescriptorFiles(root: string): Promise<readonly (readonly DescriptorFile[])[]> {
-  return await Promise.all(FOLDERS.map((folder) => filesIn(join(root, folder))))
+  return await Promise.all(DESCRIPTOR_FOLDERS.map((folder) => filesIn(join(root, folder))))
 }
 
 async function filesIn(folder: string): Promise<readonly DescriptorFile[]> {

@@ -24,25 +24,44 @@ export interface HostOptions {
   readonly root: string
 }
 
+/** What libvirt alone tells of a host. */
+export type LibvirtAnswers = Pick<HostFacts, 'arch' | 'defaultMachineType' | 'machineTypes' | 'documents'>
+
+type Questions = Pick<Libvirt, 'connectGetCapabilities' | 'connectGetDomainCapabilities'>
+
 /** Asks libvirt, the kernel and the firmware's descriptors; decides nothing. */
-export async function readHostFacts(libvirt: Libvirt, options: HostOptions, signal: AbortSignal): Promise<HostFacts> {
+export async function readHostFacts(libvirt: Questions, options: HostOptions, signal: AbortSignal): Promise<HostFacts> {
+  const [answers, kernel, descriptors] = await Promise.all([
+    askLibvirt(libvirt, options, signal),
+    readKernelParameters(options.root),
+    readDescriptorFiles(options.root),
+  ])
+  return {
+    ...answers,
+    kernel,
+    descriptors: effectiveDescriptors(descriptors),
+    firmwareFiles: options.firmwareFiles,
+  }
+}
+
+/** @throws LibvirtError, HypervisorUnavailable, HypervisorTimeout, InvalidDomainXml */
+export async function askLibvirt(
+  libvirt: Questions,
+  options: HostOptions,
+  signal: AbortSignal,
+): Promise<LibvirtAnswers> {
   const capabilities = parseLibvirtCapabilities(await libvirt.connectGetCapabilities({ signal }))
   const arch = capabilities.arch ?? 'unknown'
   const defaultMachineType = options.machineTypeOf(arch) ?? machineOfQemu(capabilities, arch)
   const machines = machineTypesOfInterest(capabilities, arch, defaultMachineType)
-  const [documents, kernel, descriptors] = await Promise.all([
-    Promise.all(machines.map((machine) => askAbout(libvirt, { arch, machine, virttype: options.virtType }, signal))),
-    readKernelParameters(options.root),
-    readDescriptorFiles(options.root),
-  ])
+  const documents = await Promise.all(
+    machines.map((machine) => askAbout(libvirt, { arch, machine, virttype: options.virtType }, signal)),
+  )
   return {
     arch,
     defaultMachineType,
     machineTypes: machineTypesOf(capabilities, arch),
     documents: documents.filter((document) => document !== undefined),
-    kernel,
-    descriptors: effectiveDescriptors(descriptors),
-    firmwareFiles: options.firmwareFiles,
   }
 }
 
@@ -54,7 +73,7 @@ function machineOfQemu(capabilities: LibvirtCapabilities, arch: string): string 
 
 /** A machine type that QEMU cannot have with this kind of guest says nothing; the others do. */
 async function askAbout(
-  libvirt: Libvirt,
+  libvirt: Questions,
   of: Parameters<Libvirt['connectGetDomainCapabilities']>[0],
   signal: AbortSignal,
 ): Promise<DomainCapabilities | undefined> {

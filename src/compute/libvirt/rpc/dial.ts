@@ -35,7 +35,7 @@ export async function dial(endpoints: readonly Endpoint[], pki: PkiFiles, signal
       failures.push(`${describe(endpoint)}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
-  const fix = 'start libvirtd (or virtqemud), let this user reach its socket, or set compute.libvirt.uri'
+  const fix = 'start libvirtd (or virtqemud), let this user reach its socket, or set libvirt.uri'
   throw new HypervisorUnavailable(`libvirt cannot be reached: ${failures.join('; ')}`, { failures, fix })
 }
 
