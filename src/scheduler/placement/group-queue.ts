@@ -6,7 +6,12 @@ export interface GroupQueueOptions<Item> {
   readonly size: number
   /** Groups on their way at once, at most. */
   readonly inFlight: number
+  /** Items that are worth a group of their own while others are on their way. Fewer wait for the end of one, but not long. */
+  readonly alongside?: number
 }
+
+/** A group that takes longer waits for somebody's lock, or for a slow disk: then others go, however few. */
+const PATIENCE_MS = 20
 
 interface Waiting<Item, Outcome> {
   readonly item: Item
@@ -23,6 +28,7 @@ export class GroupQueue<Item, Outcome> {
   #waiting: Waiting<Item, Outcome>[] = []
   #inFlight = 0
   #isDue = false
+  #patience: NodeJS.Timeout | undefined
 
   /** @param run gives an outcome for each item, in their order; when it throws, each item is run by itself */
   constructor(run: (items: readonly Item[]) => Promise<readonly Outcome[]>, options: GroupQueueOptions<Item>) {
@@ -47,18 +53,33 @@ export class GroupQueue<Item, Outcome> {
     })
   }
 
-  #pump(): void {
-    const free = this.#options.inFlight - this.#inFlight
+  #pump(isPatient = true): void {
+    const { size, inFlight, alongside = 1 } = this.#options
+    const free = inFlight - this.#inFlight
+    const worthIt = Math.floor(this.#waiting.length / (isPatient ? alongside : 1))
+    const groups = Math.min(free, Math.max(worthIt, this.#inFlight === 0 ? 1 : 0))
     // Shared among the groups that may go: two at once are sooner done than one of both.
-    const size = Math.min(this.#options.size, Math.ceil(this.#waiting.length / free))
-    for (let n = 0; n < free && this.#waiting.length > 0; n++) {
-      const group = this.#next(size)
+    const share = Math.min(size, Math.ceil(this.#waiting.length / groups))
+    for (let n = 0; n < groups && this.#waiting.length > 0; n++) {
+      const group = this.#next(share)
       this.#inFlight++
       void this.#serve(group).finally(() => {
         this.#inFlight--
         this.#soon()
       })
     }
+    if (groups > 0) {
+      clearTimeout(this.#patience)
+      this.#patience = undefined
+    }
+    if (this.#waiting.length > 0 && this.#inFlight < inFlight) this.#patience ??= this.#impatience()
+  }
+
+  #impatience(): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#patience = undefined
+      this.#pump(false)
+    }, PATIENCE_MS)
   }
 
   #next(size: number): readonly Waiting<Item, Outcome>[] {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { GroupQueue } from '../../../src/scheduler/placement/group-queue.ts'
 
 /** Groups as they were run, each ended by hand. */
-function aQueue({ size = 64, inFlight = 1 } = {}) {
+function aQueue({ size = 64, inFlight = 1, alongside = 1 } = {}) {
   const groups: { readonly items: readonly string[]; end(error?: Error): void }[] = []
   const queue = new GroupQueue<string, string>(
     (items) =>
@@ -12,7 +12,7 @@ function aQueue({ size = 64, inFlight = 1 } = {}) {
           end: (error) => (error ? reject(error) : resolve(items.map((item) => item.toUpperCase()))),
         })
       }),
-    { key: (item) => item[0] ?? '', size, inFlight },
+    { key: (item) => item[0] ?? '', size, inFlight, alongside },
   )
   return { queue, groups, items: () => groups.map((group) => group.items) }
 }
@@ -73,6 +73,34 @@ describe('a queue of groups', () => {
     await turn()
 
     expect(items()).toEqual([['a', 'b'], ['c']])
+  })
+
+  it('lets enough items go beside a group that is on its way', async () => {
+    const { queue, groups, items } = aQueue({ inFlight: 2, alongside: 2 })
+
+    for (const item of ['a', 'b', 'c']) void queue.add(item)
+    await turn()
+    for (const item of ['d', 'e']) void queue.add(item)
+    await turn()
+    void queue.add('f')
+    groups[0]?.end()
+    groups[1]?.end()
+    await turn()
+
+    expect(items()).toEqual([['a', 'b', 'c'], ['d', 'e'], ['f']])
+  })
+
+  it('does not let a few items wait for a group that never ends', async () => {
+    const { queue, groups, items } = aQueue({ inFlight: 2, alongside: 16 })
+    void queue.add('a')
+    await turn()
+
+    const others = Promise.all([queue.add('b'), queue.add('c')])
+    await expect.poll(() => groups.length).toBe(2)
+    groups[1]?.end()
+
+    expect(await others).toEqual(['B', 'C'])
+    expect(items()).toEqual([['a'], ['b', 'c']])
   })
 
   it('runs each item of a group that failed by itself: only what is broken fails', async () => {
