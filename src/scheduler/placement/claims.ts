@@ -1,3 +1,4 @@
+import { jsonArray, plainArray, textArray } from '../../database/array-literal.ts'
 import type { Database, Queryable } from '../../database/database.ts'
 import { retryTransaction } from '../../database/transactions.ts'
 import { ClaimRefused, StaleAttempt } from '../../errors.ts'
@@ -36,7 +37,7 @@ export interface Claimed {
   readonly selection: Selection
   /** False: this try had its claim before, and nothing was taken now. */
   readonly isNew: boolean
-  /** Of the whole group of claims that went together. */
+  /** Of this host, with all claims that went together. */
   readonly inventories: readonly InventoryUse[]
 }
 
@@ -50,7 +51,10 @@ interface GroupOutcome {
     readonly message: string
     readonly detail: Readonly<Record<string, unknown>>
   }[]
-  readonly inventories: readonly InventoryUse[]
+  // Of the inventories that the claims name, in that order; null: there is none.
+  readonly used: readonly (number | null)[]
+  readonly pinned: readonly (number | null)[]
+  readonly versions: readonly (number | null)[]
 }
 
 /**
@@ -133,33 +137,60 @@ export async function claimGroup(
   claims: readonly Claim[],
   { allOrNothing = false } = {},
 ): Promise<readonly ClaimOutcome[]> {
-  const sent = claims.map(({ instance_uuid, selection: { attempt, host, report, allocations } }) => ({
-    uuid: instance_uuid,
-    attempt,
-    host,
-    report: brief(report),
-    allocations,
-  }))
   const moves = claims.flatMap(({ instance_uuid, selection: { attempt }, migration }) =>
     migration ? [{ uuid: instance_uuid, attempt, migration: migration.uuid, type: migration.type }] : [],
   )
-  const [row] = await retryTransaction(() =>
-    database.query<{ outcome: GroupOutcome }>('select claim_group($1, $2, $3) as outcome', [
-      JSON.stringify(sent),
-      allOrNothing,
-      moves.length > 0 ? JSON.stringify(moves) : null,
-    ]),
+  const taken = claims.flatMap(({ instance_uuid, selection: { host, allocations } }) =>
+    allocations.map((allocation) => ({ instance_uuid, host, ...allocation })),
   )
-  const { claimed, refused, inventories } = (row as { outcome: GroupOutcome }).outcome
-  const granted = new Set(claimed)
-  const refusals = new Map(refused.map((refusal) => [refusal.uuid, refusal]))
+  const [row] = await retryTransaction(() =>
+    database.query<{ outcome: GroupOutcome }>(
+      'select claim_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as outcome',
+      [
+        textArray(claims.map(({ instance_uuid }) => instance_uuid)),
+        plainArray(claims.map(({ selection }) => selection.attempt)),
+        textArray(claims.map(({ selection }) => selection.host)),
+        jsonArray(claims.map(({ selection }) => brief(selection.report))),
+        textArray(taken.map(({ instance_uuid }) => instance_uuid)),
+        textArray(taken.map(({ provider }) => provider)),
+        textArray(taken.map(({ resource_class }) => resource_class)),
+        plainArray(taken.map(({ amount }) => amount)),
+        plainArray(taken.map(({ pinned }) => pinned ?? false)),
+        moves.length > 0 ? JSON.stringify(moves) : null,
+        allOrNothing,
+      ],
+    ),
+  )
+  const { outcome } = row as { outcome: GroupOutcome }
+  const granted = new Set(outcome.claimed)
+  const refusals = new Map(outcome.refused.map((refusal) => [refusal.uuid, refusal]))
+  const uses = usesByHost(taken, outcome)
   return Promise.all(
     claims.map((claim) => {
+      const inventories = uses.get(claim.selection.host) ?? []
       if (granted.has(claim.instance_uuid)) return { selection: inOrder(claim.selection), isNew: true, inventories }
       const refusal = refusals.get(claim.instance_uuid)
       return refusal ? claimRefused(refusal, claim.selection.host) : madeBefore(database, claim, inventories)
     }),
   )
+}
+
+/** @param taken in the order in which the outcome tells of their inventories */
+function usesByHost(
+  taken: readonly (Pick<Allocation, 'provider' | 'resource_class'> & { readonly host: string })[],
+  { used, pinned, versions }: GroupOutcome,
+): ReadonlyMap<string, readonly InventoryUse[]> {
+  const uses = new Map<string, InventoryUse[]>()
+  for (const [n, { host, provider, resource_class }] of taken.entries()) {
+    const version = versions[n]
+    // There is no such inventory.
+    if (version === null || version === undefined) continue
+    const use = { provider, resource_class, used: used[n] as number, pinned: pinned[n] as number, version }
+    const others = uses.get(host)
+    if (others) others.push(use)
+    else uses.set(host, [use])
+  }
+  return uses
 }
 
 /**

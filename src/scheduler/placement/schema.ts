@@ -2,6 +2,7 @@ import type { Migration } from '../../database/migration.ts'
 import { ACCOUNTING } from './accounting-schema.ts'
 import { AGGREGATES } from './aggregates-schema.ts'
 import { BUILD_OUTCOMES } from './build-outcomes.ts'
+import { CLAIM_ARRAYS } from './claim-arrays-schema.ts'
 import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { ENCRYPTION_MODE } from './encryption-mode-schema.ts'
 import { EVACUATIONS } from './evacuations-schema.ts'
@@ -161,4 +162,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0008-encryption-mode', sql: ENCRYPTION_MODE },
   { id: 'placement-0009-evacuations', sql: EVACUATIONS },
   { id: 'placement-0010-workers', sql: WORKERS },
+  { id: 'placement-0011-claim-arrays', sql: CLAIM_ARRAYS },
 ]
