@@ -249,6 +249,7 @@ describe('exit codes', () => {
       'lint',
       'xml',
       'host-capabilities',
+      'doctor',
     ]
 
     expect(Object.keys(EXAMPLES).toSorted()).toEqual(['sevbus', ...commands].toSorted())
