@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: [
       'test/objects/**/*.test.ts',
+      'test/billing/{disagreements,price,read-fact,usage-records}.test.ts',
       'test/scheduler/{choosing,filters,weighers}/**/*.test.ts',
       'test/scheduler/hosts/*.test.ts',
       'test/scheduler/audit/compare*.test.ts',
@@ -23,6 +24,7 @@ export default defineConfig({
       provider: 'v8',
       include: [
         'src/objects/**',
+        'src/billing/{disagreements,price,rate-card,read-fact,usage-records}.ts',
         'src/scheduler/{choosing,filters,weighers}/**',
         'src/scheduler/hosts/{change-log,claimed-state,host-table,liveness,newest}.ts',
         'src/scheduler/audit/{compare*,finding,observation}.ts',

@@ -108,6 +108,21 @@ export const ConfigSchema = z.strictObject({
   compute: ComputeSection.prefault({}),
   libvirt: LibvirtSection.prefault({}),
   fake: FakeSection.prefault({}),
+  bill: z
+    .strictObject({
+      /** A PostgreSQL database of the ledger's own, never the cloud's; without it an embedded one in bill.folder. */
+      database_url: z
+        .string()
+        .regex(/^postgres(ql)?:\/\//, 'must begin with postgresql://')
+        .optional(),
+      /** Where the embedded database is kept. It survives the death of its process, but is not made for power cuts. */
+      folder: z.string().min(1).default('.sevbus/bill'),
+      /** The queue in which copies of the notifications wait for `sevbus bill run`. */
+      pool: z.string().min(1).max(120).default('sevbus-bill'),
+      /** The rate card, a YAML file; without it usage has no prices. */
+      rates: z.string().min(1).optional(),
+    })
+    .prefault({}),
   /** Named in `sevbus boot --flavor NAME`. */
   flavors: Catalogue(NewFlavor),
   /** Named in `sevbus boot --image NAME`. */
@@ -122,4 +137,4 @@ export type Config = Omit<ParsedConfig, 'compute'> & {
 }
 
 /** Keys whose value must not be seen: they may also come from a file. */
-export const SECRET_KEYS: readonly string[] = ['transport.url', 'database.url']
+export const SECRET_KEYS: readonly string[] = ['transport.url', 'database.url', 'bill.database_url']

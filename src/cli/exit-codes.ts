@@ -13,7 +13,7 @@ export const EXIT = {
   NOT_FOUND: 4,
   /** The cloud said no, or would: a contradiction in the request, or no host for it. */
   REFUSED: 5,
-  /** `audit`: something does not agree, and is not repaired. */
+  /** `audit`: something does not agree, and is not repaired; `bill`: something has no price, or does not agree. */
   FINDINGS: 6,
   /** Ended by Ctrl-C or SIGTERM before it was done. */
   INTERRUPTED: 130,

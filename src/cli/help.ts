@@ -119,6 +119,27 @@ Exit codes: 0 all agrees, 6 findings remain, 3 none remain but somebody did not 
 Examples:
   sevbus events               takes nothing away from billing
   sevbus events --json        one notification a line`,
+  bill: `
+Examples:
+  sevbus bill run                                     follows the notifications: a worker of its own, like the others
+  sevbus bill show --month 2026-11 --rates rates.yaml
+  sevbus bill show --from 2026-11-01 --to 2026-11-08 --project blue
+  sevbus bill export --month 2026-11 --rates rates.yaml > november.csv
+  sevbus bill export --format json | jq 'select(.model == "amd-sev-snp")'
+  sevbus bill check                                   what the ledger and instance.exists do not agree about
+  sevbus bill import archive.ndjson                   notifications out of a file; what is known stays as it is
+A rate card, rates.yaml; whatever is not in it has no price, and is named:
+  currency: EUR
+  default: { per_vcpu_hour: 0.02, per_gib_hour: 0.005 }
+  flavors:
+    m1.sev: { per_hour: 0.12 }          instead of the default
+  encryption:                           on top, by model
+    amd-sev: { percent: 10 }
+    amd-sev-es: { percent: 12.5 }
+    amd-sev-snp: { per_vcpu_hour: 0.01 }
+  stopped: { percent: 50 }              while an instance is stopped; 100 without it
+The ledger has a database of its own: bill.database_url, or an embedded one in bill.folder, which one process at a time can
+open. Exit code 6: something has no price, could not be read, or does not agree.`,
   lint: `
 Examples:
   sevbus lint --flavor flavor.json --image image.json         exit code 5 when a boot would be refused
@@ -176,5 +197,5 @@ Exit codes:
   3  no broker, database or worker answered
   4  no such instance, host, aggregate, group, guest or dead letter
   5  the cloud said no, or would (lint, xml): a contradiction in the request, or no host for it
-  6  findings remain (audit)
+  6  findings remain (audit, bill)
   130  interrupted before it was done`

@@ -3,6 +3,7 @@ import { toSevbusError } from '../errors.ts'
 import { MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { BootOptions } from './boot.ts'
 import { type Define, gathered } from './define.ts'
+import { defineBill } from './define-bill.ts'
 import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from './help.ts'
@@ -53,6 +54,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   defineAggregate(group('aggregate', 'sets of hosts with metadata: zones, and who may use them'))
   defineGroup(group('group', 'server groups: instances that are to run together, or apart'))
   defineDeadLetters(group('dead-letters', 'messages that nobody could handle'))
+  defineBill(group('bill', 'usage and what it costs, out of the notifications'))
   const db = program.command('db').description('the database').exitOverride()
   db.command('migrate')
     .description('make or update the tables; all steps or none, safe to run at every start')

@@ -47,6 +47,8 @@ const breaches: readonly Breach[] = [
   { path: 'src/notifications/a.ts', line: "import '../compute/rpc-api.ts'", rule: IMPORTS },
   { path: 'src/notifications/b.ts', line: "import '../rpc/drivers/memory.ts'", rule: IMPORTS },
   // Floor 3: peers meet on the bus.
+  { path: 'src/billing/a.ts', line: "import '../conductor/rpc-api.ts'", rule: IMPORTS },
+  { path: 'src/billing/b.ts', line: "import '../rpc/transport.ts'", rule: IMPORTS },
   { path: 'src/conductor/a.ts', line: "import '../scheduler/manager.ts'", rule: IMPORTS },
   { path: 'src/conductor/b.ts', line: "import '../config.ts'", rule: IMPORTS },
   { path: 'src/scheduler/a.ts', line: "import '../compute/virt-driver.ts'", rule: IMPORTS },
@@ -94,6 +96,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/database/postgres.ts': ['./database.ts', '../errors.ts', '../rpc/durable-message.ts', 'pg'],
   'src/database/pglite.ts': ['./database.ts', '@electric-sql/pglite'],
   'src/notifications/fine.ts': ['../objects/flavor.ts', '../rpc/transport.ts', '../database/database.ts'],
+  'src/billing/fine.ts': ['./ledger.ts', '../notifications/notification.ts', '../database/database.ts', 'yaml', 'zod'],
   'src/conductor/fine.ts': ['../compute/rpc-api.ts', '../database/database.ts', '../notifications/notifier.ts'],
   'src/scheduler/placement/fine.ts': ['../host-state.ts', '../../database/database.ts', '../../conductor/rpc-api.ts'],
   'src/scheduler/filters/fine.ts': ['../host-state.ts', '../../objects/request-spec.ts'],

@@ -1,0 +1,27 @@
+import type { Migration } from '../database/migration.ts'
+
+/** Tables of the ledger, in a database of its own. Released ones are never edited. */
+export const ledgerMigrations: readonly Migration[] = [
+  {
+    id: 'billing-0001',
+    sql: `
+      create table usage_facts (
+        instance_uuid text not null,
+        message_id    text not null,
+        -- Not jsonb: it is read whole and never searched.
+        fact          text not null,
+        -- Of instance.exists: host and period.
+        audited       text,
+        primary key (instance_uuid, message_id)
+      );
+      create index usage_facts_audited on usage_facts (audited) where audited is not null;
+      create table unread_notifications (
+        message_id   text primary key,
+        event_type   text not null,
+        reason       text not null,
+        notification text not null,
+        stored_at    timestamptz not null default now()
+      );
+    `,
+  },
+]

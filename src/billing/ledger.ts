@@ -1,0 +1,113 @@
+import type { Database } from '../database/database.ts'
+import type { AnyNotification } from '../notifications/notification.ts'
+import { UsageFact } from './usage-fact.ts'
+
+/** A notification that is billed by and that could not be read: kept whole, so that nothing of it is lost. */
+export interface Unread {
+  readonly message_id: string
+  readonly notification: AnyNotification
+  readonly reason: string
+}
+
+export interface Page {
+  readonly instance_uuid: string
+  readonly facts: readonly UsageFact[]
+}
+
+/** An audit period of which a host has told something. */
+export interface AuditedPeriod {
+  readonly host: string | null
+  readonly beginning: string
+  readonly ending: string
+}
+
+/**
+ * What is billed by: facts, each stored once by the id of its notification, and never changed. Everything else is worked
+ * out from them when it is asked for, so a program that dies in between has nothing to repair.
+ */
+export class Ledger {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** All of it or nothing; what is there already is left as it is. @returns how many facts were new */
+  async store(facts: readonly UsageFact[], unread: readonly Unread[] = []): Promise<number> {
+    if (facts.length + unread.length === 0) return 0
+    return this.#database.transaction(async (tx) => {
+      const stored = await tx.query(
+        `insert into usage_facts (message_id, instance_uuid, fact, audited)
+         select message_id, instance_uuid, fact, audited
+           from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as t (message_id, instance_uuid, fact, audited)
+         on conflict do nothing returning 1`,
+        [
+          facts.map((fact) => fact.message_id),
+          facts.map((fact) => fact.instance_uuid),
+          facts.map((fact) => JSON.stringify(fact)),
+          facts.map(({ period, charged: { host } }) => (period ? JSON.stringify({ host, ...period }) : null)),
+        ],
+      )
+      // What could be read by now is no longer unread.
+      if (facts.length > 0)
+        await tx.query('delete from unread_notifications where message_id = any($1)', [facts.map((f) => f.message_id)])
+      if (unread.length > 0) await tx.query(INSERT_UNREAD, unreadColumns(unread))
+      return stored.length
+    })
+  }
+
+  /** All instances with their facts, by uuid; a part of them in memory at a time. */
+  async *instances(pageSize = 1000): AsyncGenerator<Page> {
+    for (let last = ''; ; ) {
+      const rows = await this.#database.query<{ instance_uuid: string; facts: string }>(
+        `select instance_uuid, '[' || string_agg(fact, ',') || ']' as facts from usage_facts
+          where instance_uuid > $1 group by instance_uuid order by instance_uuid limit $2`,
+        [last, pageSize],
+      )
+      for (const { instance_uuid, facts } of rows)
+        yield { instance_uuid, facts: UsageFact.array().parse(JSON.parse(facts)) }
+      const end = rows.at(-1)
+      if (end === undefined) return
+      last = end.instance_uuid
+    }
+  }
+
+  async auditedPeriods(): Promise<readonly AuditedPeriod[]> {
+    const rows = await this.#database.query<{ audited: string }>(
+      'select distinct audited from usage_facts where audited is not null order by 1',
+    )
+    return rows.map(({ audited }) => JSON.parse(audited))
+  }
+
+  /** Oldest first. */
+  async unread(limit = 1000): Promise<readonly { message_id: string; event_type: string; reason: string }[]> {
+    return this.#database.query(
+      'select message_id, event_type, reason from unread_notifications order by stored_at, message_id limit $1',
+      [limit],
+    )
+  }
+
+  /** Those notifications themselves, to be read once more by a release that can. */
+  async unreadNotifications(limit: number): Promise<readonly unknown[]> {
+    const rows = await this.#database.query<{ notification: string }>(
+      'select notification from unread_notifications order by stored_at, message_id limit $1',
+      [limit],
+    )
+    return rows.map(({ notification }) => JSON.parse(notification))
+  }
+}
+
+const INSERT_UNREAD = `
+  insert into unread_notifications (message_id, event_type, reason, notification)
+  select message_id, event_type, reason, notification
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as t (message_id, event_type, reason, notification)
+  on conflict (message_id) do update set reason = excluded.reason`
+
+function unreadColumns(unread: readonly Unread[]): string[][] {
+  return [
+    unread.map(({ message_id }) => message_id),
+    unread.map(({ notification }) => notification.event_type ?? ''),
+    unread.map(({ reason }) => reason),
+    unread.map(({ notification }) => JSON.stringify(notification)),
+  ]
+}

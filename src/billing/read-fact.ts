@@ -1,0 +1,137 @@
+import { z } from 'zod'
+import { type AnyNotification, SevbusExtension } from '../notifications/notification.ts'
+import { spelledBoolean } from '../objects/spelled-value.ts'
+import { cleanText } from '../objects/text.ts'
+import type { UsageFact } from './usage-fact.ts'
+
+/** When it was so: at the moment that the payload names, or when it was told. */
+type Clock = 'launched_at' | 'terminated_at' | 'timestamp' | 'audit_period'
+
+/**
+ * What is billed by: the ends of operations, for what has only begun may fail. Nova's, too, as far as they are known to
+ * change who pays for what. Source: Nova's notification reference.
+ */
+const BILLED: Readonly<Record<string, readonly [UsageFact['kind'], Clock]>> = {
+  'instance.create.end': ['begins', 'launched_at'],
+  'instance.unshelve.end': ['begins', 'timestamp'],
+  'instance.restore.end': ['begins', 'timestamp'],
+  'instance.rebuild.end': ['changes', 'launched_at'],
+  'instance.resize_finish.end': ['changes', 'timestamp'],
+  'instance.resize_revert.end': ['changes', 'timestamp'],
+  'instance.live_migration_post_dest.end': ['changes', 'timestamp'],
+  'instance.power_off.end': ['changes', 'timestamp'],
+  'instance.power_on.end': ['changes', 'timestamp'],
+  'instance.suspend.end': ['changes', 'timestamp'],
+  'instance.resume.end': ['changes', 'timestamp'],
+  'instance.delete.end': ['ends', 'terminated_at'],
+  'instance.soft_delete.end': ['ends', 'timestamp'],
+  'instance.shelve_offload.end': ['ends', 'timestamp'],
+  'instance.exists': ['exists', 'audit_period'],
+}
+
+const moment = z.iso.datetime({ offset: true })
+/** Names come from strangers: what is stored and shown of them is what a terminal can show. */
+const name = z.string().transform((value) => cleanText(value, 255))
+const versioned = <T extends z.ZodType>(data: T) => z.object({ 'nova_object.data': data })
+const Flavor = z.object({
+  name,
+  vcpus: z.number().nullable(),
+  memory_mb: z.number().nullable(),
+  extra_specs: z.record(z.string(), z.string()).nullish(),
+})
+
+/** Of Nova's InstancePayload what is billed by, whatever its version. */
+const Told = z.object({
+  uuid: z.guid(),
+  tenant_id: name.nullish(),
+  user_id: name.nullish(),
+  display_name: name.nullish(),
+  host: name.nullish(),
+  state: name.nullish(),
+  launched_at: moment.nullish(),
+  terminated_at: moment.nullish(),
+  deleted_at: moment.nullish(),
+  flavor: versioned(Flavor),
+  audit_period: versioned(z.object({ audit_period_beginning: moment, audit_period_ending: moment })).optional(),
+})
+
+const Billed = z.object({
+  message_id: z.string().min(1),
+  event_type: z.string(),
+  timestamp: z.string(),
+  payload: z.object({ 'nova_object.data': Told, sevbus: SevbusExtension.optional() }),
+})
+
+export function isBilled({ event_type }: AnyNotification): boolean {
+  return event_type !== null && Object.hasOwn(BILLED, event_type)
+}
+
+/**
+ * The fact in a notification that `isBilled`; undefined when it has none: an instance that never ran.
+ * @throws an error that says what cannot be read
+ */
+export function readFact(notification: AnyNotification): UsageFact | undefined {
+  const { message_id, event_type, timestamp, payload } = parsed(notification)
+  const [kind, clock] = BILLED[event_type] as readonly [UsageFact['kind'], Clock]
+  const told = payload['nova_object.data']
+  if (told.launched_at === null || told.launched_at === undefined) return undefined
+  const terminated = told.terminated_at ?? told.deleted_at ?? null
+  const period = told.audit_period?.['nova_object.data']
+  if (kind === 'exists' && period === undefined) throw new Error('instance.exists has no audit_period')
+  const moments = {
+    launched_at: told.launched_at,
+    terminated_at: terminated,
+    timestamp: undefined,
+    audit_period: period?.audit_period_ending,
+  }
+  const flavor = told.flavor['nova_object.data']
+  return {
+    message_id: cleanText(message_id, 255),
+    event_type,
+    instance_uuid: told.uuid,
+    kind,
+    at: wholeSeconds(moments[clock] ?? utc(timestamp)),
+    project_id: told.tenant_id ?? null,
+    user_id: told.user_id ?? null,
+    display_name: told.display_name ?? null,
+    charged: {
+      host: told.host ?? null,
+      flavor: { name: flavor.name, vcpus: flavor.vcpus, memory_mb: flavor.memory_mb },
+      model: payload.sevbus ? (payload.sevbus.mem_encryption?.model ?? null) : askedFor(flavor),
+      state: told.state ?? null,
+    },
+    launched_at: wholeSeconds(told.launched_at),
+    terminated_at: terminated === null ? null : wholeSeconds(terminated),
+    ...(period && {
+      period: {
+        beginning: wholeSeconds(period.audit_period_beginning),
+        ending: wholeSeconds(period.audit_period_ending),
+      },
+    }),
+  }
+}
+
+function parsed(notification: AnyNotification): z.infer<typeof Billed> {
+  const result = Billed.safeParse(notification)
+  if (result.success) return result.data
+  throw new Error(result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '))
+}
+
+/** Nova tells what the flavor asks for, and nothing of what images do. Its default model is amd-sev. */
+function askedFor({ name, extra_specs }: z.infer<typeof Flavor>): string | null {
+  const { 'hw:mem_encryption': wanted, 'hw:mem_encryption_model': model } = extra_specs ?? {}
+  if (spelledBoolean(`flavor ${name}`, 'hw:mem_encryption', wanted) !== true) return null
+  return cleanText(model ?? 'amd-sev', 64)
+}
+
+/** `2026-11-23 03:13:11.563000`, Python's form, has no zone and means UTC. */
+function utc(timestamp: string): string {
+  const iso = timestamp.includes('T') ? timestamp : timestamp.replace(' ', 'T')
+  return /(?:Z|[+-]\d\d:?\d\d)$/.test(iso) ? iso : `${iso}Z`
+}
+
+function wholeSeconds(iso: string): string {
+  const ms = Date.parse(iso)
+  if (Number.isNaN(ms)) throw new Error(`${JSON.stringify(iso.slice(0, 40))} is no time`)
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`
+}

@@ -1,0 +1,38 @@
+import { z } from 'zod'
+
+/** How an instance is at a moment, as far as somebody pays for it. */
+const Charged = z.object({
+  host: z.string().nullable(),
+  flavor: z.object({
+    name: z.string(),
+    vcpus: z.number().nullable(),
+    memory_mb: z.number().nullable(),
+  }),
+  /** What its memory is really encrypted with; null: in clear. */
+  model: z.string().nullable(),
+  /** Nova's vm_state: `active`, `stopped`, … */
+  state: z.string().nullable(),
+})
+export type Charged = z.infer<typeof Charged>
+
+/** What one notification tells about the use of an instance. Facts are a set: which came first does not matter. */
+export const UsageFact = z.object({
+  /** The notification's: the same twice is one fact. */
+  message_id: z.string(),
+  event_type: z.string(),
+  instance_uuid: z.string(),
+  /** `begins`: it is charged for from here on; `changes`: otherwise than before; `ends`; `exists`: seen in an audit period. */
+  kind: z.enum(['begins', 'changes', 'ends', 'exists']),
+  /** When it was so, in whole seconds of UTC; of `exists` the end of the period. */
+  at: z.iso.datetime(),
+  project_id: z.string().nullable(),
+  user_id: z.string().nullable(),
+  display_name: z.string().nullable(),
+  charged: Charged,
+  /** As the payload has it: what began is known even if its own notification was lost. */
+  launched_at: z.iso.datetime().nullable(),
+  terminated_at: z.iso.datetime().nullable(),
+  /** Of `exists` only. */
+  period: z.object({ beginning: z.iso.datetime(), ending: z.iso.datetime() }).optional(),
+})
+export type UsageFact = z.infer<typeof UsageFact>

@@ -1,0 +1,104 @@
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import type { Ledger } from '../billing/ledger.ts'
+import { type Recorded, recordNotifications } from '../billing/record-notifications.ts'
+import { openLedger } from '../compose/open-ledger.ts'
+import { aborted, onTermination } from '../compose/process.ts'
+import { InvalidFile } from '../errors.ts'
+import { createLogger } from '../logger.ts'
+import { NotificationConsumer } from '../notifications/consumer.ts'
+import { AnyNotification } from '../notifications/notification.ts'
+import { EXIT } from './exit-codes.ts'
+import { note, printJson } from './output.ts'
+import { type GlobalOptions, loadCliConfig, withSession } from './session.ts'
+
+/** So many notifications become one transaction. */
+const BATCH = 2000
+
+/** Follows the notifications until stopped, and stores what is billed by. */
+export async function billRun(options: GlobalOptions): Promise<number> {
+  return withSession(options, async ({ config, transport, notifications }) => {
+    await using store = await openLedger(config)
+    const count = counter()
+    count(await readAgain(store.ledger))
+    const consumer = new NotificationConsumer({
+      transport,
+      logger: createLogger('bill', options.debug ? 'debug' : config.worker.log_level),
+      names: notifications,
+      pool: config.bill.pool,
+      priorities: ['info'],
+      payload: 'any',
+      batchSize: BATCH,
+      batchTimeoutMs: 200,
+      onBatch: async (batch) => {
+        count(await recordNotifications(store.ledger, batch))
+      },
+    })
+    await consumer.start()
+    note(
+      `billing by ${notifications.topic}.info on ${transport.description} into the ${store.description}; Ctrl-C ends it`,
+    )
+    await aborted(onTermination(note))
+    await consumer.close()
+    report(count(), options)
+    return EXIT.OK
+  })
+}
+
+/** Notifications out of files, one a line, as `sevbus events --json` prints them: what is there already stays as it is. */
+export async function billImport(files: readonly string[], options: GlobalOptions): Promise<number> {
+  await using store = await openLedger(loadCliConfig(options))
+  const count = counter()
+  for (const file of files) {
+    let batch: AnyNotification[] = []
+    for await (const notification of notificationsOf(file)) {
+      batch.push(notification)
+      if (batch.length < BATCH) continue
+      count(await recordNotifications(store.ledger, batch))
+      batch = []
+    }
+    count(await recordNotifications(store.ledger, batch))
+  }
+  report(count(), options)
+  return EXIT.OK
+}
+
+/** A release that reads more than the one before reads what that could not. */
+async function readAgain(ledger: Ledger): Promise<Recorded> {
+  return recordNotifications(ledger, AnyNotification.array().parse(await ledger.unreadNotifications(10_000)))
+}
+
+async function* notificationsOf(file: string): AsyncGenerator<AnyNotification> {
+  let number = 0
+  try {
+    const input = file === '-' ? process.stdin : createReadStream(file)
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+      number += 1
+      if (line.trim() !== '') yield AnyNotification.parse(JSON.parse(line))
+    }
+  } catch (error) {
+    const place = number === 0 ? file : `${file}, line ${number},`
+    throw new InvalidFile(`${place} cannot be read: ${(error as Error).message.split('\n')[0]}`, {
+      file,
+      fix: 'give files with one notification a line, as sevbus events --json prints them',
+    })
+  }
+}
+
+function counter() {
+  let sum: Recorded = { notifications: 0, facts: 0, unread: 0 }
+  return (more?: Recorded): Recorded => {
+    if (more !== undefined)
+      sum = {
+        notifications: sum.notifications + more.notifications,
+        facts: sum.facts + more.facts,
+        unread: sum.unread + more.unread,
+      }
+    return sum
+  }
+}
+
+function report(sum: Recorded, { json }: GlobalOptions): void {
+  if (json) printJson(sum)
+  else note(`${sum.notifications} notifications, ${sum.facts} new facts stored, ${sum.unread} could not be read`)
+}

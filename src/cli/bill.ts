@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs'
+import { disagreements } from '../billing/disagreements.ts'
+import { parseRateCard, type RateCard } from '../billing/rate-card.ts'
+import { type Amounts, statementOf } from '../billing/statement.ts'
+import { type UsageRecord, usageRecords } from '../billing/usage-records.ts'
+import { openLedger } from '../compose/open-ledger.ts'
+import { InvalidFile } from '../errors.ts'
+import { type BillSpan, spanOf } from './bill-span.ts'
+import { CSV, JSON_LINES, statementText } from './bill-view.ts'
+import { EXIT } from './exit-codes.ts'
+import { note, print, printJson } from './output.ts'
+import { type GlobalOptions, loadCliConfig } from './session.ts'
+
+export interface BillOptions extends GlobalOptions, BillSpan {
+  readonly rates?: string
+  readonly project?: string
+  readonly format?: 'csv' | 'json'
+}
+
+/** What was used, and what it costs. */
+export async function billShow(options: BillOptions): Promise<number> {
+  const config = loadCliConfig(options)
+  const card = rateCard(options.rates ?? config.bill.rates)
+  const span = spanOf(options)
+  await using store = await openLedger(config)
+  const statement = await statementOf(store.ledger, { span, card, project: options.project })
+  const unread = await store.ledger.unread()
+  if (options.json) printJson({ ...statement, unread })
+  else print(statementText(statement, unread))
+  return statement.unpriced.length + unread.length > 0 ? EXIT.FINDINGS : EXIT.OK
+}
+
+/** Every usage record, for a spreadsheet or a program; a part of them in memory at a time. */
+export async function billExport(options: BillOptions): Promise<number> {
+  const config = loadCliConfig(options)
+  const card = rateCard(options.rates ?? config.bill.rates)
+  const span = spanOf(options)
+  await using store = await openLedger(config)
+  const form = options.format === 'json' ? JSON_LINES : CSV
+  await write(form.head)
+  const each = (record: UsageRecord, amounts: Amounts) => write(form.line(record, amounts))
+  const statement = await statementOf(store.ledger, { span, card, project: options.project, each })
+  for (const missing of statement.unpriced) note(`no price: the rate card lacks ${missing}`)
+  return statement.unpriced.length > 0 ? EXIT.FINDINGS : EXIT.OK
+}
+
+/** What the ledger and `instance.exists` do not agree about. */
+export async function billCheck(options: BillOptions): Promise<number> {
+  await using store = await openLedger(loadCliConfig(options))
+  const audited = await store.ledger.auditedPeriods()
+  const found = []
+  for await (const { facts } of store.ledger.instances()) {
+    found.push(...disagreements(facts, usageRecords(facts), audited))
+  }
+  const unread = await store.ledger.unread()
+  if (options.json) printJson({ audited_periods: audited.length, disagreements: found, unread })
+  else {
+    for (const { kind, instance_uuid, text } of found) print(`${instance_uuid}  ${kind}: ${text}`)
+    for (const { message_id, event_type, reason } of unread) print(`${message_id}  unread ${event_type}: ${reason}`)
+    note(`${found.length} disagreements with ${audited.length} audited periods, ${unread.length} notifications unread`)
+  }
+  return found.length + unread.length > 0 ? EXIT.FINDINGS : EXIT.OK
+}
+
+function rateCard(file: string | undefined): RateCard | undefined {
+  if (file === undefined) return undefined
+  try {
+    return parseRateCard(readFileSync(file, 'utf8'), file)
+  } catch (error) {
+    if (error instanceof InvalidFile) throw error
+    throw new InvalidFile(`${file} cannot be read: ${(error as Error).message}`, {
+      file,
+      fix: 'give a rate card in YAML',
+    })
+  }
+}
+
+/** Waits while whoever reads it does not keep up. */
+function write(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()))
+  })
+}

@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest'
+import { disagreements } from '../../src/billing/disagreements.ts'
+import type { AuditedPeriod } from '../../src/billing/ledger.ts'
+import { readFact } from '../../src/billing/read-fact.ts'
+import type { UsageFact } from '../../src/billing/usage-fact.ts'
+import { usageRecords } from '../../src/billing/usage-records.ts'
+import { told } from './told.ts'
+
+const fact = (...args: Parameters<typeof told>) => readFact(told(...args)) as UsageFact
+const DAY = ['2026-11-02T00:00:00Z', '2026-11-03T00:00:00Z'] as const
+const audited: readonly AuditedPeriod[] = [{ host: 'node1', beginning: DAY[0], ending: DAY[1] }]
+const found = (facts: readonly UsageFact[]) =>
+  disagreements(facts, usageRecords(facts), audited).map(({ kind, text }) => `${kind}: ${text}`)
+
+const created = fact('instance.create.end')
+const seen = fact('instance.exists', { period: DAY })
+
+describe('ledger and instance.exists', () => {
+  it('agree about an instance that runs as it is billed', () => {
+    expect(found([created, seen])).toEqual([])
+    const gone = fact('instance.delete.end', { terminated_at: '2026-11-02T05:00:00Z' })
+    const ended = fact('instance.exists', { period: DAY, terminated_at: '2026-11-02T05:00:00Z' })
+    expect(found([created, gone, ended])).toEqual([])
+  })
+
+  it('show a beginning that was lost, and an end', () => {
+    const ended = fact('instance.exists', { period: DAY, terminated_at: '2026-11-02T05:00:00Z' })
+
+    expect(found([seen])).toEqual(['lost beginning: billed from launched_at, 2026-11-01T00:00:00Z'])
+    expect(found([created, ended])).toEqual(['lost end: billed up to terminated_at, 2026-11-02T05:00:00Z'])
+  })
+
+  it('show what runs after it was billed to its end', () => {
+    const gone = fact('instance.delete.end', { terminated_at: '2026-11-01T05:00:00Z' })
+
+    expect(found([created, gone, seen])).toEqual(['not billed: it was on node1 in the period to 2026-11-03T00:00:00Z'])
+  })
+
+  it('show what is billed otherwise than it runs', () => {
+    const other = fact('instance.exists', {
+      ...{ period: DAY, host: 'node2', model: null, flavor: { name: 'm1.large' } },
+    })
+
+    expect(found([created, other])).toEqual([
+      'billed otherwise: host was node2 in the period to 2026-11-03T00:00:00Z, and is billed as node1',
+      'billed otherwise: flavor was m1.large in the period to 2026-11-03T00:00:00Z, and is billed as m1.sev',
+      'billed otherwise: encryption was none in the period to 2026-11-03T00:00:00Z, and is billed as amd-sev',
+    ])
+  })
+
+  it('show what is billed and that its host no longer tells of', () => {
+    expect(found([created])).toEqual([
+      'not seen: node1 told of others in the period to 2026-11-03T00:00:00Z, and not of it: its end may be lost',
+    ])
+    // It came later, or left before: the period says nothing about it.
+    expect(found([fact('instance.create.end', { launched_at: '2026-11-02T12:00:00Z' })])).toEqual([])
+    expect(found([fact('instance.create.end', { host: 'node2' })])).toEqual([])
+  })
+})

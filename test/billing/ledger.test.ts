@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { Ledger, type Page } from '../../src/billing/ledger.ts'
+import { ledgerMigrations } from '../../src/billing/ledger-schema.ts'
+import { parseRateCard } from '../../src/billing/rate-card.ts'
+import { recordNotifications } from '../../src/billing/record-notifications.ts'
+import { statementOf } from '../../src/billing/statement.ts'
+import { databaseEngines } from '../support/databases.ts'
+import { told } from './told.ts'
+
+const uuid = (n: number) => `178b0921-8f85-4257-88b6-${n.toString(16).padStart(12, '0')}`
+const span = { from: null, to: '2026-12-01T00:00:00Z' }
+
+describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
+  it('has each notification once, however often it comes, and whoever brings it', async () => {
+    await using db = await open(ledgerMigrations)
+    const [one, other] = [new Ledger(await db.connect()), new Ledger(await db.connect())]
+    const notifications = Array.from({ length: 50 }, (_, n) => told('instance.create.end', { uuid: uuid(n) }))
+
+    const results = await Promise.all([
+      recordNotifications(one, notifications),
+      recordNotifications(other, notifications.toReversed()),
+      recordNotifications(one, [...notifications, ...notifications]),
+    ])
+
+    expect(results.reduce((sum, { facts }) => sum + facts, 0)).toBe(50)
+    expect(await recordNotifications(one, notifications)).toEqual({ notifications: 50, facts: 0, unread: 0 })
+  })
+
+  it('gives all instances with all their facts, page after page', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const began = Array.from({ length: 25 }, (_, n) => told('instance.create.end', { uuid: uuid(n) }))
+    const ended = began.map((_, n) =>
+      told('instance.delete.end', { uuid: uuid(n), terminated_at: '2026-11-02T00:00:00Z' }),
+    )
+    await recordNotifications(ledger, [...began, ...ended])
+
+    const pages: Page[] = []
+    for await (const page of ledger.instances(4)) pages.push(page)
+
+    expect(pages.map(({ instance_uuid }) => instance_uuid)).toEqual(Array.from({ length: 25 }, (_, n) => uuid(n)))
+    expect(pages.map(({ facts }) => facts.map(({ kind }) => kind).sort())).toEqual(Array(25).fill(['begins', 'ends']))
+  })
+
+  it('keeps what it cannot read, whole, until a later release can', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const broken = { ...told('instance.create.end', { message_id: 'm-1' }), payload: { odd: '\u0000' } }
+
+    expect(await recordNotifications(ledger, [broken])).toEqual({ notifications: 1, facts: 0, unread: 1 })
+    expect(await ledger.unread()).toEqual([
+      {
+        message_id: 'm-1',
+        event_type: 'instance.create.end',
+        reason: expect.stringContaining('payload.nova_object.data'),
+      },
+    ])
+    expect(await ledger.unreadNotifications(10)).toEqual([broken])
+
+    await recordNotifications(ledger, [told('instance.create.end', { message_id: 'm-1' })])
+    expect(await ledger.unread()).toEqual([])
+  })
+
+  it('stores names that no database takes as they are, and is not held up by them', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+
+    const odd = [
+      told('instance.create.end', { host: 'a\u0000\ud800', message_id: 'm\u0000' }),
+      { ...told('instance.create.end'), message_id: null },
+    ]
+    expect(await recordNotifications(ledger, odd)).toEqual({ notifications: 2, facts: 1, unread: 1 })
+  })
+
+  it('knows which periods hosts have told of', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const period = ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'] as const
+    await recordNotifications(ledger, [told('instance.exists', { period }), told('instance.exists', { period })])
+
+    expect(await ledger.auditedPeriods()).toEqual([{ host: 'node1', beginning: period[0], ending: period[1] }])
+  })
+
+  it('makes a statement of it: lines that are sums of records, and a total that is their sum', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const ended = { terminated_at: '2026-11-01T01:00:00Z' }
+    await recordNotifications(ledger, [
+      ...[0, 1].flatMap((n) => [
+        told('instance.create.end', { uuid: uuid(n) }),
+        told('instance.delete.end', { uuid: uuid(n), ...ended }),
+      ]),
+      told('instance.create.end', { uuid: uuid(2), project: 'green', model: null, flavor: { name: 'tiny' } }),
+      told('instance.delete.end', { uuid: uuid(2), project: 'green', model: null, flavor: { name: 'tiny' }, ...ended }),
+    ])
+    const text =
+      'currency: EUR\ndecimals: 3\nflavors: { m1.sev: { per_hour: 1 } }\nencryption: { amd-sev: { percent: 5 } }'
+    const card = parseRateCard(text, 'rates.yaml')
+    const records: unknown[] = []
+    const each = async ({ instance_uuid }: { instance_uuid: string }, { amount }: { amount: string | null }) =>
+      void records.push([instance_uuid, amount])
+
+    expect(await statementOf(ledger, { span, card, each })).toEqual({
+      ...span,
+      currency: 'EUR',
+      lines: [
+        {
+          ...{ project_id: 'blue', flavor: 'm1.sev', model: 'amd-sev', instances: 2, seconds: 7200 },
+          ...{ base: '2.000', surcharge: '0.100', amount: '2.100' },
+        },
+        {
+          ...{ project_id: 'green', flavor: 'tiny', model: null, instances: 1, seconds: 3600 },
+          ...{ base: null, surcharge: null, amount: null },
+        },
+      ],
+      total: '2.100',
+      inferred: 0,
+      unpriced: ['flavors.tiny, nor default'],
+    })
+    expect(records).toEqual([
+      [uuid(0), '1.050'],
+      [uuid(1), '1.050'],
+      [uuid(2), null],
+    ])
+    const green = await statementOf(ledger, { span, card: undefined, project: 'green' })
+    expect(green).toMatchObject({ currency: null, total: null, lines: [{ project_id: 'green', amount: null }] })
+  })
+})
+
+it('the rate card in the help is one', async () => {
+  const { EXAMPLES } = await import('../../src/cli/help.ts')
+  const text = EXAMPLES.bill.split('and is named:\n')[1]?.split('\nThe ledger')[0] ?? ''
+  const lines = text.split('\n').map((line) => line.slice(2).replace(/ {4,}.*$/, ''))
+
+  expect(parseRateCard(lines.join('\n'), 'help').currency).toBe('EUR')
+  expect(readFileSync('docs/operators.md', 'utf8')).toContain('sevbus bill')
+})

@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { isBilled, readFact } from '../../src/billing/read-fact.ts'
+import { AnyNotification } from '../../src/notifications/notification.ts'
+import { INSTANCE, told } from './told.ts'
+
+const sample = (name: string) =>
+  AnyNotification.parse({
+    ...JSON.parse(readFileSync(`docs/notifications/${name}.json`, 'utf8')),
+    message_id: 'm-1',
+  })
+
+describe('a fact about use', () => {
+  it('is read from what workers send', () => {
+    expect(readFact(sample('instance-create-end'))).toEqual({
+      message_id: 'm-1',
+      event_type: 'instance.create.end',
+      instance_uuid: INSTANCE,
+      kind: 'begins',
+      at: '2026-11-24T03:13:11Z',
+      project_id: 'fake-project',
+      user_id: 'fake-user',
+      display_name: 'some-server',
+      charged: {
+        host: 'node1',
+        flavor: { name: 'm1.test', vcpus: 1, memory_mb: 1024 },
+        model: 'amd-sev',
+        state: 'active',
+      },
+      launched_at: '2026-11-24T03:13:11Z',
+      terminated_at: null,
+    })
+    expect(readFact(sample('instance-delete-end'))).toMatchObject({ kind: 'ends', at: '2026-11-24T04:00:00Z' })
+    expect(readFact(sample('instance-rebuild-end'))).toMatchObject({ kind: 'changes' })
+  })
+
+  it('is in no notification of what has only begun, or has failed', () => {
+    const others = ['instance-create-start', 'instance-create-error', 'instance-delete-start', 'instance-evacuate']
+
+    expect(others.map((name) => isBilled(sample(name)))).toEqual([false, false, false, false])
+    expect(isBilled({ ...sample('instance-create-end'), event_type: 'toString' })).toBe(false)
+    expect(isBilled({ ...sample('instance-create-end'), event_type: null })).toBe(false)
+  })
+
+  it('is in none of an instance that never ran', () => {
+    const never = told('instance.delete.end', { launched_at: null, terminated_at: '2026-11-01T00:00:00Z' })
+
+    expect(readFact(never)).toBeUndefined()
+  })
+
+  it("is read from Nova's own, whose flavor says what it asks for", () => {
+    const model = (extra_specs: Record<string, string>) =>
+      readFact(told('instance.create.end', { model: 'nova', extra_specs }))?.charged.model
+
+    expect(model({})).toBeNull()
+    expect(model({ 'hw:mem_encryption': 'False' })).toBeNull()
+    expect(model({ 'hw:mem_encryption': 'True' })).toBe('amd-sev')
+    expect(model({ 'hw:mem_encryption': '1', 'hw:mem_encryption_model': 'amd-sev-es' })).toBe('amd-sev-es')
+  })
+
+  it('is of when it was told, where the payload has no moment for it', () => {
+    const at = '2026-11-09T08:07:06Z'
+    const off = told('instance.power_off.end', { at, state: 'stopped' })
+
+    expect(readFact(off)).toMatchObject({ kind: 'changes', at, charged: { state: 'stopped' } })
+    expect(readFact({ ...off, timestamp: '2026-11-09T09:07:06.5+01:00' })).toMatchObject({ at })
+  })
+
+  it('has the period of instance.exists', () => {
+    const period = ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'] as const
+
+    expect(readFact(told('instance.exists', { period }))).toMatchObject({
+      kind: 'exists',
+      at: '2026-12-01T00:00:00Z',
+      period: { beginning: period[0], ending: period[1] },
+    })
+  })
+
+  it('is refused where it cannot be read, with what is wrong', () => {
+    const broken = told('instance.create.end')
+    const data = (broken.payload as { 'nova_object.data': Record<string, unknown> })['nova_object.data']
+
+    expect(() => readFact({ ...broken, payload: [1] })).toThrow('payload: Invalid input')
+    expect(() => readFact({ ...broken, timestamp: 'soon', event_type: 'instance.power_on.end' })).toThrow('is no time')
+    expect(() => readFact(told('instance.exists'))).toThrow('instance.exists has no audit_period')
+    delete data.flavor
+    expect(() => readFact(broken)).toThrow('payload.nova_object.data.flavor: Invalid input')
+  })
+
+  it('has no control characters in the names that strangers chose', () => {
+    const [fact] = [readFact(told('instance.create.end', { host: 'node\u001b[2J1' }))]
+
+    expect(fact?.charged.host).toBe('node\ufffd[2J1')
+  })
+})

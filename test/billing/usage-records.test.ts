@@ -1,0 +1,138 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { readFact } from '../../src/billing/read-fact.ts'
+import type { UsageFact } from '../../src/billing/usage-fact.ts'
+import { usageRecords, within } from '../../src/billing/usage-records.ts'
+import { INSTANCE, told } from './told.ts'
+
+const fact = (...args: Parameters<typeof told>) => readFact(told(...args)) as UsageFact
+const brief = (facts: readonly UsageFact[]) =>
+  usageRecords(facts).map(({ host, flavor, model, state, from, to, seconds }) =>
+    [host, flavor.name, model, state, from, to, seconds].join(' '),
+  )
+
+const created = fact('instance.create.end')
+const moved = fact('instance.rebuild.end', { host: 'node2', model: 'amd-sev-es', launched_at: '2026-11-02T00:00:00Z' })
+const stopped = fact('instance.power_off.end', {
+  ...{ host: 'node2', model: 'amd-sev-es', launched_at: '2026-11-02T00:00:00Z' },
+  ...{ state: 'stopped', at: '2026-11-03T00:00:00Z' },
+})
+const deleted = fact('instance.delete.end', {
+  ...{ host: 'node2', model: 'amd-sev-es', launched_at: '2026-11-02T00:00:00Z' },
+  ...{ state: 'deleted', terminated_at: '2026-11-03T00:00:10Z' },
+})
+const life = [created, moved, stopped, deleted]
+const LIFE = [
+  'node1 m1.sev amd-sev active 2026-11-01T00:00:00Z 2026-11-02T00:00:00Z 86400',
+  'node2 m1.sev amd-sev-es active 2026-11-02T00:00:00Z 2026-11-03T00:00:00Z 86400',
+  'node2 m1.sev amd-sev-es stopped 2026-11-03T00:00:00Z 2026-11-03T00:00:10Z 10',
+]
+
+describe('the use of an instance', () => {
+  it('is one record for each way in which it ran: host, flavor, encryption, stopped or not', () => {
+    expect(brief(life)).toEqual(LIFE)
+    expect(usageRecords(life)[0]).toEqual({
+      instance_uuid: INSTANCE,
+      project_id: 'blue',
+      user_id: 'ada',
+      display_name: 'web-1',
+      host: 'node1',
+      flavor: { name: 'm1.sev', vcpus: 2, memory_mb: 4096 },
+      model: 'amd-sev',
+      state: 'active',
+      from: '2026-11-01T00:00:00Z',
+      to: '2026-11-02T00:00:00Z',
+      seconds: 86_400,
+      inferred: false,
+    })
+  })
+
+  it('is the same in whatever order its facts come', () => {
+    const anyOrder = fc.shuffledSubarray(life, { minLength: life.length })
+
+    fc.assert(
+      fc.property(anyOrder, (facts) => {
+        expect(brief(facts)).toEqual(LIFE)
+      }),
+    )
+  })
+
+  it('begins where a later notification says, and ends where one does, whichever of them were lost', () => {
+    const launched = Date.parse('2026-11-01T00:00:00Z')
+    const gone = Date.parse('2026-11-03T00:00:10Z')
+
+    fc.assert(
+      fc.property(fc.subarray(life.slice(1, 3)), (some) => {
+        const records = usageRecords([created, ...some, deleted])
+        const seconds = records.reduce((sum, record) => sum + record.seconds, 0)
+        expect(seconds).toBe((gone - launched) / 1000)
+      }),
+    )
+    // Of its launch, only what the others tell.
+    expect(brief([deleted])).toEqual([
+      'node2 m1.sev amd-sev-es deleted 2026-11-02T00:00:00Z 2026-11-03T00:00:10Z 86410',
+    ])
+    expect(usageRecords([deleted])[0]?.inferred).toBe(true)
+  })
+
+  it('goes on until it ends, and is open until then', () => {
+    const [record] = usageRecords([created])
+
+    expect(record).toMatchObject({ from: '2026-11-01T00:00:00Z', to: null })
+    const span = { from: '2026-11-10T00:00:00Z', to: '2026-11-10T01:00:00Z' }
+    expect(within(record as never, span)).toMatchObject({ ...span, to: null, seconds: 3600 })
+  })
+
+  it('is not counted twice when it is told twice that it began, or that it ended', () => {
+    const again = { ...created, message_id: 'another' }
+    const gone = { ...deleted, message_id: 'another', at: '2026-11-04T00:00:00Z' }
+
+    expect(brief([...life, again, gone])).toEqual(LIFE)
+  })
+
+  it('begins anew where it was shelved in between', () => {
+    const shelved = fact('instance.shelve_offload.end', { state: 'shelved_offloaded', at: '2026-11-01T01:00:00Z' })
+    const back = fact('instance.unshelve.end', { host: 'node3', at: '2026-11-01T05:00:00Z' })
+    const gone = fact('instance.delete.end', { host: 'node3', terminated_at: '2026-11-01T06:00:00Z' })
+
+    expect(brief([created, shelved, back, gone])).toEqual([
+      'node1 m1.sev amd-sev active 2026-11-01T00:00:00Z 2026-11-01T01:00:00Z 3600',
+      'node3 m1.sev amd-sev active 2026-11-01T05:00:00Z 2026-11-01T06:00:00Z 3600',
+    ])
+  })
+
+  it('is known from instance.exists where both ends were lost', () => {
+    const seen = fact('instance.exists', {
+      period: ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'],
+      terminated_at: '2026-11-05T00:00:00Z',
+    })
+
+    expect(brief([seen])).toEqual(['node1 m1.sev amd-sev active 2026-11-01T00:00:00Z 2026-11-05T00:00:00Z 345600'])
+    expect(usageRecords([seen])[0]?.inferred).toBe(true)
+  })
+
+  it('is cut to the span that is asked for, to the second', () => {
+    const [record] = usageRecords(life)
+    const cut = (from: string | null, to: string) => within(record as never, { from, to })
+
+    expect(cut(null, '2026-12-01T00:00:00Z')).toEqual(record)
+    expect(cut('2026-11-01T23:59:59Z', '2026-12-01T00:00:00Z')).toMatchObject({ seconds: 1 })
+    expect(cut(null, '2026-11-01T00:00:01Z')).toMatchObject({ to: '2026-11-01T00:00:01Z', seconds: 1 })
+    expect(cut('2026-11-02T00:00:00Z', '2026-12-01T00:00:00Z')).toBeUndefined()
+    expect(cut(null, '2026-11-01T00:00:00Z')).toBeUndefined()
+  })
+
+  it('adds up over spans that follow each other, wherever they are cut', () => {
+    const second = fc.integer({ min: 1, max: 3 * 86_400 + 9 })
+
+    fc.assert(
+      fc.property(second, (offset) => {
+        const middle = `${new Date(Date.parse('2026-11-01T00:00:00Z') + offset * 1000).toISOString().slice(0, 19)}Z`
+        const sum = (from: string | null, to: string) =>
+          usageRecords(life).reduce((all, record) => all + (within(record, { from, to })?.seconds ?? 0), 0)
+        const [before, after] = [sum(null, middle), sum(middle, '2026-12-01T00:00:00Z')]
+        expect(before + after).toBe(86_400 + 86_400 + 10)
+      }),
+    )
+  })
+})
