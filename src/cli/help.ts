@@ -169,7 +169,7 @@ Each finding says what was found, what that means, and what to do:
   warn  they may run, and somebody should look; also what cannot be read, which is no pass
   FAIL  they do not run here, or not safely
   skip  there is nothing to judge, and why
-Read from below: what fails first makes others fail. A model that is missing is a warning where a flavor of the
+What fails first makes others fail: mend from the top. A model that is missing is a warning where a flavor of the
 configuration asks for it, a failure with --model, else it is no matter. Memory is judged with the flavors, the reserve
 and the overhead of the configuration.
 It asks the kernel's files (below libvirt.host_root) and libvirt (libvirt.uri), needs no broker and no database, and

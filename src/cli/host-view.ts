@@ -17,7 +17,11 @@ export function hostTable(hosts: readonly HostSummary[]): string {
     host.default_machine_type,
   ])
   const head = ['HOST', 'ZONE', 'STATE', 'INSTANCES', 'SEV', 'SEV-ES', 'SEV-SNP', 'VCPU', 'MEMORY_MB', 'MACHINE']
-  return [table(head, rows), ...hosts.flatMap(withheld)].join('\n')
+  return [table(head, rows), ...hosts.flatMap(silent), ...hosts.flatMap(withheld)].join('\n')
+}
+
+function silent({ host, hypervisor_silence: silence }: HostSummary): readonly string[] {
+  return silence === null ? [] : [`${host}: hypervisor silent since ${silence.since}: ${silence.reason}`]
 }
 
 /** Of a pool that is there and gives nothing, why: its numbers do not tell. */
@@ -46,17 +50,18 @@ function use(host: HostSummary, resource: string): string {
   return inventory ? `${inventory.used}/${inventory.capacity}` : '-'
 }
 
-/** `up`, `down (forced)`, `disabled (new memory)`, `down, disabled`: all that keeps new instances away. */
-function hostState({ state, forced_down, fenced, disabled, disabled_reason: reason }: HostSummary): string {
+/** `up`, `down (forced)`, `hypervisor silent`, `disabled (new memory)`, `down, disabled`: all that keeps new instances away. */
+function hostState({ state, forced_down, fenced, disabled, disabled_reason: reason, ...host }: HostSummary): string {
   const off = disabled ? [pc.yellow(`disabled${reason ? ` (${reason})` : ''}`)] : []
   const down = fenced ? 'down (fenced)' : forced_down ? 'down (forced)' : 'down'
   if (state === 'down') return [pc.red(down), ...off].join(', ')
+  if (host.hypervisor_silence !== null) return [pc.red('hypervisor silent'), ...off].join(', ')
   return off[0] ?? pc.green('up')
 }
 
 /** Everything about one host. */
 export function hostFacts(host: HostSummary): string {
-  const { failed_builds: failed, io_ops, missing_models: missing } = host
+  const { failed_builds: failed, io_ops, missing_models: missing, hypervisor_silence: silence } = host
   const known = facts([
     ['host', host.host],
     ['state', hostState(host)],
@@ -66,6 +71,7 @@ export function hostFacts(host: HostSummary): string {
     ['instances', String(host.instances)],
     ['builds', `${io_ops === null ? 'not told' : `${io_ops} under way`}, ${failed} failed in a row`],
     ['hypervisor', `${host.hypervisor_type ?? '-'} on ${host.architecture ?? 'a processor that it does not tell'}`],
+    ...(silence ? [['silent', `since ${silence.since}: ${silence.reason}`] as const] : []),
     ['machine type', `${host.default_machine_type} by default`],
     ...Object.entries(missing).map(([model, reason]) => [`no ${labelOf(model)}`, reason] as const),
   ])

@@ -6,6 +6,7 @@ import { newRequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import type { HostStanding } from './host-standing.ts'
 import type { HostView } from './host-view.ts'
+import { HypervisorWatch, SILENT_AFTER_MS } from './hypervisor-watch.ts'
 import { hostReport, type ResourceOptions } from './resource-tracker.ts'
 import type { VirtDriver } from './virt-driver.ts'
 import type { WorkerIdentity } from './worker-identity.ts'
@@ -14,7 +15,7 @@ export interface HostReporterOptions {
   readonly host: string
   readonly identity: WorkerIdentity
   readonly standing: Pick<HostStanding, 'accepted' | 'refused' | 'unanswered' | 'isServing' | 'throwIfRefused'>
-  readonly driver: Pick<VirtDriver, 'hypervisorType' | 'resources'>
+  readonly driver: Pick<VirtDriver, 'description' | 'hypervisorType' | 'resources'>
   /** What of the host is offered now. */
   readonly view: Pick<HostView, 'look'>
   readonly client: Pick<RpcClient, 'of'>
@@ -26,6 +27,8 @@ export interface HostReporterOptions {
   readonly reportIntervalSeconds: number
   /** Milliseconds, by a clock that never jumps. */
   readonly now?: () => number
+  /** From when on a hypervisor that does not answer is told, in milliseconds. */
+  readonly silentAfterMs?: number
 }
 
 /** After a report that did not get through; so the order in which workers start does not matter. */
@@ -38,6 +41,8 @@ const ANSWER_EVERY = 10
 const DOUBT_AFTER_INTERVALS = 3
 /** However short the interval is. */
 const DOUBT_AFTER_MS_AT_LEAST = 2000
+/** So long a report waits for the hypervisor at least, however short the interval is, in milliseconds. */
+const LOOK_MS_AT_LEAST = 1000
 /** For the goodbye, in milliseconds: without it the next worker only waits longer. */
 const LEAVE_MS = 2000
 /** Another worker is the one of this host. */
@@ -45,13 +50,14 @@ const REFUSALS: ReadonlySet<string> = new Set(['DUPLICATE_HOST', 'STALE_REPORT']
 
 /**
  * Tells the scheduler that the host lives and what it offers, now and at every interval. The hypervisor is asked anew
- * each time, so a change of BIOS, kernel or libvirt is published without a restart. What cannot be told counts as a
- * missed heartbeat, never as a failure of the worker; what is refused because another worker has the host's name ends
+ * each time, so a change of BIOS, kernel or libvirt is published without a restart; one that does not answer is told, too.
+ * What cannot be told counts as a missed heartbeat, never as a failure of the worker; what is refused because another worker has the host's name ends
  * its serving.
  */
 export class HostReporter {
   readonly #options: HostReporterOptions
   readonly #now: () => number
+  readonly #hypervisor: HypervisorWatch
   readonly #stop = new AbortController()
   #timer: NodeJS.Timeout | undefined
   #reporting: Promise<void> | undefined
@@ -64,13 +70,18 @@ export class HostReporter {
   constructor(options: HostReporterOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
+    const { reportIntervalSeconds, silentAfterMs = SILENT_AFTER_MS } = options
+    // The host must not count as down meanwhile.
+    const waitMs = Math.min(Math.max(reportIntervalSeconds * 1000, LOOK_MS_AT_LEAST), silentAfterMs)
+    const onAnswer = () => void this.report()
+    this.#hypervisor = new HypervisorWatch({ ...options, now: this.#now, waitMs, silentAfterMs, onAnswer })
   }
 
   readonly name = 'host report'
 
   /** Why the scheduler does not know this host as it is now. */
   async trouble(): Promise<string | undefined> {
-    return this.#lastTrouble
+    return this.#lastTrouble ?? this.#hypervisor.trouble
   }
 
   /** Resolves after the first report, sent or not. */
@@ -157,11 +168,11 @@ export class HostReporter {
   }
 
   async #look(signal: AbortSignal): Promise<HostReport> {
-    const { host, driver, view, resources: options, traits, reportIntervalSeconds } = this.#options
-    const [capabilities, resources] = await Promise.all([view.look(signal), driver.resources(signal)])
+    const { host, driver, resources: options, traits, reportIntervalSeconds } = this.#options
+    const look = await this.#hypervisor.look(signal)
     const { hypervisorType } = driver
     const ioOps = this.#options.ioOps()
-    return hostReport({ host, hypervisorType, capabilities, resources, options, ioOps, traits, reportIntervalSeconds })
+    return hostReport({ host, hypervisorType, ...look, options, ioOps, traits, reportIntervalSeconds })
   }
 
   /** @returns whether a scheduler has answered */

@@ -1,4 +1,4 @@
-import type { HostReport, ProviderReport } from '../objects/host-report.ts'
+import type { HostReport, HypervisorSilence, ProviderReport } from '../objects/host-report.ts'
 import type { Inventory } from '../objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionRules } from '../objects/mem-encryption.ts'
 import { DISK_GB, MEM_ENCRYPTION_CONTEXT, MEMORY_MB, OWNER_NOVA, VCPU } from '../objects/resources.ts'
@@ -35,6 +35,8 @@ export interface HostSnapshot {
   /** Of the operator's: what hosts are chosen by, `CUSTOM_…`. */
   readonly traits: readonly string[]
   readonly reportIntervalSeconds: number
+  /** Undefined: the hypervisor answers. */
+  readonly silence?: HypervisorSilence | undefined
 }
 
 /** What a host publishes: itself, and one pool of slots for each model that it offers. */
@@ -54,6 +56,7 @@ export function hostReport(snapshot: HostSnapshot): HostReport {
       Object.entries(capabilities.missing).map(([model, reason]) => [model, reason.slice(0, 500)]),
     ),
     io_ops: snapshot.ioOps,
+    ...(snapshot.silence && { hypervisor_silence: snapshot.silence }),
     providers: [root(snapshot), ...pools],
     report_interval_seconds: snapshot.reportIntervalSeconds,
   }

@@ -59,6 +59,14 @@ export const ReportingWorker = z.strictObject({
 })
 export type ReportingWorker = z.infer<typeof ReportingWorker>
 
+/** A worker that lives, and whose hypervisor (libvirt) says nothing: the rest of its report is what was known last. */
+export const HypervisorSilence = z.strictObject({
+  /** By the clock of the host; nothing is decided by it. */
+  since: z.iso.datetime(),
+  reason: storedText(500),
+})
+export type HypervisorSilence = z.infer<typeof HypervisorSilence>
+
 /**
  * What a compute worker tells about its host. Complete each time, so that one report is enough to know the host; the
  * scheduler writes only what changed.
@@ -84,6 +92,8 @@ export const HostReport = z.strictObject({
   providers: z.array(ProviderReport).min(1).max(32),
   /** Seconds between reports; the host counts as down after a few of them. */
   report_interval_seconds: z.number().positive().max(3600),
+  /** Absent: the hypervisor answers. Guests run on, and none can be started. */
+  hypervisor_silence: HypervisorSilence.optional(),
   /** Absent: of an earlier release. No part of what the host has. */
   worker: ReportingWorker.optional(),
 })
@@ -105,6 +115,8 @@ export const HostSummary = z.object({
   availability_zone: z.string().default(DEFAULT_AVAILABILITY_ZONE),
   aggregates: z.array(z.string()).default([]),
   hypervisor_type: z.string().nullable().default(null),
+  /** Since when its hypervisor does not answer, and why; null: it does. */
+  hypervisor_silence: HypervisorSilence.nullable().default(null),
   architecture: z.string().nullable().default(null),
   default_machine_type: z.string(),
   /** Models that the host cannot offer, and why. */

@@ -1,5 +1,5 @@
 import type { Aggregate } from '../objects/aggregate.ts'
-import type { UefiGuests } from '../objects/host-report.ts'
+import type { HypervisorSilence, UefiGuests } from '../objects/host-report.ts'
 import type { Inventory } from '../objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { Allocation } from '../objects/request-spec.ts'
@@ -50,6 +50,8 @@ export interface HostState {
   readonly aggregates: readonly HostAggregate[]
   readonly availabilityZone: string
   readonly hypervisorType: string
+  /** Undefined: its hypervisor answers. */
+  readonly hypervisorSilence: HypervisorSilence | undefined
   /** Of the processor; undefined: the host does not tell. */
   readonly architecture: string | undefined
   readonly defaultMachineType: string

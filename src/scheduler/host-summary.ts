@@ -17,6 +17,7 @@ export function hostSummary(host: HostState): HostSummary {
     availability_zone: host.availabilityZone,
     aggregates: host.aggregates.map(({ name }) => name),
     hypervisor_type: host.hypervisorType,
+    hypervisor_silence: host.hypervisorSilence ?? null,
     architecture: host.architecture ?? null,
     default_machine_type: host.defaultMachineType,
     missing_models: { ...host.missingModels, ...closed },

@@ -25,10 +25,11 @@ const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
  *   migration, which an older scheduler does not see
  *   from compute workers: announce_host, leave_host, and `worker` in the report of a host, which an older scheduler does
  *   not take: schedulers are upgraded first
+ * - 1.2 the report of a host whose hypervisor does not answer has hypervisor_silence, and list_hosts tells it
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.1',
+  version: '1.2',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',

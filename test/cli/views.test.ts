@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { attemptLines, migrationLines, reportLines } from '../../src/cli/attempt-view.ts'
 import { EXIT, exitCodeFor } from '../../src/cli/exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from '../../src/cli/help.ts'
-import { hostTable } from '../../src/cli/host-view.ts'
+import { hostFacts, hostTable } from '../../src/cli/host-view.ts'
 import { encryptionLabel, instanceTable } from '../../src/cli/instance-view.ts'
 import { facts, table } from '../../src/cli/table.ts'
 import * as errors from '../../src/errors.ts'
@@ -97,6 +97,29 @@ describe('tables', () => {
         'node1: no SEV-SNP: SEV-SNP is off while 2 SEV-ES slots are in use: a host runs one of the two',
       ].join('\n'),
     )
+  })
+
+  it('say of a host whose hypervisor does not answer since when, and why', () => {
+    const host = HostSummary.parse({
+      host: 'node1',
+      state: 'up',
+      disabled: false,
+      disabled_reason: null,
+      hypervisor_silence: { since: '2026-01-01T00:00:00.000Z', reason: 'connect ENOENT' },
+      last_seen_up: '2026-01-01T00:01:00Z',
+      default_machine_type: 'q35',
+      instances: 2,
+      providers: [],
+    })
+
+    expect(plain(hostTable([host]))).toBe(
+      [
+        'HOST   ZONE  STATE              INSTANCES  SEV  SEV-ES  SEV-SNP  VCPU  MEMORY_MB  MACHINE',
+        'node1  nova  hypervisor silent  2          -    -       -        -     -          q35',
+        'node1: hypervisor silent since 2026-01-01T00:00:00.000Z: connect ENOENT',
+      ].join('\n'),
+    )
+    expect(plain(hostFacts(host))).toMatch(/^silent +since 2026-01-01T00:00:00.000Z: connect ENOENT$/m)
   })
 
   it('tell of moves what is left of them, and how it ends', () => {

@@ -17,12 +17,14 @@ type Heard = (report: HostReport, options: CallOptions) => void
 interface ReporterOptions {
   readonly reportIntervalSeconds?: number
   readonly isAlone?: boolean
+  readonly silentAfterMs?: number
 }
 
 const anotherWorker = () => new DuplicateHost('two workers say that they are host node1', { holder_id: 'another' })
 
 /** A reporter on a simulated host, whose scheduler is a function, whose server a switch, and whose log is a list. */
-async function aReporter(heard: Heard, { reportIntervalSeconds = 3600, isAlone = true }: ReporterOptions = {}) {
+async function aReporter(heard: Heard, options: ReporterOptions = {}) {
+  const { reportIntervalSeconds = 3600, isAlone = true, silentAfterMs = 10_000 } = options
   const driver = await openFakeHost({ folder: await aFolder(), sev_slots: 15 })
   const logged: string[] = []
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line).msg) })
@@ -70,6 +72,7 @@ async function aReporter(heard: Heard, { reportIntervalSeconds = 3600, isAlone =
     traits: [],
     reportIntervalSeconds,
     now: () => time.ms,
+    silentAfterMs,
   })
   return {
     driver,
@@ -110,6 +113,28 @@ describe('a host reporter', () => {
 
     const tenTimes = Array.from({ length: 10 }, () => 'report')
     expect(said).toEqual(['announce', ...tenTimes, 'announce', 'announce'])
+    await close()
+  })
+
+  it('tells of a hypervisor that hangs as it was, and that it does not answer, until it does', async () => {
+    const reports: HostReport[] = []
+    const { driver, reporter, said, close } = await aReporter((report) => reports.push(report), { silentAfterMs: 0 })
+    await reporter.start()
+    driver.reconfigure({ hangs: true })
+
+    await reporter.report()
+
+    expect(said).toEqual(['announce', 'announce'])
+    expect(reports[1]).toMatchObject({
+      providers: reports[0]?.providers,
+      hypervisor_silence: { since: expect.any(String) },
+    })
+    expect(await reporter.trouble()).toMatch(/^simulated host does not answer since .+: no answer to a question/)
+    driver.reconfigure({ hangs: false, sev_slots: 3 })
+    await vi.waitFor(() => expect(reports.length).toBeGreaterThan(2))
+    await vi.waitFor(async () => expect(await reporter.trouble()).toBeUndefined())
+    expect(reports.at(-1)).not.toHaveProperty('hypervisor_silence')
+    expect(reports.at(-1)?.providers[1]?.inventories.MEM_ENCRYPTION_CONTEXT?.total).toBe(3)
     await close()
   })
 

@@ -33,6 +33,7 @@ export function aHost(host: string, { used = {}, pinned = 0, state = {}, ...opti
     aggregates: [],
     availabilityZone: availabilityZoneOf(state.aggregates ?? []),
     hypervisorType: report.hypervisor_type,
+    hypervisorSilence: report.hypervisor_silence,
     architecture: report.architecture,
     defaultMachineType: report.default_machine_type,
     machineTypes: report.machine_types,

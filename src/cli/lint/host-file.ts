@@ -75,6 +75,7 @@ export function emptyHost({ host, capabilities, resources }: DescribedHost, { co
     aggregates: [],
     availabilityZone: DEFAULT_AVAILABILITY_ZONE,
     hypervisorType: report.hypervisor_type,
+    hypervisorSilence: undefined,
     architecture: report.architecture,
     defaultMachineType: report.default_machine_type,
     machineTypes: report.machine_types,

@@ -43,9 +43,10 @@ function checkModel(model: MemEncryptionModel, { capabilities }: LimitedCapabili
   }
   if (count !== undefined) return pass(check, `${count} slots`, 'published, and claimed one for each guest')
   const reason = missing[model] ?? 'the reason is not told'
-  const fix = 'mend what fails above'
+  const [problem = reason, remedy] = reason.split(/: (?=load|install|set|raise|lower|libvirt)/)
+  const fix = remedy ?? 'mend what fails above'
   if (Object.keys(slots).length === 0 && model === 'amd-sev') {
-    return fail(check, 'no', `${reason}. The host takes no encrypted guests at all`, fix)
+    return fail(check, 'no', `${problem}. The host takes no encrypted guests at all`, fix)
   }
-  return lackOf(model, check, options, { value: 'no', meaning: reason, fix })
+  return lackOf(model, check, options, { value: 'no', meaning: problem, fix })
 }

@@ -39,6 +39,8 @@ export interface FakeHostOptions {
   readonly spawn_delay_ms?: number
   /** Fault: so many spawns fail (`Infinity`: all), or those for which the function gives an error. */
   readonly fail_spawn?: number | ((instanceUuid: string) => SevbusError | undefined)
+  /** Fault: answers no question, as a libvirtd that hangs; what was asked is answered when it is over. Guests run on. */
+  readonly hangs?: boolean
   /** Fault: keys that no guest one can see holds, as after a QEMU that left without giving its key back. */
   readonly stray_keys?: { readonly sev?: number; readonly sev_es?: number }
   /** Fault: starts every guest without its launchSecurity, as a libvirt would that does not know the element. */
@@ -66,6 +68,7 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     kernel_parameters: {},
     spawn_delay_ms: 0,
     fail_spawn: 0,
+    hangs: false,
     stray_keys: {},
     starts_in_clear: false,
     ...options,

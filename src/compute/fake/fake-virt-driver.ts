@@ -3,6 +3,7 @@ import { EncryptionSlotsExhausted, GuestNotFound, SpawnFailed } from '../../erro
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
+import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import type { DomainSpec } from '../libvirt/domain-spec.ts'
@@ -52,6 +53,7 @@ export class FakeVirtDriver implements VirtDriver {
   /** Guests whose QEMU starts now: their key is taken already. */
   readonly #starting = new Map<string, MemEncryptionModel | undefined>()
   #spawnsToFail: number
+  readonly #waking = new Set<() => void>()
 
   constructor(store: GuestStore, lock: FolderLock, facts: FakeHostFacts) {
     this.#store = store
@@ -66,21 +68,30 @@ export class FakeVirtDriver implements VirtDriver {
     this.#facts = { ...this.#facts, ...changes }
     this.#capabilities = capabilitiesOf(this.#facts)
     if (typeof changes.fail_spawn === 'number') this.#spawnsToFail = changes.fail_spawn
+    if (this.#facts.hangs) return
+    for (const wake of this.#waking) wake()
+    this.#waking.clear()
+  }
+
+  /** At once, or when it does not hang any more. */
+  async #answers(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    while (this.#facts.hangs) await abortable(new Promise<void>((resolve) => this.#waking.add(resolve)), signal)
   }
 
   async capabilities(signal: AbortSignal): Promise<HostCapabilities> {
-    signal.throwIfAborted()
+    await this.#answers(signal)
     return this.#capabilities
   }
 
   async resources(signal: AbortSignal): Promise<HostResources> {
-    signal.throwIfAborted()
+    await this.#answers(signal)
     const { vcpus, memory_mb, disk_gb } = this.#facts
     return { vcpus, memory_mb, disk_gb }
   }
 
   async guests(signal: AbortSignal): Promise<readonly Guest[]> {
-    signal.throwIfAborted()
+    await this.#answers(signal)
     return [...this.#store.guests].map(([uuid, { state }]) => ({ uuid, state }))
   }
 
@@ -102,7 +113,7 @@ export class FakeVirtDriver implements VirtDriver {
   }
 
   async domainXml(uuid: string, signal: AbortSignal): Promise<string> {
-    signal.throwIfAborted()
+    await this.#answers(signal)
     const guest = this.#store.guests.get(uuid)
     if (guest === undefined) throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
     return guest.live ?? guest.definition
@@ -126,7 +137,7 @@ export class FakeVirtDriver implements VirtDriver {
   }
 
   async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
+    await this.#answers(signal)
     const xml = domainXml(domain)
     const definition = readDefinition(xml, this.#capabilities)
     const existing = this.#store.guests.get(definition.uuid)

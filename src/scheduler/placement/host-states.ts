@@ -1,6 +1,6 @@
 import type { Queryable } from '../../database/database.ts'
 import { availabilityZoneOf } from '../../objects/availability-zone.ts'
-import type { UefiGuests } from '../../objects/host-report.ts'
+import type { HypervisorSilence, UefiGuests } from '../../objects/host-report.ts'
 import { capacity, type Inventory } from '../../objects/inventory.ts'
 import type { HostAggregate, HostState, InventoryState, ProviderState } from '../host-state.ts'
 import { isUp } from '../liveness.ts'
@@ -54,6 +54,7 @@ interface HostRow {
   readonly host: string
   readonly facts: {
     readonly hypervisor_type: string
+    readonly hypervisor_silence?: HypervisorSilence
     readonly architecture?: string
     readonly io_ops?: number
     readonly default_machine_type: string
@@ -122,6 +123,7 @@ function hostState(
     aggregates,
     availabilityZone: availabilityZoneOf(aggregates),
     hypervisorType: row.facts.hypervisor_type,
+    hypervisorSilence: row.facts.hypervisor_silence,
     architecture: row.facts.architecture,
     defaultMachineType: row.facts.default_machine_type,
     machineTypes: row.facts.machine_types ?? [],

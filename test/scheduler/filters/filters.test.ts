@@ -34,6 +34,18 @@ describe('ComputeFilter', () => {
   })
 })
 
+describe('ComputeFilter, of hosts whose hypervisor does not answer,', () => {
+  const hypervisor_silence = { since: '2026-03-01T10:00:00.000Z', reason: 'no answer to a question for more than 10 s' }
+
+  it('rejects them, though they are up, and says since when and why', () => {
+    const host = aHost('cn-1', { report: { hypervisor_silence } })
+
+    expect(computeFilter.reject(host, aRequest())).toBe(
+      'its hypervisor does not answer since 2026-03-01T10:00:00.000Z: no answer to a question for more than 10 s',
+    )
+  })
+})
+
 describe('ComputeFilter, of hosts that an operator forces down,', () => {
   it('rejects them whatever they report, and says who said so', () => {
     const host = aHost('cn-1', { state: { up: false, forcedDown: true, disabled: true } })

@@ -10,7 +10,7 @@ import { aHost, aRequest } from '../builders.ts'
 it('every filter says what could be done about its hosts', () => {
   expect(Object.fromEntries(defaultFilters().map(({ name, fix }) => [name, fix]))).toEqual({
     ComputeFilter:
-      'start the compute worker on the host, or give the host back: sevbus host set HOST --enable --no-forced-down',
+      'start the compute worker on the host, or libvirt where that does not answer, or give the host back: sevbus host set HOST --enable --no-forced-down',
     ForcedHosts: 'name a host that has reported, or leave force_hosts empty',
     IgnoredHosts: 'see why the earlier tries failed there (explain), correct it and build again, or add a host',
     AvailabilityZoneFilter:
