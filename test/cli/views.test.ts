@@ -273,6 +273,7 @@ describe('exit codes', () => {
       'xml',
       'host-capabilities',
       'doctor',
+      'bill',
     ]
 
     expect(Object.keys(EXAMPLES).toSorted()).toEqual(['sevbus', ...commands].toSorted())
