@@ -6,8 +6,9 @@ export const ledgerMigrations: readonly Migration[] = [
     id: 'billing-0001',
     sql: `
       create table usage_facts (
-        instance_uuid text not null,
-        message_id    text not null,
+        -- Compared as bytes: each insertion compares them often.
+        instance_uuid text collate "C" not null,
+        message_id    text collate "C" not null,
         -- Not jsonb: it is read whole and never searched.
         fact          text not null,
         -- Of instance.exists: host and period.

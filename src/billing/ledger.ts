@@ -9,9 +9,15 @@ export interface Unread {
   readonly reason: string
 }
 
-export interface Page {
+export interface InstanceFacts {
   readonly instance_uuid: string
   readonly facts: readonly UsageFact[]
+}
+
+interface FactRow {
+  readonly instance_uuid: string
+  readonly message_id: string
+  readonly fact: string
 }
 
 /** An audit period of which a host has told something. */
@@ -37,13 +43,12 @@ export class Ledger {
     if (facts.length + unread.length === 0) return 0
     return this.#database.transaction(async (tx) => {
       const stored = await tx.query(
-        `insert into usage_facts (message_id, instance_uuid, fact, audited)
-         select message_id, instance_uuid, fact, audited
-           from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as t (message_id, instance_uuid, fact, audited)
+        `insert into usage_facts (instance_uuid, message_id, fact, audited)
+         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
          on conflict do nothing returning 1`,
         [
-          facts.map((fact) => fact.message_id),
-          facts.map((fact) => fact.instance_uuid),
+          facts.map(({ instance_uuid }) => instance_uuid),
+          facts.map(({ message_id }) => message_id),
           facts.map((fact) => JSON.stringify(fact)),
           facts.map(({ period, charged: { host } }) => (period ? JSON.stringify({ host, ...period }) : null)),
         ],
@@ -56,19 +61,32 @@ export class Ledger {
     })
   }
 
-  /** All instances with their facts, by uuid; a part of them in memory at a time. */
-  async *instances(pageSize = 1000): AsyncGenerator<Page> {
-    for (let last = ''; ; ) {
-      const rows = await this.#database.query<{ instance_uuid: string; facts: string }>(
-        `select instance_uuid, '[' || string_agg(fact, ',') || ']' as facts from usage_facts
-          where instance_uuid > $1 group by instance_uuid order by instance_uuid limit $2`,
-        [last, pageSize],
+  /** All instances with their facts, by uuid; a page of facts, and those of one instance, in memory at a time. */
+  async *instances(pageSize = 2000): AsyncGenerator<InstanceFacts> {
+    let current: { instance_uuid: string; facts: UsageFact[] } | undefined
+    for await (const { instance_uuid, fact } of this.#rows(pageSize)) {
+      if (current !== undefined && current.instance_uuid !== instance_uuid) {
+        yield current
+        current = undefined
+      }
+      current ??= { instance_uuid, facts: [] }
+      current.facts.push(UsageFact.parse(JSON.parse(fact)))
+    }
+    if (current !== undefined) yield current
+  }
+
+  /** In the order of the primary key, which the database need not sort for. */
+  async *#rows(pageSize: number): AsyncGenerator<FactRow> {
+    for (let last: readonly string[] = ['', '']; ; ) {
+      const rows = await this.#database.query<FactRow>(
+        `select instance_uuid, message_id, fact from usage_facts
+          where (instance_uuid, message_id) > ($1, $2) order by instance_uuid, message_id limit $3`,
+        [...last, pageSize],
       )
-      for (const { instance_uuid, facts } of rows)
-        yield { instance_uuid, facts: UsageFact.array().parse(JSON.parse(facts)) }
+      yield* rows
       const end = rows.at(-1)
       if (end === undefined) return
-      last = end.instance_uuid
+      last = [end.instance_uuid, end.message_id]
     }
   }
 

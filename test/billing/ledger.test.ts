@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { Ledger, type Page } from '../../src/billing/ledger.ts'
+import { type InstanceFacts, Ledger } from '../../src/billing/ledger.ts'
 import { ledgerMigrations } from '../../src/billing/ledger-schema.ts'
 import { parseRateCard } from '../../src/billing/rate-card.ts'
 import { recordNotifications } from '../../src/billing/record-notifications.ts'
@@ -36,8 +36,8 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
     )
     await recordNotifications(ledger, [...began, ...ended])
 
-    const pages: Page[] = []
-    for await (const page of ledger.instances(4)) pages.push(page)
+    const pages: InstanceFacts[] = []
+    for await (const page of ledger.instances(3)) pages.push(page)
 
     expect(pages.map(({ instance_uuid }) => instance_uuid)).toEqual(Array.from({ length: 25 }, (_, n) => uuid(n)))
     expect(pages.map(({ facts }) => facts.map(({ kind }) => kind).sort())).toEqual(Array(25).fill(['begins', 'ends']))
