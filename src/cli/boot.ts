@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MAX_COUNT } from '../conductor/rpc-api.ts'
 import { InvalidArguments } from '../errors.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
 import type { Instance } from '../objects/instance.ts'
 import { fromCatalogue } from './catalogue.ts'
 import { EXIT } from './exit-codes.ts'
-import { instanceTable } from './instance-view.ts'
+import { failureLines, instanceTable } from './instance-view.ts'
 import { note, print, printJson } from './output.ts'
 import { parseHints, schedulerHints } from './scheduler-hints.ts'
 import { type GlobalOptions, loadCliConfig, type Session, withSession } from './session.ts'
@@ -31,7 +32,7 @@ export interface BootOptions extends GlobalOptions {
 export async function boot(name: string, options: BootOptions): Promise<number> {
   // What the words name is looked up before anybody is bothered.
   const { flavors, images } = loadCliConfig(options)
-  const count = positive('--count', options.count)
+  const count = countOf(options.count)
   const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, flavors)
   const image = fromCatalogue('image', NewImageMeta, options.image, images)
   const hints = parseHints(options.hint ?? [])
@@ -48,7 +49,7 @@ export async function boot(name: string, options: BootOptions): Promise<number> 
     if (options.json) printJson({ instances })
     else print(instanceTable(instances))
     const failed = instances.filter(({ vm_state }) => vm_state === 'error')
-    if (!options.json) for (const { fault, name: who } of failed) note(`${who}: ${fault?.code}: ${fault?.message}`)
+    if (!options.json) for (const line of failureLines(failed)) note(line)
     if (!options.json && failed[0]) note(`why: sevbus explain ${failed[0].uuid}`)
     return failed.length > 0 ? EXIT.REFUSED : EXIT.OK
   })
@@ -90,12 +91,9 @@ async function settled({ conductor, context }: Session, instances: readonly Inst
   return instances.map(({ uuid }) => done.get(uuid) as Instance)
 }
 
-function positive(field: string, text: string): number {
+function countOf(text: string): number {
   const value = Number(text)
-  if (Number.isInteger(value) && value >= 1) return value
-  throw new InvalidArguments(`${field} is ${JSON.stringify(text)}; write a whole number from 1`, {
-    field,
-    value: text,
-    fix: `write e.g. ${field} 3`,
-  })
+  if (Number.isInteger(value) && value >= 1 && value <= MAX_COUNT) return value
+  const fix = `write a whole number from 1 to ${MAX_COUNT}, e.g. --count 3`
+  throw new InvalidArguments(`--count is ${JSON.stringify(text)}; ${fix}`, { field: '--count', value: text, fix })
 }

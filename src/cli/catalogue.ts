@@ -75,7 +75,7 @@ function readJson(kind: string, file: string, names: readonly string[]): unknown
       `--${kind} ${file}: no ${kind} of that name (${catalogue}), and no JSON file: ${(error as Error).message}`,
       {
         file,
-        fix: `name a ${kind} of the catalogue (section [${kind}s] of the configuration) or a JSON file`,
+        fix: `name ${kind === 'image' ? 'an' : 'a'} ${kind} of the catalogue (section [${kind}s] of the configuration) or a JSON file`,
       },
     )
   }

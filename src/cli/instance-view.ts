@@ -1,6 +1,7 @@
 import pc from 'picocolors'
 import type { Instance } from '../objects/instance.ts'
 import { MEM_ENCRYPTION_MODELS, MemEncryptionModel } from '../objects/mem-encryption.ts'
+import { groupBy } from './group-by.ts'
 import { facts, table } from './table.ts'
 
 /** Instances as people read them. */
@@ -16,6 +17,15 @@ export function instanceTable(instances: readonly Instance[]): string {
     instance.flavor.name,
   ])
   return table(['UUID', 'NAME', 'STATE', 'TASK', 'HOST', 'ENCRYPTION', 'FLAVOR'], rows)
+}
+
+/** Those that failed alike are told of in one line: each message names its own instance, and says the same otherwise. */
+export function failureLines(failed: readonly Instance[]): readonly string[] {
+  const sameness = ({ uuid, fault }: Instance) => `${fault?.code}: ${fault?.message.replaceAll(uuid, '')}`
+  return groupBy(failed, sameness).map(([{ name, fault }, ...others]) => {
+    const more = others.length > 0 ? ` and ${others.length} more` : ''
+    return `${name}${more}: ${fault?.code}: ${fault?.message}`
+  })
 }
 
 export function instanceFacts(instance: Instance): string {

@@ -45,12 +45,14 @@ export async function startScheduler(
     maxInstancesPerHost: scheduler.max_instances_per_host,
   }
   const placement = new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals })
+  const onFailure = (extension: string, failure: string) =>
+    logger.warn({ extension, failure }, 'a filter or weigher of your own failed: mend its module, or take it out')
   const manager = new SchedulerManager({
     placement,
     filters: defaultFilters(limits),
     weighers: defaultWeighers(multipliers),
-    extraFilters: await loadFilters(scheduler.extra_filters, folder),
-    extraWeighers: await loadWeighers(scheduler.extra_weighers, folder),
+    extraFilters: await loadFilters(scheduler.extra_filters, folder, onFailure),
+    extraWeighers: await loadWeighers(scheduler.extra_weighers, folder, onFailure),
     options: {
       memEncryptionOverheadMb: scheduler.mem_encryption_overhead_mb,
       hostSubsetSize: scheduler.host_subset_size,

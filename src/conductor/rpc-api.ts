@@ -28,6 +28,9 @@ const BuildReport = z.object({
 })
 export type BuildReport = z.infer<typeof BuildReport>
 
+/** Instances of one request at most. */
+export const MAX_COUNT = 1000
+
 /**
  * The conductor's door: what an API tier calls, and what workers report.
  *
@@ -51,11 +54,11 @@ export const ConductorApi = defineApi({
         name: text(240).min(1),
         flavor: NewFlavor,
         image: NewImageMeta,
-        count: z.int().min(1).max(1000).default(1),
+        count: z.int().min(1).max(MAX_COUNT).default(1),
         /** Absent or 1: each instance finds a host by itself, or none. As much as `count`, up to 100: all of them or none. */
-        min_count: z.int().min(1).max(1000).optional(),
+        min_count: z.int().min(1).max(MAX_COUNT).optional(),
         /** Chosen by the caller, as many as `count`: then a repeated call makes nothing twice. */
-        instance_uuids: z.array(z.guid()).min(1).max(1000).optional(),
+        instance_uuids: z.array(z.guid()).min(1).max(MAX_COUNT).optional(),
         ip_addresses: z.array(NewIpAddress).max(64).default([]),
         /** Absent: only with user_data, or where image or host want one. */
         config_drive: z.boolean().optional(),

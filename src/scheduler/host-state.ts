@@ -127,9 +127,10 @@ export function lacks(
   if (inventory === undefined) return `${resourceClass}: ${amount} asked, the host reports none`
   const { capacity, used, total, reserved, allocation_ratio, min_unit, max_unit, step_size } = inventory
   if (!inventory.offered) return `${resourceClass}: ${amount} asked, the host offers none any more`
-  if (amount < min_unit || amount > max_unit || amount % step_size !== 0) {
-    return `${resourceClass}: ${amount} asked, given out from ${min_unit} to ${max_unit} in steps of ${step_size}`
-  }
+  const one = `${resourceClass}: ${amount} asked, one instance gets`
+  if (amount > max_unit) return `${one} at most ${max_unit} here (max_unit)`
+  if (amount < min_unit) return `${one} at least ${min_unit} here (min_unit)`
+  if (amount % step_size !== 0) return `${one} multiples of ${step_size} here (step_size)`
   if (amount <= free(inventory)) return undefined
   return `${resourceClass}: ${amount} asked, ${used} of ${capacity} used (${total} in all, ${reserved} reserved, ratio ${allocation_ratio})`
 }

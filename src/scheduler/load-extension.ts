@@ -2,21 +2,33 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { InvalidConfiguration } from '../errors.ts'
 import type { HostFilter } from './filters/host-filter.ts'
+import { guardedFilter, guardedWeigher, type OnFailure } from './guarded-extension.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
 
 /**
  * Loads filters from modules named in the configuration.
  *
  * @param folder what relative paths are relative to
+ * @param onFailure hears of those that fail later, when they are asked
  * @throws InvalidConfiguration naming the module and what is wrong with it
  */
-export function loadFilters(paths: readonly string[], folder: string): Promise<readonly HostFilter[]> {
-  return Promise.all(paths.map((path) => load(path, folder, 'extra_filters', filterOf)))
+export async function loadFilters(
+  paths: readonly string[],
+  folder: string,
+  onFailure: OnFailure,
+): Promise<readonly HostFilter[]> {
+  const filters = await Promise.all(paths.map((path) => load(path, folder, 'extra_filters', filterOf)))
+  return filters.map((filter) => guardedFilter(filter, onFailure))
 }
 
 /** As `loadFilters`, for weighers; a multiplier left out is 1. */
-export function loadWeighers(paths: readonly string[], folder: string): Promise<readonly HostWeigher[]> {
-  return Promise.all(paths.map((path) => load(path, folder, 'extra_weighers', weigherOf)))
+export async function loadWeighers(
+  paths: readonly string[],
+  folder: string,
+  onFailure: OnFailure,
+): Promise<readonly HostWeigher[]> {
+  const weighers = await Promise.all(paths.map((path) => load(path, folder, 'extra_weighers', weigherOf)))
+  return weighers.map((weigher) => guardedWeigher(weigher, onFailure))
 }
 
 async function load<T>(
@@ -55,7 +67,10 @@ function weigherOf(value: Readonly<Record<string, unknown>>): HostWeigher | stri
   if (typeof value.weigh !== 'function') return `is no weigher: ${value.name} has no function weigh(host, request)`
   const { multiplier = 1 } = value
   if (!Number.isFinite(multiplier)) return `is no weigher: the multiplier of ${value.name} is not a number`
-  return { name: value.name, multiplier: multiplier as number, weigh: value.weigh.bind(value) }
+  const weigher = value as unknown as HostWeigher
+  const concern = weigher.concern?.bind(value)
+  const weigh = weigher.weigh.bind(value)
+  return { name: value.name, multiplier: multiplier as number, weigh, ...(concern && { concern }) }
 }
 
 function invalid(path: string, option: string, problem: string, fix: string, cause?: unknown): InvalidConfiguration {

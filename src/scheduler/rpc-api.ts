@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Aggregate, AggregateMetadata, AggregateName } from '../objects/aggregate.ts'
+import { Aggregate, AggregateMetadataChanges, AggregateName, NewAggregateMetadata } from '../objects/aggregate.ts'
 import { AuditReport } from '../objects/audit.ts'
 import { HostName, HostReport, HostSummary, ReportingWorker } from '../objects/host-report.ts'
 import { Migration, RequestSpec, Selection } from '../objects/request-spec.ts'
@@ -11,7 +11,6 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
 const NO_MIGRATION = z
   .never({ error: 'instances move one by one: leave it out, or ask with select_destinations' })
   .optional()
-const MetadataChanges = z.record(text(255).min(1), text(255).nullable())
 
 /**
  * The scheduler's door.
@@ -187,7 +186,7 @@ export const SchedulerApi = defineApi({
         'Makes a set of hosts with metadata, which filters read. Errors: AGGREGATE_NAME_EXISTS, COMPUTE_HOST_NOT_FOUND, INVALID_AGGREGATE_ACTION.',
       input: z.strictObject({
         name: AggregateName,
-        metadata: AggregateMetadata.default({}),
+        metadata: NewAggregateMetadata.default({}),
         hosts: z.array(HostName).max(1000).default([]),
       }),
       output: z.object({ aggregate: Aggregate }),
@@ -206,7 +205,7 @@ export const SchedulerApi = defineApi({
       since: '1.1',
       summary:
         'Changes the metadata of an aggregate: keys that are named get the value, or go where it is null. Errors: AGGREGATE_NOT_FOUND, INVALID_AGGREGATE_ACTION.',
-      input: z.strictObject({ name: AggregateName, metadata: MetadataChanges }),
+      input: z.strictObject({ name: AggregateName, metadata: AggregateMetadataChanges }),
       output: z.object({ aggregate: Aggregate }),
       timeoutMs: 10_000,
     }),

@@ -100,6 +100,12 @@ describe('the command line', () => {
     expect(unreachable.out).not.toContain('secret')
     expect((await run(['list', '--bogus'])).code).toBe(2)
     expect((await run(['boot', 'x', '--flavor', 'none', '--image', 'none'], nowhere)).code).toBe(2)
+    const tooMany = ['boot', 'x', '--flavor', 'none', '--image', 'none', '--count']
+    for (const count of ['0', '1.5', 'many', '1001', '1e9']) {
+      const { code, out } = await run([...tooMany, count], nowhere)
+      expect(code).toBe(2)
+      expect(out).toContain(`--count is "${count}"; write a whole number from 1 to 1000, e.g. --count 3`)
+    }
     const noDatabase = await run(['db', 'migrate'])
     expect(noDatabase.code).toBe(2)
     expect(noDatabase.out).toContain('database.url is missing')

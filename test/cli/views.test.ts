@@ -4,11 +4,11 @@ import { attemptLines, migrationLines, reportLines } from '../../src/cli/attempt
 import { EXIT, exitCodeFor } from '../../src/cli/exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from '../../src/cli/help.ts'
 import { hostFacts, hostTable } from '../../src/cli/host-view.ts'
-import { encryptionLabel, instanceTable } from '../../src/cli/instance-view.ts'
+import { encryptionLabel, failureLines, instanceTable } from '../../src/cli/instance-view.ts'
 import { facts, table } from '../../src/cli/table.ts'
 import * as errors from '../../src/errors.ts'
 import { HostSummary } from '../../src/objects/host-report.ts'
-import type { VmState } from '../../src/objects/instance.ts'
+import type { Instance, VmState } from '../../src/objects/instance.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 
 const plain = stripVTControlCharacters
@@ -230,6 +230,25 @@ describe('tables', () => {
     expect(of('building', 'cn-1')).toBe('SEV-ES')
     expect(of('active', 'cn-1')).toBe('SEV-ES')
     expect(of('deleted', null)).toBe('SEV-ES')
+  })
+})
+
+describe('failures', () => {
+  it('that are alike are told in one line, whichever instance each message names', () => {
+    const failed = (name: string, uuid: string, message: string) =>
+      ({ name, uuid, fault: { code: 'NO_VALID_HOST', message } }) as Instance
+    const [one, two, three] = ['1', '2', '3'].map((digit) => `${digit.repeat(8)}-0000-4000-8000-000000000000`)
+
+    expect(
+      failureLines([
+        failed('web-1', one as string, `no valid host for instance ${one}: 2 hosts considered`),
+        failed('web-2', two as string, `no valid host for instance ${two}: 3 hosts considered`),
+        failed('web-3', three as string, `no valid host for instance ${three}: 2 hosts considered`),
+      ]),
+    ).toEqual([
+      `web-1 and 1 more: NO_VALID_HOST: no valid host for instance ${one}: 2 hosts considered`,
+      `web-2: NO_VALID_HOST: no valid host for instance ${two}: 3 hosts considered`,
+    ])
   })
 })
 

@@ -1,15 +1,5 @@
+import { groupBy } from '../group-by.ts'
 import type { Refusal } from './facts.ts'
-
-/** Groups in the order of their first members. */
-export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): readonly (readonly [T, ...T[]])[] {
-  const groups = new Map<string, [T, ...T[]]>()
-  for (const item of items) {
-    const group = groups.get(keyOf(item))
-    if (group) group.push(item)
-    else groups.set(keyOf(item), [item])
-  }
-  return [...groups.values()]
-}
 
 /** Instances refused by the same hosts for the same reasons are told of together. */
 export function alikeRefusals(

@@ -1,9 +1,10 @@
 import pc from 'picocolors'
 import { reportLines } from '../attempt-view.ts'
+import { groupBy } from '../group-by.ts'
 import { hostTable } from '../host-view.ts'
 import type { BillingFacts } from '../notification-view.ts'
 import { facts, table } from '../table.ts'
-import { alikeRefusals, groupBy } from './alike.ts'
+import { alikeRefusals } from './alike.ts'
 import type { DemoFacts, Refusal, Totals } from './facts.ts'
 
 /** What stays on the screen when the demo has ended. */

@@ -2,6 +2,7 @@ import { InvalidInventory } from '../../errors.ts'
 import type { HostReport, ProviderReport } from '../../objects/host-report.ts'
 import type { Inventory } from '../../objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
+import { MEM_ENCRYPTION_CONTEXT } from '../../objects/resources.ts'
 
 /**
  * Refuses a report that cannot be true: the schema has seen each number by itself, this sees them together.
@@ -21,12 +22,20 @@ export function checkReport({ host, providers }: HostReport): void {
     refuse(host, roots, 'parent_name', `${roots} without a parent`, 'report one provider for the host itself')
   }
   for (const provider of providers) {
+    checkName(host, provider)
     checkParent(host, provider, root.name)
     checkModel(host, provider)
     for (const [resourceClass, inventory] of Object.entries(provider.inventories)) {
       checkInventory(host, provider.name, resourceClass, inventory)
     }
   }
+}
+
+/** Named after its host, as Nova names them: else a host could take the name of another one's pool before that reports. */
+function checkName(host: string, { name, parent_name }: ProviderReport): void {
+  if (parent_name === null ? name === host : name.startsWith(`${host}_`)) return
+  const fix = parent_name === null ? `name the host's own provider ${host}` : `begin its name with ${host}_`
+  refuse(host, name, 'name', `provider ${name} is not named after its host`, fix)
 }
 
 /** Pools stand right under the host; nothing of ours makes a deeper tree. */
@@ -52,6 +61,9 @@ function checkInventory(host: string, provider: string, resourceClass: string, i
   }
   if (!(allocation_ratio > 0 && allocation_ratio <= 1000)) {
     lie('allocation_ratio', `allocation_ratio ${allocation_ratio}`, 'report a ratio above 0, at most 1000')
+  }
+  if (resourceClass === MEM_ENCRYPTION_CONTEXT && allocation_ratio !== 1) {
+    lie('allocation_ratio', `allocation_ratio ${allocation_ratio}`, "report 1: a key is one guest's")
   }
   if (total < 1) lie('total', `total ${total}`, 'leave out a resource that the host has none of')
   if (reserved > total) lie('reserved', `${reserved} reserved of ${total}`, 'reserve at most the total')

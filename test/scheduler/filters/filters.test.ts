@@ -108,7 +108,21 @@ describe('Resources', () => {
       'VCPU: 1 asked, the host reports none; MEMORY_MB: 1024 asked, the host reports none',
     )
     expect(resources.reject(aHost('cn-1', { vcpus: 2 }), aRequest({ vcpus: 4 }))).toBe(
-      'VCPU: 4 asked, given out from 1 to 2 in steps of 1',
+      'VCPU: 4 asked, one instance gets at most 2 here (max_unit)',
+    )
+    const { VCPU } = aHost('cn-1').root.inventories
+    if (VCPU === undefined) throw new Error('a host has processors')
+    const inPairs = aHost('cn-1', {
+      state: { root: { ...bare, inventories: { ...aHost('cn-1').root.inventories, VCPU: { ...VCPU, step_size: 2 } } } },
+    })
+    expect(resources.reject(inPairs, aRequest({ vcpus: 3 }))).toBe(
+      'VCPU: 3 asked, one instance gets multiples of 2 here (step_size)',
+    )
+    const large = aHost('cn-1', {
+      state: { root: { ...bare, inventories: { ...aHost('cn-1').root.inventories, VCPU: { ...VCPU, min_unit: 2 } } } },
+    })
+    expect(resources.reject(large, aRequest({ vcpus: 1 }))).toBe(
+      'VCPU: 1 asked, one instance gets at least 2 here (min_unit)',
     )
   })
 

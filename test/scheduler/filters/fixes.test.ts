@@ -24,7 +24,8 @@ it('every filter says what could be done about its hosts', () => {
     ImagePropertiesFilter:
       'take an image that is made for the hosts, or correct its hw_architecture, img_hv_type or hw_vm_mode',
     Traits: 'give the trait to hosts that have what it means (compute.traits), or take another flavor or image',
-    SameHostFilter: 'make room on the host of these instances, or ask without the hint same_host',
+    SameHostFilter:
+      'make room on the host of these instances, name some that are on a host, or ask without the hint same_host',
     DifferentHostFilter: 'add a host, or ask without the hint different_host',
     ServerGroupAffinityFilter: 'make room on the host of the group, or ask without the hint group',
     ServerGroupAntiAffinityFilter:
@@ -39,7 +40,7 @@ it('every filter says what could be done about its hosts', () => {
     MemEncryptionMode: 'delete the instances of the other model there, ask for that model, or add a host',
     MemEncryptionSlots: 'delete an encrypted instance of this model there, or add a host with free slots',
     PinnedMemory: 'set ram_allocation_ratio=1 on hosts of encrypted guests, delete instances there, or add a host',
-    Resources: 'delete instances there, ask for a smaller flavor, or add a host',
+    Resources: 'ask for a smaller flavor, add a host, or delete instances where that makes room enough',
   })
 })
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import type { HostReport } from '../../../src/objects/host-report.ts'
+import type { HostReport, ProviderReport } from '../../../src/objects/host-report.ts'
 import type { Inventory } from '../../../src/objects/inventory.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
@@ -199,14 +199,19 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
 
   it('refuse a provider that belongs to another host, and take nothing of that report', async () => {
     await using given = await openPlacement()
-    await given.placement.recordHost(aHostReport('cn-1', { slots: { 'amd-sev': 3 } }))
-    const thief: HostReport = { ...aHostReport('cn-1', { slots: { 'amd-sev': 99 } }), host: 'cn-2' }
+    // Names with an underscore: that a provider begins with its host's name does not say whose it is.
+    await given.placement.recordHost(aHostReport('cn_1', { slots: { 'amd-sev': 3 } }))
+    const [root, ...rest] = aHostReport('cn').providers
+    const thief: HostReport = {
+      ...aHostReport('cn'),
+      providers: [root as ProviderReport, ...rest, { name: 'cn_1', parent_name: 'cn', inventories: {}, traits: [] }],
+    }
 
     await expect(given.placement.recordHost(thief)).rejects.toMatchObject({
       code: 'INVALID_INVENTORY',
-      message: 'the report of cn-2 was not taken: provider cn-1 belongs to host cn-1; give each host its own name',
+      message: 'the report of cn was not taken: provider cn_1 belongs to host cn_1; give each host its own name',
     })
-    expect((await given.placement.hostStates()).map(({ host }) => host)).toEqual(['cn-1'])
+    expect((await given.placement.hostStates()).map(({ host }) => host)).toEqual(['cn_1'])
   })
 
   it('are written one after the other when a host reports through several schedulers at once', async () => {

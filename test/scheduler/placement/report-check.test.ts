@@ -22,6 +22,19 @@ describe('the check of a report', () => {
     expect(() => checkReport(withVcpu({ min_unit: 5, step_size: 5 }))).not.toThrow()
   })
 
+  it('refuses encryption keys lent twice', () => {
+    const { providers, ...report } = aHostReport('cn-1', { slots: { 'amd-sev': 15 } })
+    const [root, pool] = providers as [ProviderReport, ProviderReport]
+    const lent = {
+      ...pool,
+      inventories: { MEM_ENCRYPTION_CONTEXT: anInventory(15, { max_unit: 1, allocation_ratio: 4 }) },
+    }
+
+    expect(() => checkReport({ ...report, providers: [root, lent] })).toThrow(
+      "MEM_ENCRYPTION_CONTEXT of cn-1_amd_sev has allocation_ratio 4; report 1: a key is one guest's",
+    )
+  })
+
   it('refuses a pool of two models', () => {
     const [, es, snp] = aHostReport('cn-1', { slots: { 'amd-sev-es': 5, 'amd-sev-snp': 5 } }).providers
     const pool = { ...(es as ProviderReport), traits: [...(es?.traits ?? []), ...(snp?.traits ?? [])] }
@@ -74,10 +87,18 @@ describe('the check of a report', () => {
     ],
     [
       [
-        ['a', null],
-        ['b', 'c'],
+        ['cn-1', null],
+        ['cn-1_b', 'c'],
       ],
-      'b has the parent c; its parent must be a',
+      'cn-1_b has the parent c; its parent must be cn-1',
+    ],
+    [[['cn-2', null]], "provider cn-2 is not named after its host; name the host's own provider cn-1"],
+    [
+      [
+        ['cn-1', null],
+        ['cn-2_amd_sev', 'cn-1'],
+      ],
+      'provider cn-2_amd_sev is not named after its host; begin its name with cn-1_',
     ],
   ] as const)('refuses the tree %j', (tree, problem) => {
     expect(() => checkReport(withProviders(...tree))).toThrow(`the report of cn-1 was not taken: ${problem}`)
