@@ -30,6 +30,8 @@ export const ComputeSection = z
     state_folder: z.string().min(1).optional(),
     /** Guests that start at a time on this host: Nova's option of this name. */
     max_concurrent_builds: z.int().min(1).max(1000).default(10),
+    /** How long a guest that is stopped may take to shut down before its power is taken: Nova's shutdown_timeout. */
+    shutdown_timeout_seconds: Seconds.max(3600).default(60),
     /** How often the host tells that it lives, and what it offers. */
     report_interval_seconds: Seconds.max(3600).default(10),
     /** Traits of this host that flavors and images may require or forbid (`trait:CUSTOM_SSD=required`). */
@@ -173,4 +175,6 @@ export const FakeSection = z.strictObject({
   default_machine_type: z.enum(['q35', 'pc']).default('q35'),
   /** How long a guest takes to start, in milliseconds. */
   spawn_delay_ms: Count.default(0),
+  /** How long one takes to shut down when it is asked to, in milliseconds. */
+  shutdown_delay_ms: Count.default(0),
 })

@@ -1,5 +1,6 @@
 import pc from 'picocolors'
 import type { BuildAttempt } from '../objects/instance.ts'
+import type { ActionRecord } from '../objects/instance-action.ts'
 import type { InstanceMigration } from '../objects/instance-migration.ts'
 import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
 import type { SchedulingReport } from '../objects/scheduling-report.ts'
@@ -13,6 +14,16 @@ export function attemptLines(attempts: readonly BuildAttempt[]): string {
 /** Each move that the instance made, or was to make, and what is left of it. */
 export function migrationLines(migrations: readonly InstanceMigration[]): string {
   return migrations.map(migrationText).join('\n')
+}
+
+/** What was done to it since it lives. */
+export function actionLines(actions: readonly ActionRecord[]): string {
+  return actions.map(actionText).join('\n')
+}
+
+function actionText({ number, action, status, fault, request_id, started_at }: ActionRecord): string {
+  const line = `action ${number}: ${action.name}: ${status} (${started_at}, ${request_id ?? 'no request'})`
+  return fault === null ? line : `${line}\n  ${fault.code}: ${fault.message}`
 }
 
 function migrationText({ type, status, source_host: from, dest_host: to }: InstanceMigration): string {

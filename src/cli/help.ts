@@ -52,6 +52,15 @@ Examples:
   delete: `
 Examples:
   sevbus delete web-1 web-2`,
+  start: `
+Examples:
+  sevbus start web-1 --wait`,
+  stop: `
+Examples:
+  sevbus stop web-1 web-2
+  sevbus stop web-1 --wait
+  sevbus stop web-1 --hard    at once: what its guest has not written is lost
+A stopped instance keeps its disks, its memory and its encryption slot on its host, and is charged for them.`,
   evacuate: `
 Examples:
   sevbus evacuate web-1 --wait

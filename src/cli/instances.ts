@@ -1,7 +1,7 @@
 import { GuestNotFound } from '../errors.ts'
 import { type Instance, VmState } from '../objects/instance.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
-import { attemptLines, migrationLines } from './attempt-view.ts'
+import { actionLines, attemptLines, migrationLines } from './attempt-view.ts'
 import { EXIT } from './exit-codes.ts'
 import { findInstance } from './find-instance.ts'
 import { instanceFacts, instanceTable } from './instance-view.ts'
@@ -75,8 +75,8 @@ export async function explain(word: string, options: GlobalOptions): Promise<num
     const explanation = await session.conductor.explainInstance(session.context, { instance_uuid: uuid })
     if (options.json) printJson(explanation)
     else {
-      const { instance, attempts, migrations = [] } = explanation
-      const parts = [instanceFacts(instance), migrationLines(migrations), attemptLines(attempts)]
+      const { instance, attempts, migrations = [], actions = [] } = explanation
+      const parts = [instanceFacts(instance), actionLines(actions), migrationLines(migrations), attemptLines(attempts)]
       print(parts.filter((part) => part !== '').join('\n\n'))
     }
     return EXIT.OK

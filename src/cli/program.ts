@@ -3,6 +3,7 @@ import { toSevbusError } from '../errors.ts'
 import { MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { BootOptions } from './boot.ts'
 import { type Define, gathered } from './define.ts'
+import { defineActions } from './define-actions.ts'
 import { defineBill } from './define-bill.ts'
 import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
@@ -47,6 +48,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   defineTrying(define)
   defineWorkers(define)
   defineOperating(define)
+  defineActions(define)
   definePlanning(define)
   const group = (name: Example, summary: string) =>
     defineIn(program.command(name).description(summary).exitOverride().addHelpText('after', EXAMPLES[name]))
@@ -124,6 +126,7 @@ function defineOperating(define: Define): void {
       new Option('--state <state>', 'only those in this state; deleted ones are shown only so').choices([
         'building',
         'active',
+        'stopped',
         'error',
         'deleted',
       ]),

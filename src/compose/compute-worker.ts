@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { DEFAULT_SHUTDOWN } from '../compute/actions/shutdown-options.ts'
 import { confirmedEndpoint } from '../compute/confirmed-endpoint.ts'
 import { HostReporter } from '../compute/host-reporter.ts'
 import { HostStanding } from '../compute/host-standing.ts'
@@ -83,6 +84,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     maxConcurrentBuilds: compute.max_concurrent_builds,
     domainOptions: domainOptions(compute),
     slotLimits: limits,
+    shutdown: { ...DEFAULT_SHUTDOWN, timeoutMs: compute.shutdown_timeout_seconds * 1000 },
   })
   const view = new HostView({ driver, limits, logger })
   const { concurrency } = config.transport

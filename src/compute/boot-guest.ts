@@ -45,7 +45,7 @@ export async function bootGuest(
 }
 
 /** Fail closed: what counts is the document of the guest that runs. */
-async function verifyEncryption(instance: Instance, driver: VirtDriver, signal: AbortSignal): Promise<void> {
+export async function verifyEncryption(instance: Instance, driver: VirtDriver, signal: AbortSignal): Promise<void> {
   const { uuid, mem_encryption: expected } = instance
   if (expected === null) return
   const flaw = encryptionFlaw(await driver.domainXml(uuid, signal), expected)

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { InstanceEvents } from '../notifications/instance-events.ts'
 import type { RpcClient } from '../rpc/client.ts'
+import type { ShutdownOptions } from './actions/shutdown-options.ts'
 import type { Journal } from './journal/journal.ts'
 import type { DomainOptions } from './libvirt/domain-options.ts'
 import type { SlotLimits } from './libvirt/slot-limits.ts'
@@ -20,6 +21,7 @@ export interface ComputePorts {
   readonly domainOptions: DomainOptions
   /** The operator's, of the guests with each model. */
   readonly slotLimits: SlotLimits
+  readonly shutdown: ShutdownOptions
   readonly retryDelaysMs: readonly number[]
   readonly now: () => Date
 }

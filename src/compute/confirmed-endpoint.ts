@@ -15,6 +15,8 @@ export function confirmedEndpoint(
   return {
     buildAndRunInstance: first((args, info) => endpoint.buildAndRunInstance(args, info)),
     terminateInstance: first((args, info) => endpoint.terminateInstance(args, info)),
+    startInstance: first((args, info) => endpoint.startInstance(args, info)),
+    stopInstance: first((args, info) => endpoint.stopInstance(args, info)),
     getDomainXml: first((args, info) => endpoint.getDomainXml(args, info)),
     listGuests: first((args, info) => endpoint.listGuests(args, info)),
   }

@@ -8,7 +8,7 @@ import type { Guest, VirtDriver } from './virt-driver.ts'
 /** What runs here, whether it came from us or not, with what the journal knows of it. */
 export async function listGuests({ driver, journal }: Pick<ComputePorts, 'driver' | 'journal'>, signal: AbortSignal) {
   // Before the guests: whatever begins while they are read is counted as begun or is not there yet.
-  const busy = journal.builds().length + journal.terminations().length
+  const busy = journal.builds().length + journal.terminations().length + journal.actions().length
   const guests: GuestReport[] = []
   for (const guest of await driver.guests(signal)) {
     const model = await modelOfGuest(driver, guest, signal)
@@ -30,7 +30,13 @@ async function modelOfGuest(driver: VirtDriver, { uuid }: Guest, signal: AbortSi
 
 function knownOf(journal: Journal, uuid: string): Pick<GuestReport, 'attempt' | 'over' | 'work'> {
   const known = journal.known(uuid)
-  const work = journal.termination(uuid) ? 'termination' : journal.build(uuid) ? 'build' : null
+  const work = workOn(journal, uuid)
   const isOver = known?.terminated !== undefined || known?.outcome === 'failed' || known?.outcome === 'unwanted'
   return { attempt: known?.attempt ?? null, over: isOver && work === null, work }
+}
+
+function workOn(journal: Journal, uuid: string): GuestReport['work'] {
+  if (journal.termination(uuid)) return 'termination'
+  if (journal.build(uuid)) return 'build'
+  return journal.action(uuid) ? 'action' : null
 }

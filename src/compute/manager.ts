@@ -1,6 +1,9 @@
 import type { z } from 'zod'
 import { BuildAborted, ServiceStopping } from '../errors.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
+import type { actionMethods } from './action-methods.ts'
+import { Actions } from './actions/actions.ts'
+import { DEFAULT_SHUTDOWN } from './actions/shutdown-options.ts'
 import { Builder } from './builder.ts'
 import { type ComputePorts, timestamp } from './compute-ports.ts'
 import { departures } from './departures.ts'
@@ -15,8 +18,9 @@ import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
-type Optional = 'domainOptions' | 'slotLimits' | 'retryDelaysMs' | 'now'
+type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'retryDelaysMs' | 'now'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
+type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionMethods)[N]['input']>
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -32,6 +36,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   readonly #ports: ComputePorts
   readonly #builder: Builder
   readonly #terminator: Terminator
+  readonly #actions: Actions
   readonly #lanes: InstanceLanes
   readonly #draining = new AbortController()
   readonly #stopping = new AbortController()
@@ -42,6 +47,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     const defaults = {
       domainOptions: DEFAULT_DOMAIN_OPTIONS,
       slotLimits: NO_LIMITS,
+      shutdown: DEFAULT_SHUTDOWN,
       retryDelaysMs: DEFAULT_RETRY_DELAYS_MS,
       now: () => new Date(),
     }
@@ -52,10 +58,11 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     this.#lanes = new InstanceLanes((error, uuid) => {
       if (this.#stopping.signal.aborted) return
       const { journal, logger } = this.#ports
-      const begun = journal.termination(uuid) ?? journal.build(uuid)
+      const begun = journal.termination(uuid) ?? journal.build(uuid) ?? journal.action(uuid)
       const facts = { instance_uuid: uuid, request_id: begun?.context.request_id, err: error }
       logger.error(facts, 'work on an instance broke off; a restart resumes it')
     })
+    this.#actions = new Actions(this.#ports, signals, this.#lanes)
   }
 
   /** Takes up what an earlier worker had begun. Call it before requests can arrive; the work itself follows. */
@@ -66,6 +73,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       const { uuid, attempt } = instance
       this.#lanes.run(uuid, (signal) => this.#builder.recover(uuid, attempt, signal), tookOver(uuid))
     }
+    this.#actions.recover()
   }
 
   /**
@@ -147,6 +155,14 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     await this.#record([{ type: 'terminate_begun', instance, context, void: args.void, ...ofMove }, queued(messages)])
     this.#terminate(uuid)
     return null
+  }
+
+  startInstance({ instance, number }: ActionArgs<'startInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#actions.begin({ instance, number, action: { name: 'start' } }, context)
+  }
+
+  stopInstance({ instance, number, clean_shutdown }: ActionArgs<'stopInstance'>, { context }: RequestInfo) {
+    return this.#actions.begin({ instance, number, action: { name: 'stop', clean_shutdown } }, context)
   }
 
   async getDomainXml({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {

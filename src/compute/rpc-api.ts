@@ -4,6 +4,7 @@ import { Instance } from '../objects/instance.ts'
 import { Allocation } from '../objects/request-spec.ts'
 import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
+import { actionMethods } from './action-methods.ts'
 
 /**
  * The compute worker's door; ask one by its host's name.
@@ -12,10 +13,11 @@ import { call, cast, defineApi } from '../rpc/contract.ts'
  * - 1.0 build_and_run_instance, terminate_instance, get_domain_xml, list_guests
  * - 1.1 list_guests tells models, tries, what is under way, and the kernel's counts of keys; build_and_run_instance takes
  *   the allocations of the try and user_data, and terminate_instance a migration_uuid, which an older worker refuses
+ * - 1.2 start_instance, stop_instance; list_guests tells of actions
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.1',
+  version: '1.2',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -43,6 +45,7 @@ export const ComputeApi = defineApi({
       }),
       output: z.null(),
     }),
+    ...actionMethods,
     getDomainXml: call({
       wire: 'get_domain_xml',
       since: '1.0',

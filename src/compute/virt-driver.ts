@@ -47,6 +47,12 @@ export interface VirtDriver {
    * @throws SpawnFailed, EncryptionSlotsExhausted, HostCapabilityMissing
    */
   spawn(domain: DomainSpec, signal: AbortSignal): Promise<void>
+  /** One of `guests`; undefined: the host has no such guest. */
+  guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined>
+  /** Asks the guest to shut down, and does not wait for it. Off already, or not able to hear: returns. */
+  shutdown(uuid: string, signal: AbortSignal): Promise<void>
+  /** Takes the guest's power at once; its definition and its disks stay. Off already, or gone: returns. */
+  powerOff(uuid: string): Promise<void>
   /** Stops the guest at once and forgets it; gone already: returns. */
   destroy(uuid: string): Promise<void>
   close(): Promise<void>

@@ -1,6 +1,8 @@
 import type { Queryable } from '../database/database.ts'
+import { isActing } from '../objects/action-rules.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import { endAction } from './actions/action-store.ts'
 import { endAttempt } from './attempt-store.ts'
 import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } from './instance-store.ts'
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
@@ -14,6 +16,7 @@ export async function deleteInstance(ports: ConductorPorts, context: RequestCont
     const record = await lockInstance(tx, uuid)
     const instance = record.move ? await callOff(ports, tx, record, record.move) : record.instance
     if (instance.vm_state === 'deleted') return instance
+    if (isActing(instance)) await endAction(tx, uuid, 'given up', null, ports.now())
     return instance.host === null
       ? deleteWithoutHost(ports, tx, context, record)
       : deleteOnHost(ports, tx, context, instance, instance.host)

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Queryable } from '../database/database.ts'
 import { ComputeHostNotFound, InstanceInvalidState, InvalidArguments } from '../errors.ts'
+import { isActing } from '../objects/action-rules.ts'
 import type { Instance } from '../objects/instance.ts'
 import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import { endAction } from './actions/action-store.ts'
 import { lastAttempt, startAttempt } from './attempt-store.ts'
 import { hostOf } from './host-life.ts'
 import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
@@ -87,6 +89,7 @@ async function begin(
 ): Promise<Instance> {
   const at = ports.now()
   const { uuid, host, attempt: sourceAttempt, mem_encryption } = instance
+  if (isActing(instance)) await endAction(tx, uuid, 'given up', null, at)
   const attempt = (await lastAttempt(tx, uuid)) + 1
   const changes = { task_state: REBUILD.waiting, host: null, attempt }
   const leaving = await changeInstance(tx, instance, changes, at)

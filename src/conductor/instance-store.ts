@@ -1,12 +1,14 @@
 import type { Queryable } from '../database/database.ts'
 import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
+import { isActing } from '../objects/action-rules.ts'
 import { canBecome, Instance } from '../objects/instance.ts'
 import { pageOf } from '../rpc/page.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import { type CurrentAction, currentAction } from './actions/action-store.ts'
 import { currentMove, type MoveRecord } from './migration-store.ts'
 import { isMoving } from './stages.ts'
 
-/** An instance with the context of the request that made it, or that moves it. */
+/** An instance with the context of the request that made it, that moves it, or that has something done to it. */
 export interface InstanceRecord {
   readonly instance: Instance
   readonly context: RequestContext
@@ -14,6 +16,8 @@ export interface InstanceRecord {
   readonly batch: string | null
   /** That is under way; of a list it is not told. */
   readonly move?: MoveRecord | undefined
+  /** What is done to it now; of a list it is not told. */
+  readonly action?: CurrentAction | undefined
   /** Of what the request had for cloud-init; null: nothing. */
   readonly userDataDigest: string | null
 }
@@ -61,7 +65,7 @@ export async function insertInstance(tx: Queryable, record: InstanceRecord): Pro
 
 /** Nobody else changes it until the transaction ends. @throws InstanceNotFound */
 export async function lockInstance(tx: Queryable, uuid: string): Promise<InstanceRecord> {
-  return withMove(
+  return withWork(
     tx,
     one(await tx.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1 FOR UPDATE', [uuid]), uuid),
   )
@@ -69,7 +73,7 @@ export async function lockInstance(tx: Queryable, uuid: string): Promise<Instanc
 
 /** @throws InstanceNotFound */
 export async function findInstance(db: Queryable, uuid: string): Promise<InstanceRecord> {
-  return withMove(db, one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid))
+  return withWork(db, one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid))
 }
 
 export async function findInstances(db: Queryable, uuids: readonly string[]): Promise<readonly InstanceRecord[]> {
@@ -160,9 +164,15 @@ interface InstanceRow {
   readonly [column: string]: unknown
 }
 
-async function withMove(db: Queryable, record: InstanceRecord): Promise<InstanceRecord> {
-  const move = isMoving(record.instance) ? await currentMove(db, record.instance.uuid) : undefined
-  return move ? { ...record, context: move.context, move } : record
+async function withWork(db: Queryable, record: InstanceRecord): Promise<InstanceRecord> {
+  const { instance } = record
+  if (isMoving(instance)) {
+    const move = await currentMove(db, instance.uuid)
+    return move ? { ...record, context: move.context, move } : record
+  }
+  if (!isActing(instance)) return record
+  const action = await currentAction(db, instance.uuid)
+  return action ? { ...record, context: action.context, action } : record
 }
 
 function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {

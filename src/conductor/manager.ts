@@ -1,5 +1,7 @@
 import type { Endpoint } from '../rpc/contract.ts'
 import { acceptInstances } from './accept.ts'
+import { listActions } from './actions/action-store.ts'
+import { actionsEndpoint } from './actions/endpoint.ts'
 import { recordDeparted } from './arrival.ts'
 import { listAttempts } from './attempt-store.ts'
 import { recordBuildReport } from './build-report.ts'
@@ -41,8 +43,12 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
     },
     async explainInstance({ instance_uuid }) {
       const { instance } = await findInstance(ports.database, instance_uuid)
-      const attempts = [...(await listAttempts(ports.database, instance_uuid))]
-      return { instance, attempts, migrations: [...(await listMoves(ports.database, instance_uuid))] }
+      return {
+        instance,
+        attempts: [...(await listAttempts(ports.database, instance_uuid))],
+        migrations: [...(await listMoves(ports.database, instance_uuid))],
+        actions: [...(await listActions(ports.database, instance_uuid))],
+      }
     },
     async continueBuild(step, { signal }) {
       await continueBuild(ports, step, signal)
@@ -66,5 +72,6 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
       const here = instance.attempt === attempt && instance.host === host
       return { wanted: here && isOnItsHost(instance) }
     },
+    ...actionsEndpoint(ports),
   }
 }

@@ -85,6 +85,6 @@ export function endMoveMessage(
 }
 
 /** In order on one host; but a host that is away must not hold back what is said to others about the instance. */
-function toHost(instance: Instance, host: string) {
+export function toHost(instance: Instance, host: string) {
   return { server: host, orderingKey: `${instance.uuid}@${host}` }
 }

@@ -2,6 +2,7 @@ import type { Queryable } from '../database/database.ts'
 import type { Fault } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
+import { beginAction } from './actions/begin-action.ts'
 import { endAttempt, evacuateAttempt } from './attempt-store.ts'
 import { changeInstance, type InstanceRecord } from './instance-store.ts'
 import { endMoveMessage, noteBuildMessage, terminateMessage } from './messages.ts'
@@ -52,7 +53,8 @@ export async function settle(
   const at = ports.now()
   const { uuid, attempt } = instance
   const host = instance.host as string
-  const active = await changeInstance(tx, instance, { task_state: null, launched_at: move.arrived_at, fault: null }, at)
+  const arrived = { vm_state: 'active', task_state: null, launched_at: move.arrived_at, fault: null } as const
+  const active = await changeInstance(tx, instance, arrived, at)
   await endAttempt(tx, { uuid, attempt }, { outcome: 'active', reason: null }, at)
   const reason = `host ${move.source_host} was down; try ${attempt} took over on ${host}`
   await evacuateAttempt(tx, { uuid, attempt: move.source_attempt }, reason)
@@ -62,7 +64,9 @@ export async function settle(
     noteBuildMessage(ports, context, active, host, null),
     endMoveMessage(ports, move, source === 'gone' ? 'confirmMove' : 'finishMove'),
   ])
-  return active
+  // It was built running, and is to be as it was: Nova's way, too.
+  const wasStopped = instance.vm_state === 'stopped'
+  return wasStopped ? beginAction(ports, tx, move.context, active, { name: 'stop', clean_shutdown: true }) : active
 }
 
 /** For a deletion: the instance is in one place, where it can be deleted. */

@@ -1,4 +1,5 @@
 import { ComputeServiceInUse, InstanceInvalidState } from '../errors.ts'
+import { isActing } from '../objects/action-rules.ts'
 import type { HostSummary } from '../objects/host-report.ts'
 import type { Instance } from '../objects/instance.ts'
 import { isMoving } from './stages.ts'
@@ -11,7 +12,9 @@ import { isMoving } from './stages.ts'
  */
 export function hostToLeave(instance: Instance): string {
   const { uuid, host, vm_state, task_state } = instance
-  if (vm_state === 'active' && task_state === null && host !== null) return host
+  const canMove = vm_state === 'active' || vm_state === 'stopped'
+  // A dead host will never end what it was told to do.
+  if (canMove && (task_state === null || isActing(instance)) && host !== null) return host
   const [is, fix] = obstacle(instance)
   throw new InstanceInvalidState(`instance ${uuid} ${is} and cannot be evacuated: ${fix}`, {
     instance_uuid: uuid,

@@ -1,5 +1,6 @@
 import type { Queryable } from '../database/database.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
+import { actionMessage } from './actions/messages.ts'
 import { allocationsOf } from './attempt-store.ts'
 import { type InstanceRecord, lockInstance } from './instance-store.ts'
 import { buildMessage, continueBuildMessage, departureMessage, terminateMessage } from './messages.ts'
@@ -32,11 +33,12 @@ async function waitedFor(
   tx: Queryable,
   record: InstanceRecord,
 ): Promise<readonly DurableMessage[]> {
-  const { instance, context, move } = record
+  const { instance, context, move, action } = record
   const { uuid, attempt, task_state: task, host } = instance
   if (task === null) return []
   if (host === null) return [continueBuildMessage(ports, context, instance)]
   if (task === 'deleting') return [terminateMessage(ports, context, host, instance)]
+  if (action !== undefined) return [actionMessage(ports, instance, action)]
   if (move !== undefined && move.arrived_at !== null) {
     return [departureMessage(ports, instance, move), continueBuildMessage(ports, context, instance)]
   }

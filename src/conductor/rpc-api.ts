@@ -5,11 +5,13 @@ import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
 import { BuildAttempt, Instance, InstanceState, NewIpAddress, VmState } from '../objects/instance.ts'
+import { ActionRecord } from '../objects/instance-action.ts'
 import { InstanceMigration } from '../objects/instance-migration.ts'
 import { NewSchedulerHints } from '../objects/scheduler-hints.ts'
 import { text } from '../objects/text.ts'
 import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
+import { actionMethods } from './action-methods.ts'
 
 /** What a compute worker reports about one try: the outcome is a fact, written on the host before it is told. */
 const BuildReport = z.object({
@@ -40,10 +42,11 @@ export const MAX_COUNT = 1000
  * - 1.1 list_instance_states, evacuate_instance; build_instances takes availability_zone, scheduler_hints, min_count,
  *   config_drive and user_data, which an older conductor refuses; explain_instance tells migrations;
  *   from workers: list_departures; report_terminated takes migration_uuid, which an older conductor refuses
+ * - 1.2 start_instance, stop_instance; explain_instance tells actions; from workers: report_action
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.1',
+  version: '1.2',
   methods: {
     buildInstances: call({
       wire: 'build_instances',
@@ -134,6 +137,8 @@ export const ConductorApi = defineApi({
         attempts: z.array(BuildAttempt),
         /** Absent: the conductor is of version 1.0. */
         migrations: z.array(InstanceMigration).optional(),
+        /** Absent: the conductor is older than 1.2. */
+        actions: z.array(ActionRecord).optional(),
       }),
     }),
     continueBuild: cast({
@@ -188,5 +193,6 @@ export const ConductorApi = defineApi({
       output: z.object({ wanted: z.boolean() }),
       timeoutMs: 10_000,
     }),
+    ...actionMethods,
   },
 })

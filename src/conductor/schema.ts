@@ -104,4 +104,23 @@ export const conductorMigrations: readonly Migration[] = [
         content text NOT NULL
       );`,
   },
+  {
+    id: 'conductor-0006-instance-actions',
+    sql: `
+      CREATE TABLE instance_actions (
+        instance_uuid uuid NOT NULL REFERENCES instances (uuid) ON DELETE CASCADE,
+        -- Grows with each action of the instance: what comes late of an earlier one is known by it.
+        number integer NOT NULL,
+        -- Its name, and what was asked for beside it.
+        action jsonb NOT NULL,
+        status text NOT NULL,
+        fault jsonb,
+        -- Who asked: goes with every message about the action.
+        context jsonb NOT NULL,
+        started_at timestamptz NOT NULL,
+        ended_at timestamptz,
+        PRIMARY KEY (instance_uuid, number)
+      );
+      CREATE UNIQUE INDEX instance_actions_one_at_a_time ON instance_actions (instance_uuid) WHERE status = 'accepted';`,
+  },
 ]

@@ -1,6 +1,7 @@
 import type { Queryable } from '../database/database.ts'
 import { BuildInterrupted } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
+import { actionMessage } from './actions/messages.ts'
 import { tryFailed } from './build-report.ts'
 import { type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, departureMessage, terminateMessage } from './messages.ts'
@@ -12,8 +13,8 @@ const BATCH = 100
 
 /**
  * Revives what nobody has been heard of for the build timeout: a build on a host is tried elsewhere, one without a host
- * is started again, a deletion is asked for again, and so is the removal of a guest that an instance has left. So nothing
- * waits for a message that was lost, nor for a host that is gone for good.
+ * is started again, a deletion or another action is asked for again, and so is the removal of a guest that an instance has
+ * left. So nothing waits for a message that was lost, nor a build for a host that is gone for good.
  *
  * @returns how many were overdue
  */
@@ -40,7 +41,7 @@ export async function reviveOverdue(ports: ConductorPorts): Promise<number> {
 async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promise<void> {
   await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, uuid)
-    const { instance, context, move } = record
+    const { instance, context, move, action } = record
     if (instance.task_state === null || new Date(instance.updated_at) >= overdue) return
     const facts = {
       instance_uuid: uuid,
@@ -54,6 +55,7 @@ async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promi
     if (instance.host === null) await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, instance)])
     else if (instance.task_state === 'deleting')
       await ports.outbox.enqueue(tx, [terminateMessage(ports, context, instance.host, instance)])
+    else if (action !== undefined) await ports.outbox.enqueue(tx, [actionMessage(ports, instance, action)])
     else if (move !== undefined && move.arrived_at !== null)
       await ports.outbox.enqueue(tx, [
         departureMessage(ports, instance, move),

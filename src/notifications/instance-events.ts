@@ -1,4 +1,5 @@
 import type { SevbusError } from '../errors.ts'
+import type { ActionRule } from '../objects/action-rules.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
 import { launchFlavor } from '../objects/resource-request.ts'
@@ -15,6 +16,7 @@ import { InstanceActionPayload, InstanceActionRebuildPayload, InstanceCreatePayl
 import { ComputeTaskPayload } from './request-payloads.ts'
 
 export type InstanceEvent =
+  | `instance.${ActionRule['event']}.${'start' | 'end' | 'error'}`
   | 'instance.create.start'
   | 'instance.create.end'
   | 'instance.create.error'
@@ -47,9 +49,7 @@ export class InstanceEvents {
   }
 
   message(event: InstanceEvent, context: RequestContext, instance: Instance, error?: SevbusError): DurableMessage {
-    const fault = error
-      ? exceptionPayload(error, { module: 'sevbus.compute', function: 'build_and_run_instance' })
-      : null
+    const fault = error ? exceptionPayload(error, { module: 'sevbus.compute', function: functionOf(event) }) : null
     const payload = payloadOf(event, instance, instanceFields(context, instance, fault))
     return this.#message(event, context, instance, { ...payload, sevbus: extension(instance) }, error !== undefined)
   }
@@ -107,6 +107,11 @@ function payloadOf(event: InstanceEvent, instance: Instance, fields: ReturnType<
     trusted_image_certificates: null,
     instance_name: instance.name,
   })
+}
+
+function functionOf(event: InstanceEvent): string {
+  const [, what = ''] = event.split('.')
+  return what === 'create' || what === 'rebuild' ? 'build_and_run_instance' : what
 }
 
 function extension(instance: Instance): SevbusExtension {

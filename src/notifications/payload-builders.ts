@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { SevbusError } from '../errors.ts'
 import type { Flavor } from '../objects/flavor.ts'
 import type { ImageMeta } from '../objects/image-meta.ts'
@@ -6,6 +7,7 @@ import type { RequestSpec } from '../objects/request-spec.ts'
 import type { SchedulerHints } from '../objects/scheduler-hints.ts'
 import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import type { PowerStateWord } from './instance-words.ts'
 import { ExceptionPayload, FlavorPayload, IpPayload } from './payloads.ts'
 import { ImageMetaPayload, ImageMetaPropsPayload, RequestSpecPayload } from './request-payloads.ts'
 
@@ -38,6 +40,12 @@ function causes(error: Error): string[] {
   return error.cause instanceof Error ? [line, ...causes(error.cause)] : [line]
 }
 
+/** Nova's words for what the guest of an instance does; `pending`: it has none, or nobody knows. */
+const POWER_STATES: Partial<Record<Instance['vm_state'], z.infer<typeof PowerStateWord>>> = {
+  active: 'running',
+  stopped: 'shutdown',
+}
+
 /** All fields of Nova's InstancePayload; what this system has no source for is null. */
 export function instanceFields(
   context: RequestContext,
@@ -68,7 +76,7 @@ export function instanceFields(
     deleted_at: moment(instance.vm_state === 'deleted' ? instance.terminated_at : null),
     updated_at: moment(instance.updated_at),
     state: instance.vm_state,
-    power_state: instance.vm_state === 'active' ? ('running' as const) : ('pending' as const),
+    power_state: POWER_STATES[instance.vm_state] ?? 'pending',
     task_state: instance.task_state,
     progress: 0,
     ip_addresses: instance.ip_addresses.map((ip) =>

@@ -13,7 +13,7 @@ export const GuestReport = z.object({
   /** True: by the worker's own journal that try has left nothing here. */
   over: z.boolean(),
   /** What the worker is doing to it now. */
-  work: z.enum(['build', 'termination']).nullable(),
+  work: z.enum(['build', 'termination', 'action']).nullable(),
 })
 export type GuestReport = z.infer<typeof GuestReport>
 

@@ -11,20 +11,32 @@ import { SchedulingReport } from './scheduling-report.ts'
 import { text } from './text.ts'
 
 /** Nova's vm_state: where the instance rests. */
-export const VmState = z.enum(['building', 'active', 'error', 'deleted'])
+export const VmState = z.enum(['building', 'active', 'stopped', 'error', 'deleted'])
 export type VmState = z.infer<typeof VmState>
 
 /**
  * Nova's task_state: what is being done to it; null when nothing is. A new instance waits for a host (`scheduling`) and is
- * booted there (`spawning`); one that is evacuated stays active and is rebuilt by the same steps.
+ * booted there (`spawning`); one that is evacuated stays as it is and is rebuilt by the same steps. The others are of
+ * actions (`action-rules.ts`).
  */
-const TaskState = z.enum(['scheduling', 'spawning', 'rebuilding', 'rebuild_spawning', 'deleting'])
+const TaskState = z.enum([
+  'scheduling',
+  'spawning',
+  'rebuilding',
+  'rebuild_spawning',
+  'powering-off',
+  'powering-on',
+  'deleting',
+])
+export type TaskState = z.infer<typeof TaskState>
 
 /** Every change of state that may happen; anything else is a defect, and is refused. */
 const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
   building: ['building', 'active', 'error', 'deleted'],
-  active: ['active', 'error', 'deleted'],
-  error: ['error', 'deleted'],
+  active: ['active', 'stopped', 'error', 'deleted'],
+  stopped: ['active', 'stopped', 'error', 'deleted'],
+  // With a guest on a host it can be mended; without one only be deleted.
+  error: ['active', 'stopped', 'error', 'deleted'],
   deleted: [],
 }
 

@@ -286,6 +286,8 @@ describe('exit codes', () => {
       'aggregate',
       'group',
       'events',
+      'start',
+      'stop',
       'dead-letters',
       'db',
       'lint',

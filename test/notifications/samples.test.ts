@@ -41,6 +41,7 @@ const building: Instance = {
   terminated_at: null,
 }
 const active: Instance = { ...building, vm_state: 'active', launched_at: '2026-11-24T03:13:11.500Z' }
+const stopped: Instance = { ...active, vm_state: 'stopped' }
 const deleted: Instance = { ...active, vm_state: 'deleted', terminated_at: '2026-11-24T04:00:00.000Z' }
 const spec = RequestSpec.parse({
   instance_uuid: building.uuid,
@@ -74,6 +75,17 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-rebuild-end': compute.message('instance.rebuild.end', context, active),
   'instance-rebuild-error': compute.message('instance.rebuild.error', context, active, spawnFailed),
   'compute_task-rebuild_server-error': conductor.rebuildFailed(context, active, spec, noHost),
+  'instance-power_off-start': compute.message('instance.power_off.start', context, {
+    ...active,
+    task_state: 'powering-off',
+  }),
+  'instance-power_off-end': compute.message('instance.power_off.end', context, stopped),
+  'instance-power_on-start': compute.message('instance.power_on.start', context, {
+    ...stopped,
+    task_state: 'powering-on',
+  }),
+  'instance-power_on-end': compute.message('instance.power_on.end', context, active),
+  'instance-power_on-error': compute.message('instance.power_on.error', context, stopped, spawnFailed),
   'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),
   'instance-delete-end': compute.message('instance.delete.end', context, deleted),
   'compute_task-build_instances-error': conductor.buildFailed(

@@ -6,6 +6,7 @@ import { EncryptionKeys, GuestReport } from '../../src/objects/guest-report.ts'
 import { ProviderReport } from '../../src/objects/host-report.ts'
 import { NewImageMeta } from '../../src/objects/image-meta.ts'
 import { InstanceState, IpAddress } from '../../src/objects/instance.ts'
+import { ActionOutcome, ActionRecord, InstanceAction } from '../../src/objects/instance-action.ts'
 import { Inventory } from '../../src/objects/inventory.ts'
 import { Allocation, Migration } from '../../src/objects/request-spec.ts'
 import { NewSchedulerHints } from '../../src/objects/scheduler-hints.ts'
@@ -18,6 +19,7 @@ export const CONTRACT_APIS = [contracts.ConductorApi, contracts.SchedulerApi, co
 /** Described once in the documents, in this order. */
 export const CONTRACT_OBJECTS = {
   ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Instance, Fault, BuildAttempt },
+  ...{ InstanceAction, ActionOutcome, ActionRecord },
   ...{
     RequestSpec,
     SchedulerHints,

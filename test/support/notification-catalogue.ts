@@ -54,6 +54,37 @@ export const NOTIFICATION_CATALOGUE: Readonly<Record<InstanceEvent | `compute_ta
     publisher: compute,
     summary: 'The other host could not build it; it stays where it is unless the next one can.',
   },
+  'instance.power_off.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to power it off.',
+  },
+  'instance.power_off.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is off; what it has on its host, its encryption slot among it, stays its own.',
+  },
+  'instance.power_off.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary:
+      'It could not be powered off; `state` is what it is after that, and `fault` says why. Nova has none of this name.',
+  },
+  'instance.power_on.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to power it on.',
+  },
+  'instance.power_on.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It runs again, encrypted as before.',
+  },
+  'instance.power_on.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be powered on; `fault` says why. Nova has none of this name.',
+  },
   'instance.delete.start': {
     payload: InstanceActionPayload,
     publisher: compute,

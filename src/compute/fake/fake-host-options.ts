@@ -37,6 +37,8 @@ export interface FakeHostOptions {
   readonly kernel_parameters?: Partial<KernelParameters>
   /** How long QEMU takes to start, in milliseconds. */
   readonly spawn_delay_ms?: number
+  /** How long a guest that is asked to shut down takes, in milliseconds; `Infinity`: it has nobody who hears. */
+  readonly shutdown_delay_ms?: number
   /** Fault: so many spawns fail (`Infinity`: all), or those for which the function gives an error. */
   readonly fail_spawn?: number | ((instanceUuid: string) => SevbusError | undefined)
   /** Fault: answers no question, as a libvirtd that hangs; what was asked is answered when it is over. Guests run on. */
@@ -67,6 +69,7 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     sev_snp_slots: 0,
     kernel_parameters: {},
     spawn_delay_ms: 0,
+    shutdown_delay_ms: 0,
     fail_spawn: 0,
     hangs: false,
     stray_keys: {},

@@ -54,6 +54,8 @@ export class FakeVirtDriver implements VirtDriver {
   readonly #starting = new Map<string, MemEncryptionModel | undefined>()
   #spawnsToFail: number
   readonly #waking = new Set<() => void>()
+  /** Guests that were asked to shut down and will. */
+  readonly #shuttingDown = new Set<NodeJS.Timeout>()
 
   constructor(store: GuestStore, lock: FolderLock, facts: FakeHostFacts) {
     this.#store = store
@@ -93,6 +95,12 @@ export class FakeVirtDriver implements VirtDriver {
   async guests(signal: AbortSignal): Promise<readonly Guest[]> {
     await this.#answers(signal)
     return [...this.#store.guests].map(([uuid, { state }]) => ({ uuid, state }))
+  }
+
+  async guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined> {
+    await this.#answers(signal)
+    const guest = this.#store.guests.get(uuid)
+    return guest && { uuid, state: guest.state }
   }
 
   /** By way of the kernel's text, as on a real host. A machine without keys has no count of them. */
@@ -206,10 +214,34 @@ export class FakeVirtDriver implements VirtDriver {
 
   /** Those of guests that run or start, and what a fault keeps. */
   #keysInUse(model: MemEncryptionModel): number {
-    const running = [...this.#store.guests.values()].filter(({ state }) => state === 'running')
+    const running = [...this.#store.guests.values()].filter(({ state }) => state !== 'shutoff')
     const holders = [...running.map((guest) => guest.model), ...this.#starting.values()]
     const stray = this.#facts.stray_keys[model === 'amd-sev' ? 'sev' : 'sev_es'] ?? 0
     return holders.filter((other) => sharesKeys(other, model)).length + stray
+  }
+
+  /** Its guests follow at once, or after a while, or never. */
+  async shutdown(uuid: string, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    const { shutdown_delay_ms: delayMs } = this.#facts
+    if (delayMs === Number.POSITIVE_INFINITY) return
+    const asked = this.#store.guests.get(uuid)
+    const follow = async () => {
+      if (this.#store.guests.get(uuid) === asked && asked?.state === 'running') await this.powerOff(uuid)
+    }
+    if (delayMs === 0) return await follow()
+    const timer = setTimeout(() => {
+      this.#shuttingDown.delete(timer)
+      follow().catch(() => {})
+    }, delayMs)
+    this.#shuttingDown.add(timer)
+  }
+
+  async powerOff(uuid: string): Promise<void> {
+    const guest = this.#store.guests.get(uuid)
+    if (guest === undefined || guest.state === 'shutoff') return
+    this.#store.guests.set(uuid, { definition: guest.definition, state: 'shutoff' })
+    await this.#store.save(uuid)
   }
 
   async destroy(uuid: string): Promise<void> {
@@ -217,6 +249,7 @@ export class FakeVirtDriver implements VirtDriver {
   }
 
   async close(): Promise<void> {
+    for (const timer of this.#shuttingDown) clearTimeout(timer)
     await this.#store.close()
     this.#lock.release()
   }

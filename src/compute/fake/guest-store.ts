@@ -12,7 +12,7 @@ const MAX_GROWTH = 4
 const StoredGuest = z.strictObject({
   /** The document as it was given. */
   definition: z.string(),
-  state: z.enum(['running', 'shutoff']),
+  state: z.enum(['running', 'paused', 'shutoff']),
   /** The document as the hypervisor has it while the guest runs. */
   live: z.string().optional(),
   /** Whose key it takes while it runs. */

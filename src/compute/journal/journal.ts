@@ -7,7 +7,7 @@ import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { Backlog, Backlogged, DurableMessage, MessageStore, StoredMessage } from '../../rpc/durable-message.ts'
 import { LineFile } from './line-file.ts'
 import { JournalHeader, JournalRecord } from './records.ts'
-import { type Build, JournalState, type KnownTry, type Termination } from './state.ts'
+import { type Action, type Build, type EndedAction, JournalState, type KnownTry, type Termination } from './state.ts'
 
 /** Below this size, in bytes, the file is left to grow. */
 const MIN_SHRINK_BYTES = 4 * 1024 * 1024
@@ -88,6 +88,18 @@ export class Journal implements MessageStore, Backlogged {
 
   terminations(): readonly Termination[] {
     return [...this.#state.terminations.values()]
+  }
+
+  action(uuid: string): Action | undefined {
+    return this.#state.actions.get(uuid)
+  }
+
+  actions(): readonly Action[] {
+    return [...this.#state.actions.values()]
+  }
+
+  endedAction(uuid: string): EndedAction | undefined {
+    return this.#state.endedActions.get(uuid)
   }
 
   /** Facts and messages together: all of them last, or none. The state has them at once, the disk when it resolves. */

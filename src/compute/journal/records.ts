@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Instance } from '../../objects/instance.ts'
+import { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
 import { Allocation } from '../../objects/request-spec.ts'
 import { UserData } from '../../objects/user-data.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
@@ -49,6 +50,15 @@ export const JournalRecord = z.discriminatedUnion('type', [
     migration_uuid: z.guid().optional(),
   }),
   z.strictObject({ type: z.literal('terminate_ended'), ...Try, ...Terminated.shape }),
+  z.strictObject({
+    type: z.literal('action_begun'),
+    instance: Instance,
+    /** Of the action among all of the instance. */
+    number: z.int().min(1),
+    action: InstanceAction,
+    context: RequestContext,
+  }),
+  z.strictObject({ type: z.literal('action_ended'), ...Try, number: z.int().min(1), outcome: ActionOutcome }),
   /** Compaction writes it: the tries that are over, but may be asked for again. */
   z.strictObject({
     type: z.literal('attempt_known'),

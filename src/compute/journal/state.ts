@@ -1,4 +1,5 @@
 import type { Instance } from '../../objects/instance.ts'
+import type { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
 import type { Allocation } from '../../objects/request-spec.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 import type { JournalRecord, QueuedMessage } from './records.ts'
@@ -28,6 +29,22 @@ export interface Termination {
   readonly migration_uuid?: string | undefined
 }
 
+/** An action that has begun and not ended. */
+export interface Action {
+  readonly instance: Instance
+  /** Among all actions of the instance. */
+  readonly number: number
+  readonly action: InstanceAction
+  readonly context: RequestContext
+}
+
+/** The latest action of a guest that ended here, to answer a repeated one with the same words. */
+export interface EndedAction {
+  readonly attempt: number
+  readonly number: number
+  readonly outcome: ActionOutcome
+}
+
 /** The latest try of an instance that came to this host. */
 export interface KnownTry {
   readonly attempt: number
@@ -41,6 +58,9 @@ type RecordOf<T extends JournalRecord['type']> = Extract<JournalRecord, { type: 
 export class JournalState {
   readonly builds = new Map<string, Build>()
   readonly terminations = new Map<string, Termination>()
+  readonly actions = new Map<string, Action>()
+  /** Of guests that may still be here. */
+  readonly endedActions = new Map<string, EndedAction>()
   readonly tries = new Map<string, KnownTry>()
   /** Not sent yet, oldest first. */
   readonly messages = new Map<string, QueuedMessage>()
@@ -69,6 +89,14 @@ export class JournalState {
       case 'terminate_ended':
         this.#endTermination(record)
         break
+      case 'action_begun': {
+        const { type: _type, ...begun } = record
+        this.actions.set(begun.instance.uuid, begun)
+        break
+      }
+      case 'action_ended':
+        this.#endAction(record)
+        break
       case 'attempt_known': {
         const { attempt, outcome, terminated } = record
         this.#know(record.uuid, { attempt, outcome, terminated })
@@ -95,12 +123,15 @@ export class JournalState {
     }
     // After the builds, whose beginning would take the outcome away again.
     for (const [uuid, known] of this.tries) yield { type: 'attempt_known', uuid, ...known }
+    for (const action of this.actions.values()) yield { type: 'action_begun', ...action }
+    for (const [uuid, ended] of this.endedActions) yield { type: 'action_ended', uuid, ...ended }
     for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
   }
 
   #beginBuild({ type: _type, allocations, ...begun }: RecordOf<'build_begun'>): void {
     const { instance } = begun
     this.builds.set(instance.uuid, { ...begun, allocations, handedBack: false })
+    this.#forgetActions(instance.uuid)
     this.#know(instance.uuid, { attempt: instance.attempt })
   }
 
@@ -108,6 +139,7 @@ export class JournalState {
   #beginTermination({ instance, context, void: isVoid, migration_uuid }: RecordOf<'terminate_begun'>): void {
     const { uuid, attempt } = instance
     if ((this.builds.get(uuid)?.instance.attempt ?? 0) <= attempt) this.builds.delete(uuid)
+    this.#forgetActions(uuid)
     const ofMove = migration_uuid === undefined ? {} : { migration_uuid }
     this.terminations.set(uuid, { instance, context, void: isVoid, ...ofMove })
     this.#know(uuid, { attempt })
@@ -116,6 +148,17 @@ export class JournalState {
   #endTermination({ uuid, attempt, at, void: isVoid }: RecordOf<'terminate_ended'>): void {
     if (this.terminations.get(uuid)?.instance.attempt === attempt) this.terminations.delete(uuid)
     this.#know(uuid, { attempt, terminated: { at, void: isVoid } })
+  }
+
+  #endAction({ uuid, attempt, number, outcome }: RecordOf<'action_ended'>): void {
+    if (this.actions.get(uuid)?.number === number) this.actions.delete(uuid)
+    this.endedActions.set(uuid, { attempt, number, outcome })
+  }
+
+  /** They are of a guest that is to go: whatever comes of them is void. */
+  #forgetActions(uuid: string): void {
+    this.actions.delete(uuid)
+    this.endedActions.delete(uuid)
   }
 
   #changeBuild(which: { uuid: string; attempt: number }, change: (build: Build) => Partial<Build>): void {

@@ -64,7 +64,7 @@ function giveBack({ consumer, attempt, host }: HeldClaim): Repair {
 /** An instance that runs on what nobody counts: the next claim may promise the same once more. */
 export function missingClaim(evidence: Evidence, instance: InstanceState): Finding | undefined {
   const { uuid, host, vm_state, model } = instance
-  if (host === null || vm_state !== 'active' || !evidence.judges(host) || evidence.isChanging(uuid)) return undefined
+  if (host === null || vm_state === 'deleted' || !evidence.judges(host) || evidence.isChanging(uuid)) return undefined
   if (evidence.guestOn(host, uuid) === undefined) return undefined
   const claims = evidence.claimsOf(uuid)
   const held = Object.assign({}, ...claims.filter((claim) => claim.host === host).map(({ resources }) => resources))

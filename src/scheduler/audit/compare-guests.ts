@@ -48,16 +48,28 @@ function strange(evidence: Evidence, { host, guest }: SeenGuest): Finding | unde
   }
 }
 
+/** What the guest of an instance that rests on its host does; undefined: nobody knows. */
+function guestOf({ vm_state }: InstanceState): keyof typeof ADVICE | undefined {
+  if (vm_state === 'active') return 'running'
+  return vm_state === 'stopped' ? 'shutoff' : undefined
+}
+
+const ADVICE = {
+  running: 'its disk is there: start it by the means of the hypervisor, or delete the instance and build it anew',
+  shutoff: 'its owner does not know that it runs: power it off by the means of the hypervisor',
+} as const
+
 /** It is where it belongs. Is it as it should be? */
 function flawed(instance: InstanceState, { host, guest }: SeenGuest): Finding | undefined {
   const { uuid } = instance
   const common = { host, uuid, instance, version: versionOf(guest), numbers: {}, repair: undefined } as const
-  if (guest.state !== 'running') {
+  const expected = guestOf(instance)
+  if (expected !== undefined && guest.state !== expected) {
     return {
       ...common,
       kind: 'missing_guest',
       problem: `the instance ${whereabouts(instance)}, but its guest is ${guest.state}`,
-      advice: 'its disk is there: start it by the means of the hypervisor, or delete the instance and build it anew',
+      advice: ADVICE[expected],
     }
   }
   if (guest.model === instance.model) return undefined

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { pino } from 'pino'
+import type { ShutdownOptions } from '../../../src/compute/actions/shutdown-options.ts'
 import type { FakeHostOptions } from '../../../src/compute/fake/fake-host-options.ts'
 import { type FakeVirtDriver, openFakeHost } from '../../../src/compute/fake/fake-virt-driver.ts'
 import { Journal } from '../../../src/compute/journal/journal.ts'
@@ -26,6 +27,7 @@ export interface WorkerOptions {
   readonly folder?: string
   readonly fake?: FakeHostOptions
   readonly maxConcurrentBuilds?: number
+  readonly shutdown?: ShutdownOptions
   /** What the conductor answers to check_build; it may throw. */
   readonly isWanted?: () => Promise<boolean>
   /** What the conductor answers to list_departures, by its marker; it may throw. */
@@ -86,6 +88,7 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
     events: readableEvents,
     logger: silent,
     retryDelaysMs: [1],
+    shutdown: options.shutdown ?? { timeoutMs: 60_000, askAgainMs: 1000, lookMs: 1 },
     now: () => new Date('2026-01-01T00:02:00.000Z'),
     ...(maxConcurrentBuilds !== undefined && { maxConcurrentBuilds }),
   })
@@ -141,7 +144,10 @@ function readable(body: Record<string, unknown>): unknown {
 function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => void | Promise<void>): VirtDriver {
   return intercepted(
     driver,
-    ['capabilities', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
+    [
+      ...['capabilities', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
+      ...['guest', 'shutdown', 'powerOff'],
+    ],
     beforeStep,
   )
 }

@@ -232,6 +232,51 @@ export function driverContract({ name, machine }: Kind): void {
       await driver.close()
     })
 
+    it('takes the power of a guest and keeps all else; started again it runs encrypted as before', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const domain = await host.boot({ model: 'amd-sev' })
+
+      await driver.powerOff(domain.uuid)
+      await driver.powerOff(domain.uuid)
+      const off = await driver.guest(domain.uuid, never)
+      const keysWhileOff = (await driver.encryptionKeys(never))?.sev.current
+      await driver.spawn(domain, never)
+
+      expect([off?.state, keysWhileOff]).toEqual(['shutoff', 0])
+      expect(await driver.guest(domain.uuid, never)).toEqual({ uuid: domain.uuid, state: 'running' })
+      const expected: MemEncryption = { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' }
+      expect(encryptionFlaw(await driver.domainXml(domain.uuid, never), expected)).toBeUndefined()
+      await driver.close()
+    })
+
+    it('says nothing of a guest that it does not have, and has nothing to do to it', async () => {
+      const host = await Host.open(machine({ sevSlots: 0 }))
+      const { driver } = host
+      const { uuid } = anInstance()
+
+      await driver.powerOff(uuid)
+      await driver.shutdown(uuid, never)
+
+      expect(await driver.guest(uuid, never)).toBeUndefined()
+      await driver.close()
+    })
+
+    it('asks a guest to shut down, which may follow or not, and has nothing to ask of one that is off', async () => {
+      const host = await Host.open(machine({ sevSlots: 0 }))
+      const { driver } = host
+      const { uuid } = await host.boot()
+
+      await driver.shutdown(uuid, never)
+      const asked = await driver.guest(uuid, never)
+      await driver.powerOff(uuid)
+      await driver.shutdown(uuid, never)
+
+      expect(['running', 'shutoff']).toContain(asked?.state)
+      expect(await driver.guest(uuid, never)).toEqual({ uuid, state: 'shutoff' })
+      await driver.close()
+    })
+
     it('keeps its guests when the worker goes and comes back', async () => {
       const before = await Host.open(machine({ sevSlots: 1 }))
       const domain = await before.boot({ model: 'amd-sev' })

@@ -346,12 +346,30 @@ describe('an instance whose guest is not as it should be', () => {
 
   it.each([
     ['is missing there though it is in error', 'error', [], ['missing_guest h1 1: for a person']],
-    ['lacks no claim while it is in error', 'error', [aGuest(1)], []],
+    ['lacks its claim also while it is in error', 'error', [aGuest(1)], ['missing_claim h1 1: for a person']],
+    [
+      'lacks its claim also while it is stopped',
+      'stopped',
+      [aGuest(1, { state: 'shutoff' })],
+      ['missing_claim h1 1: for a person'],
+    ],
     ['is not missing once it is deleted', 'deleted', [], []],
-  ] as const)('with its host still named %s', (_what, vm_state, guests, expected) => {
+  ] as const)('with its host named %s', (_what, vm_state, guests, expected) => {
     const instances = [anInstanceState(1, { vm_state })]
 
     expect(short(anObservation({ hosts: { h1: aLook(guests) }, instances }))).toEqual(expected)
+  })
+
+  it.each([
+    ['stopped and off', 'stopped', 'shutoff', []],
+    ['stopped and running', 'stopped', 'running', ['missing_guest h1 1: for a person']],
+    ['active and off', 'active', 'shutoff', ['missing_guest h1 1: for a person']],
+    ['in error and off', 'error', 'shutoff', []],
+  ] as const)('that is %s is as it should be, or told', (_what, vm_state, state, expected) => {
+    const instances = [anInstanceState(1, { vm_state })]
+    const hosts = { h1: aLook([aGuest(1, { state })]) }
+
+    expect(short(anObservation({ hosts, claims: [aClaim(1)], instances }))).toEqual(expected)
   })
 
   it('is missing on no host that was not asked for', () => {

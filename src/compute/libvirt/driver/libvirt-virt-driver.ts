@@ -52,6 +52,11 @@ export class LibvirtVirtDriver implements VirtDriver {
     return domains.map(({ uuid, state }) => ({ uuid, state: guestState(state) }))
   }
 
+  async guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined> {
+    const found = await unlessRefused(this.#libvirt.domainGetState(uuid, { signal }), VIR_ERR.noDomain)
+    return found && { uuid, state: guestState(found.state) }
+  }
+
   async encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined> {
     signal.throwIfAborted()
     return await readEncryptionKeys(this.#options.root)
@@ -98,10 +103,26 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   /** The daemon goes on with a start that nobody waits for; `destroy` knows of it. */
   async #start(uuid: string, signal: AbortSignal): Promise<void> {
-    const started = this.#libvirt.domainCreateWithFlags(uuid)
+    const started = this.#libvirt.domainCreateWithFlags(uuid, FLAGS.startForceBoot)
     const over = started.then(ignored, ignored).finally(() => this.#starting.delete(uuid))
     this.#starting.set(uuid, over)
     await abortable(started, signal)
+  }
+
+  async shutdown(uuid: string, signal: AbortSignal): Promise<void> {
+    await this.#own(uuid, signal)
+    await unlessRefused(this.#libvirt.domainShutdown(uuid, { signal }), VIR_ERR.operationInvalid, VIR_ERR.noDomain)
+  }
+
+  async powerOff(uuid: string): Promise<void> {
+    if (await this.#own(uuid)) await this.#stop(uuid)
+  }
+
+  /** @returns false when there is no such guest @throws SpawnFailed when it is not ours */
+  async #own(uuid: string, signal?: AbortSignal): Promise<boolean> {
+    const xml = await this.#xmlOf(uuid, signal)
+    if (xml !== undefined) this.#refuseForeign(uuid, xml)
+    return xml !== undefined
   }
 
   async destroy(uuid: string): Promise<void> {

@@ -16,7 +16,7 @@ export interface DomainCapabilitiesOf {
   readonly virttype: 'kvm' | 'qemu'
 }
 
-/** virDomainDefineFlags, virDomainXMLFlags, virDomainUndefineFlagsValues, virDomainDeviceModifyFlags */
+/** virDomainDefineFlags, virDomainXMLFlags, virDomainUndefineFlagsValues, virDomainDeviceModifyFlags, virDomainCreateFlags */
 export const FLAGS = {
   defineValidate: 1,
   xmlInactive: 2,
@@ -25,6 +25,8 @@ export const FLAGS = {
   undefineNvram: 4,
   deviceLive: 1,
   deviceConfig: 2,
+  /** Of a start: what was saved of the guest's memory is dropped. */
+  startForceBoot: 8,
 } as const
 
 /** VIR_DOMAIN_STATS_STATE */

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Instance } from '../objects/instance.ts'
+import type { ActionRecord } from '../objects/instance-action.ts'
+import { EXIT } from './exit-codes.ts'
+import { findInstance } from './find-instance.ts'
+import { instanceTable } from './instance-view.ts'
+import { note, print, printJson } from './output.ts'
+import { type GlobalOptions, type Session, withSession } from './session.ts'
+
+/** How often the state is asked for while waiting, in milliseconds. */
+const POLL_MS = 250
+
+export interface ActOptions extends GlobalOptions {
+  readonly wait?: boolean
+}
+
+export interface StopOptions extends ActOptions {
+  readonly hard?: boolean
+}
+
+type Ask = (session: Session, uuid: string) => Promise<{ readonly instance: Instance }>
+
+export function start(words: readonly string[], options: ActOptions): Promise<number> {
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.startInstance(context, { instance_uuid }),
+  )
+}
+
+export function stop(words: readonly string[], options: StopOptions): Promise<number> {
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.stopInstance(context, { instance_uuid, clean_shutdown: !options.hard }),
+  )
+}
+
+/** @returns the exit code: refused when it was waited for, and an action failed */
+function act(words: readonly string[], options: ActOptions, ask: Ask): Promise<number> {
+  return withSession(options, async (session) => {
+    const asked: Instance[] = []
+    for (const word of words) asked.push((await ask(session, (await findInstance(session, word)).uuid)).instance)
+    const ends = options.wait ? await Promise.all(asked.map((instance) => rested(session, instance))) : []
+    const instances = options.wait ? ends.map(({ instance }) => instance) : asked
+    if (options.json) printJson({ instances })
+    else print(instanceTable(instances))
+    const failed = ends.filter(({ action }) => action?.status !== 'completed')
+    if (!options.json) for (const end of failed) note(failure(end))
+    return failed.length > 0 ? EXIT.REFUSED : EXIT.OK
+  })
+}
+
+interface End {
+  readonly instance: Instance
+  readonly action: ActionRecord | undefined
+}
+
+function failure({ instance, action }: End): string {
+  const why = action?.fault ? `${action.fault.code}: ${action.fault.message}` : 'something else took its place'
+  return `${instance.name}: ${action?.action.name} ${action?.status}: ${why}`
+}
+
+/** Until the action that was asked for has ended. */
+async function rested({ conductor, context }: Session, { uuid }: Instance): Promise<End> {
+  for (let number: number | undefined; ; ) {
+    const { actions = [] } = await conductor.explainInstance(context, { instance_uuid: uuid })
+    number ??= actions.at(-1)?.number
+    const action = actions.find((each) => each.number === number)
+    if (action?.status !== 'accepted') {
+      return { instance: (await conductor.getInstance(context, { instance_uuid: uuid })).instance, action }
+    }
+    await sleep(POLL_MS)
+  }
+}

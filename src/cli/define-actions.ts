@@ -1,0 +1,20 @@
+import type { Command } from 'commander'
+import type { ActOptions } from './act.ts'
+import type { Define } from './define.ts'
+
+type Act = (words: readonly string[], options: ActOptions) => Promise<number>
+
+/** What is done to instances that live. */
+export function defineActions(define: Define): void {
+  const load = () => import('./act.ts')
+  const action = (name: string, summary: string, act: () => Promise<Act>): Command =>
+    define(`${name} <instances...>`, summary, async (options, words) => (await act())(words, options)).option(
+      '--wait',
+      'until it is done, or has failed',
+      false,
+    )
+  action('start', 'power stopped instances on, encrypted as they were', async () => (await load()).start)
+  action('stop', 'power instances off; what they have on their hosts stays theirs', async () => (await load()).stop)
+    // Nova calls it force.
+    .option('--hard', 'take their power at once, without asking the guests to shut down', false)
+}

@@ -1,0 +1,138 @@
+import { ConductorApi } from '../../conductor/rpc-api.ts'
+import { BuildAborted, ServiceStopping, type SevbusError, toSevbusError } from '../../errors.ts'
+import { ruleOf } from '../../objects/action-rules.ts'
+import { faultOf } from '../../objects/fault.ts'
+import type { Instance } from '../../objects/instance.ts'
+import type { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
+import type { DurableMessage } from '../../rpc/durable-message.ts'
+import type { RequestContext } from '../../rpc/request-context.ts'
+import { type ComputePorts, type StopSignals, timestamp } from '../compute-ports.ts'
+import type { InstanceLanes } from '../instance-lanes.ts'
+import { queued } from '../journal/journal.ts'
+import type { Action, EndedAction } from '../journal/state.ts'
+import { untilDone } from '../patience.ts'
+import { perform } from './perform.ts'
+
+export interface AskedAction {
+  readonly instance: Instance
+  readonly number: number
+  readonly action: InstanceAction
+}
+
+/** What is done to guests that are there, from begun to ended in the journal. One that newer work takes over has no end. */
+export class Actions {
+  readonly #ports: ComputePorts
+  readonly #signals: StopSignals
+  readonly #lanes: InstanceLanes
+
+  constructor(ports: ComputePorts, signals: StopSignals, lanes: InstanceLanes) {
+    this.#ports = ports
+    this.#signals = signals
+    this.#lanes = lanes
+  }
+
+  /** After a start of the worker: what was begun is done again, from what the guest is like now. */
+  recover(): void {
+    for (const { instance, number } of this.#ports.journal.actions()) this.#run(instance.uuid, number)
+  }
+
+  /** Asked again it does nothing twice; after its end it tells that once more. */
+  async begin({ instance, number, action }: AskedAction, context: RequestContext): Promise<null> {
+    if (this.#signals.draining.aborted) {
+      throw new ServiceStopping('the worker is stopping and begins nothing more')
+    }
+    const { journal, host, events, logger } = this.#ports
+    const { uuid, attempt } = instance
+    const facts = { instance_uuid: uuid, attempt, action: action.name, number, request_id: context.request_id }
+    const ended = journal.endedAction(uuid)
+    if (ended?.number === number && ended.attempt === attempt) {
+      await this.#record([queued([this.#report(context, uuid, ended)])])
+      return null
+    }
+    if (this.#isOver(instance, number)) {
+      logger.info(facts, 'action ignored: something later was begun')
+      await journal.flushed()
+      return null
+    }
+    const acting = { ...instance, host, updated_at: timestamp(this.#ports) }
+    const started = events.message(`instance.${ruleOf(action).event}.start`, context, acting)
+    await this.#record([{ type: 'action_begun', instance, number, action, context }, queued([started])])
+    this.#run(uuid, number)
+    return null
+  }
+
+  /** Its guest is of a later try, or on its way out, or this or a later action was begun already. */
+  #isOver({ uuid, attempt }: Instance, number: number): boolean {
+    const { journal } = this.#ports
+    const known = journal.known(uuid)
+    const lastNumber = Math.max(journal.action(uuid)?.number ?? 0, journal.endedAction(uuid)?.number ?? 0)
+    if (number <= lastNumber || journal.termination(uuid) !== undefined) return true
+    return (
+      known !== undefined && (attempt < known.attempt || (attempt === known.attempt && known.terminated !== undefined))
+    )
+  }
+
+  #run(uuid: string, number: number): void {
+    const interruption = new BuildAborted('a later action took over', { instance_uuid: uuid })
+    this.#lanes.run(uuid, (signal) => this.#act(uuid, number, signal), interruption)
+  }
+
+  /** @param signal aborts when newer work for the instance waits */
+  async #act(uuid: string, number: number, signal: AbortSignal): Promise<void> {
+    const begun = this.#current(uuid, number)
+    if (begun === undefined) return
+    const until = AbortSignal.any([signal, this.#signals.stopping])
+    const outcome = await this.#outcomeOf(begun, until)
+    // Taken over at the last moment: it is for the newer work to tell what becomes of the guest.
+    if (outcome !== undefined && this.#current(uuid, number) !== undefined) await this.#end(begun, outcome)
+  }
+
+  /** @returns undefined when it is given up */
+  async #outcomeOf(begun: Action, until: AbortSignal): Promise<ActionOutcome | undefined> {
+    try {
+      await perform(begun, this.#ports, until)
+      return { result: 'done' }
+    } catch (thrown) {
+      if (until.aborted) return undefined
+      return await this.#failed(begun, toSevbusError(thrown), until)
+    }
+  }
+
+  async #failed({ instance: { uuid }, action, number, context }: Action, error: SevbusError, until: AbortSignal) {
+    const { driver, logger } = this.#ports
+    const facts = { instance_uuid: uuid, action: action.name, number, code: error.code, request_id: context.request_id }
+    logger.warn(facts, `${action.name} failed: ${error.message}`)
+    const options = { ...this.#ports, request_id: context.request_id }
+    try {
+      const found = await untilDone(`look at guest ${uuid}`, () => driver.guest(uuid, until), options, until)
+      const fault = faultOf(error, timestamp(this.#ports))
+      return { result: 'failed', fault, guest: found?.state ?? 'missing' } as const
+    } catch {
+      return undefined
+    }
+  }
+
+  async #end({ instance, number, action, context }: Action, outcome: ActionOutcome): Promise<void> {
+    const { uuid, attempt } = instance
+    const ended = { attempt, number, outcome }
+    await this.#record([{ type: 'action_ended', uuid, ...ended }, queued([this.#report(context, uuid, ended)])])
+    const facts = { instance_uuid: uuid, action: action.name, number, request_id: context.request_id }
+    if (outcome.result === 'done') this.#ports.logger.info(facts, `${action.name} done`)
+  }
+
+  #report(context: RequestContext, uuid: string, { attempt, number, outcome }: EndedAction): DurableMessage {
+    const { host, client } = this.#ports
+    const args = { instance_uuid: uuid, attempt, host, number, outcome }
+    return client.message(ConductorApi, 'reportAction', context, args, { orderingKey: uuid })
+  }
+
+  #current(uuid: string, number: number): Action | undefined {
+    const begun = this.#ports.journal.action(uuid)
+    return begun?.number === number ? begun : undefined
+  }
+
+  async #record(records: Parameters<ComputePorts['journal']['append']>[0]): Promise<void> {
+    await this.#ports.journal.append(records)
+    this.#ports.outbox.announce()
+  }
+}

@@ -1,0 +1,33 @@
+import { HypervisorTimeout, type SevbusError } from '../../errors.ts'
+import type { ComputePorts } from '../compute-ports.ts'
+import type { Action } from '../journal/state.ts'
+import { untilDone } from '../patience.ts'
+import { powerOff } from './power-off.ts'
+import { powerOn } from './power-on.ts'
+
+/**
+ * Does what was begun, from what the guest is like now: done again after a crash, it does what is left. While the hypervisor
+ * does not answer it goes on asking, for what was accepted is to be done.
+ *
+ * @throws a SevbusError, or the signal's reason
+ */
+export async function perform(begun: Action, ports: ComputePorts, signal: AbortSignal): Promise<void> {
+  const { instance, action, context } = begun
+  const options = { ...ports, request_id: context.request_id, isWorthAnotherTry: doesNotAnswer }
+  await untilDone(`${action.name} ${instance.uuid}`, () => once(begun, ports, signal), options, signal)
+}
+
+async function once({ instance, action }: Action, ports: ComputePorts, signal: AbortSignal): Promise<void> {
+  switch (action.name) {
+    case 'start':
+      return await powerOn(instance, ports, signal)
+    case 'stop':
+      return await powerOff(instance, action, ports, signal)
+    default:
+      return action satisfies never
+  }
+}
+
+function doesNotAnswer(error: SevbusError): boolean {
+  return error.isOutage || error.code === HypervisorTimeout.code
+}

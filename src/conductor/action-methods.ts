@@ -1,0 +1,41 @@
+import { z } from 'zod'
+import { HostName } from '../objects/host-report.ts'
+import { Instance } from '../objects/instance.ts'
+import { ActionOutcome } from '../objects/instance-action.ts'
+import { call, cast } from '../rpc/contract.ts'
+
+const ofInstance = { instance_uuid: z.guid() }
+const output = z.object({ instance: Instance })
+
+/** What is done to instances that live: the part of the conductor's door that is about actions. */
+export const actionMethods = {
+  startInstance: call({
+    wire: 'start_instance',
+    since: '1.2',
+    summary:
+      'Powers a stopped instance on, on its host, encrypted as it was. When it answers that is stored: it will be ACTIVE, or STOPPED with the reason. Asked again while it is done, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  stopInstance: call({
+    wire: 'stop_instance',
+    since: '1.2',
+    summary:
+      'Powers an instance off. Its guest is asked to shut down, and after a while its power is taken; with `clean_shutdown` false at once. What it has on its host, its encryption slot among it, stays its own. When it answers that is stored. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject({ ...ofInstance, clean_shutdown: z.boolean().default(true) }),
+    output,
+  }),
+  reportAction: cast({
+    wire: 'report_action',
+    since: '1.2',
+    summary: 'From compute: how an action ended. Of one that something else took the place of, it is nothing.',
+    input: z.strictObject({
+      ...ofInstance,
+      attempt: z.int().min(1),
+      host: HostName,
+      number: z.int().min(1),
+      outcome: ActionOutcome,
+    }),
+    output: z.null(),
+  }),
+}

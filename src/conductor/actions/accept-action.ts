@@ -1,0 +1,34 @@
+import { isDeepStrictEqual } from 'node:util'
+import { isActing, refuseAction } from '../../objects/action-rules.ts'
+import type { Instance } from '../../objects/instance.ts'
+import type { InstanceAction } from '../../objects/instance-action.ts'
+import type { RequestContext } from '../../rpc/request-context.ts'
+import { type InstanceRecord, lockInstance } from '../instance-store.ts'
+import type { ConductorPorts } from '../ports.ts'
+import { beginAction } from './begin-action.ts'
+
+/**
+ * Has something done to an instance that rests. When it answers that is stored, and its host does it, whatever dies. Asked
+ * again while it is under way, nothing is done twice.
+ *
+ * @throws InstanceNotFound, InstanceInvalidState
+ */
+export async function acceptAction(
+  ports: ConductorPorts,
+  context: RequestContext,
+  uuid: string,
+  action: InstanceAction,
+): Promise<Instance> {
+  const instance = await ports.database.transaction(async (tx) => {
+    const record = await lockInstance(tx, uuid)
+    if (isUnderWay(record, action)) return record.instance
+    refuseAction(record.instance, action)
+    return beginAction(ports, tx, context, record.instance, action)
+  })
+  ports.outbox.announce()
+  return instance
+}
+
+function isUnderWay({ instance, action: current }: InstanceRecord, action: InstanceAction): boolean {
+  return isActing(instance) && isDeepStrictEqual(current?.action, action)
+}

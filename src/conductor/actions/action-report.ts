@@ -1,0 +1,39 @@
+import type { z } from 'zod'
+import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
+import { ruleOf, stateAfterFailure } from '../../objects/action-rules.ts'
+import type { actionMethods } from '../action-methods.ts'
+import { changeInstance, lockInstance } from '../instance-store.ts'
+import type { ConductorPorts } from '../ports.ts'
+import { endAction } from './action-store.ts'
+
+export type ActionReport = z.output<(typeof actionMethods)['reportAction']['input']>
+
+/**
+ * Takes note of how an action ended on its host. Told twice, or of an action that something else took the place of, it is
+ * nothing.
+ */
+export async function recordActionReport(ports: ConductorPorts, report: ActionReport): Promise<void> {
+  await ports.database.transaction(async (tx) => {
+    const { instance, action: current } = await lockInstance(tx, report.instance_uuid)
+    if (current?.number !== report.number || instance.attempt !== report.attempt || instance.host !== report.host)
+      return
+    const at = ports.now()
+    const { uuid, vm_state: before } = instance
+    const { action, context } = current
+    const { becomes, event } = ruleOf(action)
+    const events = ports.events.onBehalfOf(report.host)
+    const { outcome } = report
+    if (outcome.result === 'done') {
+      const resting = await changeInstance(tx, instance, { vm_state: becomes, task_state: null, fault: null }, at)
+      await endAction(tx, uuid, 'completed', null, at)
+      return ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting)])
+    }
+    const { fault, guest } = outcome
+    const vm_state = stateAfterFailure(before, guest)
+    const resting = await changeInstance(tx, instance, { vm_state, task_state: null, fault }, at)
+    await endAction(tx, uuid, 'failed', fault, at)
+    const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+    await ports.outbox.enqueue(tx, [events.message(`instance.${event}.error`, context, resting, error)])
+  })
+  ports.outbox.announce()
+}

@@ -1,0 +1,67 @@
+import type { Queryable } from '../../database/database.ts'
+import type { Fault } from '../../objects/fault.ts'
+import { ActionRecord, type InstanceAction } from '../../objects/instance-action.ts'
+import type { RequestContext } from '../../rpc/request-context.ts'
+
+/** The action of an instance that is under way. */
+export interface CurrentAction {
+  readonly number: number
+  readonly action: InstanceAction
+  /** Who asked for it: goes with every message about it. */
+  readonly context: RequestContext
+}
+
+/** The instance must be locked, so that no other has this number. @returns its number */
+export async function insertAction(
+  tx: Queryable,
+  uuid: string,
+  { action, context }: Omit<CurrentAction, 'number'>,
+  at: Date,
+): Promise<number> {
+  const rows = await tx.query<{ number: number }>(
+    `INSERT INTO instance_actions (instance_uuid, number, action, status, context, started_at)
+     SELECT $1::uuid, COALESCE(max(number), 0) + 1, $2::jsonb, 'accepted', $3::jsonb, $4::timestamptz
+     FROM instance_actions WHERE instance_uuid = $1
+     RETURNING number`,
+    [uuid, JSON.stringify(action), JSON.stringify(context), at],
+  )
+  return (rows[0] as { number: number }).number
+}
+
+export async function currentAction(db: Queryable, uuid: string): Promise<CurrentAction | undefined> {
+  const rows = await db.query<CurrentAction>(
+    `SELECT number, action, context FROM instance_actions WHERE instance_uuid = $1 AND status = 'accepted'`,
+    [uuid],
+  )
+  return rows[0]
+}
+
+/** Ends the one that is under way, if any. */
+export async function endAction(
+  tx: Queryable,
+  uuid: string,
+  status: 'completed' | 'failed' | 'given up',
+  fault: Fault | null,
+  at: Date,
+): Promise<void> {
+  await tx.query(
+    `UPDATE instance_actions SET status = $2, fault = $3, ended_at = $4 WHERE instance_uuid = $1 AND status = 'accepted'`,
+    [uuid, status, fault === null ? null : JSON.stringify(fault), at],
+  )
+}
+
+/** Oldest first. */
+export async function listActions(db: Queryable, uuid: string): Promise<readonly ActionRecord[]> {
+  const rows = await db.query<{ context: RequestContext; started_at: Date; ended_at: Date | null }>(
+    'SELECT * FROM instance_actions WHERE instance_uuid = $1 ORDER BY number',
+    [uuid],
+  )
+  return rows.map(({ context, started_at, ended_at, ...row }) =>
+    ActionRecord.parse({
+      ...row,
+      request_id: context.request_id ?? null,
+      started_at: started_at.toISOString(),
+      ended_at: ended_at?.toISOString() ?? null,
+    }),
+  )
+}

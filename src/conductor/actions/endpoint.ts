@@ -1,0 +1,26 @@
+import type { Endpoint } from '../../rpc/contract.ts'
+import type { actionMethods } from '../action-methods.ts'
+import type { ConductorPorts } from '../ports.ts'
+import type { ConductorApi } from '../rpc-api.ts'
+import { storedContext } from '../stored-context.ts'
+import { acceptAction } from './accept-action.ts'
+import { recordActionReport } from './action-report.ts'
+
+/** Answers what is asked to be done to instances that live. */
+export function actionsEndpoint(
+  ports: ConductorPorts,
+): Pick<Endpoint<typeof ConductorApi>, keyof typeof actionMethods> {
+  return {
+    async startInstance({ instance_uuid }, { context }) {
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'start' }) }
+    },
+    async stopInstance({ instance_uuid, clean_shutdown }, { context }) {
+      const action = { name: 'stop', clean_shutdown } as const
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, action) }
+    },
+    async reportAction(report) {
+      await recordActionReport(ports, report)
+      return null
+    },
+  }
+}

@@ -1,0 +1,42 @@
+import { z } from 'zod'
+import { Fault } from './fault.ts'
+
+/**
+ * What is asked to be done to an instance that lives, with what was asked for beside it. Names are Nova's
+ * (nova/compute/instance_actions.py).
+ */
+export const InstanceAction = z.discriminatedUnion('name', [
+  z.object({ name: z.literal('start') }),
+  z.object({
+    name: z.literal('stop'),
+    /** The guest is asked to shut down before its power is taken. */
+    clean_shutdown: z.boolean(),
+  }),
+])
+export type InstanceAction = z.infer<typeof InstanceAction>
+
+/** How an action ended on its host: a fact, written there before it is told. */
+export const ActionOutcome = z.discriminatedUnion('result', [
+  z.object({ result: z.literal('done') }),
+  z.object({
+    result: z.literal('failed'),
+    fault: Fault,
+    /** What the guest does after it; `missing`: the host has no guest of the instance. */
+    guest: z.enum(['running', 'paused', 'shutoff', 'crashed', 'missing']),
+  }),
+])
+export type ActionOutcome = z.infer<typeof ActionOutcome>
+
+/** One action of an instance, as `explain` shows it. */
+export const ActionRecord = z.object({
+  /** Grows with each action of the instance; what comes late of an earlier one is known by it. */
+  number: z.int().min(1),
+  action: InstanceAction,
+  /** `given up`: a deletion, an evacuation, or another action took its place. */
+  status: z.enum(['accepted', 'completed', 'failed', 'given up']),
+  fault: Fault.nullable(),
+  request_id: z.string().max(255).nullable(),
+  started_at: z.iso.datetime(),
+  ended_at: z.iso.datetime().nullable(),
+})
+export type ActionRecord = z.infer<typeof ActionRecord>

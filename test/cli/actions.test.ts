@@ -1,0 +1,57 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import { SevbusProcess } from '../support/sevbus-process.ts'
+import { ProcessCloud } from '../support/worker-processes.ts'
+
+vi.setConfig({ testTimeout: 120_000 })
+
+const CATALOGUE = `
+[flavors."m1.sev"]
+flavorid = "1"
+name = "m1.sev"
+vcpus = 1
+memory_mb = 1024
+root_gb = 1
+extra_specs = { "hw:mem_encryption" = "true" }
+[images.linux]
+name = "linux"
+properties = { hw_firmware_type = "uefi" }
+`
+
+describe('what is done to instances by the command line', () => {
+  it('is waited for, shown and explained, and refused where the instance is not as it needs', async () => {
+    await using cloud = await ProcessCloud.open()
+    await Promise.all([
+      cloud.worker('conductor', 'c1'),
+      cloud.worker('scheduler', 's1'),
+      cloud.compute('h1', { SEVBUS_FAKE_SEV_SLOTS: '1' }),
+    ])
+    await cloud.client({ hosts: 1 })
+    const file = join(cloud.folder, 'sevbus.toml')
+    writeFileSync(file, CATALOGUE)
+    const env = { ...cloud.env, SEVBUS_CONFIG: file }
+    const sevbus = async (...args: readonly string[]) => {
+      const process = new SevbusProcess(args, env)
+      const code = await process.exited()
+      return { code, out: process.output }
+    }
+    const state = async (...args: readonly string[]) => {
+      const { code, out } = await sevbus(...args, '--json')
+      return [code, ...JSON.parse(out).instances.map((each: { vm_state: string }) => each.vm_state)]
+    }
+
+    expect(await state('boot', 'web', '--flavor', 'm1.sev', '--image', 'linux')).toEqual([0, 'active'])
+    expect(await state('stop', 'web', '--wait')).toEqual([0, 'stopped'])
+    expect(await state('list', '--state', 'stopped')).toEqual([0, 'stopped'])
+    // Its slot stays its own.
+    expect(await state('boot', 'late', '--flavor', 'm1.sev', '--image', 'linux')).toEqual([5, 'error'])
+    expect(await sevbus('stop', 'web', '--hard')).toMatchObject({
+      code: 5,
+      out: expect.stringContaining('stop needs an instance that is active or error'),
+    })
+    expect(await state('start', 'web', '--wait')).toEqual([0, 'active'])
+    const { out } = await sevbus('explain', 'web')
+    expect(out).toMatch(/action 1: stop: completed .*\n.*action 2: start: completed/)
+  })
+})

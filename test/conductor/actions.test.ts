@@ -1,0 +1,235 @@
+import { describe, expect, it } from 'vitest'
+import { resendUnfinished } from '../../src/conductor/resend.ts'
+import { reviveOverdue } from '../../src/conductor/watchdog.ts'
+import type { Instance } from '../../src/objects/instance.ts'
+import { databaseEngines } from '../support/databases.ts'
+import { aConductor, aSelection } from './conductor-harness.ts'
+
+const LAUNCHED = '2026-01-01T00:02:00.000Z'
+const withCode = (code: string) => expect.objectContaining({ code })
+const toHost = (what: string, number: number, more: object = {}) => ({
+  to: 'sevbus-compute.h1',
+  what,
+  args: expect.objectContaining({ number, ...more }),
+})
+const event = (what: string, state: string, more: object = {}) => ({
+  to: expect.stringMatching(/^versioned_notifications/),
+  what,
+  args: expect.objectContaining({
+    'nova_object.data': expect.objectContaining({ state, task_state: null, host: 'h1', ...more }),
+  }),
+})
+const FAULT = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: LAUNCHED }
+const done = { result: 'done' } as const
+const failed = (guest: 'running' | 'shutoff' | 'missing') => ({ result: 'failed', fault: FAULT, guest }) as const
+
+type Conductor = Awaited<ReturnType<typeof aConductor>>
+
+async function active(conductor: Conductor): Promise<Instance> {
+  const { uuid } = await conductor.accept()
+  await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+  const outcome = { result: 'active', launched_at: LAUNCHED } as const
+  const report = { instance_uuid: uuid, attempt: 1, host: 'h1', outcome }
+  await conductor.endpoint.reportBuild(report, conductor.request)
+  await conductor.sent()
+  return conductor.instance(uuid)
+}
+
+async function stopped(conductor: Conductor): Promise<Instance> {
+  const { uuid } = await active(conductor)
+  await stop(conductor, uuid)
+  await report(conductor, uuid, 1)
+  await conductor.sent()
+  return conductor.instance(uuid)
+}
+
+const stop = ({ endpoint, request }: Conductor, instance_uuid: string, clean_shutdown = true) =>
+  endpoint.stopInstance({ instance_uuid, clean_shutdown }, request)
+
+const start = ({ endpoint, request }: Conductor, instance_uuid: string) =>
+  endpoint.startInstance({ instance_uuid }, request)
+
+const report = (
+  { endpoint, request }: Conductor,
+  instance_uuid: string,
+  number: number,
+  outcome: typeof done | ReturnType<typeof failed> = done,
+) => endpoint.reportAction({ instance_uuid, attempt: 1, host: 'h1', number, outcome }, request)
+
+async function actionsOf({ endpoint, request }: Conductor, instance_uuid: string) {
+  const { actions = [] } = await endpoint.explainInstance({ instance_uuid }, request)
+  return actions.map(({ number, action, status, fault }) => [number, action.name, status, fault?.code ?? null])
+}
+
+describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
+  const conductor = () => aConductor(engine, async ({ attempt }) => aSelection('h1', attempt))
+
+  it('a stop and a start go to its host, and make it stopped and active when they are reported', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+
+    const { instance: stopping } = await stop(cloud, uuid)
+    const told = await cloud.sent()
+    await report(cloud, uuid, 1)
+    const off = await cloud.instance(uuid)
+    const toldOff = await cloud.sent()
+    await start(cloud, uuid)
+    const toldStart = await cloud.sent()
+    await report(cloud, uuid, 2)
+
+    expect(stopping).toMatchObject({ vm_state: 'active', task_state: 'powering-off', host: 'h1' })
+    expect(told).toEqual([toHost('stop_instance', 1, { clean_shutdown: true })])
+    expect(off).toMatchObject({ vm_state: 'stopped', task_state: null, host: 'h1', launched_at: LAUNCHED })
+    expect(toldOff).toEqual([event('instance.power_off.end', 'stopped', { power_state: 'shutdown' })])
+    expect(toldStart).toEqual([toHost('start_instance', 2)])
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null, fault: null })
+    expect(await cloud.sent()).toEqual([event('instance.power_on.end', 'active', { power_state: 'running' })])
+    expect(await actionsOf(cloud, uuid)).toEqual([
+      [1, 'stop', 'completed', null],
+      [2, 'start', 'completed', null],
+    ])
+  })
+
+  it('an instance that is not as an action needs it is refused by name, and nothing is sent', async () => {
+    await using cloud = await conductor()
+    const building = await cloud.accept()
+    const { uuid } = await active(cloud)
+    await cloud.sent()
+
+    await expect(start(cloud, uuid)).rejects.toMatchObject({
+      code: 'INSTANCE_INVALID_STATE',
+      message: `instance ${uuid} is active: start needs an instance that is stopped, on a host, and at rest`,
+      details: { action: 'start', vm_state: 'active', task_state: null, allowed: ['stopped'] },
+    })
+    await expect(stop(cloud, building.uuid)).rejects.toThrow('is building and busy (scheduling)')
+    expect(await cloud.sent()).toEqual([])
+  })
+
+  it('asked for twice while it is done, it is one action; another one is refused meanwhile', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+
+    const answers = await Promise.all([stop(cloud, uuid), stop(cloud, uuid)])
+
+    expect(answers.map(({ instance }) => instance.task_state)).toEqual(['powering-off', 'powering-off'])
+    await expect(stop(cloud, uuid, false)).rejects.toThrow('is active and busy (powering-off)')
+    await expect(start(cloud, uuid)).rejects.toThrow(withCode('INSTANCE_INVALID_STATE'))
+    expect(await cloud.sent()).toEqual([toHost('stop_instance', 1)])
+  })
+
+  it.each([
+    ['start', 'stopped', 'shutoff', 'stopped'],
+    ['start', 'stopped', 'running', 'active'],
+    ['start', 'stopped', 'missing', 'error'],
+    ['stop', 'active', 'running', 'active'],
+    ['stop', 'active', 'shutoff', 'error'],
+  ] as const)(
+    'a %s of a %s instance that fails with its guest %s leaves it %s, with the reason',
+    async (what, _before, guest, after) => {
+      await using cloud = await conductor()
+      const { uuid } = what === 'start' ? await stopped(cloud) : await active(cloud)
+      const number = what === 'start' ? 2 : 1
+      await (what === 'start' ? start : stop)(cloud, uuid)
+      await cloud.sent()
+
+      await report(cloud, uuid, number, failed(guest))
+
+      expect(await cloud.instance(uuid)).toMatchObject({ vm_state: after, task_state: null, host: 'h1', fault: FAULT })
+      const name = what === 'start' ? 'power_on' : 'power_off'
+      expect(await cloud.sent()).toEqual([
+        event(`instance.${name}.error`, after, {
+          fault: expect.objectContaining({ 'nova_object.name': 'ExceptionPayload' }),
+        }),
+      ])
+      expect((await actionsOf(cloud, uuid)).at(-1)).toEqual([number, what, 'failed', 'SPAWN_FAILED'])
+    },
+  )
+
+  it('told twice, or late, its end changes nothing', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await stopped(cloud)
+    await start(cloud, uuid)
+    await cloud.sent()
+
+    await report(cloud, uuid, 1)
+    const during = await cloud.instance(uuid)
+    await report(cloud, uuid, 2)
+    await report(cloud, uuid, 2)
+    await report(cloud, uuid, 1)
+
+    expect(during.task_state).toBe('powering-on')
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null })
+    expect(await cloud.sent()).toEqual([event('instance.power_on.end', 'active')])
+  })
+
+  it('a deletion wins over it', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+    await stop(cloud, uuid)
+    await cloud.sent()
+
+    await cloud.endpoint.deleteInstance({ instance_uuid: uuid }, cloud.request)
+    await report(cloud, uuid, 1)
+
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: 'deleting' })
+    expect((await cloud.sent()).map(({ what }) => what)).toEqual(['terminate_instance'])
+    expect(await actionsOf(cloud, uuid)).toEqual([[1, 'stop', 'given up', null]])
+    const terminated = { instance_uuid: uuid, attempt: 1, host: 'h1', terminated_at: LAUNCHED }
+    await cloud.endpoint.reportTerminated(terminated, cloud.request)
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'deleted', host: null })
+  })
+
+  it('that nothing is heard of is told to the host again, under the same number', async () => {
+    const clock = { now: new Date() }
+    await using cloud = await aConductor(engine, async () => aSelection('h1'), { now: () => clock.now })
+    const { uuid } = await active(cloud)
+    await stop(cloud, uuid)
+    await cloud.sent()
+
+    clock.now = new Date(clock.now.getTime() + 2 * cloud.ports.buildTimeoutMs)
+    expect(await reviveOverdue(cloud.ports)).toBe(1)
+    const revived = await cloud.sent()
+    await resendUnfinished(cloud.ports)
+
+    expect(revived).toEqual([toHost('stop_instance', 1)])
+    expect(await cloud.sent()).toEqual([toHost('stop_instance', 1)])
+  })
+
+  it('of a host that is dead gives way to an evacuation', async () => {
+    await using cloud = await aConductor(engine, async ({ attempt }) => aSelection('h2', attempt))
+    const { uuid } = await cloud.accept()
+    await cloud.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, cloud.request)
+    const outcome = { result: 'active', launched_at: LAUNCHED } as const
+    await cloud.endpoint.reportBuild({ instance_uuid: uuid, attempt: 1, host: 'h2', outcome }, cloud.request)
+    await stop(cloud, uuid)
+    cloud.states.set('h2', 'down')
+
+    await cloud.endpoint.evacuateInstance({ instance_uuid: uuid }, cloud.request)
+
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: 'rebuilding', attempt: 2 })
+    expect(await actionsOf(cloud, uuid)).toEqual([[1, 'stop', 'given up', null]])
+  })
+
+  it('an instance that was stopped is stopped again where it is evacuated to', async () => {
+    let host = 'h1'
+    await using cloud = await aConductor(engine, async ({ attempt }) => aSelection(host, attempt))
+    const { uuid } = await stopped(cloud)
+    cloud.states.set('h1', 'down')
+    host = 'h2'
+    await cloud.endpoint.evacuateInstance({ instance_uuid: uuid }, cloud.request)
+    await cloud.endpoint.continueBuild({ instance_uuid: uuid, attempt: 2 }, cloud.request)
+    const moving = await cloud.instance(uuid)
+    const outcome = { result: 'active', launched_at: LAUNCHED } as const
+    await cloud.endpoint.reportBuild({ instance_uuid: uuid, attempt: 2, host: 'h2', outcome }, cloud.request)
+    await cloud.sent()
+
+    await cloud.endpoint.continueBuild({ instance_uuid: uuid, attempt: 2 }, cloud.request)
+    const sent = await cloud.sent()
+    const of2 = { instance_uuid: uuid, attempt: 2, host: 'h2', number: 2, outcome: done }
+    await cloud.endpoint.reportAction(of2, cloud.request)
+
+    expect(moving).toMatchObject({ vm_state: 'stopped', task_state: 'rebuild_spawning', host: 'h2' })
+    expect(sent).toContainEqual({ ...toHost('stop_instance', 2), to: 'sevbus-compute.h2' })
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'stopped', task_state: null, host: 'h2', attempt: 2 })
+  })
+})

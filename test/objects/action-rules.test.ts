@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import { isActing, refuseAction, ruleOf, stateAfterFailure } from '../../src/objects/action-rules.ts'
+import { canBecome, type Instance, VmState } from '../../src/objects/instance.ts'
+import type { InstanceAction } from '../../src/objects/instance-action.ts'
+import { anInstance } from '../compute/support/instances.ts'
+
+const ACTIONS: readonly InstanceAction[] = [{ name: 'start' }, { name: 'stop', clean_shutdown: true }]
+
+const resting = (vm_state: VmState): Instance => ({ ...anInstance(), vm_state, task_state: null, host: 'h1' })
+
+function refusal(instance: Instance, action: InstanceAction): string | undefined {
+  try {
+    refuseAction(instance, action)
+    return undefined
+  } catch (error) {
+    return (error as Error).message.replace(instance.uuid, 'U')
+  }
+}
+
+describe('the actions of an instance', () => {
+  it('begin from the states that Nova lets them begin from, and end where the table of states allows it', () => {
+    const allowed = ACTIONS.flatMap((action) =>
+      VmState.options
+        .filter((vm_state) => refusal(resting(vm_state), action) === undefined)
+        .map((from) => `${action.name}: ${from} → ${ruleOf(action).becomes}`),
+    )
+
+    expect(allowed).toEqual(['start: stopped → active', 'stop: active → stopped', 'stop: error → stopped'])
+    for (const action of ACTIONS) {
+      const { from, becomes } = ruleOf(action)
+      expect(from.filter((state) => !canBecome(state, becomes))).toEqual([])
+    }
+  })
+
+  it.each([
+    [{ vm_state: 'active' }, 'instance U is active: start needs an instance that is stopped, on a host, and at rest'],
+    [{ task_state: 'powering-off' }, /^instance U is stopped and busy \(powering-off\): start needs/],
+    [{ task_state: 'deleting' }, /^instance U is being deleted: start needs/],
+    [{ vm_state: 'deleted', host: null }, /^instance U is deleted: start needs/],
+    [{ host: null }, /^instance U is stopped and on no host: start needs/],
+  ] as const)(
+    'are refused for an instance with %j in words that say what is and what would have to be',
+    (changes, text) => {
+      expect(refusal({ ...resting('stopped'), ...changes }, { name: 'start' })).toMatch(text)
+    },
+  )
+
+  it('have task states of their own, by which an instance is known to be at one', () => {
+    const tasks = ACTIONS.map((action) => ruleOf(action).task)
+
+    expect(new Set(tasks).size).toBe(ACTIONS.length)
+    expect(tasks.every((task_state) => isActing({ task_state }))).toBe(true)
+    expect([null, 'spawning', 'rebuilding', 'deleting'] as const).not.toSatisfy(
+      (others: readonly Instance['task_state'][]) => others.some((task_state) => isActing({ task_state })),
+    )
+  })
+
+  it('leave an instance, when they fail, where it was, unless its guest does something else', () => {
+    const restsAfter = (before: VmState) =>
+      (['running', 'paused', 'shutoff', 'crashed', 'missing'] as const).map((guest) => stateAfterFailure(before, guest))
+
+    expect(restsAfter('active')).toEqual(['active', 'error', 'error', 'error', 'error'])
+    expect(restsAfter('stopped')).toEqual(['active', 'error', 'stopped', 'error', 'error'])
+    expect(restsAfter('error')).toEqual(['active', 'error', 'error', 'error', 'error'])
+  })
+})
