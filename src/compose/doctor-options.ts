@@ -12,6 +12,7 @@ export function doctorOptions(config: Config, required: readonly MemEncryptionMo
     uri: config.libvirt.uri,
     hostOptions: hostOptions(config),
     network: domainOptions(config.compute).network,
+    configDriveFormat: config.compute.config_drive_format,
     limits: slotLimits(config.compute),
     resources: config.compute,
     overheadMb: config.scheduler.mem_encryption_overhead_mb,

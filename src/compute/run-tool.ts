@@ -30,6 +30,11 @@ export interface ToolOptions {
   readonly limits?: { readonly addressSpaceBytes?: number; readonly cpuSeconds: number }
 }
 
+/** What to install to have it. */
+export function packageOf(tool: Tool): string {
+  return PACKAGES[tool]
+}
+
 /** `PATH` of programs: the worker's own environment, with its passwords, is not theirs. */
 export const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -68,7 +73,7 @@ export async function toolOnPath(
       if (await isExecutable(file)) return { tool, file }
     }
   }
-  const fix = `install ${PACKAGES[tools[0]]}`
+  const fix = `install ${packageOf(tools[0])}`
   throw new HostCapabilityMissing(`this host has no ${tools.join(' or ')} in ${path}; ${fix}`, {
     tools: [...tools],
     path,

@@ -10,7 +10,7 @@ const LABEL = 'config-2'
 const FAT_BYTES = 64 * 1024 ** 2
 
 /** Any of them writes ISO 9660 by these options. */
-const ISO_TOOLS: readonly [Tool, ...Tool[]] = ['genisoimage', 'xorrisofs', 'mkisofs']
+export const ISO_TOOLS: readonly [Tool, ...Tool[]] = ['genisoimage', 'xorrisofs', 'mkisofs']
 
 /**
  * A drive with these files, in a new file: a CD-ROM (ISO 9660 with the names of Joliet and Rock Ridge), or a disk with a

@@ -32,6 +32,8 @@ export interface HypervisorSilence {
   readonly fix: string | undefined
 }
 
+const HUNG = 'look whether it hangs: systemctl status libvirtd; or give it more time'
+
 export async function askHypervisor(
   libvirt: HypervisorQuestions,
   options: DoctorOptions,
@@ -54,6 +56,7 @@ export async function askHypervisor(
       networkIsActive,
     }
   } catch (thrown) {
+    if (signal.aborted) return { silence: 'it was asked, and did not answer in time (--timeout)', fix: HUNG }
     const { message, details } = toSevbusError(thrown)
     return { silence: message, fix: typeof details.fix === 'string' ? details.fix : undefined }
   }

@@ -96,6 +96,7 @@ function noneOfKernel({ encryptionLeaf }: ExaminedHost, value: string): Finding 
 
 export function checkLibvirtKeys({ host }: Examination): Finding {
   const told = keysOfLibvirt(host)
+  if (!('documents' in host.hypervisor)) return skip(LIBVIRT, 'not judged', 'libvirt does not answer')
   if (told === undefined) return skip(LIBVIRT, 'not told', 'libvirt reports no SEV here, or no numbers (before 8.0)')
   const value = `maxGuests ${told.sev}, maxESGuests ${told.es}`
   const leaf = readValue(host.encryptionLeaf)

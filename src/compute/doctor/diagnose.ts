@@ -14,6 +14,7 @@ import { checkMemlock } from './check-memlock.ts'
 import { checkMemoryForSlots, memorySums, type OfferedSlots } from './check-memory.ts'
 import { checkModels, modelsUntold } from './check-models.ts'
 import { checkBios, checkEncryptionLeaf, checkProcessor } from './check-processor.ts'
+import { checkTools } from './check-tools.ts'
 import type { DoctorOptions } from './doctor-options.ts'
 import type { ExaminedHost } from './examined-host.ts'
 import type { Finding } from './finding.ts'
@@ -59,7 +60,10 @@ export function diagnose(host: ExaminedHost, wishes: DoctorOptions): readonly Fi
       group: 'libvirt and QEMU',
       findings: [...checkLibvirt(examination), checkLibvirtKeys(examination), checkMemlock(examination)],
     },
-    { group: "guests' machine", findings: [...checkMachine(examination), ...checkFirmware(examination)] },
+    {
+      group: "guests' machine",
+      findings: [...checkMachine(examination), ...checkFirmware(examination), checkTools(examination)],
+    },
     {
       group: 'memory',
       findings: [

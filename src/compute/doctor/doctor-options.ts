@@ -10,6 +10,7 @@ export interface DoctorOptions {
   readonly uri: string
   readonly hostOptions: HostOptions
   readonly network: DomainOptions['network']
+  readonly configDriveFormat: DomainOptions['configDriveFormat']
   readonly limits: SlotLimits
   readonly resources: Pick<ResourceOptions, 'reserved_host_memory_mb' | 'ram_allocation_ratio'>
   /** MiB that an encrypted guest pins beside its own. */

@@ -6,6 +6,7 @@ import { examineDaemons } from './examine-daemon.ts'
 import { examineKeys } from './examine-keys.ts'
 import { examineMemory } from './examine-memory.ts'
 import { examineEncryptionLeaf, examineProcessor } from './examine-processor.ts'
+import { examineTools } from './examine-tools.ts'
 import type { ExaminedHost, KernelState } from './examined-host.ts'
 import { type HostFiles, parsed, readValue } from './reading.ts'
 
@@ -32,9 +33,21 @@ export async function examineHost(
       missingFirmwareFiles(files, options),
     ])
   // Where it is started on demand, it runs since it was asked.
-  const daemons = await examineDaemons(files)
+  const [daemons, tools] = await Promise.all([examineDaemons(files), examineTools(files, options)])
   return {
-    ...{ processor, encryptionLeaf, kernel, kvmDevice, sevDevice, keys, memory, daemons, descriptors, hypervisor },
+    ...{
+      processor,
+      encryptionLeaf,
+      kernel,
+      kvmDevice,
+      sevDevice,
+      keys,
+      memory,
+      daemons,
+      tools,
+      descriptors,
+      hypervisor,
+    },
     missingFirmwareFiles: missing,
   }
 }

@@ -5,6 +5,7 @@ import type { DaemonLimits } from './examine-daemon.ts'
 import type { KernelKeys } from './examine-keys.ts'
 import type { MemoryState } from './examine-memory.ts'
 import type { Processor } from './examine-processor.ts'
+import type { NeededTool } from './examine-tools.ts'
 import type { DeviceNode, Reading } from './reading.ts'
 
 /** All that was seen of a host. */
@@ -21,6 +22,7 @@ export interface ExaminedHost {
   readonly daemons: Reading<readonly DaemonLimits[]>
   /** Highest rank first. */
   readonly descriptors: readonly (readonly DescriptorFile[])[]
+  readonly tools: readonly NeededTool[]
   /** Of the files that the operator names, those that are not there. */
   readonly missingFirmwareFiles: readonly string[]
   readonly hypervisor: HypervisorAnswers | HypervisorSilence

@@ -1,5 +1,6 @@
 import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { SYSTEM_PATH, type Tool, toolOnPath } from '../run-tool.ts'
 import type { DeviceNode, HostFiles, Reading } from './reading.ts'
 import { read } from './reading.ts'
 
@@ -40,6 +41,13 @@ export class LocalHostFiles implements HostFiles {
         mode: (found.mode & 0o7777).toString(8).padStart(4, '0'),
       }
     })
+  }
+
+  async program(anyOf: readonly [Tool, ...Tool[]]): Promise<Reading<string>> {
+    return await toolOnPath(anyOf, SYSTEM_PATH).then(
+      ({ file }) => read(file),
+      () => ({ state: 'absent', path: anyOf.join(' or ') }),
+    )
   }
 
   async #reading<T>(path: string, look: (file: string) => Promise<T>): Promise<Reading<T>> {

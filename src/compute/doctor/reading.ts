@@ -1,3 +1,4 @@
+import type { Tool } from '../run-tool.ts'
 import type { Check, Finding } from './finding.ts'
 import { warn } from './finding.ts'
 
@@ -18,13 +19,15 @@ export interface DeviceNode {
   readonly mode: string
 }
 
-/** The files of the host: the whole world that doctor reads, beside libvirt. Paths begin below the host's root. */
+/** The files of the host: the whole world that doctor looks at, beside libvirt. Paths begin below the host's root. */
 export interface HostFiles {
   text(path: string): Promise<Reading<string>>
   /** As many bytes as there are, at most so many. */
   bytes(path: string, position: number, length: number): Promise<Reading<Uint8Array>>
   names(folder: string): Promise<Reading<readonly string[]>>
   device(path: string): Promise<Reading<DeviceNode>>
+  /** Where the first of these programs is that is installed; on the worker's own machine. */
+  program(anyOf: readonly [Tool, ...Tool[]]): Promise<Reading<string>>
 }
 
 export function read<T>(value: T): Reading<T> {

@@ -155,6 +155,13 @@ describe('the keys as libvirt counts them', () => {
     })
   })
 
+  it('are not judged where libvirt does not answer', async () => {
+    expect(await findingOf('libvirt_keys', milan({ libvirt: SILENT_LIBVIRT }))).toMatchObject({
+      verdict: 'skip',
+      meaning: 'libvirt does not answer',
+    })
+  })
+
   it('come with the C-bit that domains are made with', async () => {
     expect(await findingOf('c_bit', milan({ libvirt: libvirtSaying({ cbitpos: 47 }) }))).toMatchObject({
       verdict: 'fail',

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { NO_FIRMWARE_FILES } from '../../../src/compute/libvirt/domain-options.ts'
 import { LibvirtError } from '../../../src/errors.ts'
+import { abortable } from '../../../src/rpc/abortable.ts'
 import { aDescriptor } from '../support/firmware-descriptors.ts'
-import { DOCTOR_OPTIONS, findingOf } from '../support/recorded-host.ts'
+import { DOCTOR_OPTIONS, findingOf, findingsOf, type RecordedHost } from '../support/recorded-host.ts'
 import { intel, keysOf, libvirtSaying, milan, SILENT_LIBVIRT } from '../support/recorded-hosts.ts'
 
 const CPUINFO = milan().files['proc/cpuinfo'] as string
@@ -161,6 +162,19 @@ describe('libvirt and QEMU', () => {
     })
   })
 
+  it('may hang: it is not waited for any longer than was said', async () => {
+    const never = new Promise<never>(() => {})
+    const nodeGetInfo = (limits?: { readonly signal?: AbortSignal | undefined }) => abortable(never, limits?.signal)
+    const patience = new AbortController()
+    const waiting = findingsOf(milan({ libvirt: { ...libvirtSaying(), nodeGetInfo } }), {}, patience.signal)
+    patience.abort()
+
+    expect((await waiting).find(({ check }) => check === 'libvirt')).toMatchObject({
+      verdict: 'fail',
+      meaning: 'it was asked, and did not answer in time (--timeout)',
+    })
+  })
+
   it('are judged by their versions', async () => {
     const old = milan({ libvirt: libvirtSaying({ version: 9_000_000, qemu: 7_002_022, hasSnp: false }) })
 
@@ -291,6 +305,33 @@ describe("guests' machine", () => {
       meaning: 'the configuration names it, and it is not there',
       fix: 'install it, or correct compute.uefi_…loader',
     })
+  })
+})
+
+describe('programs for disks', () => {
+  it('are needed, some for every guest and some for what few ask for', async () => {
+    const without = (...withoutTools: NonNullable<RecordedHost['withoutTools']>) => milan({ withoutTools })
+
+    expect(await findingOf('disk_tools', milan())).toMatchObject({ verdict: 'pass' })
+    expect(await findingOf('disk_tools', without('qemu-img', 'mkfs.ext4'))).toEqual({
+      verdict: 'fail',
+      value: 'no qemu-img, no mkfs.ext4',
+      meaning: 'for disks and images, ephemeral disks: guests get no disks',
+      fix: 'install qemu-utils (Debian) or qemu-img (Fedora), e2fsprogs',
+    })
+    expect(await findingOf('disk_tools', without('genisoimage'))).toMatchObject({ verdict: 'pass' })
+    expect(await findingOf('disk_tools', without('genisoimage', 'xorrisofs', 'mkisofs'))).toEqual({
+      verdict: 'warn',
+      value: 'no genisoimage or xorrisofs or mkisofs',
+      meaning: 'for config drives: guests that ask for these fail',
+      fix: 'install genisoimage',
+    })
+  })
+
+  it('are those of the kind of config drive that the host makes', async () => {
+    const host = milan({ withoutTools: ['mcopy', 'genisoimage', 'xorrisofs', 'mkisofs'] })
+
+    expect(await findingOf('disk_tools', host, { configDriveFormat: 'vfat' })).toMatchObject({ value: 'no mcopy' })
   })
 })
 

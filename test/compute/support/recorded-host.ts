@@ -6,6 +6,7 @@ import type { Finding, Verdict } from '../../../src/compute/doctor/finding.ts'
 import { type DeviceNode, type HostFiles, type Reading, read } from '../../../src/compute/doctor/reading.ts'
 import { NO_FIRMWARE_FILES } from '../../../src/compute/libvirt/domain-options.ts'
 import { NO_LIMITS } from '../../../src/compute/libvirt/slot-limits.ts'
+import type { Tool } from '../../../src/compute/run-tool.ts'
 
 /** A host as it was found once: its files, and what its libvirt says. */
 export interface RecordedHost {
@@ -15,6 +16,8 @@ export interface RecordedHost {
   /** Registers EAX, EBX, ECX, EDX by leaf; null: may not be read; undefined: the module is not loaded. */
   readonly cpuid: Readonly<Record<number, readonly [number, number, number, number]>> | null | undefined
   readonly libvirt: HypervisorQuestions
+  /** Programs that are not installed. */
+  readonly withoutTools?: readonly Tool[]
 }
 
 /** Reads what was recorded, as the files of a machine are read. */
@@ -45,6 +48,11 @@ class RecordedFiles implements HostFiles {
     return this.#reading(path, this.#host.devices[path])
   }
 
+  async program(anyOf: readonly [Tool, ...Tool[]]): Promise<Reading<string>> {
+    const found = anyOf.find((tool) => !this.#host.withoutTools?.includes(tool))
+    return this.#reading(anyOf.join(), found && `/usr/bin/${found}`)
+  }
+
   #reading<T>(path: string, value: T | null | undefined): Reading<T> {
     if (value === undefined) return { state: 'absent', path: `/${path}` }
     return value === null ? { state: 'unreadable', path: `/${path}`, why: 'not allowed (EACCES)' } : read(value)
@@ -55,6 +63,7 @@ export const DOCTOR_OPTIONS: DoctorOptions = {
   uri: 'qemu:///system',
   hostOptions: { virtType: 'kvm', machineTypeOf: () => 'q35', firmwareFiles: NO_FIRMWARE_FILES, root: '/' },
   network: { kind: 'none' },
+  configDriveFormat: 'iso9660',
   limits: NO_LIMITS,
   resources: { reserved_host_memory_mb: 4096, ram_allocation_ratio: 1 },
   overheadMb: 32,
@@ -66,9 +75,9 @@ export const DOCTOR_OPTIONS: DoctorOptions = {
 export async function findingsOf(
   host: RecordedHost,
   options: Partial<DoctorOptions> = {},
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<readonly Finding[]> {
   const wishes = { ...DOCTOR_OPTIONS, ...options }
-  const { signal } = new AbortController()
   const examined = await examineHost(new RecordedFiles(host), host.libvirt, wishes, signal)
   return diagnose(examined, wishes).flatMap(({ findings }) => findings)
 }
