@@ -1,8 +1,10 @@
 import type { SevbusError } from '../errors.ts'
 import type { ActionRule } from '../objects/action-rules.ts'
 import type { Instance } from '../objects/instance.ts'
+import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
 import { launchFlavor } from '../objects/resource-request.ts'
+import { MEM_ENCRYPTION_CONTEXT } from '../objects/resources.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import {
@@ -119,5 +121,13 @@ function extension(instance: Instance): SevbusExtension {
     version: SEVBUS_EXTENSION_VERSION,
     mem_encryption: instance.mem_encryption,
     launch_extra_specs: launchFlavor(instance.flavor, instance.mem_encryption).extra_specs,
+    slot: slotOf(instance),
   }
+}
+
+/** By the name of its pool: a guest whose claim is another one is not started (CLAIM_MISMATCH). */
+function slotOf({ host, mem_encryption: encryption }: Instance): SevbusExtension['slot'] {
+  if (host === null || encryption === null) return null
+  const provider = `${host}${MEM_ENCRYPTION_MODELS[encryption.model].poolSuffix}`
+  return { provider, resource_class: MEM_ENCRYPTION_CONTEXT, amount: 1 }
 }

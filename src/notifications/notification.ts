@@ -32,9 +32,12 @@ export const SevbusExtension = z.looseObject({
   mem_encryption: MemEncryption.nullable(),
   /** Extra specs of this launch: the request translated into what was claimed. */
   launch_extra_specs: z.record(z.string(), z.string()),
+  /** What is claimed for it and charged: one slot of the pool of its model on its host. Null: in clear, or on no host. */
+  slot: z.looseObject({ provider: z.string(), resource_class: z.string(), amount: z.int() }).nullable().optional(),
 })
 export type SevbusExtension = z.infer<typeof SevbusExtension>
-export const SEVBUS_EXTENSION_VERSION = '1.0'
+/** 1.1: `slot`. */
+export const SEVBUS_EXTENSION_VERSION = '1.1'
 
 /** oslo.messaging's priorities: upper case in a notification, lower case in the names of queues. */
 export const NOTIFICATION_PRIORITIES = ['audit', 'debug', 'info', 'warn', 'error', 'critical', 'sample'] as const

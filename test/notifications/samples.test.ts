@@ -140,13 +140,23 @@ describe('notification samples', () => {
     const notification = decodeNotification(received(compute.message('instance.create.end', context, byImage).body))
 
     expect(notification.payload.sevbus).toEqual({
-      version: '1.0',
+      version: '1.1',
       mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
       launch_extra_specs: {
         'hw:mem_encryption': 'true',
         'resources:MEM_ENCRYPTION_CONTEXT': '1',
         'trait:HW_CPU_X86_AMD_SEV_ES': 'required',
       },
+      slot: { provider: 'node1_amd_sev_es', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 },
     })
+  })
+
+  it('name no slot where none is charged: of a guest in clear, and of one that is on no host', () => {
+    const slotOf = (instance: Instance) => {
+      const notification = decodeNotification(received(compute.message('instance.create.end', context, instance).body))
+      return notification.payload.sevbus?.slot
+    }
+
+    expect([slotOf({ ...active, mem_encryption: null }), slotOf({ ...active, host: null })]).toEqual([null, null])
   })
 })
