@@ -7,6 +7,7 @@ import { nameHash } from '../tie-break.ts'
 import { ChangeLog } from './change-log.ts'
 import { type Claim, withClaims } from './claimed-state.ts'
 import { newest, withUse } from './newest.ts'
+import { isSameHost } from './same-host.ts'
 
 /** A claim that is on its way to the database: the host counts as if it were made. */
 export interface ClaimInFlight extends Claim {
@@ -167,8 +168,11 @@ export class HostTable implements KnownHosts {
     if (known !== undefined) {
       const held = this.#places[known] as Place
       held.readFrom = told + 1
-      held.read = read
-      this.#rebase(known, held.toldAt > told ? newest(read, held.base) : read)
+      const base = held.toldAt > told ? newest(read, held.base) : read
+      const isNews = !isSameHost(base, held.base)
+      // Mostly it is what our own claims have told already: whoever has looked at the host need not look again.
+      held.read = base === read && !isNews ? held.base : read
+      if (isNews) this.#rebase(known, base)
       return
     }
     const place = this.#free.pop() ?? this.#places.length

@@ -132,6 +132,31 @@ describe('hosts in memory', () => {
     expect(of('cn-1')).toEqual({ vcpu: 0, version: 1, slots: 0, instances: 0 })
   })
 
+  it('are not looked at again when they are read as they are known, only seen later', () => {
+    const read = { ...aHostAt(0, 1), aggregates: [{ name: 'fast', metadata: { disk: 'ssd' } }] }
+    const { table, of } = aTable(read)
+    const again = (change: Partial<HostState> = {}) => structuredClone({ ...read, ...change })
+    const isLookedAt = (host: HostState) => {
+      const before = table.changes
+      table.apply(changes([host]), table.told)
+      return table.changes > before
+    }
+
+    expect(isLookedAt(again({ lastSeenUp: new Date(), secondsSinceSeen: 7, up: false }))).toBe(false)
+    table.begin(0, ALLOCATIONS).made([use('VCPU', 2, 2)])
+    expect(isLookedAt(aHostAt(2, 2, 1))).toBe(true)
+    expect(isLookedAt(aHostAt(2, 2, 1))).toBe(false)
+
+    expect(of('cn-1')).toEqual({ vcpu: 2, version: 2, slots: 0, instances: 1 })
+    expect(table.asRead()).toEqual([])
+    expect(isLookedAt(aHostAt(2, 3, 1))).toBe(true)
+    expect(isLookedAt({ ...aHostAt(2, 3, 1), disabledReason: 'its fan' })).toBe(true)
+    expect(isLookedAt({ ...aHostAt(2, 3, 1), disabledReason: 'its fan', ioOps: 1 })).toBe(true)
+    expect(isLookedAt({ ...aHostAt(2, 3, 1), disabledReason: 'its fan', ioOps: 1, traits: ['X'] } as HostState)).toBe(
+      true,
+    )
+  })
+
   it('go when they are removed, or are not among all there are, and their places are given to others', () => {
     const { table } = aTable(aHost('cn-1'), aHost('cn-2'), aHost('cn-3'))
     const claim = table.begin(1, ALLOCATIONS)
