@@ -90,9 +90,12 @@ export class Liveness implements LifeSigns {
 
   /** Up by what was told so far, and silent for too long: to be asked for once more before it is believed. */
   silent(): readonly string[] {
-    return [...this.#hosts].flatMap(([host, { isUp, seenAt, downAfterMs }]) =>
-      isUp && this.#watchedMs - seenAt > downAfterMs ? [host] : [],
-    )
+    const silent: string[] = []
+    // Asked every second of every host, so nothing is made for those that live.
+    this.#hosts.forEach(({ isUp, seenAt, downAfterMs }, host) => {
+      if (isUp && this.#watchedMs - seenAt > downAfterMs) silent.push(host)
+    })
+    return silent
   }
 
   /** Holds these hosts for dead until their next sign of life. */

@@ -35,21 +35,30 @@ export async function changesSince(
   downAfterIntervals: number,
   cursor?: string,
 ): Promise<HostChanges> {
-  const { changes, isDue } = await database.transaction(async (tx) => {
-    // One snapshot for log and hosts: who is refused by what was read is refused for what was so at one moment.
-    await tx.query('set transaction isolation level repeatable read')
-    return await readChanges(tx, downAfterIntervals, cursor)
-  })
-  if (isDue) await database.query('select rotate_host_changes()')
+  // Mostly nothing has changed, and one question tells it.
+  const now = await readLog(database, cursor)
+  const isSame = now.known && now.changed.length === 0
+  const changes = isSame
+    ? { cursor: now.cursor, hosts: [], removed: [], complete: false }
+    : await database.transaction(async (tx) => {
+        // One snapshot for log and hosts: who is refused by what was read is refused for what was so at one moment.
+        await tx.query('set transaction isolation level repeatable read')
+        return await readChanges(tx, downAfterIntervals, cursor)
+      })
+  if (now.due) await database.query('select rotate_host_changes()')
   return changes
 }
 
-async function readChanges(
-  database: Queryable,
-  downAfterIntervals: number,
-  cursor: string | undefined,
-): Promise<{ readonly changes: HostChanges; readonly isDue: boolean }> {
-  const [now] = await database.query<{ cursor: string; known: boolean; due: boolean; changed: string[] }>(
+interface LogReading {
+  readonly cursor: string
+  /** Nothing is forgotten that came after the cursor that was asked with. */
+  readonly known: boolean
+  readonly due: boolean
+  readonly changed: readonly string[]
+}
+
+async function readLog(database: Queryable, cursor: string | undefined): Promise<LogReading> {
+  const [now] = await database.query<LogReading>(
     `select pg_snapshot_xmin(pg_current_snapshot())::text as cursor,
             coalesce($1::xid8 >= kept.since and $1::xid8 <= pg_snapshot_xmax(pg_current_snapshot()), false) as known,
             kept.rotated_at < now() - interval '1 minute' as due,
@@ -58,28 +67,45 @@ async function readChanges(
     [cursor ?? null],
   )
   if (now === undefined) throw new Error('the table host_changes_kept has lost its row')
+  return now
+}
+
+async function readChanges(
+  database: Queryable,
+  downAfterIntervals: number,
+  cursor: string | undefined,
+): Promise<HostChanges> {
+  const now = await readLog(database, cursor)
   if (!now.known) {
-    const all = await hostStates(database, downAfterIntervals)
-    return { changes: { cursor: now.cursor, hosts: all, removed: [], complete: true }, isDue: now.due }
+    const hosts = await hostStates(database, downAfterIntervals)
+    return { cursor: now.cursor, hosts, removed: [], complete: true }
   }
   const hosts = now.changed.length > 0 ? await hostStates(database, downAfterIntervals, now.changed) : []
   const there = new Set(hosts.map(({ host }) => host))
   const removed = now.changed.filter((host) => !there.has(host))
-  return { changes: { cursor: now.cursor, hosts, removed, complete: false }, isDue: now.due }
+  return { cursor: now.cursor, hosts, removed, complete: false }
 }
 
 /** @param since only those seen at or after it; a little earlier than the latest known, for commits that were late */
 export async function hostsSeen(database: Queryable, since?: Date): Promise<readonly HostSeen[]> {
-  const rows = await database.query<{ host: string; last_seen_up: Date; down_since: Date | null }>(
-    `select host, last_seen_up, down_since from compute_hosts
-      where $1::timestamptz is null or last_seen_up >= $1 or down_since >= $1`,
+  // As numbers: of ten thousand hosts some thousand a second are read here, and a date takes longer than all the rest.
+  const rows = await database.query<{ host: string; seen_ms: number; down_ms: number | null }>(
+    `select host, extract(epoch from last_seen_up)::double precision * 1000 as seen_ms,
+            extract(epoch from down_since)::double precision * 1000 as down_ms
+       from compute_hosts where $1::timestamptz is null or last_seen_up >= $1 or down_since >= $1`,
     [since ?? null],
   )
-  return rows.map(({ host, last_seen_up, down_since }) => ({
+  return rows.map(({ host, seen_ms, down_ms }) => ({
     host,
-    lastSeenUp: last_seen_up,
-    downSince: down_since ?? undefined,
+    lastSeenUp: new Date(seen_ms),
+    downSince: down_ms === null ? undefined : new Date(down_ms),
   }))
+}
+
+interface Noted {
+  readonly report: HostReport
+  /** Where the worker is, or was, that another one follows; null: it is the same. */
+  readonly follows: string | null
 }
 
 /**
@@ -91,12 +117,13 @@ export async function hostsSeen(database: Queryable, since?: Date): Promise<read
 export async function noteSeen(
   database: Queryable,
   seen: readonly { readonly report: HostReport; readonly digest: string }[],
-): Promise<readonly HostReport[]> {
+): Promise<readonly Noted[]> {
   const workers = seen.map(({ report: { worker } }) => worker)
-  const noted = await database.query<{ place: number }>(
+  const noted = await database.query<{ place: number; follows: string | null }>(
     // Locked in one order, so that the batches of two schedulers do not wait for each other.
     `with living as (
-       select h.host, s.place, s.worker_id, s.sequence, s.worker_place
+       select h.host, s.place, s.worker_id, s.sequence, s.worker_place,
+              case when h.worker_id is distinct from s.worker_id then h.worker_place end as follows
          from compute_hosts h
          join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) with ordinality
               as s (host, digest, worker_id, sequence, worker_place, place)
@@ -107,7 +134,7 @@ export async function noteSeen(
         set last_seen_up = now(), down_since = null, worker_id = living.worker_id,
             report_sequence = living.sequence, worker_place = living.worker_place, worker_left = false
        from living where h.host = living.host
-     returning living.place - 1 as place`,
+     returning living.place - 1 as place, living.follows`,
     [
       seen.map(({ report }) => report.host),
       seen.map(({ digest }) => digest),
@@ -116,7 +143,7 @@ export async function noteSeen(
       workers.map((worker) => (worker === undefined ? null : placeOf(worker))),
     ],
   )
-  return noted.map(({ place }) => (seen[place] as { report: HostReport }).report)
+  return noted.map(({ place, follows }) => ({ report: (seen[place] as { report: HostReport }).report, follows }))
 }
 
 /** Notes that hosts are held for dead, until their next sign of life. */

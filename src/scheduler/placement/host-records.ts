@@ -37,13 +37,12 @@ export interface HostRecord {
  */
 export async function recordHost(database: Database, report: HostReport): Promise<HostRecord> {
   const digest = reportDigest(report)
+  const [noted] = await noteSeen(database, [{ report, digest }])
+  if (noted !== undefined) return { changed: false, overcommitted: [], closed: [], ...following(noted.follows) }
   return database.transaction(async (tx) => {
     const holder = await lockHolder(tx, report)
     if (holder !== undefined) refuseUnlessTaken(report, holder)
     const followed = holder?.worker_id && holder.worker_id !== report.worker?.worker_id ? holder.worker_place : null
-    const follows = followed ? { tookOverFrom: followed } : undefined
-    const [noted] = await noteSeen(tx, [{ report, digest }])
-    if (noted !== undefined) return { changed: false, overcommitted: [], closed: [], ...follows }
     checkReport(report)
     await writeHost(tx, report, digest)
     await writeProviders(tx, report)
@@ -55,9 +54,13 @@ export async function recordHost(database: Database, report: HostReport): Promis
       changed: holder?.report_digest !== digest,
       overcommitted: await overcommitted(tx, report.host),
       closed: await closedPools(tx, report.host),
-      ...follows,
+      ...following(followed),
     }
   })
+}
+
+function following(place: string | null): Pick<HostRecord, 'tookOverFrom'> {
+  return place === null ? {} : { tookOverFrom: place }
 }
 
 /** Two reports with the same one tell the same of the host, whoever told it. */

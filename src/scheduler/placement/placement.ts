@@ -130,11 +130,9 @@ export class DatabasePlacement implements Placement {
     return hostsSeen(this.#database, since)
   }
 
-  noteSeen(reports: readonly HostReport[]): Promise<readonly HostReport[]> {
-    return noteSeen(
-      this.#database,
-      reports.map((report) => ({ report, digest: reportDigest(report) })),
-    )
+  async noteSeen(reports: readonly HostReport[]): Promise<readonly HostReport[]> {
+    const told = reports.map((report) => ({ report, digest: reportDigest(report) }))
+    return (await noteSeen(this.#database, told)).map(({ report }) => report)
   }
 
   noteLeft(left: WorkerLeft): Promise<boolean> {
