@@ -74,16 +74,22 @@ export async function deleteAggregate(name: string, options: AggregateOptions): 
 
 type Answer = Promise<{ readonly aggregate: Aggregate }>
 
-/** One host after the other, as they were named; the aggregate as it is after the last. */
+/** One host after the other, as they were named; the aggregate as it is after the last. Where one fails, how far it came. */
 async function onEach(
   hosts: readonly string[],
   options: AggregateOptions,
   step: (session: Session, host: string) => Answer,
 ): Promise<number> {
   return onAggregate(options, async (session) => {
-    let answer = await step(session, hosts[0] as string)
-    for (const host of hosts.slice(1)) answer = await step(session, host)
-    return answer
+    const answers: Awaited<Answer>[] = []
+    try {
+      for (const host of hosts) answers.push(await step(session, host))
+    } catch (error) {
+      const done = answers.length
+      if (done > 0) note(`done for ${hosts.slice(0, done).join(', ')}; not for ${hosts.slice(done).join(', ')}`)
+      throw error
+    }
+    return answers.at(-1) as Awaited<Answer>
   })
 }
 

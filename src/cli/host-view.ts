@@ -80,16 +80,17 @@ export function hostFacts(host: HostSummary): string {
 
 function providerTable({ providers }: HostSummary): string {
   const rows = providers.flatMap(({ name, traits, inventories }) =>
-    Object.entries(inventories).map(([resource, { used, capacity, reserved, total }], n) => [
+    Object.entries(inventories).map(([resource, { used, capacity, reserved, total, allocation_ratio: ratio }], n) => [
       n === 0 ? name : '',
       resource,
       `${used}/${capacity}`,
       String(total),
       String(reserved),
+      ratio === undefined ? '-' : String(ratio),
       n === 0 ? listed(traits) : '',
     ]),
   )
-  return table(['PROVIDER', 'RESOURCE', 'USED', 'TOTAL', 'RESERVED', 'TRAITS'], rows)
+  return table(['PROVIDER', 'RESOURCE', 'USED', 'TOTAL', 'RESERVED', 'RATIO', 'TRAITS'], rows)
 }
 
 function labelOf(model: string): string {

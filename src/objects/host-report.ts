@@ -132,7 +132,14 @@ export const HostSummary = z.object({
       traits: z.array(z.string()).default([]),
       inventories: z.record(
         z.string(),
-        z.object({ total: z.int(), reserved: z.int(), capacity: z.int(), used: z.int() }),
+        z.object({
+          total: z.int(),
+          reserved: z.int(),
+          /** Absent: of a scheduler of an earlier release. */
+          allocation_ratio: z.number().optional(),
+          capacity: z.int(),
+          used: z.int(),
+        }),
       ),
     }),
   ),

@@ -31,9 +31,12 @@ function providerSummary(provider: ProviderState, closed: readonly string[]): Ho
   const model = modelOf(provider)
   const isOpen = model === undefined || !closed.includes(model)
   const inventories = Object.entries(provider.inventories).map(([name, inventory]) => {
-    const { total, reserved, used, offered } = inventory
+    const { total, reserved, allocation_ratio, used, offered } = inventory
     // What the host does not offer, or not now, has no capacity, whatever is still in use of it.
-    return [name, { total, reserved, used, capacity: offered && isOpen ? inventory.capacity : 0 }] as const
+    return [
+      name,
+      { total, reserved, allocation_ratio, used, capacity: offered && isOpen ? inventory.capacity : 0 },
+    ] as const
   })
   return {
     name: provider.name,

@@ -11,12 +11,16 @@ import { firstModel, reportOfModel } from './models-in-order.ts'
 import { noValidHost } from './no-valid-host.ts'
 import type { Claim, ClaimOutcome } from './placement/claims.ts'
 import type { Placement } from './placement/placement.ts'
+import { mostTogether } from './room-together.ts'
 import { schedulingReport } from './scheduling-report.ts'
 import type { SchedulingRequest } from './scheduling-request.ts'
 import { WAITS } from './select-destination.ts'
 
 /** How often a batch that fits in memory may be lost to faster claims before it is given up. */
 const LOOKS = 5
+/** How many hosts are tried for a batch that must be on one, beside the best for its first. */
+const ELSEWHERE = 20
+const WITHOUT_ROOM = 'it has no room for all of them'
 /** Hosts by name in the reasons of each of many: they travel in one message. */
 const NAMED = 5
 
@@ -79,7 +83,7 @@ export class BatchSelector {
   ): Promise<ReadonlyMap<string, Selection> | ClaimRefused | undefined> {
     const drafts: Draft[] = []
     const known = await this.#withHints(members)
-    const lacking = await this.#draft(known, drafts).catch((error: unknown) => {
+    const lacking = await this.#draftAll(known, drafts).catch((error: unknown) => {
       for (const { onItsWay } of drafts) onItsWay.failed()
       throw error
     })
@@ -106,10 +110,43 @@ export class BatchSelector {
   }
 
   /** @returns the first that finds no host, and why; undefined: each has one */
-  async #draft(members: readonly Member[], drafts: Draft[]): Promise<Lacking | undefined> {
+  async #draftAll(members: readonly Member[], drafts: Draft[]): Promise<Lacking | undefined> {
+    const lacking = await this.#draft(members, drafts)
+    const [first] = members
+    const best = drafts[0]?.claim.selection.host
+    if (lacking === undefined || first === undefined || best === undefined || !isTogether(first)) return lacking
+    // The best host for one draws all the others after it, and has no room for them: another one may.
+    const tooSmall = new Map([[best, WITHOUT_ROOM]])
+    for (const host of this.#deps.hosts.table.list()) {
+      if (mostTogether(host, first) < members.length) tooSmall.set(host.host, WITHOUT_ROOM)
+    }
+    for (let tries = 0; tries < ELSEWHERE; tries++) {
+      const others: Draft[] = []
+      const again = await this.#draft(members, others, tooSmall).catch((error: unknown) => {
+        for (const { onItsWay } of others) onItsWay.failed()
+        throw error
+      })
+      if (again === undefined) {
+        for (const { onItsWay } of drafts.splice(0, drafts.length, ...others)) onItsWay.failed()
+        return undefined
+      }
+      for (const { onItsWay } of others) onItsWay.failed()
+      const tried = others[0]?.claim.selection.host
+      if (tried === undefined) break
+      tooSmall.set(tried, WITHOUT_ROOM)
+    }
+    return lacking
+  }
+
+  /** @param without hosts that the first must not have, and why; @returns as `#draftAll` */
+  async #draft(
+    members: readonly Member[],
+    drafts: Draft[],
+    without?: ReadonlyMap<string, string>,
+  ): Promise<Lacking | undefined> {
     for (const asked of members) {
       const member = asked.map((request) => withDrafts(request, drafts))
-      const draft = await this.#draftOne(member).catch(asRefusal)
+      const draft = await this.#draftOne(member, drafts.length === 0 ? without : undefined).catch(asRefusal)
       if (draft instanceof NoValidHost) return { member, refusal: draft }
       drafts.push(draft)
     }
@@ -124,11 +161,11 @@ export class BatchSelector {
   }
 
   /** @throws NoValidHost */
-  async #draftOne(member: Member): Promise<Draft> {
+  async #draftOne(member: Member, without?: ReadonlyMap<string, string>): Promise<Draft> {
     const { chooser, hosts, filters } = this.#deps
     let onItsWay: ClaimInFlight | undefined
     const selection = await firstModel(member, async (request) => {
-      const { best, rejections, passed } = chooser.consider(request)
+      const { best, rejections, passed } = chooser.consider(request, without)
       const [first] = best
       const allocations = first && allocationsOn(first.host, request.resources)
       if (first === undefined || allocations === undefined) throw noValidHost(request, rejections, filters)
@@ -173,6 +210,12 @@ function asRefusal(error: unknown): NoValidHost {
   throw error
 }
 
+/** Must they be on one host, which none of their group decides yet? */
+function isTogether([request]: Member): boolean {
+  const group = request?.hinted?.group
+  return group?.policy === 'affinity' && group.members.size === 0
+}
+
 /** Members of the batch that are to be on a host count in their group as if they were there. */
 function withDrafts(request: SchedulingRequest, drafts: readonly Draft[]): SchedulingRequest {
   const { hinted } = request
@@ -187,11 +230,17 @@ function short(report: Selection['report']): Selection['report'] {
 }
 
 function refusedBatch({ message, details }: NoValidHost, fitting: number, asked: number): NoValidHost {
-  return new NoValidHost(`all or nothing, but only ${fitting} of ${asked} instances fit; beside those: ${message}`, {
-    ...details,
-    fitting,
-    asked,
-  })
+  if (fitting === 0) {
+    return new NoValidHost(`all or nothing, but none of ${asked} instances fits: ${message}`, {
+      ...details,
+      fitting,
+      asked,
+    })
+  }
+  // Else who reads that slots are in use would look for instances that are not there.
+  const told = `all or nothing, but only ${fitting} of ${asked} instances fit; with those ${fitting} counted as if they were there: ${message}`
+  const fix = `ask for ${fitting} at most, or for as many as fit; or ${details.fix}`
+  return new NoValidHost(told, { ...details, fix, fitting, asked })
 }
 
 function lostBatch(members: readonly Member[], refusal: ClaimRefused): NoValidHost {

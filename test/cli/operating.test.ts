@@ -64,7 +64,7 @@ describe('what operators see', () => {
           traits: ['CUSTOM_SSD', 'OWNER_NOVA'],
           inventories: {
             MEMORY_MB: { total: 1024, reserved: 512, capacity: 512, used: 0 },
-            VCPU: { total: 8, reserved: 0, capacity: 32, used: 12 },
+            VCPU: { total: 8, reserved: 0, allocation_ratio: 4, capacity: 32, used: 12 },
           },
         },
         {
@@ -89,10 +89,10 @@ describe('what operators see', () => {
         'machine type  q35 by default',
         'no SEV-ES     the kernel has it off: load kvm_amd with sev_es=1',
         '',
-        'PROVIDER       RESOURCE                USED   TOTAL  RESERVED  TRAITS',
-        'node1          MEMORY_MB               0/512  1024   512       CUSTOM_SSD, OWNER_NOVA',
-        '               VCPU                    12/32  8      0',
-        'node1_amd_sev  MEM_ENCRYPTION_CONTEXT  7/12   15     3         -',
+        'PROVIDER       RESOURCE                USED   TOTAL  RESERVED  RATIO  TRAITS',
+        'node1          MEMORY_MB               0/512  1024   512       -      CUSTOM_SSD, OWNER_NOVA',
+        '               VCPU                    12/32  8      0         4',
+        'node1_amd_sev  MEM_ENCRYPTION_CONTEXT  7/12   15     3         -      -',
       ].join('\n'),
     )
     expect(plain(hostFacts(aSummary()))).toContain('builds        not told, 0 failed in a row')
@@ -204,6 +204,12 @@ describe('operators at the command line', () => {
     const second = ['aggregate', 'create', 'b', '--metadata', 'availability_zone=room-2', '--host', 'h1']
     expect(await run(...second)).toMatchObject({ code: 5, out: expect.stringContaining('would be in two zones') })
     expect((await run('aggregate', 'add-host', 'nothing', 'h1')).code).toBe(4)
+    expect(await run('aggregate', 'add-host', 'a', 'h1', 'h9', 'h2')).toMatchObject({
+      code: 4,
+      out: expect.stringContaining('done for h1; not for h9, h2'),
+    })
+    const noLimit = await run('aggregate', 'set', 'a', '--metadata', 'max_instances_per_host=few')
+    expect(noLimit).toMatchObject({ code: 2, out: expect.stringContaining('"few" is no limit; write a whole number') })
     expect(await boot('zoned', '--availability-zone', 'room-1')).toEqual([0, ['h1']])
     expect(await boot('apart', '--hint', 'different_host=zoned')).toEqual([0, ['h2']])
     expect((await run('hosts')).out).toMatch(/^h1 +room-1 +up .*\nh2 +nova +up /m)

@@ -501,7 +501,7 @@ describe.each(databaseEngines)('several schedulers on $name', ({ open }) => {
           name: `${host}_amd_sev_snp`,
           model: 'amd-sev-snp',
           traits: ['HW_CPU_X86_AMD_SEV_SNP', 'OWNER_NOVA'],
-          inventories: { MEM_ENCRYPTION_CONTEXT: { total: 5, reserved: 0, capacity: 5, used: 5 } },
+          inventories: { MEM_ENCRYPTION_CONTEXT: { total: 5, reserved: 0, allocation_ratio: 1, capacity: 5, used: 5 } },
         },
       ]),
     )

@@ -84,16 +84,28 @@ describe.each(databaseEngines)('a batch that is all or nothing, on $name', (engi
     const refusal = await ask().catch((error: unknown) => error)
 
     expect(refusal).toBeInstanceOf(NoValidHost)
-    expect((refusal as NoValidHost).message).toMatch(/^all or nothing, but only 3 of 4 instances fit; beside those: /)
+    expect((refusal as NoValidHost).message).toMatch(
+      /^all or nothing, but only 3 of 4 instances fit; with those 3 counted as if they were there: no valid host /,
+    )
     expect((refusal as NoValidHost).details).toMatchObject({
       fitting: 3,
       asked: 4,
+      fix: expect.stringMatching(/^ask for 3 at most, or for as many as fit; or delete an encrypted instance /),
       report: { rejected: [{ filter: 'MemEncryptionSlots', hosts: 2 }] },
     })
     expect(await its.used()).toEqual({})
     // What was only drafted is free again, in memory too.
     await (await its.select(3)).ask()
     expect(await its.used()).toEqual({ 'cn-1': 2, 'cn-2': 1 })
+  })
+
+  it('is told what no host has room for, with nothing counted beside it', async () => {
+    await using its = await given(engine, {})
+    await its.placement.recordHost(aHostReport('cn-1'))
+
+    await expect((await its.select(2)).ask()).rejects.toThrow(
+      /^all or nothing, but none of 2 instances fits: no valid /,
+    )
   })
 
   it('does not wait for one that was deleted meanwhile', async () => {
@@ -123,6 +135,31 @@ describe.each(databaseEngines)('a batch that is all or nothing, on $name', (engi
     expect(await its.used()).toEqual({})
     await (await its.select(2, { more: hints })).ask()
     expect(await its.used()).toEqual({ 'cn-1': 1, 'cn-2': 1 })
+  })
+
+  it('goes together where all have room, and not where the first would be best alone', async () => {
+    // Encrypted guests go where they fit tightest: to cn-1.
+    await using its = await given(engine, { 'cn-1': 2, 'cn-2': 3, 'cn-3': 4 })
+    const { createServerGroup } = operatingEndpoint({
+      database: its.test.database,
+      placement: its.placement,
+      refresh: async () => {},
+      logger,
+    })
+    const together = async (name: string) => {
+      const { server_group } = await createServerGroup({ name, policy: 'affinity', rules: {} }, info)
+      return { more: { scheduler_hints: { group: server_group.uuid, same_host: [], different_host: [] } } }
+    }
+
+    await (await its.select(4, await together('four'))).ask()
+    expect(await its.used()).toEqual({ 'cn-3': 4 })
+    await (await its.select(2, await together('two'))).ask()
+    expect(await its.used()).toEqual({ 'cn-1': 2, 'cn-3': 4 })
+    await expect((await its.select(4, await together('more'))).ask()).rejects.toThrow('only 3 of 4 instances fit')
+    expect(await its.used()).toEqual({ 'cn-1': 2, 'cn-3': 4 })
+    // What was only drafted is free again, in memory too.
+    await (await its.select(3, await together('three'))).ask()
+    expect(await its.used()).toEqual({ 'cn-1': 2, 'cn-2': 3, 'cn-3': 4 })
   })
 
   it('takes for each instance the best model that is left', async () => {
