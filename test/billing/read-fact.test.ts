@@ -32,6 +32,8 @@ describe('a fact about use', () => {
     })
     expect(readFact(sample('instance-delete-end'))).toMatchObject({ kind: 'ends', at: '2026-11-24T04:00:00Z' })
     expect(readFact(sample('instance-rebuild-end'))).toMatchObject({ kind: 'changes' })
+    expect(readFact(sample('instance-power_off-end'))).toMatchObject({ kind: 'changes', charged: { state: 'stopped' } })
+    expect(readFact(sample('instance-power_on-end'))).toMatchObject({ kind: 'changes', charged: { state: 'active' } })
   })
 
   it('is in no notification of what has only begun, or has failed', () => {
