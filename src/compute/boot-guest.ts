@@ -44,11 +44,12 @@ export async function bootGuest(
   }
 }
 
-/** Fail closed: what counts is the document of the guest that runs. */
+/** Fail closed: what counts is the guest that runs. */
 export async function verifyEncryption(instance: Instance, driver: VirtDriver, signal: AbortSignal): Promise<void> {
   const { uuid, mem_encryption: expected } = instance
   if (expected === null) return
-  const flaw = encryptionFlaw(await driver.domainXml(uuid, signal), expected)
+  const [xml, launch] = await Promise.all([driver.domainXml(uuid, signal), driver.launch(uuid, signal)])
+  const flaw = encryptionFlaw(xml, launch, expected)
   if (flaw === undefined) return
   throw new EncryptionNotEffective(`the guest was to run with ${expected.model}, but ${flaw}; it was destroyed`, {
     instance_uuid: uuid,

@@ -10,6 +10,12 @@ export interface Guest {
   readonly state: 'running' | 'paused' | 'shutoff' | 'crashed'
 }
 
+/** How a guest that runs was launched, by the word of what runs it: its document only says what that was told to do. */
+export type GuestLaunch =
+  /** `policy` is undefined where the hypervisor does not tell it. */
+  | { readonly isEncrypted: true; readonly policy: number | undefined }
+  | { readonly isEncrypted: false; readonly why: string }
+
 /** What the machine has, in Placement's terms; options of the worker (reserved memory, ratios) are applied later. */
 export interface HostResources {
   readonly vcpus: number
@@ -34,6 +40,8 @@ export interface VirtDriver {
   encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined>
   /** @throws GuestNotFound */
   domainXml(uuid: string, signal: AbortSignal): Promise<string>
+  /** Of an encrypted guest; one that does not run was not launched. */
+  launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch>
   /**
    * Makes the guest's disks; done already: leaves them.
    * @throws ImageNotFound, ImageUnacceptable, ImageDownloadFailed, ImageCorrupt, FlavorDiskTooSmall, DiskCreationFailed,

@@ -105,8 +105,11 @@ describe('a build', () => {
     })
   })
 
-  it('whose guest runs in clear, though it was to be encrypted, destroys it', async () => {
-    await withWorker({ fake: { starts_in_clear: true } }, async (worker) => {
+  it.each([
+    ['by its document', { starts_in_clear: true }],
+    ['by the word of QEMU alone', { launches_in_clear: true }],
+  ])('whose guest runs in clear %s, though it was to be encrypted, destroys it', async (_, fault) => {
+    await withWorker({ fake: fault }, async (worker) => {
       const instance = anInstance({ model: 'amd-sev' })
 
       await worker.manager.buildAndRunInstance({ instance }, request)

@@ -9,6 +9,7 @@ import { HALTING_FIRMWARE_SAYS } from '../servers/halting-firmware.ts'
 import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
 import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
+import { launchOf } from '../servers/virsh.ts'
 import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
 import type { SevbusProcess } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
@@ -20,6 +21,16 @@ const SMALL = { memory_mb: 64, root_gb: 1, ephemeral_gb: 0, swap: 0 }
 const SETTLE = { timeout: 60_000, interval: 100 }
 const nothing = { domains: [], folders: [], keys: 0, claims: 0 }
 const image = { ...anImage(), disk_format: 'raw' }
+/** Where the daemon looks first for programs. */
+const FIRST_OF_PATH = '/usr/local/sbin'
+/** Starts guests without the encryption that libvirt tells it to use. */
+const IN_CLEAR = `#!/bin/sh
+for arg; do
+  shift
+  set -- "$@" "$(printf %s "$arg" | sed 's/,confidential-guest-support=lsec0//')"
+done
+exec /usr/bin/qemu-system-x86_64 "$@"
+`
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
 /** Everything but the silicon: broker, database, workers, libvirt, QEMU. */
@@ -89,6 +100,21 @@ function realGuests(): void {
     await client.conductor.deleteInstance(context, { instance_uuid: uuid })
   }
 
+  /** With a program before the machine's QEMU: libvirt takes the first of its PATH. */
+  async function withQemu(script: string, body: () => Promise<void>): Promise<void> {
+    const folder = join(host.folder, 'other-qemu')
+    await mkdir(folder)
+    await writeFile(join(folder, 'qemu-system-x86_64'), script, { mode: 0o755 })
+    await host.run('mount', '--bind', folder, FIRST_OF_PATH)
+    try {
+      await host.restart()
+      await body()
+    } finally {
+      await host.run('umount', FIRST_OF_PATH)
+      await host.restart()
+    }
+  }
+
   const folders = async () => (await readdir(join(host.folder, 'instances'))).filter((name) => !name.startsWith('_'))
   const domains = async () => (await host.virsh('list', '--all', '--uuid')).split('\n').filter((line) => line !== '')
 
@@ -113,7 +139,9 @@ function realGuests(): void {
     expect(active.map(({ vm_state }) => vm_state)).toEqual(['active', 'active'])
     for (const { uuid, mem_encryption } of active) {
       if (mem_encryption === null) throw new Error(`${uuid} runs in clear`)
-      expect(encryptionFlaw(await host.virsh('dumpxml', uuid), mem_encryption)).toBeUndefined()
+      expect(
+        encryptionFlaw(await host.virsh('dumpxml', uuid), await launchOf(host.virsh, uuid), mem_encryption),
+      ).toBeUndefined()
     }
     expect(refused).toMatchObject({ vm_state: 'error', fault: { code: 'NO_VALID_HOST' } })
     expect(clear).toMatchObject({ vm_state: 'active', mem_encryption: null })
@@ -136,6 +164,18 @@ function realGuests(): void {
     expect(failed?.vm_state).toBe('error')
     expect(JSON.stringify(explained)).toContain(told)
     expect(await leftovers()).toEqual(nothing)
+  })
+
+  it('destroys a guest that its QEMU does not encrypt, though libvirt believes so', async () => {
+    await withQemu(IN_CLEAR, async () => {
+      const [uuid = ''] = await boot(sevFlavor)
+      const [failed] = await settled([uuid])
+      const explained = await client.conductor.explainInstance(context, { instance_uuid: uuid })
+
+      expect(failed?.vm_state).toBe('error')
+      expect(JSON.stringify(explained)).toContain('ENCRYPTION_NOT_EFFECTIVE')
+      expect(await leftovers()).toEqual(nothing)
+    })
   })
 
   it.each([

@@ -7,6 +7,7 @@ import { readEncryptionKeys } from '../../src/compute/libvirt/encryption-keys.ts
 import { encryptionFlaw } from '../../src/compute/libvirt/verify-encryption.ts'
 import { notRun } from '../servers/not-run.ts'
 import { offersSevEs, type SevHost, startSevHost, whyNoSevHost } from '../servers/sev-host.ts'
+import { launchOf } from '../servers/virsh.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
@@ -100,7 +101,9 @@ describe.runIf(missing === undefined)('a host with SEV', () => {
     expect(instance).toMatchObject({ vm_state: 'active', fault: null, mem_encryption: { model: asked.model } })
     const encryption = instance?.mem_encryption
     if (encryption == null) throw new Error('it runs in clear')
-    expect(encryptionFlaw(await host.virsh('dumpxml', uuid), encryption)).toBeUndefined()
+    expect(
+      encryptionFlaw(await host.virsh('dumpxml', uuid), await launchOf(host.virsh, uuid), encryption),
+    ).toBeUndefined()
 
     await client.conductor.deleteInstance(context, { instance_uuid: uuid })
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import type { GuestLaunch } from '../../src/compute/virt-driver.ts'
 
 const run = promisify(execFile)
 /** A hung daemon must not hang the tests: virsh has no limit of its own. */
@@ -16,4 +17,10 @@ export function virshOn(uri: string): Virsh {
     })
     return stdout
   }
+}
+
+/** How an encrypted guest was launched, by the word of QEMU. */
+export async function launchOf(virsh: Virsh, uuid: string): Promise<GuestLaunch> {
+  const policy = /^sev-policy *: (\d+)$/m.exec(await virsh('domlaunchsecinfo', uuid))?.[1]
+  return { isEncrypted: true, policy: Number(policy) }
 }

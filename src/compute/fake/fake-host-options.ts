@@ -47,6 +47,8 @@ export interface FakeHostOptions {
   readonly stray_keys?: { readonly sev?: number; readonly sev_es?: number }
   /** Fault: starts every guest without its launchSecurity, as a libvirt would that does not know the element. */
   readonly starts_in_clear?: boolean
+  /** Fault: its QEMU encrypts nothing, whatever the documents of its guests say. */
+  readonly launches_in_clear?: boolean
 }
 
 export type FakeHostFacts = Required<FakeHostOptions>
@@ -74,6 +76,7 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     hangs: false,
     stray_keys: {},
     starts_in_clear: false,
+    launches_in_clear: false,
     ...options,
   }
   refuseUnknownMachine('fake.default_machine_type', facts.default_machine_type, facts)

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { EncryptionSlotsExhausted, GuestNotFound, SpawnFailed } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
-import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
+import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
@@ -12,7 +12,7 @@ import { encryptionKeys } from '../libvirt/encryption-keys.ts'
 import { effectiveDescriptors } from '../libvirt/firmware-descriptors.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { machineTypesOf, machineTypesOfInterest, parseLibvirtCapabilities } from '../libvirt/libvirt-capabilities.ts'
-import type { Guest, HostResources, VirtDriver } from '../virt-driver.ts'
+import type { Guest, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
 import {
   capabilitiesDocument,
   descriptorFilesOf,
@@ -125,6 +125,15 @@ export class FakeVirtDriver implements VirtDriver {
     const guest = this.#store.guests.get(uuid)
     if (guest === undefined) throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
     return guest.live ?? guest.definition
+  }
+
+  async launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch> {
+    await this.#answers(signal)
+    const guest = this.#store.guests.get(uuid)
+    if (guest?.state !== 'running') return { isEncrypted: false, why: 'domain is not running' }
+    if (guest.model === undefined || this.#facts.launches_in_clear)
+      return { isEncrypted: false, why: 'SEV launch measurement is not available' }
+    return { isEncrypted: true, policy: MEM_ENCRYPTION_MODELS[guest.model].policy }
   }
 
   /** Its guests read nothing: of the contents only the places count. */

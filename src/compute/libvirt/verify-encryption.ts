@@ -1,15 +1,21 @@
 import { MEM_ENCRYPTION_MODELS, type MemEncryption } from '../../objects/mem-encryption.ts'
+import type { GuestLaunch } from '../virt-driver.ts'
 import { attribute, child, parseXml, textOf } from './parse-xml.ts'
 
 /**
- * Does the guest that runs have the encryption that was ordered? libvirt drops what it does not know from a document
- * that it does not validate, so the order is no proof; the live document is.
+ * Does the guest that runs have the encryption that was ordered? The order is no proof: libvirt drops what it does not know
+ * from a document that it does not validate, and its own document is what it has told QEMU. So both must say it, the live
+ * document, and QEMU.
  *
  * @param liveXml of the running domain
  * @returns why not, or undefined
  * @throws InvalidDomainXml
  */
-export function encryptionFlaw(liveXml: string, expected: MemEncryption): string | undefined {
+export function encryptionFlaw(liveXml: string, launch: GuestLaunch, expected: MemEncryption): string | undefined {
+  return documentFlaw(liveXml, expected) ?? launchFlaw(launch, expected)
+}
+
+function documentFlaw(liveXml: string, expected: MemEncryption): string | undefined {
   const { launchSecurityType, locksMemory } = MEM_ENCRYPTION_MODELS[expected.model]
   const domain = parseXml(liveXml, 'domain', 'the live domain')
   const security = child(domain, 'launchSecurity')
@@ -22,6 +28,12 @@ export function encryptionFlaw(liveXml: string, expected: MemEncryption): string
   }
   if (locksMemory && child(domain, 'memoryBacking', 'locked') === undefined) return 'its memory is not locked'
   return undefined
+}
+
+function launchFlaw(launch: GuestLaunch, expected: MemEncryption): string | undefined {
+  if (!launch.isEncrypted) return `it was not launched so: ${launch.why}`
+  if (launch.policy === undefined || launch.policy === hexadecimal(expected.policy)) return undefined
+  return `it was launched with policy 0x${launch.policy.toString(16)}, not ${expected.policy}`
 }
 
 /** libvirt reads and writes policies in base 16, with the prefix or without. */

@@ -112,7 +112,8 @@ export function driverContract({ name, machine }: Kind): void {
       )
       const live = await driver.domainXml(encrypted.uuid, never)
       const expected: MemEncryption = { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' }
-      expect(encryptionFlaw(live, expected)).toBeUndefined()
+      expect(encryptionFlaw(live, await driver.launch(encrypted.uuid, never), expected)).toBeUndefined()
+      expect(await driver.launch(clear.uuid, never)).toMatchObject({ isEncrypted: false })
       const root = parseXml(await driver.domainXml(clear.uuid, never), 'domain', 'the domain')
       expect([textOf(child(root, 'uuid')), attribute(root, 'type')]).toEqual([clear.uuid, 'kvm'])
       expect(child(root, 'launchSecurity')).toBeUndefined()
@@ -246,7 +247,9 @@ export function driverContract({ name, machine }: Kind): void {
       expect([off?.state, keysWhileOff]).toEqual(['shutoff', 0])
       expect(await driver.guest(domain.uuid, never)).toEqual({ uuid: domain.uuid, state: 'running' })
       const expected: MemEncryption = { model: 'amd-sev', policy: '0x0033', requested_by: 'flavor' }
-      expect(encryptionFlaw(await driver.domainXml(domain.uuid, never), expected)).toBeUndefined()
+      expect(
+        encryptionFlaw(await driver.domainXml(domain.uuid, never), await driver.launch(domain.uuid, never), expected),
+      ).toBeUndefined()
       await driver.close()
     })
 

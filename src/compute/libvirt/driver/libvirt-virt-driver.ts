@@ -3,13 +3,14 @@ import type { EncryptionKeys } from '../../../objects/guest-report.ts'
 import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
-import type { Guest, HostResources, VirtDriver } from '../../virt-driver.ts'
+import type { Guest, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
 import type { DomainSpec } from '../domain-spec.ts'
 import { readEncryptionKeys } from '../encryption-keys.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
 import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
 import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
 import { type Definition, definitionOf, ownershipOf } from './definition.ts'
+import { guestLaunch } from './guest-launch.ts'
 import { guestState } from './guest-state.ts'
 import { type HostOptions, readHostFacts } from './host-facts.ts'
 import { nodeResources } from './node-resources.ts'
@@ -66,6 +67,16 @@ export class LibvirtVirtDriver implements VirtDriver {
     const xml = await this.#xmlOf(uuid, signal)
     if (xml !== undefined) return xml
     throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
+  }
+
+  /** By QEMU's own answer. What it refuses to say, or cannot say any more, is no proof. */
+  async launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch> {
+    try {
+      return guestLaunch(await this.#libvirt.domainGetLaunchSecurityInfo(uuid, { signal }))
+    } catch (error) {
+      if (error instanceof LibvirtError) return { isEncrypted: false, why: error.message }
+      throw error
+    }
   }
 
   createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void> {
