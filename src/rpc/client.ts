@@ -27,7 +27,6 @@ import {
   type Destination,
   destinationName,
   type Listener,
-  type OutboundMessage,
   type Transport,
 } from './transport.ts'
 
@@ -127,9 +126,10 @@ export class RpcClient {
     const given = expirationMs !== undefined && { expirationMs }
     const message = { body, mandatory: !options.fanout, ...given, ...withTrace(context) }
     try {
-      await deadline.race(this.#publish(to, message, what, deadline))
+      deadline.throwIfOver()
+      await deadline.race(this.#transport.publish(to, message, deadline))
     } catch (error) {
-      throw await this.#explained(error, to)
+      throw await this.#explained(unsent(what, error), to)
     }
   }
 
@@ -154,9 +154,11 @@ export class RpcClient {
     const deadline = new Deadline(what, timeoutMs, options.signal)
     try {
       if (this.#replies === undefined) await deadline.race(this.#openReplies())
+      deadline.throwIfOver()
       const result = this.#waiters.wait({ msgId, what, deadline, monitorTimeoutMs })
       // The reply ends the call, even before the confirm; the confirm only lets it fail early.
-      this.#publish(to, message, what, deadline).catch((error: unknown) => this.#waiters.fail(msgId, error))
+      const fail = (error: unknown) => this.#waiters.fail(msgId, unsent(what, error))
+      this.#transport.publish(to, message, deadline).catch(fail)
       return checkedResult(method, await result, what)
     } catch (error) {
       throw await this.#explained(error, to)
@@ -167,15 +169,6 @@ export class RpcClient {
 
   #timeoutOf(method: Method, options: CallOptions): number {
     return options.timeoutMs ?? method.timeoutMs ?? this.#timeoutMs
-  }
-
-  async #publish(to: Destination, message: OutboundMessage, what: string, deadline: Deadline): Promise<void> {
-    deadline.throwIfOver()
-    try {
-      await this.#transport.publish(to, message, deadline)
-    } catch (error) {
-      throw error instanceof MessageUndeliverable ? noSuchServer(what, error) : error
-    }
   }
 
   /** A timeout says when it was the broker that let us wait, or that nobody is there who would take the message. */
@@ -233,7 +226,9 @@ function checkedResult(method: Method, result: unknown, what: string): unknown {
   throw new RemoteError(`${what} gave a result that its contract does not have: ${describeIssues(output.error)}`)
 }
 
-function noSuchServer(what: string, cause: MessageUndeliverable): NoSuchServer {
+/** Why a message was not sent, in the words of who asked. */
+function unsent(what: string, cause: unknown): unknown {
+  if (!(cause instanceof MessageUndeliverable)) return cause
   const fix = 'start a worker that serves it, or check the prefix of the topics'
   return new NoSuchServer(`nobody serves ${what}; ${fix}`, { what, fix }, { cause })
 }

@@ -49,7 +49,7 @@ export function dispatch(bindings: readonly Binding[], request: Request): Dispat
 }
 
 function serves({ api }: Binding, { namespace, version }: Request): boolean {
-  return api.namespace === namespace && isCompatible(api.version, version)
+  return api.namespace === namespace && (api.version === version || isCompatible(api.version, version))
 }
 
 function handlerIn(bindings: readonly Binding[], { method }: Request) {

@@ -39,9 +39,9 @@ export class Endpoints {
   }
 
   /** @throws what the endpoint throws, or the reason for which it was left alone */
-  async run(request: Request, { method, run }: Dispatch): Promise<unknown> {
+  run(request: Request, { method, run }: Dispatch): Promise<unknown> {
     const { bindings, observer, abandonment, signal } = this.#options
-    return await inReceivedSpan(this.#spanOf(method), request.context, (context) =>
+    return inReceivedSpan(this.#spanOf(method), request.context, (context) =>
       observed(observer, 'serving', bindings[0].api, method, () => abandonment.race(run({ context, signal }))),
     )
   }

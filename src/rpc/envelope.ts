@@ -18,7 +18,7 @@ export const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 /** The inner message, JSON encoded twice: oslo.messaging's envelope. @throws UnserializableValue */
 export function encodeEnvelope(message: JsonObject): string {
-  const body = JSON.stringify({ 'oslo.version': ENVELOPE_VERSION, 'oslo.message': stringifyJson(message) })
+  const body = `{"oslo.version":"${ENVELOPE_VERSION}","oslo.message":${JSON.stringify(stringifyJson(message))}}`
   if (body.length > MAX_BODY_BYTES / 4 && Buffer.byteLength(body) > MAX_BODY_BYTES) {
     throw new UnserializableValue(`the message is larger than ${MAX_BODY_BYTES} bytes, which nobody would read`)
   }

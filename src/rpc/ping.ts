@@ -3,6 +3,7 @@ import { call, defineApi } from './contract.ts'
 import { decodeMessage, type EncodedMessage } from './envelope.ts'
 
 const PING = 'oslo_rpc_server_ping'
+const PING_BYTES = Buffer.from(PING)
 
 const ping = call({
   wire: PING,
@@ -24,7 +25,7 @@ export function pingApiOf(service: string) {
 
 /** Told from the bytes, for nearly no message is one; only one that has the word in it is read for it. */
 export function isPing(message: EncodedMessage): boolean {
-  if (!message.body.includes(PING)) return false
+  if (!message.body.includes(PING_BYTES)) return false
   try {
     return decodeMessage(message).method === PING
   } catch {

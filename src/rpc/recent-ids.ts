@@ -10,10 +10,15 @@ export class RecentIds {
     return this.#young.has(id) || this.#old.has(id)
   }
 
-  add(id: string): void {
+  /** @returns whether it was among them already */
+  add(id: string): boolean {
+    const { size } = this.#young
     this.#young.add(id)
-    if (this.#young.size < GENERATION) return
-    this.#old = this.#young
-    this.#young = new Set()
+    if (this.#young.size === size || this.#old.has(id)) return true
+    if (this.#young.size >= GENERATION) {
+      this.#old = this.#young
+      this.#young = new Set()
+    }
+    return false
   }
 }

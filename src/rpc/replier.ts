@@ -28,7 +28,7 @@ export class Replier {
     this.#lost = new LostReplies(transport, (queue, reason) => this.#drop(queue, reason), end)
   }
 
-  async result(address: ReplyAddress, result: unknown): Promise<void> {
+  result(address: ReplyAddress, result: unknown): Promise<void> {
     let body: string
     try {
       body = encodeReply(address, result ?? null, null)
@@ -36,11 +36,11 @@ export class Replier {
       // What JSON cannot carry is an error that the caller hears of, and not a timeout.
       body = encodeReply(address, null, encodeFailure(error))
     }
-    await this.#send(address, body)
+    return this.#send(address, body)
   }
 
-  async failure(address: ReplyAddress, failure: string): Promise<void> {
-    await this.#send(address, encodeReply(address, null, failure))
+  failure(address: ReplyAddress, failure: string): Promise<void> {
+    return this.#send(address, encodeReply(address, null, failure))
   }
 
   /** Call `stop` before the final reply: Python clients fail on a sign of life after it. */

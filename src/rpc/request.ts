@@ -84,7 +84,9 @@ function decodeReplyAddress(message: JsonObject): Request['reply'] {
 }
 
 function isName(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MAX_NAME_LENGTH
+  if (typeof value !== 'string' || value === '') return false
+  // UTF-8 has at most three bytes for each of JavaScript's characters; to count them is dear.
+  return value.length <= MAX_NAME_LENGTH / 3 || Buffer.byteLength(value) <= MAX_NAME_LENGTH
 }
 
 /** A peer's context may lack what ours always has: then the request gets an id here, where it enters. */

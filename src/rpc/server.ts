@@ -242,10 +242,7 @@ export class RpcServer {
    */
   async #serveCall(delivery: Delivery, request: Request, address: ReplyAddress): Promise<void> {
     delivery.ack()
-    if (request.uniqueId !== undefined) {
-      if (this.#calls.has(request.uniqueId)) return
-      this.#calls.add(request.uniqueId)
-    }
+    if (request.uniqueId !== undefined && this.#calls.add(request.uniqueId)) return
     const reason = this.#whyNotBegun(delivery)
     if (reason !== undefined) return await this.#replier.failure(address, encodeFailure(reason))
     await this.#turn.next()

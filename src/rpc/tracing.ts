@@ -56,25 +56,29 @@ function rpcSpan(kind: SpanDraft['kind'], { service }: Api, { wire }: Method): S
  *
  * @param work given the request as a part of the span, for what it sends or stores
  */
-export async function inSpan<T>(
+export function inSpan<T>(
   draft: SpanDraft,
   request: RequestContext,
   work: (context: RequestContext) => Promise<T>,
 ): Promise<T> {
-  if (isUntraced()) return await work(request)
-  const parent = parentOf(request)
-  const { span, context } = begin(draft, parent, request)
-  return await run(span, parent, () => work(context))
+  return isUntraced() ? work(request) : inSpanBelow(parentOf(request), draft, request, work)
 }
 
 /** Runs `work` on a request that has come: below its sender's span, whatever runs here. */
-export async function inReceivedSpan<T>(
+export function inReceivedSpan<T>(
   draft: SpanDraft,
   request: RequestContext,
   work: (context: RequestContext) => Promise<T>,
 ): Promise<T> {
-  if (isUntraced()) return await work(request)
-  const parent = below(spanContextOf(request))
+  return isUntraced() ? work(request) : inSpanBelow(below(spanContextOf(request)), draft, request, work)
+}
+
+async function inSpanBelow<T>(
+  parent: Context,
+  draft: SpanDraft,
+  request: RequestContext,
+  work: (context: RequestContext) => Promise<T>,
+): Promise<T> {
   const { span, context } = begin(draft, parent, request)
   return await run(span, parent, () => work(context))
 }

@@ -102,9 +102,9 @@ export class RabbitTransport implements Transport {
     await Promise.all([this.#publishing.readyOrBlocked(signal), this.#consuming.ready(signal)])
   }
 
-  async publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void> {
-    this.#throwIfClosed()
-    await this.#publisher.publish(to, message, patience ?? new PublishTimeout(this.#publishing))
+  publish(to: Destination, message: OutboundMessage, patience?: Patience): Promise<void> {
+    if (this.#closed !== undefined) return Promise.reject(closed())
+    return this.#publisher.publish(to, message, patience ?? new PublishTimeout(this.#publishing))
   }
 
   async declare(to: Destination, signal?: AbortSignal): Promise<void> {
@@ -178,8 +178,12 @@ export class RabbitTransport implements Transport {
   }
 
   #throwIfClosed(): void {
-    if (this.#closed !== undefined) throw new TransportUnavailable('the transport is closed')
+    if (this.#closed !== undefined) throw closed()
   }
+}
+
+function closed(): TransportUnavailable {
+  return new TransportUnavailable('the transport is closed')
 }
 
 /** Counts from when it is first asked: there is no connection. */
