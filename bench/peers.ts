@@ -23,6 +23,11 @@ export const CALLS: readonly Peer[] = [
     command: node('amqplib.ts'),
     options: { tuned: true },
   },
+  {
+    name: 'floor',
+    what: 'amqplib-tuned with what the wire format forces: its JSON, properties and queues, and validation',
+    command: node('floor.ts'),
+  },
   { name: 'nestjs', what: '@nestjs/microservices, RMQ transport', command: node('nest.js') },
   { name: 'oslo.messaging', what: 'Python, threading executor', command: [PYTHON, 'peers/oslo.py'], part: 0.1 },
 ]
@@ -32,6 +37,7 @@ export const EVENT_PEERS: readonly Peer[] = [
   { name: 'sevbus', what: 'notification', command: node('sevbus.ts'), options: EVENTS },
   { name: 'amqplib', what: 'by hand', command: node('amqplib.ts'), options: EVENTS },
   { name: 'amqplib-tuned', what: 'as above', command: node('amqplib.ts'), options: { events: true, tuned: true } },
+  { name: 'floor', what: 'as above', command: node('floor.ts'), options: EVENTS },
   {
     name: 'oslo.messaging',
     what: 'notifier and listener, Python',

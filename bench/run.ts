@@ -9,7 +9,7 @@ const HELP = `Measures sevbus beside its peers on one RabbitMQ, in turns, and pr
 
   --rounds N       turns of each peer (default 3; the median counts)
   --calls N        calls of a turn at 256 in flight (default 12000)
-  --only A,B       these peers: sevbus, amqplib, amqplib-tuned, nestjs, oslo.messaging
+  --only A,B       these peers: sevbus, amqplib, amqplib-tuned, floor, nestjs, oslo.messaging
   --sets A,B       calls, sequential, events (default: all)
   --queue TYPE     quorum (default) or classic
   --url URL        a broker on this machine; without it a private one is started and stopped
