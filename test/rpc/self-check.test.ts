@@ -98,6 +98,8 @@ function lines(said: string[], reasons: string[]): Logger {
   const stream: DestinationStream = {
     write: (line) => {
       const { msg, reason } = JSON.parse(line)
+      // Where the machine is so busy that the first call over the new connection is late, too, it connects once more.
+      if (msg === said.at(-1)) return
       said.push(msg)
       if (reason !== undefined) reasons.push(reason)
     },
