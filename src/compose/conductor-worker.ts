@@ -1,8 +1,9 @@
 import { conductorEndpoint } from '../conductor/manager.ts'
 import { OUTBOX_OWNER } from '../conductor/messages.ts'
-import type { ConductorPorts } from '../conductor/ports.ts'
+import type { ConductorPorts, Outbox } from '../conductor/ports.ts'
 import { resendUnfinished } from '../conductor/resend.ts'
 import { ConductorApi } from '../conductor/rpc-api.ts'
+import { Steps } from '../conductor/steps.ts'
 import { reviveOverdue } from '../conductor/watchdog.ts'
 import type { Config } from '../config.ts'
 import type { Database } from '../database/database.ts'
@@ -45,12 +46,16 @@ export async function startConductor(
   })
   const store = new DatabaseOutbox(database, { owner: OUTBOX_OWNER })
   const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
+  const outbox: Outbox = {
+    storing: store.storing,
+    enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
+    announce: () => relay.announce(),
+    offer: (messages) => relay.offer(messages),
+  }
   const conductorPorts: ConductorPorts = {
     database,
-    outbox: {
-      enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
-      announce: () => relay.announce(),
-    },
+    outbox,
+    steps: new Steps(database, outbox),
     client,
     scheduler: client.of(SchedulerApi),
     events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`),

@@ -43,6 +43,11 @@ export async function acceptInstances(
   const drafts = draftInstances(request, context, ports.now())
   refuseTooLarge(drafts)
   const batch = isAllOrNothing(request) ? randomUUID() : null
+  const [only] = drafts
+  if (only !== undefined && drafts.length === 1 && request.user_data === undefined) {
+    const record = { instance: only, context, batch, userDataDigest: null }
+    if (await ports.steps.begin({ record, messages: [continueBuildMessage(ports, context, only)] })) return drafts
+  }
   const isNew = await ports.database
     .transaction((tx) => store(ports, tx, context, drafts, batch, request.user_data))
     .catch((error: unknown) => {

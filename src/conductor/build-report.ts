@@ -5,7 +5,7 @@ import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
 import { arrive } from './arrival.ts'
 import { endAttempt, startAttempt } from './attempt-store.ts'
-import { changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
+import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import { goBack } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
@@ -15,6 +15,7 @@ import { isOnItsHost, stagesOf } from './stages.ts'
 
 /** Takes note of how a try ended on its host. Told twice, it changes nothing twice. */
 export async function recordBuildReport(ports: ConductorPorts, report: BuildReport): Promise<void> {
+  if (await becomeActiveAtOnce(ports, report)) return
   await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, report.instance_uuid)
     const { instance, move } = record
@@ -46,23 +47,42 @@ async function rejectVoid(
   await ports.outbox.enqueue(tx, [terminateMessage(ports, context, report.host, old, true)])
 }
 
+/** The end of a boot that nothing has disturbed, without locks. @returns false when it is another, and nothing is done */
+async function becomeActiveAtOnce(ports: ConductorPorts, report: BuildReport): Promise<boolean> {
+  if (report.outcome.result !== 'active') return false
+  const record = await ports.steps.read(report.instance_uuid)
+  if (record === undefined || !isCurrent(record.instance, report) || !isOnItsHost(record.instance)) return false
+  const at = ports.now()
+  const next = changed(record.instance, activeSince(report.outcome.launched_at), at)
+  const messages = activeMessages(ports, record, next)
+  return ports.steps.make({ record, next, outcome: 'active', endedAt: at, messages })
+}
+
+function activeSince(launchedAt: string) {
+  return { vm_state: 'active', task_state: null, launched_at: launchedAt } as const
+}
+
+/** In the host's name: billing looks for it there. */
+function activeMessages(ports: ConductorPorts, { context }: InstanceRecord, active: Instance) {
+  const host = active.host as string
+  return [
+    ports.events.onBehalfOf(host).message('instance.create.end', context, active),
+    noteBuildMessage(ports, context, active, host, null),
+  ]
+}
+
 /** From here on it is charged for: the notification is stored with the state, and a void try never has one. */
 async function becomeActive(
   ports: ConductorPorts,
   tx: Queryable,
-  { instance, context }: InstanceRecord,
+  record: InstanceRecord,
   launchedAt: string,
 ): Promise<void> {
   const at = ports.now()
-  const changes = { vm_state: 'active', task_state: null, launched_at: launchedAt } as const
-  const active = await changeInstance(tx, instance, changes, at)
+  const { instance } = record
+  const active = await changeInstance(tx, instance, activeSince(launchedAt), at)
   await endAttempt(tx, { uuid: instance.uuid, attempt: instance.attempt }, { outcome: 'active', reason: null }, at)
-  const host = instance.host as string
-  const events = ports.events.onBehalfOf(host)
-  await ports.outbox.enqueue(tx, [
-    events.message('instance.create.end', context, active),
-    noteBuildMessage(ports, context, active, host, null),
-  ])
+  await ports.outbox.enqueue(tx, activeMessages(ports, record, active))
 }
 
 /** So much of the words goes into the reason why a host is disabled. */

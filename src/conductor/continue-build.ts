@@ -1,4 +1,4 @@
-import { SevbusError, StaleAttempt } from '../errors.ts'
+import { StaleAttempt } from '../errors.ts'
 import { continueArrival } from './arrival.ts'
 import { askScheduler, isWorthAnotherLook, lookAgain } from './ask-scheduler.ts'
 import { failedHosts } from './attempt-store.ts'
@@ -6,7 +6,7 @@ import { continueBatch } from './continue-batch.ts'
 import { hostOf } from './host-life.ts'
 import { findInstance, type InstanceRecord } from './instance-store.ts'
 import { hostsLeft } from './migration-store.ts'
-import { handOver, placeOf, refuse } from './placing.ts'
+import { handOver, handOverAtOnce, placeOf, refuse } from './placing.ts'
 import type { ConductorPorts } from './ports.ts'
 import { serviceInUse } from './refuse-evacuation.ts'
 import { requestSpec } from './request-spec.ts'
@@ -23,7 +23,7 @@ export interface BuildStep {
  */
 export async function continueBuild(ports: ConductorPorts, step: BuildStep, signal: AbortSignal): Promise<void> {
   const { database, scheduler, outbox } = ports
-  const record = await findInstance(database, step.instance_uuid)
+  const record = (await ports.steps.read(step.instance_uuid)) ?? (await findInstance(database, step.instance_uuid))
   const { instance, context, batch, move } = record
   const key = { uuid: instance.uuid, attempt: step.attempt }
   if (!isWaitingForHost(instance, key.attempt)) {
@@ -40,15 +40,18 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   const answer = placeOf(instance, await askScheduler(ports, context, key, ask, signal), move)
   // Somebody was faster: a later try, or the deletion of the instance.
   if (answer instanceof StaleAttempt && move === undefined) return
-  if (!(answer instanceof SevbusError)) await database.transaction((tx) => handOver(ports, tx, key, answer))
-  else if (await isWorthAnotherLook(ports, key, answer)) await lookAgain(ports, key)
+  if ('selection' in answer) {
+    if (await handOverAtOnce(ports, record, answer)) return
+    await database.transaction((tx) => handOver(ports, tx, key, answer))
+  } else if (await isWorthAnotherLook(ports, key, answer)) await lookAgain(ports, key)
   else await database.transaction((tx) => refuse(ports, tx, key, answer, ignored))
   outbox.announce()
 }
 
 /** Where it has failed; of a move also where it comes from, and where a guest may be that it left earlier. */
 async function ignoredHosts({ database }: ConductorPorts, { instance, move }: InstanceRecord) {
-  const failed = await failedHosts(database, instance.uuid, move?.first_attempt)
+  // The first try has none behind it.
+  const failed = instance.attempt === 1 ? [] : await failedHosts(database, instance.uuid, move?.first_attempt)
   return move === undefined ? failed : [...new Set([...(await hostsLeft(database, instance.uuid)), ...failed])]
 }
 

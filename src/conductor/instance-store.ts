@@ -20,6 +20,8 @@ export interface InstanceRecord {
   readonly action?: CurrentAction | undefined
   /** Of what the request had for cloud-init; null: nothing. */
   readonly userDataDigest: string | null
+  /** Another one after each change; of what was read for a step that goes without locks. */
+  readonly version?: string | undefined
 }
 
 /** What may change about a stored instance. */
@@ -63,6 +65,39 @@ export async function insertInstance(tx: Queryable, record: InstanceRecord): Pro
   return rows.length > 0
 }
 
+const NEW = `
+  WITH asked AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS a (instance jsonb, messages jsonb)),
+  stored AS (
+    INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image, mem_encryption,
+      availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at, batch, config_drive,
+      user_data_digest)
+    SELECT n.uuid, n.name, n.project_id, n.user_id, n.vm_state, n.task_state, n.attempt, n.flavor, n.image,
+      n.mem_encryption, n.availability_zone, n.scheduler_hints, n.ip_addresses, n.context, n.created_at, n.updated_at,
+      n.batch, n.config_drive, n.user_data_digest
+      FROM asked, jsonb_populate_record(NULL::instances, asked.instance) n
+    ON CONFLICT (uuid) DO NOTHING RETURNING uuid, attempt, created_at
+  ), tried AS (
+    INSERT INTO build_attempts (instance_uuid, attempt, outcome, started_at)
+    SELECT uuid, attempt, 'scheduling', created_at FROM stored
+  )
+  SELECT s.uuid, outbox_store($2, a.messages, $3) AS sent
+    FROM stored s JOIN asked a ON (a.instance ->> 'uuid')::uuid = s.uuid`
+
+/** @returns those whose uuid was not there, with what `outbox_store` returned for their messages */
+export function insertInstances(
+  db: Queryable,
+  beginnings: readonly { readonly record: InstanceRecord; readonly messages: readonly object[] }[],
+  { owner, leaseMs }: { readonly owner: string; readonly leaseMs: number },
+): Promise<readonly { readonly uuid: string; readonly sent: (string | null)[] }[]> {
+  const rows = beginnings.map(
+    ({ record: { instance, context, batch, userDataDigest: user_data_digest }, messages }) => ({
+      instance: { ...instance, context, batch, user_data_digest },
+      messages,
+    }),
+  )
+  return db.query(NEW, [JSON.stringify(rows), owner, leaseMs])
+}
+
 /** Nobody else changes it until the transaction ends. @throws InstanceNotFound */
 export async function lockInstance(tx: Queryable, uuid: string): Promise<InstanceRecord> {
   return withWork(
@@ -74,6 +109,18 @@ export async function lockInstance(tx: Queryable, uuid: string): Promise<Instanc
 /** @throws InstanceNotFound */
 export async function findInstance(db: Queryable, uuid: string): Promise<InstanceRecord> {
   return withWork(db, one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid))
+}
+
+/** By uuid, with their versions; without those that move. */
+export async function readInstances(
+  db: Queryable,
+  uuids: readonly string[],
+): Promise<ReadonlyMap<string, InstanceRecord>> {
+  const rows = await db.query<InstanceRow>('SELECT *, xmin::text AS version FROM instances WHERE uuid = ANY($1)', [
+    uuids,
+  ])
+  const records = rows.map(toRecord).filter(({ instance }) => !isMoving(instance))
+  return new Map(records.map((record) => [record.instance.uuid, record]))
 }
 
 export async function findInstances(db: Queryable, uuids: readonly string[]): Promise<readonly InstanceRecord[]> {
@@ -122,17 +169,7 @@ export async function changeInstance(
   changes: InstanceChanges,
   at: Date,
 ): Promise<Instance> {
-  const next: Instance = { ...instance, ...changes, updated_at: at.toISOString() }
-  if (!canBecome(instance.vm_state, next.vm_state)) {
-    throw new InstanceInvalidState(
-      `instance ${instance.uuid} is ${instance.vm_state} and cannot become ${next.vm_state}`,
-      {
-        instance_uuid: instance.uuid,
-        vm_state: instance.vm_state,
-        asked: next.vm_state,
-      },
-    )
-  }
+  const next = changed(instance, changes, at)
   await tx.query(
     `UPDATE instances SET vm_state = $2, task_state = $3, host = $4, attempt = $5, fault = $6, launched_at = $7,
        terminated_at = $8, updated_at = $9, mem_encryption = $10 WHERE uuid = $1`,
@@ -152,6 +189,22 @@ export async function changeInstance(
   return next
 }
 
+/** @throws InstanceInvalidState when the state must not follow the present one */
+export function changed(instance: Instance, changes: InstanceChanges, at: Date): Instance {
+  const next: Instance = { ...instance, ...changes, updated_at: at.toISOString() }
+  if (!canBecome(instance.vm_state, next.vm_state)) {
+    throw new InstanceInvalidState(
+      `instance ${instance.uuid} is ${instance.vm_state} and cannot become ${next.vm_state}`,
+      {
+        instance_uuid: instance.uuid,
+        vm_state: instance.vm_state,
+        asked: next.vm_state,
+      },
+    )
+  }
+  return next
+}
+
 interface InstanceRow {
   readonly uuid: string
   readonly created_at: Date
@@ -161,6 +214,7 @@ interface InstanceRow {
   readonly context: RequestContext
   readonly batch: string | null
   readonly user_data_digest: string | null
+  readonly version?: string
   readonly [column: string]: unknown
 }
 
@@ -184,7 +238,7 @@ function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {
   })
 }
 
-function toRecord({ context, batch, user_data_digest, position: _position, ...row }: InstanceRow): InstanceRecord {
+function toRecord({ context, batch, user_data_digest, version, position: _, ...row }: InstanceRow): InstanceRecord {
   const instance = Instance.parse({
     ...row,
     created_at: row.created_at.toISOString(),
@@ -192,7 +246,7 @@ function toRecord({ context, batch, user_data_digest, position: _position, ...ro
     launched_at: row.launched_at?.toISOString() ?? null,
     terminated_at: row.terminated_at?.toISOString() ?? null,
   })
-  return { instance, context, batch, userDataDigest: user_data_digest }
+  return { instance, context, batch, userDataDigest: user_data_digest, version }
 }
 
 function json(value: unknown): string | null {

@@ -7,7 +7,7 @@ import type { Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
 import { type AttemptKey, endAttempt, placeAttempt } from './attempt-store.ts'
 import { chosenEncryption } from './chosen-encryption.ts'
-import { changeInstance, lockInstance } from './instance-store.ts'
+import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { buildMessage, releaseMessage } from './messages.ts'
 import type { MoveRecord } from './migration-store.ts'
 import { goBack } from './moving.ts'
@@ -30,6 +30,18 @@ export function placeOf(instance: Instance, found: Selection | SevbusError, move
   } catch (thrown) {
     return toSevbusError(thrown)
   }
+}
+
+/** The same as `handOver`, without locks. @returns false when somebody else was at the instance, and nothing is done */
+export async function handOverAtOnce(ports: ConductorPorts, record: InstanceRecord, place: Place): Promise<boolean> {
+  const { instance, context, version, move } = record
+  if (version === undefined || move !== undefined) return false
+  const { selection, encryption } = place
+  const changes = { host: selection.host, mem_encryption: encryption, task_state: stagesOf(instance).onHost }
+  const next = changed(instance, changes, ports.now())
+  const userData = await userDataOf(ports.database, record)
+  const messages = [buildMessage(ports, context, selection.host, next, selection.allocations, userData)]
+  return ports.steps.make({ record, next, outcome: 'spawning', selection, messages })
 }
 
 export async function handOver(ports: ConductorPorts, tx: Queryable, key: AttemptKey, place: Place): Promise<void> {

@@ -5,13 +5,12 @@ import type { RpcClient } from '../rpc/client.ts'
 import type { ClientOf } from '../rpc/contract.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { SchedulerApi } from '../scheduler/rpc-api.ts'
+import type { Steps, StoringOutbox } from './steps.ts'
 
 /** Messages stored in the transaction of the fact they tell, and sent after it. */
-export interface Outbox {
+export interface Outbox extends StoringOutbox {
   /** @param options.delayMs sent no sooner */
   enqueue(tx: Queryable, messages: readonly DurableMessage[], options?: { readonly delayMs?: number }): Promise<void>
-  /** The transaction is committed: send now. */
-  announce(): void
 }
 
 /** Notifications of what is decided here: an accepted build, a deletion without a host, a build without one. */
@@ -21,6 +20,7 @@ export type ConductorEvents = Pick<InstanceEvents, 'message' | 'buildFailed' | '
 export interface ConductorPorts {
   readonly database: Database
   readonly outbox: Outbox
+  readonly steps: Steps
   readonly client: Pick<RpcClient, 'message'>
   readonly scheduler: Pick<
     ClientOf<typeof SchedulerApi>,

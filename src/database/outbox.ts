@@ -25,6 +25,30 @@ export const outboxMigrations: readonly Migration[] = [
   },
   // The trace that a message belongs to.
   { id: 'outbox-0002', sql: 'alter table outbox add column headers jsonb' },
+  // A function, for each of its statements sees what is committed by then: who calls it holds the lock that a key names.
+  {
+    id: 'outbox-0003-store',
+    sql: `
+      create function outbox_store(its_owner text, messages jsonb, lease_ms double precision) returns text[]
+      language plpgsql as $$
+      declare ids text[];
+      begin
+        with stored as (
+          insert into outbox (owner, ordering_key, destination, body, mandatory, headers, not_before)
+          select its_owner, m.ordering_key, m.destination, m.body, m.mandatory, m.headers,
+                 case when m.nth = 1 and not exists (
+                        select from outbox older where older.owner = its_owner and older.ordering_key = m.ordering_key)
+                      then now() + lease_ms * interval '1 millisecond' else now() end
+            from (select *, row_number() over (partition by ordering_key order by position) as nth
+                    from rows from (jsonb_to_recordset(messages)
+                           as (ordering_key text, destination jsonb, body text, mandatory boolean, headers jsonb))
+                         with ordinality as r (ordering_key, destination, body, mandatory, headers, position)) m
+           order by m.position
+          returning id, not_before > now() as taken)
+        select array_agg(case when taken then id::text end order by id) into ids from stored;
+        return ids;
+      end $$;`,
+  },
 ]
 
 export interface OutboxOptions {
@@ -75,6 +99,14 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
     )
   }
 
+  /**
+   * The arguments of `outbox_store(owner, messages, lease)`, for a statement that stores more than messages: it stores them as
+   * `enqueue` does, and takes for the caller those that are the first of their key, as `take` would.
+   */
+  get storing(): { readonly owner: string; readonly leaseMs: number } {
+    return { owner: this.#owner, leaseMs: this.#leaseMs }
+  }
+
   async take(limit: number): Promise<readonly StoredMessage[]> {
     // A row that another relay is taking is skipped; one that it has taken meanwhile fails the check of not_before,
     // which PostgreSQL repeats on the row's newest version.
@@ -106,11 +138,14 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
     }))
   }
 
-  async sent(ids: readonly string[]): Promise<void> {
-    await this.#database.query('delete from outbox where owner = $1 and id = any($2::bigint[])', [
-      this.#owner,
-      [...ids],
-    ])
+  async sent(ids: readonly string[]): Promise<boolean> {
+    const rows = await this.#database.query<{ has_next: boolean }>(
+      `delete from outbox where owner = $1 and id = any($2::bigint[])
+       returning exists (select from outbox next where next.owner = outbox.owner
+                            and next.ordering_key = outbox.ordering_key and next.id > outbox.id) as has_next`,
+      [this.#owner, [...ids]],
+    )
+    return rows.some(({ has_next }) => has_next)
   }
 
   async backlog(): Promise<Backlog> {
@@ -139,6 +174,22 @@ interface Row {
   readonly body: string
   readonly mandatory: boolean
   readonly headers: NonNullable<DurableMessage['headers']> | null
+}
+
+/** As `outbox_store` takes them. */
+export function outboxRows(messages: readonly DurableMessage[]): readonly object[] {
+  return messages.map(toRow)
+}
+
+/** Those that the statement has taken for its caller, by what `outbox_store` returned for them. */
+export function takenAtOnce(
+  messages: readonly DurableMessage[],
+  ids: readonly (string | null)[],
+): readonly StoredMessage[] {
+  return messages.flatMap((message, n) => {
+    const id = ids[n]
+    return id == null ? [] : [{ ...message, id, failures: 0 }]
+  })
 }
 
 function toRow({ orderingKey, to, body, mandatory, headers }: DurableMessage): Row {

@@ -33,8 +33,8 @@ export interface Backlog {
 export interface MessageStore {
   /** Takes up to `limit` messages that are due for this sender for a while; none that has an older one of its key before it. */
   take(limit: number): Promise<readonly StoredMessage[]>
-  /** The broker has confirmed them: forget them. */
-  sent(ids: readonly string[]): Promise<void>
+  /** The broker has confirmed them: forget them. @returns whether some waited behind them, which may be due now */
+  sent(ids: readonly string[]): Promise<boolean>
   /** Not sent now: try again no sooner than in `delayMs`. */
   postpone(id: string, delayMs: number, reason: string): Promise<void>
 }

@@ -10,6 +10,8 @@ import { destinationName, type Transport } from './transport.ts'
 const WINDOW = 64
 /** Shorter than stores keep a message for one sender: else another would send it meanwhile, too. */
 const SEND_TIMEOUT_MS = 10_000
+/** What was taken so long ago and could not begin is left: its store gives it again. With the above, shorter than stores keep it. */
+const MAX_OFFERED_MS = 4_000
 /** A message that cannot be delivered now is tried again after this many milliseconds, doubling up to the last. */
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 5000, 10_000]
 
@@ -32,6 +34,10 @@ export class Relay {
   readonly #forget: (id: string) => Promise<void>
   readonly #stop = new AbortController()
   readonly #onTheWay = new Map<string, Promise<void>>()
+  /** Taken when they were stored; they wait for a place. */
+  readonly #offered: { readonly message: StoredMessage; readonly atMs: number }[] = []
+  /** There was no place for all that was due. */
+  #hasMore = false
   #wake: () => void = () => {}
   /** Since the store was last asked, something may have become due, or a place free. */
   #changed = false
@@ -40,7 +46,11 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#options = options
-    this.#forget = gathered((ids) => options.store.sent(ids))
+    // All that are on their way listen to it.
+    setMaxListeners(0, this.#stop.signal)
+    this.#forget = gathered(async (ids) => {
+      if (await options.store.sent(ids)) this.announce()
+    })
   }
 
   start(): void {
@@ -51,6 +61,13 @@ export class Relay {
   announce(): void {
     this.#changed = true
     this.#wake()
+  }
+
+  /** These were stored a moment ago, and are taken already: the store need not be asked for them. */
+  offer(messages: readonly StoredMessage[]): void {
+    const atMs = performance.now()
+    for (const message of messages) this.#offered.push({ message, atMs })
+    this.#launchOffered()
   }
 
   /**
@@ -70,12 +87,11 @@ export class Relay {
   }
 
   async #run(): Promise<void> {
-    // All that are on their way listen to it.
-    setMaxListeners(0, this.#stop.signal)
     while (!this.#stop.signal.aborted) {
       this.#changed = false
       const room = WINDOW - this.#onTheWay.size
       const messages = room > 0 ? await this.#take(room) : []
+      this.#hasMore = messages.length >= room
       for (const message of messages) this.#launch(message)
       if (this.#closing && this.#onTheWay.size === 0 && !this.#changed) return
       await this.#idle()
@@ -105,11 +121,21 @@ export class Relay {
     })
   }
 
-  /** Sent or not, its place is free afterwards, and its successor may be due. */
+  #launchOffered(): void {
+    while (this.#onTheWay.size < WINDOW && !this.#stop.signal.aborted) {
+      const next = this.#offered.shift()
+      if (next === undefined) return
+      if (performance.now() - next.atMs < MAX_OFFERED_MS) this.#launch(next.message)
+    }
+  }
+
+  /** Sent or not, its place is free afterwards. */
   #launch(message: StoredMessage): void {
     const sending = this.#send(message).then(() => {
       this.#onTheWay.delete(message.id)
-      this.announce()
+      this.#launchOffered()
+      if (this.#hasMore) this.announce()
+      else if (this.#closing) this.#wake()
     })
     this.#onTheWay.set(message.id, sending)
   }

@@ -1,6 +1,7 @@
 import { conductorEndpoint } from '../../src/conductor/manager.ts'
 import type { ConductorPorts } from '../../src/conductor/ports.ts'
 import { conductorMigrations } from '../../src/conductor/schema.ts'
+import { Steps } from '../../src/conductor/steps.ts'
 import type { Migration } from '../../src/database/migration.ts'
 import { DatabaseOutbox, outboxMigrations } from '../../src/database/outbox.ts'
 import { InstanceEvents } from '../../src/notifications/instance-events.ts'
@@ -31,9 +32,17 @@ export async function aConductor(
   const { database } = opened
   const states = new Map<string, 'up' | 'down'>()
   const store = new DatabaseOutbox(database, { owner: 'conductor' })
+  const { storing } = store
+  const outbox: ConductorPorts['outbox'] = {
+    storing,
+    enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
+    announce() {},
+    offer() {},
+  }
   const ports: ConductorPorts = {
     database,
-    outbox: { enqueue: (tx, messages, options) => store.enqueue(tx, messages, options), announce() {} },
+    outbox,
+    steps: new Steps(database, outbox),
     client: new RpcClient({ transport: new MemoryBus().connect(), logger: silent }),
     scheduler: {
       selectDestinations: async (_context, args) => ({ selection: await scheduler(args.request_spec as RequestSpec) }),

@@ -39,9 +39,10 @@ class Shelf implements MessageStore {
     return taken
   }
 
-  async sent(ids: readonly string[]): Promise<void> {
+  async sent(ids: readonly string[]): Promise<boolean> {
     this.groups.push(ids)
     this.messages = this.messages.filter(({ id }) => !ids.includes(id))
+    return this.messages.length > 0
   }
 
   async postpone(id: string, delayMs: number): Promise<void> {
@@ -85,6 +86,18 @@ describe('the relay of stored messages', () => {
 
     await vi.waitFor(() => expect(received).toEqual(['1', '2']))
     await vi.waitFor(() => expect(store.messages).toEqual([]))
+  })
+
+  it('sends what is offered to it, without asking the store, and forgets it', async () => {
+    const { store, relay, received, listen } = await openRelay(60_000)
+    await listen()
+    const messages = Array.from({ length: 100 }, (_, n) => ({ to, body: `${n}`, mandatory: true, failures: 0 }))
+
+    // Not started: whatever it sends, nobody has asked the store for it.
+    relay.offer(messages.map((message) => ({ ...message, id: message.body, orderingKey: message.body })))
+
+    await vi.waitFor(() => expect(received.toSorted()).toEqual(messages.map(({ body }) => body).toSorted()))
+    await vi.waitFor(() => expect(store.groups.flat().toSorted()).toEqual(received.toSorted()))
   })
 
   it('finds by itself what nobody announced, and survives a store that fails', async () => {

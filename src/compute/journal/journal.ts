@@ -131,12 +131,13 @@ export class Journal implements MessageStore, Backlogged {
     return taken
   }
 
-  async sent(ids: readonly string[]): Promise<void> {
+  async sent(ids: readonly string[]): Promise<boolean> {
     await this.append([{ type: 'sent', ids: [...ids] }])
     for (const id of ids) {
       this.#release(id)
       this.#failures.delete(id)
     }
+    return this.#state.messages.size > this.#taken.size
   }
 
   async postpone(id: string, delayMs: number): Promise<void> {

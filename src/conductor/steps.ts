@@ -1,0 +1,165 @@
+import type { Database } from '../database/database.ts'
+import { outboxRows, takenAtOnce } from '../database/outbox.ts'
+import { retryTransaction } from '../database/transactions.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { Selection } from '../objects/request-spec.ts'
+import type { DurableMessage, StoredMessage } from '../rpc/durable-message.ts'
+import { gathered } from '../rpc/gathered.ts'
+import { type InstanceRecord, insertInstances, readInstances } from './instance-store.ts'
+
+/** What becomes of an instance, of its try, and who is told of it. */
+export interface Step {
+  /** As it was read: the step is made if nobody has changed it since. */
+  readonly record: InstanceRecord
+  readonly next: Instance
+  readonly outcome: 'spawning' | 'active'
+  /** Of a try that has found its host. */
+  readonly selection?: Selection
+  /** Of a try that is over. */
+  readonly endedAt?: Date
+  readonly messages: readonly DurableMessage[]
+}
+
+/** An instance as it is accepted, with its first try and who is told of it. */
+export interface Beginning {
+  readonly record: InstanceRecord
+  readonly messages: readonly DurableMessage[]
+}
+
+interface Looked {
+  readonly uuid: string
+  record?: InstanceRecord | undefined
+}
+
+/** What of an outbox those need who store messages in a statement of theirs. */
+export interface StoringOutbox {
+  /** For `outbox_store`: see `DatabaseOutbox`. */
+  readonly storing: { readonly owner: string; readonly leaseMs: number }
+  /** The statement is committed, and has taken these: send them now. */
+  offer(messages: readonly StoredMessage[]): void
+  /** The transaction is committed: send now. */
+  announce(): void
+}
+
+interface Asked<Item> {
+  readonly item: Item
+  isMade: boolean
+}
+
+/**
+ * The steps of a boot that nothing disturbs, each one statement that is its own transaction, shared by all that come while
+ * another runs: many boots, one commit. What is not made here, because somebody else was at the instance, is for the caller
+ * to do with locks. The messages are taken as they are stored, so nobody has to look for them.
+ */
+export class Steps {
+  readonly #database: Database
+  readonly #outbox: StoringOutbox
+  readonly #read: (asked: Looked) => Promise<void>
+  readonly #begin: (asked: Asked<Beginning>) => Promise<void>
+  readonly #make: (asked: Asked<Step>) => Promise<void>
+
+  constructor(database: Database, outbox: StoringOutbox) {
+    this.#database = database
+    this.#outbox = outbox
+    this.#read = gathered(async (asked) => {
+      const records = await readInstances(
+        database,
+        asked.map(({ uuid }) => uuid),
+      )
+      for (const one of asked) one.record = records.get(one.uuid.toLowerCase())
+    })
+    this.#begin = gathered((asked) => this.#beginAll(asked))
+    this.#make = gathered((asked) => this.#makeAll(asked))
+  }
+
+  /** Undefined: there is none, or it moves, which is no boot. */
+  async read(uuid: string): Promise<InstanceRecord | undefined> {
+    const asked: Looked = { uuid }
+    await this.#read(asked)
+    return asked.record
+  }
+
+  /** @returns whether it is stored; false: its uuid is there already, or something is wrong with it */
+  begin(beginning: Beginning): Promise<boolean> {
+    return made(this.#begin, beginning)
+  }
+
+  /** @returns whether it is made; false: the instance has changed, or something is wrong with the step */
+  make(step: Step): Promise<boolean> {
+    return made(this.#make, step)
+  }
+
+  async #beginAll(asked: readonly Asked<Beginning>[]): Promise<void> {
+    const byUuid = firstOf(asked, ({ record }) => record.instance.uuid)
+    const stored = await insertInstances(
+      this.#database,
+      [...byUuid.values()].map(({ item }) => ({ record: item.record, messages: outboxRows(item.messages) })),
+      this.#outbox.storing,
+    )
+    for (const { uuid, sent } of stored) this.#settle(byUuid.get(uuid), sent)
+  }
+
+  async #makeAll(asked: readonly Asked<Step>[]): Promise<void> {
+    const byUuid = firstOf(asked, ({ next }) => next.uuid)
+    const { owner, leaseMs } = this.#outbox.storing
+    const rows = [...byUuid.values()].map(({ item }) => rowOf(item))
+    const changed = await retryTransaction(() =>
+      this.#database.query<{ uuid: string; sent: (string | null)[] }>(MAKE, [JSON.stringify(rows), owner, leaseMs]),
+    )
+    for (const { uuid, sent } of changed) this.#settle(byUuid.get(uuid), sent)
+  }
+
+  #settle(one: Asked<Step | Beginning> | undefined, ids: readonly (string | null)[]): void {
+    if (one === undefined) return
+    one.isMade = true
+    const taken = takenAtOnce(one.item.messages, ids)
+    this.#outbox.offer(taken)
+    if (taken.length < one.item.messages.length) this.#outbox.announce()
+  }
+}
+
+/** In the order of their uuids, so that two of such statements do not wait for each other. A second of one uuid is left out. */
+function firstOf<Item>(asked: readonly Asked<Item>[], uuidOf: (item: Item) => string): Map<string, Asked<Item>> {
+  const byUuid = new Map<string, Asked<Item>>()
+  for (const one of asked) {
+    const uuid = uuidOf(one.item)
+    if (!byUuid.has(uuid)) byUuid.set(uuid, one)
+  }
+  return new Map([...byUuid].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** One that is broken must not spoil the others: who was in a group that failed is told no, and does it alone. */
+async function made<Item>(make: (asked: Asked<Item>) => Promise<void>, item: Item): Promise<boolean> {
+  const asked = { item, isMade: false }
+  await make(asked).catch(() => {})
+  return asked.isMade
+}
+
+function rowOf({ record, next, outcome, selection, endedAt, messages }: Step): object {
+  const { uuid, vm_state, task_state, host, mem_encryption, launched_at, updated_at, attempt } = next
+  return {
+    ...{ uuid, version: record.version, vm_state, task_state, host, mem_encryption, launched_at, updated_at },
+    ...{ attempt, outcome, ended_at: endedAt?.toISOString() ?? null },
+    ...{ try_host: selection?.host, allocations: selection?.allocations, report: selection?.report },
+    messages: outboxRows(messages),
+  }
+}
+
+/** PostgreSQL's xmin is another one after each change of a row, whoever makes it. */
+const MAKE = `
+  WITH asked AS (
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS a (uuid uuid, version text, vm_state text, task_state text, host text,
+      mem_encryption jsonb, launched_at timestamptz, updated_at timestamptz, attempt integer, outcome text,
+      ended_at timestamptz, try_host text, allocations jsonb, report jsonb, messages jsonb)
+  ), changed AS (
+    UPDATE instances i SET vm_state = a.vm_state, task_state = a.task_state, host = a.host,
+           mem_encryption = a.mem_encryption, launched_at = a.launched_at, updated_at = a.updated_at
+      FROM asked a WHERE i.uuid = a.uuid AND i.xmin::text = a.version
+    RETURNING i.uuid, a.messages
+  ), tried AS (
+    UPDATE build_attempts t SET outcome = a.outcome, ended_at = COALESCE(a.ended_at, t.ended_at),
+           host = COALESCE(a.try_host, t.host), allocations = COALESCE(a.allocations, t.allocations),
+           report = COALESCE(a.report, t.report)
+      FROM changed JOIN asked a USING (uuid) WHERE t.instance_uuid = a.uuid AND t.attempt = a.attempt
+  )
+  SELECT uuid, outbox_store($2, messages, $3) AS sent FROM changed`

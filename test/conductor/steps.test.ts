@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest'
+import { changed, lockInstance } from '../../src/conductor/instance-store.ts'
+import { continueBuildMessage } from '../../src/conductor/messages.ts'
+import { type Step, Steps } from '../../src/conductor/steps.ts'
+import type { StoredMessage } from '../../src/rpc/durable-message.ts'
+import { databaseEngines } from '../support/databases.ts'
+import { aConductor, aSelection } from './conductor-harness.ts'
+
+describe.each(databaseEngines)('steps without locks on $name', (engine) => {
+  async function open() {
+    const offered: StoredMessage[] = []
+    const conductor = await aConductor(engine, async ({ attempt }) => aSelection('h1', attempt))
+    const { outbox, database } = conductor.ports
+    const steps = new Steps(database, { ...outbox, offer: (messages) => offered.push(...messages) })
+    const stepOf = async (uuid: string): Promise<Step> => {
+      const record = await steps.read(uuid)
+      if (record === undefined) throw new Error(`no ${uuid}`)
+      const changes = { host: 'h1', task_state: 'spawning' } as const
+      const next = changed(record.instance, changes, new Date())
+      const messages = [{ ...continueBuildMessage(conductor.ports, record.context, next), orderingKey: `${uuid}@h1` }]
+      return { record, next, outcome: 'spawning', selection: aSelection('h1'), messages }
+    }
+    return { ...conductor, steps, offered, stepOf }
+  }
+
+  it('change an instance, its try and the outbox as one, and take the message for the relay at hand', async () => {
+    await using test = await open()
+    const { uuid } = await test.accept()
+    await test.sent()
+    const step = await test.stepOf(uuid)
+
+    expect(await test.steps.make(step)).toBe(true)
+
+    expect(await test.instance(uuid)).toEqual(step.next)
+    expect(await test.attempts(uuid)).toEqual([{ attempt: 1, host: 'h1', outcome: 'spawning' }])
+    expect(test.offered).toEqual([{ ...step.messages[0], id: expect.any(String), failures: 0 }])
+    expect(await test.ports.database.query('select id::text from outbox where not_before > now()')).toEqual(
+      test.offered.map(({ id }) => ({ id })),
+    )
+  })
+
+  it('are not made of an instance that has changed since it was read, and nothing is stored; the others are made', async () => {
+    await using test = await open()
+    const [one, other] = [await test.accept(), await test.accept()]
+    await test.sent()
+    const steps = [await test.stepOf(one.uuid), await test.stepOf(other.uuid)] as const
+    await test.endpoint.deleteInstance({ instance_uuid: one.uuid }, test.request)
+    await test.sent()
+
+    expect(await Promise.all(steps.map((step) => test.steps.make(step)))).toEqual([false, true])
+
+    expect((await test.instance(one.uuid)).vm_state).toBe('deleted')
+    expect((await test.instance(other.uuid)).host).toBe('h1')
+    expect(test.offered.map(({ orderingKey }) => orderingKey)).toEqual([`${other.uuid}@h1`])
+    expect(await test.sent()).toHaveLength(1)
+  })
+
+  it('are made once, however often they are asked for', async () => {
+    await using test = await open()
+    const { uuid } = await test.accept()
+    await test.sent()
+    const step = await test.stepOf(uuid)
+
+    const made = await Promise.all([test.steps.make(step), test.steps.make(step), test.steps.make(step)])
+
+    expect(made.filter((isMade) => isMade)).toHaveLength(1)
+    expect(await test.sent()).toHaveLength(1)
+  })
+
+  it('leave a message to its turn when an older one of its key waits', async () => {
+    await using test = await open()
+    const { uuid } = await test.accept()
+    await test.sent()
+    const step = await test.stepOf(uuid)
+    await test.ports.database.transaction(async (tx) => {
+      await lockInstance(tx, uuid)
+      await test.ports.outbox.enqueue(tx, step.messages)
+    })
+
+    expect(await test.steps.make(step)).toBe(true)
+
+    expect(test.offered).toEqual([])
+    expect(await test.sent()).toHaveLength(2)
+  })
+
+  it('do not begin an instance whose uuid is there, and begin those that come with it', async () => {
+    await using test = await open()
+    const known = await test.accept()
+    await test.sent()
+    const { context } = (await test.steps.read(known.uuid)) ?? { context: test.request.context }
+    const fresh = { ...known, uuid: '11111111-1111-4111-8111-111111111111' }
+    const beginnings = [known, fresh].map((instance) => ({
+      record: { instance, context, batch: null, userDataDigest: null },
+      messages: [continueBuildMessage(test.ports, context, instance)],
+    }))
+
+    expect(await Promise.all(beginnings.map((beginning) => test.steps.begin(beginning)))).toEqual([false, true])
+
+    expect(await test.instance(fresh.uuid)).toEqual(fresh)
+    expect(await test.attempts(fresh.uuid)).toEqual([{ attempt: 1, host: null, outcome: 'scheduling' }])
+    expect(test.offered.map(({ orderingKey }) => orderingKey)).toEqual([fresh.uuid])
+  })
+})
