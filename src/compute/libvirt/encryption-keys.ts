@@ -1,6 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
+import { readIfThere } from './read-if-there.ts'
 
 /** The unified hierarchy of cgroups (version 2). */
 const FOLDER = 'sys/fs/cgroup'
@@ -45,8 +46,4 @@ async function currentOfGroups(folder: string): Promise<readonly string[] | unde
   const found = texts.filter((text) => text !== undefined)
   // The controller is not switched on for the groups: what they use cannot be told from nothing.
   return found.length === 0 ? undefined : found
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  return await readFile(path, 'utf8').catch(() => undefined)
 }

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { readIfThere } from './read-if-there.ts'
 
 /** Parameters of the module kvm_amd as the kernel shows them; undefined: it has none of this name. */
 export interface KernelParameters {
@@ -22,13 +22,4 @@ export async function readKernelParameters(root: string): Promise<KernelParamete
     ['sev', 'sev_es', 'sev_snp'].map((name) => readIfThere(join(root, FOLDER, name))),
   )
   return { sev, sev_es, sev_snp }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch {
-    // Absent without the module, and on other processors; unreadable is as good as absent: nothing is offered then.
-    return undefined
-  }
 }
