@@ -76,6 +76,8 @@ export class InvalidArguments extends published('INVALID_ARGUMENTS') {}
 export class InstanceNotFound extends published('INSTANCE_NOT_FOUND', { wireModule: NOVA }) {}
 /** The instance is in a state that does not allow the operation. */
 export class InstanceInvalidState extends published('INSTANCE_INVALID_STATE', { wireModule: NOVA }) {}
+/** Its encryption does not let this be done: nobody can read, or move, the memory of such a guest. */
+export class OperationNotSupportedForSEV extends published('OPERATION_NOT_SUPPORTED_FOR_SEV', { wireModule: NOVA }) {}
 /** An instance with this uuid exists already, with another request. */
 export class InstanceExists extends published('INSTANCE_EXISTS', { wireModule: NOVA }) {}
 
@@ -225,6 +227,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       InvalidArguments,
       InstanceNotFound,
       InstanceInvalidState,
+      OperationNotSupportedForSEV,
       InstanceExists,
       NoValidHost,
       MaxRetriesExceeded,

@@ -32,6 +32,37 @@ export function stop(words: readonly string[], options: StopOptions): Promise<nu
   )
 }
 
+export function reboot(words: readonly string[], options: StopOptions): Promise<number> {
+  const reboot_type = options.hard ? 'HARD' : 'SOFT'
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.rebootInstance(context, { instance_uuid, reboot_type }),
+  )
+}
+
+export function pause(words: readonly string[], options: ActOptions): Promise<number> {
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.pauseInstance(context, { instance_uuid }),
+  )
+}
+
+export function unpause(words: readonly string[], options: ActOptions): Promise<number> {
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.unpauseInstance(context, { instance_uuid }),
+  )
+}
+
+export function suspend(words: readonly string[], options: ActOptions): Promise<number> {
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.suspendInstance(context, { instance_uuid }),
+  )
+}
+
+export function resume(words: readonly string[], options: ActOptions): Promise<number> {
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.resumeInstance(context, { instance_uuid }),
+  )
+}
+
 /** @returns the exit code: refused when it was waited for, and an action failed */
 function act(words: readonly string[], options: ActOptions, ask: Ask): Promise<number> {
   return withSession(options, async (session) => {

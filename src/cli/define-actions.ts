@@ -17,4 +17,13 @@ export function defineActions(define: Define): void {
   action('stop', 'power instances off; what they have on their hosts stays theirs', async () => (await load()).stop)
     // Nova calls it force.
     .option('--hard', 'take their power at once, without asking the guests to shut down', false)
+  action('reboot', 'power instances off and on', async () => (await load()).reboot).option(
+    '--hard',
+    'take their power at once; of stopped, paused, suspended and failed ones, too',
+    false,
+  )
+  action('pause', 'have the processors of instances stand still', async () => (await load()).pause)
+  action('unpause', 'let paused instances go on', async () => (await load()).unpause)
+  action('suspend', 'save the memory of instances and power them off', async () => (await load()).suspend)
+  action('resume', 'let suspended instances go on', async () => (await load()).resume)
 }

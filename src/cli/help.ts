@@ -61,6 +61,23 @@ Examples:
   sevbus stop web-1 --wait
   sevbus stop web-1 --hard    at once: what its guest has not written is lost
 A stopped instance keeps its disks, its memory and its encryption slot on its host, and is charged for them.`,
+  reboot: `
+Examples:
+  sevbus reboot web-1 --wait
+  sevbus reboot web-1 --hard  whatever hangs; also the way out of ERROR while its host still has the guest
+Each is a new start, and proves the encryption again.`,
+  pause: `
+Examples:
+  sevbus pause web-1          it keeps its memory and its encryption key`,
+  unpause: `
+Examples:
+  sevbus unpause web-1`,
+  suspend: `
+Examples:
+  sevbus suspend web-1        not of encrypted instances: nobody can save their memory`,
+  resume: `
+Examples:
+  sevbus resume web-1`,
   evacuate: `
 Examples:
   sevbus evacuate web-1 --wait

@@ -126,6 +126,8 @@ function defineOperating(define: Define): void {
       new Option('--state <state>', 'only those in this state; deleted ones are shown only so').choices([
         'building',
         'active',
+        'paused',
+        'suspended',
         'stopped',
         'error',
         'deleted',

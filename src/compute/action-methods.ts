@@ -24,4 +24,40 @@ export const actionMethods = {
     input: z.strictObject({ ...ofInstance, clean_shutdown: z.boolean().default(true) }),
     output,
   }),
+  rebootInstance: cast({
+    wire: 'reboot_instance',
+    since: '1.2',
+    summary:
+      'Powers the guest off, SOFT asking it to shut down first, and starts it as start_instance does. report_action tells its end.',
+    input: z.strictObject({ ...ofInstance, reboot_type: z.enum(['SOFT', 'HARD']).default('SOFT') }),
+    output,
+  }),
+  pauseInstance: cast({
+    wire: 'pause_instance',
+    since: '1.2',
+    summary: 'Has the processors of the guest stand still. report_action tells its end.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  unpauseInstance: cast({
+    wire: 'unpause_instance',
+    since: '1.2',
+    summary: 'Lets a paused guest go on. report_action tells its end.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  suspendInstance: cast({
+    wire: 'suspend_instance',
+    since: '1.2',
+    summary: 'Saves the memory of the guest and powers it off. report_action tells its end.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  resumeInstance: cast({
+    wire: 'resume_instance',
+    since: '1.2',
+    summary: 'Starts a suspended guest from its saved memory. report_action tells its end.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
 }

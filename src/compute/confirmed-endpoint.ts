@@ -17,6 +17,11 @@ export function confirmedEndpoint(
     terminateInstance: first((args, info) => endpoint.terminateInstance(args, info)),
     startInstance: first((args, info) => endpoint.startInstance(args, info)),
     stopInstance: first((args, info) => endpoint.stopInstance(args, info)),
+    rebootInstance: first((args, info) => endpoint.rebootInstance(args, info)),
+    pauseInstance: first((args, info) => endpoint.pauseInstance(args, info)),
+    unpauseInstance: first((args, info) => endpoint.unpauseInstance(args, info)),
+    suspendInstance: first((args, info) => endpoint.suspendInstance(args, info)),
+    resumeInstance: first((args, info) => endpoint.resumeInstance(args, info)),
     getDomainXml: first((args, info) => endpoint.getDomainXml(args, info)),
     listGuests: first((args, info) => endpoint.listGuests(args, info)),
   }

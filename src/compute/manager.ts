@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { BuildAborted, ServiceStopping } from '../errors.ts'
+import type { InstanceAction } from '../objects/instance-action.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import type { actionMethods } from './action-methods.ts'
 import { Actions } from './actions/actions.ts'
@@ -157,12 +158,36 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return null
   }
 
-  startInstance({ instance, number }: ActionArgs<'startInstance'>, { context }: RequestInfo): Promise<null> {
-    return this.#actions.begin({ instance, number, action: { name: 'start' } }, context)
+  startInstance(args: ActionArgs<'startInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'start' }, context)
   }
 
-  stopInstance({ instance, number, clean_shutdown }: ActionArgs<'stopInstance'>, { context }: RequestInfo) {
-    return this.#actions.begin({ instance, number, action: { name: 'stop', clean_shutdown } }, context)
+  stopInstance(args: ActionArgs<'stopInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'stop', clean_shutdown: args.clean_shutdown }, context)
+  }
+
+  rebootInstance(args: ActionArgs<'rebootInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'reboot', reboot_type: args.reboot_type }, context)
+  }
+
+  pauseInstance(args: ActionArgs<'pauseInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'pause' }, context)
+  }
+
+  unpauseInstance(args: ActionArgs<'unpauseInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'unpause' }, context)
+  }
+
+  suspendInstance(args: ActionArgs<'suspendInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'suspend' }, context)
+  }
+
+  resumeInstance(args: ActionArgs<'resumeInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'resume' }, context)
+  }
+
+  #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {
+    return this.#actions.begin({ instance, number, action }, context)
   }
 
   async getDomainXml({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {

@@ -13,7 +13,8 @@ import { actionMethods } from './action-methods.ts'
  * - 1.0 build_and_run_instance, terminate_instance, get_domain_xml, list_guests
  * - 1.1 list_guests tells models, tries, what is under way, and the kernel's counts of keys; build_and_run_instance takes
  *   the allocations of the try and user_data, and terminate_instance a migration_uuid, which an older worker refuses
- * - 1.2 start_instance, stop_instance; list_guests tells of actions
+ * - 1.2 start_instance, stop_instance, reboot_instance, pause_instance, unpause_instance, suspend_instance,
+ *   resume_instance; list_guests tells of actions
  */
 export const ComputeApi = defineApi({
   service: 'compute',

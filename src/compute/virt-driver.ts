@@ -61,6 +61,16 @@ export interface VirtDriver {
   shutdown(uuid: string, signal: AbortSignal): Promise<void>
   /** Takes the guest's power at once; its definition and its disks stay. Off already, or gone: returns. */
   powerOff(uuid: string): Promise<void>
+  /** Its processors stand still; it keeps its memory and its key. @throws LibvirtError when it does not run */
+  pause(uuid: string): Promise<void>
+  /** @throws LibvirtError when it is not paused */
+  unpause(uuid: string): Promise<void>
+  /** Saves its memory on the host and powers it off. @throws LibvirtError when it does not run, or is encrypted */
+  suspend(uuid: string): Promise<void>
+  /** Was its memory saved by `suspend`? */
+  hasSavedMemory(uuid: string, signal: AbortSignal): Promise<boolean>
+  /** Starts it from its saved memory. @throws SpawnFailed, LibvirtError when it runs already */
+  resume(uuid: string, signal: AbortSignal): Promise<void>
   /** Stops the guest at once and forgets it; gone already: returns. */
   destroy(uuid: string): Promise<void>
   close(): Promise<void>

@@ -25,6 +25,45 @@ export const actionMethods = {
     input: z.strictObject({ ...ofInstance, clean_shutdown: z.boolean().default(true) }),
     output,
   }),
+  rebootInstance: call({
+    wire: 'reboot_instance',
+    since: '1.2',
+    summary:
+      'Powers an instance off and on. SOFT asks its guest to shut down first; HARD takes its power at once, of one that is stopped, paused, suspended or in ERROR too, and in place of what else is done to it. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject({ ...ofInstance, reboot_type: z.enum(['SOFT', 'HARD']).default('SOFT') }),
+    output,
+  }),
+  pauseInstance: call({
+    wire: 'pause_instance',
+    since: '1.2',
+    summary:
+      'Has the processors of an instance stand still; its memory and its encryption key stay where they are. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  unpauseInstance: call({
+    wire: 'unpause_instance',
+    since: '1.2',
+    summary: 'Lets a paused instance go on. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  suspendInstance: call({
+    wire: 'suspend_instance',
+    since: '1.2',
+    summary:
+      'Writes the memory of an instance to the disk of its host and powers it off. Errors: INSTANCE_NOT_FOUND, OPERATION_NOT_SUPPORTED_FOR_SEV of one that is encrypted, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  resumeInstance: call({
+    wire: 'resume_instance',
+    since: '1.2',
+    summary:
+      'Lets a suspended instance go on with the memory that it had. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
   reportAction: cast({
     wire: 'report_action',
     since: '1.2',

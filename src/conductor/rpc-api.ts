@@ -42,7 +42,8 @@ export const MAX_COUNT = 1000
  * - 1.1 list_instance_states, evacuate_instance; build_instances takes availability_zone, scheduler_hints, min_count,
  *   config_drive and user_data, which an older conductor refuses; explain_instance tells migrations;
  *   from workers: list_departures; report_terminated takes migration_uuid, which an older conductor refuses
- * - 1.2 start_instance, stop_instance; explain_instance tells actions; from workers: report_action
+ * - 1.2 start_instance, stop_instance, reboot_instance, pause_instance, unpause_instance, suspend_instance,
+ *   resume_instance; explain_instance tells actions; from workers: report_action
  */
 export const ConductorApi = defineApi({
   service: 'conductor',

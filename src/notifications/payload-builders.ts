@@ -43,6 +43,9 @@ function causes(error: Error): string[] {
 /** Nova's words for what the guest of an instance does; `pending`: it has none, or nobody knows. */
 const POWER_STATES: Partial<Record<Instance['vm_state'], z.infer<typeof PowerStateWord>>> = {
   active: 'running',
+  paused: 'paused',
+  // libvirt's suspended guests are off, and Nova says so.
+  suspended: 'shutdown',
   stopped: 'shutdown',
 }
 

@@ -1,30 +1,54 @@
-import { InstanceInvalidState } from '../errors.ts'
+import { InstanceInvalidState, OperationNotSupportedForSEV } from '../errors.ts'
 import type { Instance, TaskState, VmState } from './instance.ts'
 import type { ActionOutcome, InstanceAction } from './instance-action.ts'
+import { MEM_ENCRYPTION_MODELS } from './mem-encryption.ts'
 
 /** What an action needs, and what it makes of the instance. */
 export interface ActionRule {
   /** Where the instance has to rest. */
   readonly from: readonly VmState[]
+  /** What may be under way all the same, and is given up for it. */
+  readonly over?: readonly TaskState[]
   /** While it is done. */
   readonly task: TaskState
   /** Where the instance rests when it is done. */
   readonly becomes: VmState
   /** Of its notifications: `instance.<event>.start`, `.end` and `.error`. */
-  readonly event: 'power_on' | 'power_off'
+  readonly event: 'power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume'
+  /** QEMU cannot do it to a guest whose memory is encrypted. */
+  readonly isForClearGuests?: true
 }
 
 /**
  * Every action by Nova's name, with Nova's rules (`check_instance_state` in nova/compute/api.py). None of them gives a claim
  * back: whatever its guest does, what an instance has on its host stays its own.
  */
-const RULES: Readonly<Record<InstanceAction['name'], ActionRule>> = {
+const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot', ActionRule>> = {
   start: { from: ['stopped'], task: 'powering-on', becomes: 'active', event: 'power_on' },
   stop: { from: ['active', 'error'], task: 'powering-off', becomes: 'stopped', event: 'power_off' },
+  reboot: { from: ['active'], task: 'rebooting', becomes: 'active', event: 'reboot' },
+  // The way out of whatever else hangs.
+  'hard reboot': {
+    from: ['active', 'stopped', 'paused', 'suspended', 'error'],
+    over: ['rebooting', 'pausing', 'unpausing', 'suspending', 'resuming'],
+    task: 'rebooting_hard',
+    becomes: 'active',
+    event: 'reboot',
+  },
+  pause: { from: ['active'], task: 'pausing', becomes: 'paused', event: 'pause' },
+  unpause: { from: ['paused'], task: 'unpausing', becomes: 'active', event: 'unpause' },
+  suspend: {
+    from: ['active'],
+    task: 'suspending',
+    becomes: 'suspended',
+    event: 'suspend',
+    isForClearGuests: true,
+  },
+  resume: { from: ['suspended'], task: 'resuming', becomes: 'active', event: 'resume' },
 }
 
-export function ruleOf({ name }: InstanceAction): ActionRule {
-  return RULES[name]
+export function ruleOf(action: InstanceAction): ActionRule {
+  return RULES[action.name === 'reboot' && action.reboot_type === 'HARD' ? 'hard reboot' : action.name]
 }
 
 const TASKS: readonly string[] = Object.values(RULES).map(({ task }) => task)
@@ -34,10 +58,15 @@ export function isActing({ task_state }: Pick<Instance, 'task_state'>): boolean 
   return task_state !== null && TASKS.includes(task_state)
 }
 
-/** @throws InstanceInvalidState, naming what is and what would have to be */
+/**
+ * Encryption is looked at first, as in Nova: no state that the instance could be in would help.
+ *
+ * @throws OperationNotSupportedForSEV, InstanceInvalidState, naming what is and what would have to be
+ */
 export function refuseAction(instance: Instance, action: InstanceAction): void {
   const { uuid, vm_state, task_state, host } = instance
   const rule = ruleOf(action)
+  if (rule.isForClearGuests) refuseEncrypted(instance, action.name)
   const flaw = flawOf(instance, rule)
   if (flaw === undefined) return
   const needs = `${action.name} needs an instance that is ${rule.from.join(' or ')}, on a host, and at rest`
@@ -52,11 +81,28 @@ export function refuseAction(instance: Instance, action: InstanceAction): void {
   })
 }
 
-function flawOf({ uuid, vm_state, task_state, host }: Instance, { from }: ActionRule) {
+/** @param operation Nova's name of it @throws OperationNotSupportedForSEV */
+export function refuseEncrypted({ uuid, mem_encryption }: Instance, operation: string): void {
+  if (mem_encryption === null) return
+  const { model } = mem_encryption
+  const { label } = MEM_ENCRYPTION_MODELS[model]
+  throw new OperationNotSupportedForSEV(
+    `operation ${operation} is not supported for instance ${uuid}: it has ${label}`,
+    {
+      instance_uuid: uuid,
+      operation,
+      model,
+      fix: 'stop and start it instead, or boot one without memory encryption',
+    },
+  )
+}
+
+function flawOf({ uuid, vm_state, task_state, host }: Instance, { from, over = [] }: ActionRule) {
   const look = `see how it is with: sevbus show ${uuid}`
   if (vm_state === 'deleted') return ['is deleted', 'boot a new one'] as const
   if (task_state === 'deleting') return ['is being deleted', 'boot a new one'] as const
-  if (task_state !== null) return [`is ${vm_state} and busy (${task_state})`, `wait until it rests; ${look}`] as const
+  if (task_state !== null && !over.includes(task_state))
+    return [`is ${vm_state} and busy (${task_state})`, `wait until it rests; ${look}`] as const
   if (!from.includes(vm_state)) return [`is ${vm_state}`, look] as const
   if (host === null) return [`is ${vm_state} and on no host`, 'delete it and boot it anew'] as const
   return undefined
@@ -65,7 +111,12 @@ function flawOf({ uuid, vm_state, task_state, host }: Instance, { from }: Action
 type GuestState = Extract<ActionOutcome, { result: 'failed' }>['guest']
 
 /** What the guest of an instance that rests does. */
-const GUESTS: Partial<Record<VmState, GuestState>> = { active: 'running', stopped: 'shutoff' }
+const GUESTS: Partial<Record<VmState, GuestState>> = {
+  active: 'running',
+  paused: 'paused',
+  suspended: 'shutoff',
+  stopped: 'shutoff',
+}
 
 /** Where an instance rests after an action failed: where it was, unless its guest does something else by now. */
 export function stateAfterFailure(before: VmState, guest: GuestState): VmState {

@@ -12,6 +12,15 @@ export const InstanceAction = z.discriminatedUnion('name', [
     /** The guest is asked to shut down before its power is taken. */
     clean_shutdown: z.boolean(),
   }),
+  z.object({
+    name: z.literal('reboot'),
+    /** Soft: the guest is asked to shut down first. Either way it is a new start: nobody can reset the processors of SEV-ES. */
+    reboot_type: z.enum(['SOFT', 'HARD']),
+  }),
+  z.object({ name: z.literal('pause') }),
+  z.object({ name: z.literal('unpause') }),
+  z.object({ name: z.literal('suspend') }),
+  z.object({ name: z.literal('resume') }),
 ])
 export type InstanceAction = z.infer<typeof InstanceAction>
 

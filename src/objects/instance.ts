@@ -11,7 +11,7 @@ import { SchedulingReport } from './scheduling-report.ts'
 import { text } from './text.ts'
 
 /** Nova's vm_state: where the instance rests. */
-export const VmState = z.enum(['building', 'active', 'stopped', 'error', 'deleted'])
+export const VmState = z.enum(['building', 'active', 'paused', 'suspended', 'stopped', 'error', 'deleted'])
 export type VmState = z.infer<typeof VmState>
 
 /**
@@ -26,6 +26,12 @@ const TaskState = z.enum([
   'rebuild_spawning',
   'powering-off',
   'powering-on',
+  'rebooting',
+  'rebooting_hard',
+  'pausing',
+  'unpausing',
+  'suspending',
+  'resuming',
   'deleting',
 ])
 export type TaskState = z.infer<typeof TaskState>
@@ -33,7 +39,9 @@ export type TaskState = z.infer<typeof TaskState>
 /** Every change of state that may happen; anything else is a defect, and is refused. */
 const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
   building: ['building', 'active', 'error', 'deleted'],
-  active: ['active', 'stopped', 'error', 'deleted'],
+  active: ['active', 'paused', 'suspended', 'stopped', 'error', 'deleted'],
+  paused: ['active', 'paused', 'stopped', 'error', 'deleted'],
+  suspended: ['active', 'suspended', 'stopped', 'error', 'deleted'],
   stopped: ['active', 'stopped', 'error', 'deleted'],
   // With a guest on a host it can be mended; without one only be deleted.
   error: ['active', 'stopped', 'error', 'deleted'],

@@ -179,6 +179,61 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'deleted', host: null })
   })
 
+  it('a suspend of an encrypted instance is refused before anything changes', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+
+    await expect(cloud.endpoint.suspendInstance({ instance_uuid: uuid }, cloud.request)).rejects.toMatchObject({
+      code: 'OPERATION_NOT_SUPPORTED_FOR_SEV',
+      message: `operation suspend is not supported for instance ${uuid}: it has SEV`,
+      details: { operation: 'suspend', model: 'amd-sev' },
+    })
+
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null })
+    expect(await cloud.sent()).toEqual([])
+    expect(await actionsOf(cloud, uuid)).toEqual([])
+  })
+
+  it('a pause that hangs gives way to a hard reboot, and its late end is nothing', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+    await cloud.endpoint.pauseInstance({ instance_uuid: uuid }, cloud.request)
+
+    await cloud.endpoint.rebootInstance({ instance_uuid: uuid, reboot_type: 'HARD' }, cloud.request)
+    const sent = await cloud.sent()
+    await report(cloud, uuid, 1)
+    const during = await cloud.instance(uuid)
+    await report(cloud, uuid, 2)
+
+    expect(sent).toEqual([toHost('pause_instance', 1), toHost('reboot_instance', 2, { reboot_type: 'HARD' })])
+    expect(during).toMatchObject({ vm_state: 'active', task_state: 'rebooting_hard' })
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null })
+    expect(await actionsOf(cloud, uuid)).toEqual([
+      [1, 'pause', 'given up', null],
+      [2, 'reboot', 'completed', null],
+    ])
+  })
+
+  it.each([
+    ['pauseInstance', 'pause_instance', 'paused', 'unpauseInstance', 'unpause_instance'],
+    ['rebootInstance', 'reboot_instance', 'active', 'pauseInstance', 'pause_instance'],
+  ] as const)('a %s makes it %s', async (first, wire, state, second, secondWire) => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+    const args = { instance_uuid: uuid, reboot_type: 'SOFT' as const }
+
+    await cloud.endpoint[first](args, cloud.request)
+    const sent = await cloud.sent()
+    await report(cloud, uuid, 1)
+    const resting = await cloud.instance(uuid)
+    await cloud.sent()
+    await cloud.endpoint[second](args, cloud.request)
+
+    expect(sent).toEqual([toHost(wire, 1)])
+    expect(resting).toMatchObject({ vm_state: state, task_state: null })
+    expect(await cloud.sent()).toEqual([toHost(secondWire, 2)])
+  })
+
   it('that nothing is heard of is told to the host again, under the same number', async () => {
     const clock = { now: new Date() }
     await using cloud = await aConductor(engine, async () => aSelection('h1'), { now: () => clock.now })

@@ -115,6 +115,10 @@ describe.runIf(!missing)('the table of procedures against the installed libvirt'
     await call('domainSuspend', { dom: DOM })
     await call('domainResume', { dom: DOM })
     await call('domainReset', NOW)
+    expect(await call('domainHasManagedSaveImage', NOW)).toEqual({ result: 0 })
+    await call('domainManagedSave', NOW)
+    expect(await call('domainHasManagedSaveImage', NOW)).toEqual({ result: 1 })
+    await call('domainCreateWithFlags', NOW)
     await call('domainShutdown', { dom: DOM })
     await call('domainReboot', NOW)
     await call('domainDestroyFlags', NOW)
@@ -126,14 +130,18 @@ describe.runIf(!missing)('the table of procedures against the installed libvirt'
     const seen = () =>
       events.flatMap((event) => (event?.kind === 'lifecycle' ? [`${event.event} ${event.detail}`] : []))
     while (!seen().includes('undefined removed')) await sleep(5)
-    // QEMU may tell of its end by itself before it has gone; later libvirts tell of each change of the definition.
-    const ofSome = ['shutdown host', 'defined updated']
+    // QEMU may tell of its end by itself before it has gone; later libvirts tell of each change of the definition, and
+    // that a restored guest goes on before or after its start.
+    const ofSome = ['shutdown host', 'defined updated', 'resumed from_snapshot']
     expect(seen().filter((event) => !ofSome.includes(event))).toEqual([
       'defined added',
       'resumed unpaused',
       'started booted',
       'suspended paused',
       'resumed unpaused',
+      'suspended paused',
+      'stopped saved',
+      'started restored',
       'stopped destroyed',
       'undefined removed',
     ])

@@ -4,7 +4,16 @@ import { canBecome, type Instance, VmState } from '../../src/objects/instance.ts
 import type { InstanceAction } from '../../src/objects/instance-action.ts'
 import { anInstance } from '../compute/support/instances.ts'
 
-const ACTIONS: readonly InstanceAction[] = [{ name: 'start' }, { name: 'stop', clean_shutdown: true }]
+const ACTIONS: readonly InstanceAction[] = [
+  { name: 'start' },
+  { name: 'stop', clean_shutdown: true },
+  { name: 'reboot', reboot_type: 'SOFT' },
+  { name: 'reboot', reboot_type: 'HARD' },
+  { name: 'pause' },
+  { name: 'unpause' },
+  { name: 'suspend' },
+  { name: 'resume' },
+]
 
 const resting = (vm_state: VmState): Instance => ({ ...anInstance(), vm_state, task_state: null, host: 'h1' })
 
@@ -22,10 +31,24 @@ describe('the actions of an instance', () => {
     const allowed = ACTIONS.flatMap((action) =>
       VmState.options
         .filter((vm_state) => refusal(resting(vm_state), action) === undefined)
-        .map((from) => `${action.name}: ${from} → ${ruleOf(action).becomes}`),
+        .map((from) => `${ruleOf(action).task}: ${from} → ${ruleOf(action).becomes}`),
     )
 
-    expect(allowed).toEqual(['start: stopped → active', 'stop: active → stopped', 'stop: error → stopped'])
+    expect(allowed).toEqual([
+      'powering-on: stopped → active',
+      'powering-off: active → stopped',
+      'powering-off: error → stopped',
+      'rebooting: active → active',
+      'rebooting_hard: active → active',
+      'rebooting_hard: paused → active',
+      'rebooting_hard: suspended → active',
+      'rebooting_hard: stopped → active',
+      'rebooting_hard: error → active',
+      'pausing: active → paused',
+      'unpausing: paused → active',
+      'suspending: active → suspended',
+      'resuming: suspended → active',
+    ])
     for (const action of ACTIONS) {
       const { from, becomes } = ruleOf(action)
       expect(from.filter((state) => !canBecome(state, becomes))).toEqual([])
@@ -45,6 +68,25 @@ describe('the actions of an instance', () => {
     },
   )
 
+  it('are refused of an encrypted guest, by its model, where QEMU could not do them, in whatever state it is', () => {
+    const encrypted = ACTIONS.flatMap((action) => {
+      const instance = { ...resting('stopped'), mem_encryption: anInstance({ model: 'amd-sev-es' }).mem_encryption }
+      const said = refusal(instance, action)
+      return said?.includes('SEV') ? [said] : []
+    })
+
+    expect(encrypted).toEqual(['operation suspend is not supported for instance U: it has SEV-ES'])
+  })
+
+  it('give way to a hard reboot, all but a stop and a start', () => {
+    const hard = { name: 'reboot', reboot_type: 'HARD' } as const
+    const givingWay = ACTIONS.map((action) => ruleOf(action).task).filter(
+      (task_state) => refusal({ ...resting('active'), task_state }, hard) === undefined,
+    )
+
+    expect(givingWay).toEqual(['rebooting', 'pausing', 'unpausing', 'suspending', 'resuming'])
+  })
+
   it('have task states of their own, by which an instance is known to be at one', () => {
     const tasks = ACTIONS.map((action) => ruleOf(action).task)
 
@@ -60,6 +102,8 @@ describe('the actions of an instance', () => {
       (['running', 'paused', 'shutoff', 'crashed', 'missing'] as const).map((guest) => stateAfterFailure(before, guest))
 
     expect(restsAfter('active')).toEqual(['active', 'error', 'error', 'error', 'error'])
+    expect(restsAfter('paused')).toEqual(['active', 'paused', 'error', 'error', 'error'])
+    expect(restsAfter('suspended')).toEqual(['active', 'error', 'suspended', 'error', 'error'])
     expect(restsAfter('stopped')).toEqual(['active', 'error', 'stopped', 'error', 'error'])
     expect(restsAfter('error')).toEqual(['active', 'error', 'error', 'error', 'error'])
   })

@@ -85,6 +85,81 @@ export const NOTIFICATION_CATALOGUE: Readonly<Record<InstanceEvent | `compute_ta
     publisher: compute,
     summary: 'It could not be powered on; `fault` says why. Nova has none of this name.',
   },
+  'instance.reboot.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to power it off and on.',
+  },
+  'instance.reboot.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It runs again, encrypted as before.',
+  },
+  'instance.reboot.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be rebooted; `state` is what it is after that, and `fault` says why.',
+  },
+  'instance.pause.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to pause it.',
+  },
+  'instance.pause.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its processors stand still; it keeps its memory and its key.',
+  },
+  'instance.pause.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be paused; `fault` says why. Nova has none of this name.',
+  },
+  'instance.unpause.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to let it go on.',
+  },
+  'instance.unpause.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It runs again.',
+  },
+  'instance.unpause.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be let go on; `fault` says why. Nova has none of this name.',
+  },
+  'instance.suspend.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to save its memory.',
+  },
+  'instance.suspend.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its memory is saved, and it is off.',
+  },
+  'instance.suspend.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be suspended; `fault` says why. Nova has none of this name.',
+  },
+  'instance.resume.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to start it from its saved memory.',
+  },
+  'instance.resume.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It runs again, with the memory that it had.',
+  },
+  'instance.resume.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be resumed; `fault` says why. Nova has none of this name.',
+  },
   'instance.delete.start': {
     payload: InstanceActionPayload,
     publisher: compute,

@@ -4,6 +4,8 @@ import type { Action } from '../journal/state.ts'
 import { untilDone } from '../patience.ts'
 import { powerOff } from './power-off.ts'
 import { powerOn } from './power-on.ts'
+import { reboot } from './reboot.ts'
+import { pause, resume, suspend, unpause } from './stand-still.ts'
 
 /**
  * Does what was begun, from what the guest is like now: done again after a crash, it does what is left. While the hypervisor
@@ -17,12 +19,24 @@ export async function perform(begun: Action, ports: ComputePorts, signal: AbortS
   await untilDone(`${action.name} ${instance.uuid}`, () => once(begun, ports, signal), options, signal)
 }
 
-async function once({ instance, action }: Action, ports: ComputePorts, signal: AbortSignal): Promise<void> {
+async function once(begun: Action, ports: ComputePorts, signal: AbortSignal): Promise<void> {
+  const { instance, action } = begun
   switch (action.name) {
     case 'start':
       return await powerOn(instance, ports, signal)
     case 'stop':
       return await powerOff(instance, action, ports, signal)
+    case 'reboot':
+      // What is written down of it since it was begun counts, too.
+      return await reboot(ports.journal.action(instance.uuid) ?? begun, action.reboot_type, ports, signal)
+    case 'pause':
+      return await pause(instance, ports, signal)
+    case 'unpause':
+      return await unpause(instance, ports, signal)
+    case 'suspend':
+      return await suspend(instance, ports, signal)
+    case 'resume':
+      return await resume(instance, ports, signal)
     default:
       return action satisfies never
   }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EncryptionSlotsExhausted, GuestNotFound, SpawnFailed } from '../../errors.ts'
+import { EncryptionSlotsExhausted, GuestNotFound, LibvirtError, SpawnFailed } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
@@ -22,7 +22,7 @@ import {
 } from './capabilities-document.ts'
 import { type Definition, readDefinition } from './definition.ts'
 import { FAKE_MACHINES, type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
-import { GuestStore } from './guest-store.ts'
+import { GuestStore, type StoredGuest } from './guest-store.ts'
 
 /** Opens a simulated SEV host whose guests live in `folder`. @throws AlreadyInUse, InvalidFile */
 export async function openFakeHost(options: FakeHostOptions & { readonly folder: string }): Promise<FakeVirtDriver> {
@@ -253,6 +253,41 @@ export class FakeVirtDriver implements VirtDriver {
     await this.#store.save(uuid)
   }
 
+  async pause(uuid: string): Promise<void> {
+    await this.#turn(uuid, 'running', 'paused')
+  }
+
+  async unpause(uuid: string): Promise<void> {
+    await this.#turn(uuid, 'paused', 'running')
+  }
+
+  async #turn(uuid: string, from: StoredGuest['state'], to: StoredGuest['state']): Promise<void> {
+    const guest = this.#store.guests.get(uuid)
+    if (guest?.state !== from) throw invalidOperation(`domain is not ${from}`)
+    this.#store.guests.set(uuid, { ...guest, state: to })
+    await this.#store.save(uuid)
+  }
+
+  async suspend(uuid: string): Promise<void> {
+    const guest = this.#store.guests.get(uuid)
+    if (guest === undefined || guest.state === 'shutoff') throw invalidOperation('domain is not running')
+    if (guest.model !== undefined) throw invalidOperation('cannot migrate domain: SEV: Migration is not implemented')
+    this.#store.guests.set(uuid, { definition: guest.definition, state: 'shutoff', saved: true })
+    await this.#store.save(uuid)
+  }
+
+  async hasSavedMemory(uuid: string, signal: AbortSignal): Promise<boolean> {
+    await this.#answers(signal)
+    return this.#store.guests.get(uuid)?.saved === true
+  }
+
+  async resume(uuid: string, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    const guest = this.#store.guests.get(uuid)
+    if (guest?.saved !== true) throw invalidOperation('domain has no managed save image')
+    await this.#start(guest.definition, readDefinition(guest.definition, this.#capabilities), signal)
+  }
+
   async destroy(uuid: string): Promise<void> {
     if (this.#store.guests.delete(uuid)) await this.#store.save(uuid)
   }
@@ -289,4 +324,9 @@ function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
 
 function sharesKeys(one: MemEncryptionModel | undefined, other: MemEncryptionModel): boolean {
   return one !== undefined && (one === 'amd-sev') === (other === 'amd-sev')
+}
+
+/** VIR_ERR_OPERATION_INVALID, in libvirt's words. */
+function invalidOperation(why: string): LibvirtError {
+  return new LibvirtError(`Requested operation is not valid: ${why}`, { libvirt_code: 55 })
 }

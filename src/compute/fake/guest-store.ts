@@ -15,6 +15,8 @@ const StoredGuest = z.strictObject({
   state: z.enum(['running', 'paused', 'shutoff']),
   /** The document as the hypervisor has it while the guest runs. */
   live: z.string().optional(),
+  /** Its memory was saved when it was suspended. */
+  saved: z.boolean().optional(),
   /** Whose key it takes while it runs. */
   model: MemEncryptionModel.optional(),
 })

@@ -58,6 +58,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
     action: InstanceAction,
     context: RequestContext,
   }),
+  /** Of a reboot: its guest is off, and is to be started. */
+  z.strictObject({ type: z.literal('action_powered_off'), uuid: z.guid(), number: z.int().min(1) }),
   z.strictObject({ type: z.literal('action_ended'), ...Try, number: z.int().min(1), outcome: ActionOutcome }),
   /** Compaction writes it: the tries that are over, but may be asked for again. */
   z.strictObject({

@@ -36,6 +36,8 @@ export interface Action {
   readonly number: number
   readonly action: InstanceAction
   readonly context: RequestContext
+  /** Of a reboot: the guest was powered off already. */
+  readonly isOff?: true
 }
 
 /** The latest action of a guest that ended here, to answer a repeated one with the same words. */
@@ -94,6 +96,11 @@ export class JournalState {
         this.actions.set(begun.instance.uuid, begun)
         break
       }
+      case 'action_powered_off': {
+        const begun = this.actions.get(record.uuid)
+        if (begun?.number === record.number) this.actions.set(record.uuid, { ...begun, isOff: true })
+        break
+      }
       case 'action_ended':
         this.#endAction(record)
         break
@@ -123,7 +130,10 @@ export class JournalState {
     }
     // After the builds, whose beginning would take the outcome away again.
     for (const [uuid, known] of this.tries) yield { type: 'attempt_known', uuid, ...known }
-    for (const action of this.actions.values()) yield { type: 'action_begun', ...action }
+    for (const [uuid, { isOff, ...action }] of this.actions) {
+      yield { type: 'action_begun', ...action }
+      if (isOff) yield { type: 'action_powered_off', uuid, number: action.number }
+    }
     for (const [uuid, ended] of this.endedActions) yield { type: 'action_ended', uuid, ...ended }
     for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
   }

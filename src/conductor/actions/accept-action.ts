@@ -5,13 +5,14 @@ import type { InstanceAction } from '../../objects/instance-action.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 import { type InstanceRecord, lockInstance } from '../instance-store.ts'
 import type { ConductorPorts } from '../ports.ts'
+import { endAction } from './action-store.ts'
 import { beginAction } from './begin-action.ts'
 
 /**
  * Has something done to an instance that rests. When it answers that is stored, and its host does it, whatever dies. Asked
  * again while it is under way, nothing is done twice.
  *
- * @throws InstanceNotFound, InstanceInvalidState
+ * @throws InstanceNotFound, OperationNotSupportedForSEV, InstanceInvalidState
  */
 export async function acceptAction(
   ports: ConductorPorts,
@@ -23,6 +24,7 @@ export async function acceptAction(
     const record = await lockInstance(tx, uuid)
     if (isUnderWay(record, action)) return record.instance
     refuseAction(record.instance, action)
+    if (isActing(record.instance)) await endAction(tx, uuid, 'given up', null, ports.now())
     return beginAction(ports, tx, context, record.instance, action)
   })
   ports.outbox.announce()

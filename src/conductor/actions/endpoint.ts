@@ -18,6 +18,22 @@ export function actionsEndpoint(
       const action = { name: 'stop', clean_shutdown } as const
       return { instance: await acceptAction(ports, storedContext(context), instance_uuid, action) }
     },
+    async rebootInstance({ instance_uuid, reboot_type }, { context }) {
+      const action = { name: 'reboot', reboot_type } as const
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, action) }
+    },
+    async pauseInstance({ instance_uuid }, { context }) {
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'pause' }) }
+    },
+    async unpauseInstance({ instance_uuid }, { context }) {
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'unpause' }) }
+    },
+    async suspendInstance({ instance_uuid }, { context }) {
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'suspend' }) }
+    },
+    async resumeInstance({ instance_uuid }, { context }) {
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'resume' }) }
+    },
     async reportAction(report) {
       await recordActionReport(ports, report)
       return null

@@ -20,6 +20,18 @@ export function actionMessage(
       const { clean_shutdown } = action
       return client.message(ComputeApi, 'stopInstance', context, { ...args, clean_shutdown }, to)
     }
+    case 'reboot': {
+      const { reboot_type } = action
+      return client.message(ComputeApi, 'rebootInstance', context, { ...args, reboot_type }, to)
+    }
+    case 'pause':
+      return client.message(ComputeApi, 'pauseInstance', context, args, to)
+    case 'unpause':
+      return client.message(ComputeApi, 'unpauseInstance', context, args, to)
+    case 'suspend':
+      return client.message(ComputeApi, 'suspendInstance', context, args, to)
+    case 'resume':
+      return client.message(ComputeApi, 'resumeInstance', context, args, to)
     default:
       return action satisfies never
   }

@@ -51,11 +51,13 @@ function strange(evidence: Evidence, { host, guest }: SeenGuest): Finding | unde
 /** What the guest of an instance that rests on its host does; undefined: nobody knows. */
 function guestOf({ vm_state }: InstanceState): keyof typeof ADVICE | undefined {
   if (vm_state === 'active') return 'running'
-  return vm_state === 'stopped' ? 'shutoff' : undefined
+  if (vm_state === 'paused') return 'paused'
+  return vm_state === 'stopped' || vm_state === 'suspended' ? 'shutoff' : undefined
 }
 
 const ADVICE = {
   running: 'its disk is there: start it by the means of the hypervisor, or delete the instance and build it anew',
+  paused: 'its owner does not know it: unpause it, or start it anew with sevbus reboot --hard',
   shutoff: 'its owner does not know that it runs: power it off by the means of the hypervisor',
 } as const
 

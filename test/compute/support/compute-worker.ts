@@ -146,7 +146,7 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
     driver,
     [
       ...['capabilities', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
-      ...['guest', 'shutdown', 'powerOff'],
+      ...['guest', 'shutdown', 'powerOff', 'pause', 'unpause', 'suspend', 'hasSavedMemory', 'resume'],
     ],
     beforeStep,
   )

@@ -253,6 +253,55 @@ export function driverContract({ name, machine }: Kind): void {
       await driver.close()
     })
 
+    it('has a guest stand still and go on; it keeps its key', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const { uuid } = await host.boot({ model: 'amd-sev' })
+
+      await driver.pause(uuid)
+      const paused = await driver.guest(uuid, never)
+      const keys = (await driver.encryptionKeys(never))?.sev.current
+      await driver.unpause(uuid)
+
+      expect([paused?.state, keys]).toEqual(['paused', 1])
+      expect((await driver.guest(uuid, never))?.state).toBe('running')
+      await driver.powerOff(uuid)
+      await expect(driver.pause(uuid)).rejects.toThrow(withCode('LIBVIRT_ERROR'))
+      await driver.close()
+    })
+
+    it('saves the memory of a guest in clear, and lets it go on; started anew it has forgotten', async () => {
+      const host = await Host.open(machine({ sevSlots: 0 }))
+      const { driver } = host
+      const domain = await host.boot()
+      const { uuid } = domain
+
+      await driver.suspend(uuid)
+      const saved = [(await driver.guest(uuid, never))?.state, await driver.hasSavedMemory(uuid, never)]
+      await driver.resume(uuid, never)
+      const resumed = [(await driver.guest(uuid, never))?.state, await driver.hasSavedMemory(uuid, never)]
+      await driver.suspend(uuid)
+      await driver.spawn(domain, never)
+
+      expect(saved).toEqual(['shutoff', true])
+      expect(resumed).toEqual(['running', false])
+      expect((await driver.guest(uuid, never))?.state).toBe('running')
+      expect(await driver.hasSavedMemory(uuid, never)).toBe(false)
+      await driver.close()
+    })
+
+    it('does not save the memory of an encrypted guest, which goes on', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const { uuid } = await host.boot({ model: 'amd-sev' })
+
+      await expect(driver.suspend(uuid)).rejects.toThrow(withCode('LIBVIRT_ERROR'))
+
+      expect((await driver.guest(uuid, never))?.state).toBe('running')
+      expect(await driver.hasSavedMemory(uuid, never)).toBe(false)
+      await driver.close()
+    })
+
     it('says nothing of a guest that it does not have, and has nothing to do to it', async () => {
       const host = await Host.open(machine({ sevSlots: 0 }))
       const { driver } = host

@@ -113,8 +113,8 @@ export class LibvirtVirtDriver implements VirtDriver {
   }
 
   /** The daemon goes on with a start that nobody waits for; `destroy` knows of it. */
-  async #start(uuid: string, signal: AbortSignal): Promise<void> {
-    const started = this.#libvirt.domainCreateWithFlags(uuid, FLAGS.startForceBoot)
+  async #start(uuid: string, signal: AbortSignal, flags: number = FLAGS.startForceBoot): Promise<void> {
+    const started = this.#libvirt.domainCreateWithFlags(uuid, flags)
     const over = started.then(ignored, ignored).finally(() => this.#starting.delete(uuid))
     this.#starting.set(uuid, over)
     await abortable(started, signal)
@@ -127,6 +127,27 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   async powerOff(uuid: string): Promise<void> {
     if (await this.#own(uuid)) await this.#stop(uuid)
+  }
+
+  async pause(uuid: string): Promise<void> {
+    if (await this.#own(uuid)) await this.#libvirt.domainSuspend(uuid)
+  }
+
+  async unpause(uuid: string): Promise<void> {
+    if (await this.#own(uuid)) await this.#libvirt.domainResume(uuid)
+  }
+
+  async suspend(uuid: string): Promise<void> {
+    if (await this.#own(uuid)) await this.#libvirt.domainManagedSave(uuid)
+  }
+
+  async hasSavedMemory(uuid: string, signal: AbortSignal): Promise<boolean> {
+    const has = this.#libvirt.domainHasManagedSaveImage(uuid, { signal })
+    return (await unlessRefused(has, VIR_ERR.noDomain)) ?? false
+  }
+
+  async resume(uuid: string, signal: AbortSignal): Promise<void> {
+    if (await this.#own(uuid, signal)) await this.#start(uuid, signal, 0)
   }
 
   /** @returns false when there is no such guest @throws SpawnFailed when it is not ours */

@@ -167,6 +167,16 @@ export class Libvirt {
     await this.#connections.tell('domainResume', { dom: guest(uuid) }, limits)
   }
 
+  /** Saves the memory where libvirt keeps it, and ends the guest; its next start goes on from there. */
+  async domainManagedSave(uuid: string, limits?: Limits): Promise<void> {
+    await this.#connections.tell('domainManagedSave', { dom: guest(uuid), flags: 0 }, limits)
+  }
+
+  async domainHasManagedSaveImage(uuid: string, limits?: Limits): Promise<boolean> {
+    const args = { dom: guest(uuid), flags: 0 }
+    return (await this.#connections.ask('domainHasManagedSaveImage', args, limits)).result === 1
+  }
+
   async domainAttachDeviceFlags(uuid: string, xml: string, flags: number, limits?: Limits): Promise<void> {
     await this.#connections.tell('domainAttachDeviceFlags', { dom: guest(uuid), xml, flags }, limits)
   }

@@ -81,6 +81,8 @@ export const PROCEDURES = {
   connectGetLibVersion: call(157, nothing, struct({ version: uhyper })),
   domainAttachDeviceFlags: call(160, deviceAndFlags, nothing),
   domainDetachDeviceFlags: call(161, deviceAndFlags, nothing),
+  domainManagedSave: call(182, domainAndFlags, nothing),
+  domainHasManagedSaveImage: call(183, domainAndFlags, struct({ result: int })),
   domainCreateWithFlags: call(196, domainAndFlags, theDomain),
   domainGetState: call(212, domainAndFlags, struct({ state: int, reason: int })),
   domainUndefineFlags: call(231, domainAndFlags, nothing),
