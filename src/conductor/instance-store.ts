@@ -111,7 +111,7 @@ export async function findInstance(db: Queryable, uuid: string): Promise<Instanc
   return withWork(db, one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid))
 }
 
-/** By uuid, with their versions; without those that move. */
+/** By uuid, with their versions; without those that move, or have something done to them. */
 export async function readInstances(
   db: Queryable,
   uuids: readonly string[],
@@ -119,7 +119,7 @@ export async function readInstances(
   const rows = await db.query<InstanceRow>('SELECT *, xmin::text AS version FROM instances WHERE uuid = ANY($1)', [
     uuids,
   ])
-  const records = rows.map(toRecord).filter(({ instance }) => !isMoving(instance))
+  const records = rows.map(toRecord).filter(({ instance }) => !isMoving(instance) && !isActing(instance))
   return new Map(records.map((record) => [record.instance.uuid, record]))
 }
 

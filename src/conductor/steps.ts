@@ -72,7 +72,7 @@ export class Steps {
     this.#make = gathered((asked) => this.#makeAll(asked))
   }
 
-  /** Undefined: there is none, or it moves, which is no boot. */
+  /** Undefined: there is none, or it has been booted before, and something is done to it. */
   async read(uuid: string): Promise<InstanceRecord | undefined> {
     const asked: Looked = { uuid }
     await this.#read(asked)
