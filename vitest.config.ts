@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config'
-import SoakFirst from './test/soak/first.ts'
+import LongFirst from './test/long-first.ts'
 
 export default defineConfig({
   test: {
@@ -10,7 +10,7 @@ export default defineConfig({
     pool: 'forks',
     // Tests wait for brokers, disks and guests more than they compute: a third one uses what two cores have left.
     maxWorkers: 3,
-    sequence: { sequencer: SoakFirst },
+    sequence: { sequencer: LongFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,

@@ -35,7 +35,7 @@ describe.each(databaseEngines)('evacuations on $name', (engine) => {
         arrived += await cloud.ended('completed')
       }),
       // A history this long takes minutes to be shortened, and is replayed by its seed.
-      { numRuns: engine.concurrent ? 30 : 12, endOnFailure: true },
+      { numRuns: engine.concurrent ? 20 : 12, endOnFailure: true },
     )
     // Else it would have shown little.
     expect(arrived).toBeGreaterThan(5)
