@@ -10,6 +10,7 @@ import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
 import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
 import { launchOf } from '../servers/virsh.ts'
+import { libvirtWorker } from '../support/libvirt-worker.ts'
 import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
 import type { SevbusProcess } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
@@ -40,15 +41,7 @@ function realGuests(): void {
   let client: SevbusClient
   let worker: SevbusProcess
 
-  const settings = () => ({
-    SEVBUS_COMPUTE_DRIVER: 'libvirt',
-    SEVBUS_LIBVIRT_URI: host.uri,
-    SEVBUS_LIBVIRT_HOST_ROOT: host.root,
-    SEVBUS_COMPUTE_INSTANCES_PATH: join(host.folder, 'instances'),
-    SEVBUS_COMPUTE_IMAGE_FOLDER: join(host.folder, 'images'),
-    SEVBUS_COMPUTE_CPU_MODE: 'none',
-    SEVBUS_COMPUTE_BRIDGE: 'br0',
-  })
+  const settings = () => ({ ...libvirtWorker(host), SEVBUS_COMPUTE_BRIDGE: 'br0' })
   const compute = () => cloud.compute('h1', settings())
 
   beforeAll(async () => {

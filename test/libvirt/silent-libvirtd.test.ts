@@ -5,6 +5,7 @@ import { newRequestContext, type SevbusClient } from '../../src/client.ts'
 import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
 import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
+import { libvirtWorker } from '../support/libvirt-worker.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
 import type { SevbusProcess } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
@@ -29,15 +30,7 @@ function silentLibvirtd(): void {
     await mkdir(join(host.folder, 'images'))
     await writeFile(join(host.folder, 'images', `${image.id}.raw`), Buffer.alloc(1024 * 1024))
     cloud = await ProcessCloud.open()
-    const compute = cloud.compute('h1', {
-      SEVBUS_COMPUTE_DRIVER: 'libvirt',
-      SEVBUS_LIBVIRT_URI: host.uri,
-      SEVBUS_LIBVIRT_HOST_ROOT: host.root,
-      SEVBUS_COMPUTE_INSTANCES_PATH: join(host.folder, 'instances'),
-      SEVBUS_COMPUTE_IMAGE_FOLDER: join(host.folder, 'images'),
-      SEVBUS_COMPUTE_CPU_MODE: 'none',
-      SEVBUS_COMPUTE_NETWORK: 'none',
-    })
+    const compute = cloud.compute('h1', { ...libvirtWorker(host), SEVBUS_COMPUTE_NETWORK: 'none' })
     const workers = [cloud.worker('conductor', 'c1'), cloud.worker('scheduler', 's1'), compute] as const
     worker = (await Promise.all(workers))[2]
     client = await cloud.client({ hosts: 1 })
