@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { SevbusProcess } from '../support/sevbus-process.ts'
+import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
@@ -31,11 +31,7 @@ describe('what is done to instances by the command line', () => {
     const file = join(cloud.folder, 'sevbus.toml')
     writeFileSync(file, CATALOGUE)
     const env = { ...cloud.env, SEVBUS_CONFIG: file }
-    const sevbus = async (...args: readonly string[]) => {
-      const process = new SevbusProcess(args, env)
-      const code = await process.exited()
-      return { code, out: process.output }
-    }
+    const sevbus = (...args: readonly string[]) => runSevbus(args, env)
     const state = async (...args: readonly string[]) => {
       const { code, out } = await sevbus(...args, '--json')
       return [code, ...JSON.parse(out).instances.map((each: { vm_state: string }) => each.vm_state)]

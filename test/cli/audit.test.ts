@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, it, vi } from 'vitest'
 import { newRequestContext } from '../../src/client.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
-import { SevbusProcess } from '../support/sevbus-process.ts'
+import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
@@ -17,8 +17,7 @@ it('audit tells by its exit code whether all agrees, whether findings remain, an
   ])
   const client = await cloud.client({ hosts: 1 })
   const audit = async (...args: string[]) => {
-    const process = new SevbusProcess(['audit', '--settle', '0.2', ...args], cloud.env)
-    return { code: await process.exited(), out: process.output }
+    return await runSevbus(['audit', '--settle', '0.2', ...args], cloud.env)
   }
   const context = newRequestContext()
   await client.conductor.buildInstances(context, { name: 'web', flavor: sevFlavor, image: anImage(), count: 1 })

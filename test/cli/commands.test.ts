@@ -1,16 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { SevbusProcess } from '../support/sevbus-process.ts'
+import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const process = new SevbusProcess(args, env)
-  const code = await process.exited()
-  return { code, out: process.output }
+  return await runSevbus(args, env)
 }
 
 async function json(args: readonly string[], env: Readonly<Record<string, string>>) {

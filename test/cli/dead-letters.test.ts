@@ -2,7 +2,7 @@ import { expect, it, vi } from 'vitest'
 import { encodeRequest } from '../../src/rpc/request.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { onChannel } from '../support/raw-channel.ts'
-import { SevbusProcess } from '../support/sevbus-process.ts'
+import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
@@ -11,8 +11,7 @@ it('dead letters are listed, shown without tokens, replayed and purged by hand',
   await using cloud = await ProcessCloud.open()
   await cloud.worker('conductor', 'c1')
   const run = async (...words: string[]) => {
-    const process = new SevbusProcess(['dead-letters', ...words], cloud.env)
-    return { code: await process.exited(), out: process.output }
+    return await runSevbus(['dead-letters', ...words], cloud.env)
   }
   const list = async () => JSON.parse((await run('list', '--json')).out)
   expect((await run('list')).out).toBe('no dead letters\n')

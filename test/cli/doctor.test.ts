@@ -9,14 +9,12 @@ import { wrapped } from '../../src/cli/wrapped.ts'
 import { loadConfig } from '../../src/config.ts'
 import { findingsOf } from '../compute/support/recorded-host.ts'
 import { intel, milan } from '../compute/support/recorded-hosts.ts'
-import { SevbusProcess } from '../support/sevbus-process.ts'
+import { runSevbus } from '../support/sevbus-process.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
 async function doctor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const process = new SevbusProcess(['doctor', ...args], env)
-  const code = await process.exited()
-  return { code, out: process.output }
+  return await runSevbus(['doctor', ...args], env)
 }
 
 async function diagnosis(args: readonly string[], env: Readonly<Record<string, string>> = {}) {

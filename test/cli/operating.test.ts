@@ -10,7 +10,7 @@ import { setHost } from '../../src/cli/host.ts'
 import { hostFacts, hostTable } from '../../src/cli/host-view.ts'
 import { HostSummary } from '../../src/objects/host-report.ts'
 import type { ServerGroup } from '../../src/objects/server-group.ts'
-import { SevbusProcess } from '../support/sevbus-process.ts'
+import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
@@ -188,8 +188,8 @@ describe('operators at the command line', () => {
       cloud.compute('h2', { SEVBUS_COMPUTE_TRAITS: 'CUSTOM_SSD' }),
     ])
     const run = async (...args: readonly string[]) => {
-      const process = new SevbusProcess(args, env)
-      return { code: await process.exited(), out: plain(process.output) }
+      const { code, out } = await runSevbus(args, env)
+      return { code, out: plain(out) }
     }
     const boot = async (name: string, ...more: readonly string[]) => {
       const words = ['boot', name, '--flavor', 'small', '--image', 'linux', '--json', ...more]

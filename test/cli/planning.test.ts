@@ -6,7 +6,7 @@ import { openDriver } from '../../src/compose/compute-host.ts'
 import { slotLimits } from '../../src/compose/host-options.ts'
 import { HostView } from '../../src/compute/host-view.ts'
 import { loadConfig } from '../../src/config.ts'
-import { SevbusProcess } from '../support/sevbus-process.ts'
+import { runSevbus } from '../support/sevbus-process.ts'
 import { silent } from '../support/transports.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
@@ -29,9 +29,7 @@ const uefi = file('uefi.json', { name: 'linux', properties: { hw_firmware_type: 
 const bios = file('bios.json', { name: 'linux', properties: { hw_machine_type: 'pc' } })
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const process = new SevbusProcess(args, env)
-  const code = await process.exited()
-  return { code, out: process.output }
+  return await runSevbus(args, env)
 }
 
 async function lintJson(flavor: string, image: string, more: readonly string[] = [], env = {}) {

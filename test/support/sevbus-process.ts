@@ -69,3 +69,13 @@ export class SevbusProcess {
     await waitFor(check, { timeoutMs: SAID_MS })
   }
 }
+
+/** One command from its start to its end: its exit code, and all that it said. */
+export async function runSevbus(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<{ readonly code: number | string; readonly out: string }> {
+  const process = new SevbusProcess(args, env)
+  const code = await process.exited()
+  return { code, out: process.output }
+}
