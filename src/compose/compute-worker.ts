@@ -11,7 +11,6 @@ import { ComputeApi } from '../compute/rpc-api.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
 import { openWorkerIdentity, type WorkerIdentity } from '../compute/worker-identity.ts'
 import type { Config } from '../config.ts'
-import { InstanceEvents } from '../notifications/instance-events.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
 import { topicOf } from '../rpc/names.ts'
@@ -20,7 +19,7 @@ import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { openDriver } from './compute-host.ts'
 import { domainOptions, slotLimits } from './host-options.ts'
-import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
+import { allowedSenders, busNames, declareNotifications } from './names.ts'
 import {
   closeInOrder,
   firstBroken,
@@ -79,7 +78,6 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     journal,
     outbox: relay,
     client,
-    events: new InstanceEvents(notificationNames(config), `nova-compute:${host}`),
     logger,
     maxConcurrentBuilds: compute.max_concurrent_builds,
     domainOptions: domainOptions(compute),

@@ -7,7 +7,6 @@ import { inSpan, type SpanDraft } from '../rpc/tracing.ts'
 import { bootGuest } from './boot-guest.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
 import { inTurn } from './in-turn.ts'
-import { buildEvent, notBuilt } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
 import type { Build } from './journal/state.ts'
 import { removeLeftovers } from './leftovers.ts'
@@ -133,7 +132,6 @@ export class Builder {
     const now = timestamp(this.#ports)
     const outcome = { result: 'active', launched_at: now } as const
     const args = { instance_uuid: uuid, attempt, host, outcome }
-    // `instance.create.end`, or `instance.rebuild.end`, is the conductor's: billing must not charge for a try that turns out to be void.
     const messages = [client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid })]
     await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'active' }, queued(messages)])
     outbox.announce()
@@ -142,15 +140,12 @@ export class Builder {
   }
 
   async #failed({ instance, context }: Build, error: SevbusError): Promise<void> {
-    const { host, journal, outbox, client, events, logger } = this.#ports
+    const { host, journal, outbox, client, logger } = this.#ports
     const { uuid, attempt } = instance
     const fault = faultOf(error, timestamp(this.#ports))
     const outcome = { result: 'failed', fault, retryable: error.retryable } as const
     const args = { instance_uuid: uuid, attempt, host, outcome }
-    const messages = [
-      client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid }),
-      events.message(buildEvent(instance, 'error'), context, notBuilt(instance, host, fault), error),
-    ]
+    const messages = [client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid })]
     await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'failed' }, queued(messages)])
     outbox.announce()
     const facts = { instance_uuid: uuid, attempt, code: error.code, request_id: context.request_id }

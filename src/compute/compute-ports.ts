@@ -1,5 +1,4 @@
 import type { Logger } from 'pino'
-import type { InstanceEvents } from '../notifications/instance-events.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import type { ShutdownOptions } from './actions/shutdown-options.ts'
 import type { Journal } from './journal/journal.ts'
@@ -15,8 +14,6 @@ export interface ComputePorts {
   /** Hears that the journal has something to send: the relay. */
   readonly outbox: { announce(): void }
   readonly client: Pick<RpcClient, 'of' | 'message'>
-  /** Makes notifications, which the journal keeps and the relay sends. */
-  readonly events: Pick<InstanceEvents, 'message'>
   readonly logger: Logger
   readonly domainOptions: DomainOptions
   /** The operator's, of the guests with each model. */

@@ -6,11 +6,10 @@ import type { actionMethods } from './action-methods.ts'
 import { Actions } from './actions/actions.ts'
 import { DEFAULT_SHUTDOWN } from './actions/shutdown-options.ts'
 import { Builder } from './builder.ts'
-import { type ComputePorts, timestamp } from './compute-ports.ts'
+import type { ComputePorts } from './compute-ports.ts'
 import { departures } from './departures.ts'
 import { listGuests } from './guest-list.ts'
 import { InstanceLanes } from './instance-lanes.ts'
-import { buildEvent, deleting, spawning } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
 import type { KnownTry, Termination } from './journal/state.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from './libvirt/domain-options.ts'
@@ -106,7 +105,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   /** The same try again, or an older one than was here, changes nothing. */
   async buildAndRunInstance({ instance, allocations, user_data }: BuildArgs, { context }: RequestInfo): Promise<null> {
     this.#refuseWhenDraining()
-    const { host, journal, events, logger } = this.#ports
+    const { journal, logger } = this.#ports
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
     if (known !== undefined && attempt <= known.attempt) {
@@ -115,10 +114,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       await journal.flushed()
       return null
     }
-    const building = spawning(instance, host, timestamp(this.#ports))
-    const started = events.message(buildEvent(instance, 'start'), context, building)
-    const begun = { type: 'build_begun', instance, allocations, user_data, context, interruptions: 0 } as const
-    await this.#record([begun, queued([started])])
+    await journal.append([{ type: 'build_begun', instance, allocations, user_data, context, interruptions: 0 }])
     const isFirst = known === undefined
     this.#lanes.run(uuid, (signal) => this.#builder.build(uuid, attempt, isFirst, signal), tookOver(uuid))
     return null
@@ -132,7 +128,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   async #beginTermination(args: TerminateArgs, context: RequestInfo['context']): Promise<null> {
     const { instance, migration_uuid } = args
-    const { host, journal, events, logger } = this.#ports
+    const { journal, logger } = this.#ports
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
     const ended = endOf(known, args)
@@ -150,10 +146,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       await journal.flushed()
       return null
     }
-    const leaving = deleting(instance, host, timestamp(this.#ports))
-    const messages = args.void ? [] : [events.message('instance.delete.start', context, leaving)]
     const ofMove = migration_uuid === undefined ? {} : { migration_uuid }
-    await this.#record([{ type: 'terminate_begun', instance, context, void: args.void, ...ofMove }, queued(messages)])
+    await journal.append([{ type: 'terminate_begun', instance, context, void: args.void, ...ofMove }])
     this.#terminate(uuid)
     return null
   }

@@ -2,7 +2,6 @@ import { ConductorApi } from '../conductor/rpc-api.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
-import { deleted } from './instance-states.ts'
 import { queued } from './journal/journal.ts'
 import { removeLeftovers } from './leftovers.ts'
 
@@ -18,7 +17,7 @@ export class Terminator {
 
   /** Ends in the journal, unless the worker stops: nothing else interrupts it. */
   async terminate(uuid: string): Promise<void> {
-    const { host, journal, outbox, events, logger } = this.#ports
+    const { journal, outbox, logger } = this.#ports
     const begun = journal.termination(uuid)
     if (begun === undefined) return
     try {
@@ -35,10 +34,7 @@ export class Terminator {
     const at = timestamp(this.#ports)
     const { migration_uuid } = termination
     const report = this.terminated(context, uuid, attempt, at, migration_uuid)
-    const messages = [
-      ...(termination.void && migration_uuid === undefined ? [] : [report]),
-      ...(termination.void ? [] : [events.message('instance.delete.end', context, deleted(instance, host, at))]),
-    ]
+    const messages = termination.void && migration_uuid === undefined ? [] : [report]
     await journal.append([{ type: 'terminate_ended', uuid, attempt, at, void: termination.void }, queued(messages)])
     outbox.announce()
     const facts = { instance_uuid: uuid, attempt, void: termination.void, request_id: context.request_id }

@@ -5,6 +5,7 @@ import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
 import { arrive } from './arrival.ts'
 import { endAttempt, startAttempt } from './attempt-store.ts'
+import { buildFails } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import { goBack } from './moving.ts'
@@ -106,10 +107,12 @@ export async function tryFailed(
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   const reason = cleanText(`${fault.code}: ${fault.message}`, 4000)
   await endAttempt(tx, key, { outcome: 'failed', reason }, at)
+  const failure = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  await ports.outbox.enqueue(tx, [buildFails(ports, context, instance, fault, failure)])
   // What no other host could do either is no fault of this one.
   if (retryable && instance.host !== null) {
-    const failure = reason.slice(0, MAX_FAILURE)
-    await ports.outbox.enqueue(tx, [noteBuildMessage(ports, context, instance, instance.host, failure)])
+    const words = reason.slice(0, MAX_FAILURE)
+    await ports.outbox.enqueue(tx, [noteBuildMessage(ports, context, instance, instance.host, words)])
   }
   if (retryable && tries < ports.maxAttempts) {
     const attempt = instance.attempt + 1

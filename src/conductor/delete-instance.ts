@@ -4,6 +4,7 @@ import type { Instance } from '../objects/instance.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { endAction } from './actions/action-store.ts'
 import { endAttempt } from './attempt-store.ts'
+import { deletionEnds, deletionStarts } from './host-events.ts'
 import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } from './instance-store.ts'
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import { callOff } from './moving.ts'
@@ -33,6 +34,7 @@ async function deleteOnHost(
   host: string,
 ) {
   const deleting = await changeInstance(tx, instance, { task_state: 'deleting' }, ports.now())
+  if (instance.task_state !== 'deleting') await ports.outbox.enqueue(tx, [deletionStarts(ports, context, deleting)])
   await ports.outbox.enqueue(tx, [terminateMessage(ports, context, host, deleting)])
   return deleting
 }
@@ -73,11 +75,19 @@ export interface Terminated {
   readonly terminated_at: string
 }
 
-/** The host has no guest of it any more: only now is the slot free. */
-export async function recordTerminated(ports: ConductorPorts, report: Terminated): Promise<void> {
+/**
+ * The host has no guest of it any more: only now is the slot free.
+ *
+ * @param context of the request to delete it, which the host was given
+ */
+export async function recordTerminated(
+  ports: ConductorPorts,
+  context: RequestContext,
+  report: Terminated,
+): Promise<void> {
   await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, report.instance_uuid)
-    const { instance, context } = record
+    const { instance } = record
     if (instance.vm_state === 'deleted' || instance.host !== report.host || instance.attempt !== report.attempt) return
     const at = ports.now()
     const gone = { vm_state: 'deleted', task_state: null, host: null, terminated_at: report.terminated_at } as const
@@ -85,7 +95,10 @@ export async function recordTerminated(ports: ConductorPorts, report: Terminated
     await forgetUserData(tx, record)
     const key = { uuid: instance.uuid, attempt: instance.attempt }
     await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
-    await ports.outbox.enqueue(tx, [releaseMessage(ports, context, deleted)])
+    await ports.outbox.enqueue(tx, [
+      deletionEnds(ports, context, deleted, report.host),
+      releaseMessage(ports, context, deleted),
+    ])
   })
   ports.outbox.announce()
 }

@@ -1,4 +1,5 @@
 import type { Queryable } from '../database/database.ts'
+import type { StoredAs } from '../database/outbox.ts'
 import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
 import { isActing } from '../objects/action-rules.ts'
 import { canBecome, Instance } from '../objects/instance.ts'
@@ -88,7 +89,7 @@ export function insertInstances(
   db: Queryable,
   beginnings: readonly { readonly record: InstanceRecord; readonly messages: readonly object[] }[],
   { owner, leaseMs }: { readonly owner: string; readonly leaseMs: number },
-): Promise<readonly { readonly uuid: string; readonly sent: (string | null)[] }[]> {
+): Promise<readonly { readonly uuid: string; readonly sent: readonly StoredAs[] | null }[]> {
   const rows = beginnings.map(
     ({ record: { instance, context, batch, userDataDigest: user_data_digest }, messages }) => ({
       instance: { ...instance, context, batch, user_data_digest },

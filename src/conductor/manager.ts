@@ -58,9 +58,9 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
       await recordBuildReport(ports, report)
       return null
     },
-    async reportTerminated(report) {
+    async reportTerminated(report, { context }) {
       const { migration_uuid } = report
-      if (migration_uuid === undefined) await recordTerminated(ports, report)
+      if (migration_uuid === undefined) await recordTerminated(ports, storedContext(context), report)
       else await recordDeparted(ports, { ...report, migration_uuid })
       return null
     },

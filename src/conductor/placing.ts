@@ -7,6 +7,7 @@ import type { Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
 import { type AttemptKey, endAttempt, placeAttempt } from './attempt-store.ts'
 import { chosenEncryption } from './chosen-encryption.ts'
+import { buildStarts } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { buildMessage, releaseMessage } from './messages.ts'
 import type { MoveRecord } from './migration-store.ts'
@@ -40,7 +41,10 @@ export async function handOverAtOnce(ports: ConductorPorts, record: InstanceReco
   const changes = { host: selection.host, mem_encryption: encryption, task_state: stagesOf(instance).onHost }
   const next = changed(instance, changes, ports.now())
   const userData = await userDataOf(ports.database, record)
-  const messages = [buildMessage(ports, context, selection.host, next, selection.allocations, userData)]
+  const messages = [
+    buildStarts(ports, context, next),
+    buildMessage(ports, context, selection.host, next, selection.allocations, userData),
+  ]
   return ports.steps.make({ record, next, outcome: 'spawning', selection, messages })
 }
 
@@ -59,7 +63,7 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
   await placeAttempt(tx, key, selection)
   const userData = await userDataOf(tx, record)
   const message = buildMessage(ports, context, selection.host, placed, selection.allocations, userData)
-  await ports.outbox.enqueue(tx, [message])
+  await ports.outbox.enqueue(tx, [buildStarts(ports, context, placed), message])
 }
 
 /** No host: the instance is ERROR with the reason, or where it was, and those who watch are told. */

@@ -1,5 +1,5 @@
 import type { Database } from '../database/database.ts'
-import { outboxRows, takenAtOnce } from '../database/outbox.ts'
+import { outboxRows, type StoredAs, takenAtOnce } from '../database/outbox.ts'
 import { retryTransaction } from '../database/transactions.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { Selection } from '../objects/request-spec.ts'
@@ -104,15 +104,19 @@ export class Steps {
     const { owner, leaseMs } = this.#outbox.storing
     const rows = [...byUuid.values()].map(({ item }) => rowOf(item))
     const changed = await retryTransaction(() =>
-      this.#database.query<{ uuid: string; sent: (string | null)[] }>(MAKE, [JSON.stringify(rows), owner, leaseMs]),
+      this.#database.query<{ uuid: string; sent: readonly StoredAs[] | null }>(MAKE, [
+        JSON.stringify(rows),
+        owner,
+        leaseMs,
+      ]),
     )
     for (const { uuid, sent } of changed) this.#settle(byUuid.get(uuid), sent)
   }
 
-  #settle(one: Asked<Step | Beginning> | undefined, ids: readonly (string | null)[]): void {
+  #settle(one: Asked<Step | Beginning> | undefined, stored: readonly StoredAs[] | null): void {
     if (one === undefined) return
     one.isMade = true
-    const taken = takenAtOnce(one.item.messages, ids)
+    const taken = takenAtOnce(one.item.messages, stored ?? [])
     this.#outbox.offer(taken)
     if (taken.length < one.item.messages.length) this.#outbox.announce()
   }

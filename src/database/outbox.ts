@@ -1,4 +1,11 @@
-import type { Backlog, Backlogged, DurableMessage, MessageStore, StoredMessage } from '../rpc/durable-message.ts'
+import {
+  type Backlog,
+  type Backlogged,
+  type DurableMessage,
+  type MessageStore,
+  numbered,
+  type StoredMessage,
+} from '../rpc/durable-message.ts'
 import type { Database, Queryable } from './database.ts'
 import type { Migration } from './migration.ts'
 
@@ -49,6 +56,63 @@ export const outboxMigrations: readonly Migration[] = [
         return ids;
       end $$;`,
   },
+  // Numbers of messages, counted for each key as they are stored; and what was sent under them, to be sent again.
+  {
+    id: 'outbox-0004-numbers',
+    sql: `
+      create table outbox_series (
+        owner        text not null,
+        ordering_key text not null,
+        -- Given last: whoever counts on holds the row until it commits, so numbers commit in their order, without gaps.
+        last         bigint not null,
+        primary key (owner, ordering_key)
+      ) with (fillfactor = 80);
+      create table outbox_sent (
+        owner        text not null,
+        ordering_key text not null,
+        number       bigint not null,
+        destination  jsonb not null,
+        body         text not null,
+        headers      jsonb,
+        sent_at      timestamptz not null default now(),
+        primary key (owner, ordering_key, number)
+      );
+      create index outbox_sent_age on outbox_sent (owner, sent_at);
+      alter table outbox add column number bigint;
+      drop function outbox_store(text, jsonb, double precision);
+      create function outbox_store(
+        its_owner text, messages jsonb, lease_ms double precision, delay_ms double precision default 0
+      ) returns jsonb language plpgsql as $$
+      declare kept jsonb;
+      begin
+        with asked as (
+          select *, row_number() over (partition by ordering_key order by position) as nth,
+                 count(number_mark) over (partition by ordering_key order by position desc) - 1 as behind
+            from rows from (jsonb_to_recordset(messages)
+                   as (ordering_key text, destination jsonb, body text, mandatory boolean, headers jsonb, number_mark text))
+                 with ordinality as r (ordering_key, destination, body, mandatory, headers, number_mark, position)
+        ), counted as (
+          insert into outbox_series as series (owner, ordering_key, last)
+          select its_owner, ordering_key, count(*) from asked
+           where number_mark is not null group by ordering_key order by ordering_key
+              on conflict (owner, ordering_key) do update set last = series.last + excluded.last
+          returning ordering_key, last
+        ), stored as (
+          insert into outbox (owner, ordering_key, destination, body, mandatory, headers, number, not_before)
+          select its_owner, m.ordering_key, m.destination, coalesce(replace(m.body, m.number_mark, m.number::text), m.body),
+                 m.mandatory, m.headers, m.number,
+                 case when lease_ms is not null and m.nth = 1 and not exists (
+                        select from outbox older where older.owner = its_owner and older.ordering_key = m.ordering_key)
+                      then now() + lease_ms * interval '1 millisecond'
+                      else now() + delay_ms * interval '1 millisecond' end
+            from (select asked.*, case when number_mark is not null then counted.last - behind end as number
+                    from asked left join counted using (ordering_key)) m
+           order by m.position
+          returning id, number, lease_ms is not null and not_before > now() as taken)
+        select jsonb_agg(jsonb_build_array(case when taken then id::text end, number) order by id) into kept from stored;
+        return kept;
+      end $$;`,
+  },
 ]
 
 export interface OutboxOptions {
@@ -57,6 +121,9 @@ export interface OutboxOptions {
   /** How long a sender has a message to itself. Longer than a publish with its confirm may take. */
   readonly leaseMs?: number
 }
+
+/** Of a message that `outbox_store` has stored: its id if it was taken, and its number if it has one. */
+export type StoredAs = readonly [id: string | null, number: number | null]
 
 /**
  * Messages that are stored in the transaction that decided them, and wait there for a relay.
@@ -88,15 +155,11 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
     { delayMs = 0 }: { readonly delayMs?: number } = {},
   ): Promise<void> {
     if (messages.length === 0) return
-    await tx.query(
-      `insert into outbox (owner, ordering_key, destination, body, mandatory, headers, not_before)
-       select $1, m.ordering_key, m.destination, m.body, m.mandatory, m.headers, now() + $3 * interval '1 millisecond'
-         from rows from (jsonb_to_recordset($2::jsonb)
-                as (ordering_key text, destination jsonb, body text, mandatory boolean, headers jsonb))
-              with ordinality as m (ordering_key, destination, body, mandatory, headers, position)
-        order by m.position`,
-      [this.#owner, JSON.stringify(messages.map(toRow)), delayMs],
-    )
+    await tx.query('select outbox_store($1, $2::jsonb, null, $3)', [
+      this.#owner,
+      JSON.stringify(messages.map(toRow)),
+      delayMs,
+    ])
   }
 
   /**
@@ -140,9 +203,16 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
 
   async sent(ids: readonly string[]): Promise<boolean> {
     const rows = await this.#database.query<{ has_next: boolean }>(
-      `delete from outbox where owner = $1 and id = any($2::bigint[])
-       returning exists (select from outbox next where next.owner = outbox.owner
-                            and next.ordering_key = outbox.ordering_key and next.id > outbox.id) as has_next`,
+      `with gone as (
+         delete from outbox where owner = $1 and id = any($2::bigint[])
+         returning *, exists (select from outbox next where next.owner = outbox.owner
+                                 and next.ordering_key = outbox.ordering_key and next.id > outbox.id) as has_next
+       ), kept as (
+         insert into outbox_sent (owner, ordering_key, number, destination, body, headers)
+         select owner, ordering_key, number, destination, body, headers from gone where number is not null
+             on conflict do nothing
+       )
+       select has_next from gone`,
       [this.#owner, [...ids]],
     )
     return rows.some(({ has_next }) => has_next)
@@ -181,17 +251,18 @@ export function outboxRows(messages: readonly DurableMessage[]): readonly object
   return messages.map(toRow)
 }
 
-/** Those that the statement has taken for its caller, by what `outbox_store` returned for them. */
+/** Those that the statement has taken for its caller, as they are sent, by what `outbox_store` returned for them. */
 export function takenAtOnce(
   messages: readonly DurableMessage[],
-  ids: readonly (string | null)[],
+  stored: readonly StoredAs[],
 ): readonly StoredMessage[] {
   return messages.flatMap((message, n) => {
-    const id = ids[n]
-    return id == null ? [] : [{ ...message, id, failures: 0 }]
+    const [id, number] = stored[n] ?? [null, null]
+    return id === null ? [] : [{ ...numbered(message, number), id, failures: 0 }]
   })
 }
 
-function toRow({ orderingKey, to, body, mandatory, headers }: DurableMessage): Row {
-  return { ordering_key: orderingKey, destination: to, body, mandatory, headers: headers ?? null }
+function toRow({ orderingKey, to, body, mandatory, headers, numberMark }: DurableMessage) {
+  const row: Row = { ordering_key: orderingKey, destination: to, body, mandatory, headers: headers ?? null }
+  return numberMark === undefined ? row : { ...row, number_mark: numberMark }
 }

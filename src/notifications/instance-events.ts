@@ -53,7 +53,7 @@ export class InstanceEvents {
   message(event: InstanceEvent, context: RequestContext, instance: Instance, error?: SevbusError): DurableMessage {
     const fault = error ? exceptionPayload(error, { module: 'sevbus.compute', function: functionOf(event) }) : null
     const payload = payloadOf(event, instance, instanceFields(context, instance, fault))
-    return this.#message(event, context, instance, { ...payload, sevbus: extension(instance) }, error !== undefined)
+    return this.#message(event, context, instance, payload, error !== undefined)
   }
 
   /** `compute_task.build_instances.error`: no host took the instance, so there is none to tell it. */
@@ -79,8 +79,7 @@ export class InstanceEvents {
       state: instance.vm_state,
       reason: exceptionPayload(error, { module: 'sevbus.conductor', function: task }),
     })
-    const body = { ...payload, sevbus: extension(instance) }
-    return this.#message(`compute_task.${task}.error`, context, instance, body, true)
+    return this.#message(`compute_task.${task}.error`, context, instance, payload, true)
   }
 
   #message(event: string, context: RequestContext, instance: Instance, payload: object, failed: boolean) {
@@ -90,6 +89,7 @@ export class InstanceEvents {
       publisher_id: this.#publisher,
       context,
       payload,
+      extension: extension(instance),
       // Of their own key: trouble with notifications must not hold back what workers say to each other.
       orderingKey: `${instance.uuid}/events`,
       at: this.#now(),
@@ -116,7 +116,7 @@ function functionOf(event: InstanceEvent): string {
   return what === 'create' || what === 'rebuild' ? 'build_and_run_instance' : what
 }
 
-function extension(instance: Instance): SevbusExtension {
+function extension(instance: Instance): Omit<SevbusExtension, 'sequence'> {
   return {
     version: SEVBUS_EXTENSION_VERSION,
     mem_encryption: instance.mem_encryption,

@@ -34,10 +34,12 @@ export const SevbusExtension = z.looseObject({
   launch_extra_specs: z.record(z.string(), z.string()),
   /** What is claimed for it and charged: one slot of the pool of its model on its host. Null: in clear, or on no host. */
   slot: z.looseObject({ provider: z.string(), resource_class: z.string(), amount: z.int() }).nullable().optional(),
+  /** Of this notification among all of its instance: 1, 2, 3, … in the order in which they were so. None is left out. */
+  sequence: z.int().min(1).optional(),
 })
 export type SevbusExtension = z.infer<typeof SevbusExtension>
-/** 1.1: `slot`. */
-export const SEVBUS_EXTENSION_VERSION = '1.1'
+/** 1.1: `slot`. 1.2: `sequence`. */
+export const SEVBUS_EXTENSION_VERSION = '1.2'
 
 /** oslo.messaging's priorities: upper case in a notification, lower case in the names of queues. */
 export const NOTIFICATION_PRIORITIES = ['audit', 'debug', 'info', 'warn', 'error', 'critical', 'sample'] as const
@@ -82,6 +84,8 @@ export interface NotificationDraft {
   readonly publisher_id: string
   readonly context: RequestContext
   readonly payload: object
+  /** Beside the payload; then it is numbered among those of its key, as it is stored. */
+  readonly extension?: Omit<SevbusExtension, 'sequence'>
   readonly orderingKey: string
   readonly at: Date
 }
@@ -96,6 +100,8 @@ export function notificationMessage(names: NotificationNames, draft: Notificatio
     draft.context[key],
   ])
   const { exchange, topic } = names
+  const mark = draft.extension && randomUUID()
+  const payload = mark ? { ...draft.payload, sevbus: { ...draft.extension, sequence: mark } } : draft.payload
   return madeInSpan(sentSpan(topic, draft.event_type), draft.context, (traced) => ({
     to: { kind: 'notification', exchange, topic, priority: draft.priority.toLowerCase() },
     body: encodeEnvelope({
@@ -103,7 +109,7 @@ export function notificationMessage(names: NotificationNames, draft: Notificatio
       publisher_id: draft.publisher_id,
       event_type: draft.event_type,
       priority: draft.priority,
-      payload: draft.payload,
+      payload,
       timestamp: pythonTimestamp(draft.at),
       _unique_id: newMessageId(),
       ...Object.fromEntries(context),
@@ -111,6 +117,8 @@ export function notificationMessage(names: NotificationNames, draft: Notificatio
     mandatory: false,
     ...withTrace(traced),
     orderingKey: draft.orderingKey,
+    // With its quotes, for a number has none; and they are escaped, for a message is a text within a message.
+    ...(mark && { numberMark: `\\"${mark}\\"` }),
   }))
 }
 

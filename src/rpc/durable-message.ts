@@ -13,6 +13,17 @@ export interface DurableMessage {
   readonly headers?: TraceHeaders
   /** Messages of one key leave in the order they were stored: the uuid of the instance they are about. */
   readonly orderingKey: string
+  /**
+   * Where this stands in the body goes its number among the numbered messages of its key, which the store counts from 1,
+   * without gaps, as it stores them. Only tables can: those who store for one key share them.
+   */
+  readonly numberMark?: string
+}
+
+/** As the store has it, and as it is sent. */
+export function numbered({ numberMark, ...message }: DurableMessage, number: number | null): DurableMessage {
+  if (numberMark === undefined || number === null) return message
+  return { ...message, body: message.body.replace(numberMark, String(number)) }
 }
 
 /** What was stored and waits, with the id it is settled by. */

@@ -155,41 +155,6 @@ describe('a worker that comes back', () => {
   })
 })
 
-describe('the build of an instance that was evacuated', () => {
-  const rebuilt = () => ({
-    ...activeInstance(anInstance({ model: 'amd-sev' })),
-    task_state: 'rebuild_spawning' as const,
-  })
-
-  it('is told as a rebuild, and the instance stays active', async () => {
-    await withWorker({}, async (worker) => {
-      const instance = rebuilt()
-
-      await worker.manager.buildAndRunInstance({ instance }, request)
-      await worker.manager.idle()
-
-      expect(await worker.sent()).toMatchObject([
-        { event: 'instance.rebuild.start', vm_state: 'active', task_state: 'rebuild_spawning', host: HOST },
-        { method: 'report_build', outcome: { result: 'active' } },
-      ])
-    })
-  })
-
-  it('that fails is told as one, too', async () => {
-    await withWorker({ fake: { fail_spawn: 1 } }, async (worker) => {
-      const instance = rebuilt()
-
-      await worker.manager.buildAndRunInstance({ instance }, request)
-      await worker.manager.idle()
-
-      expect((await worker.sent()).slice(1)).toMatchObject([
-        { method: 'report_build', outcome: { result: 'failed' } },
-        { event: 'instance.rebuild.error', vm_state: 'active', task_state: null, host: HOST, error: 'SPAWN_FAILED' },
-      ])
-    })
-  })
-})
-
 function byMigration(a: unknown, b: unknown): number {
   const of = (sent: unknown) => (sent as { migration_uuid: string }).migration_uuid
   return of(a) < of(b) ? -1 : 1

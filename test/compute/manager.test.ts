@@ -15,14 +15,6 @@ import { activeInstance, anInstance } from './support/instances.ts'
 const NOW = '2026-01-01T00:02:00.000Z'
 const withCode = (code: string) => expect.objectContaining({ code })
 
-const createStart = { event: 'instance.create.start', vm_state: 'building', task_state: 'spawning', host: HOST }
-const createError = (error: string) => ({
-  event: 'instance.create.error',
-  vm_state: 'building',
-  task_state: null,
-  host: HOST,
-  error,
-})
 const reportActive = (uuid: string, attempt = 1) => ({
   method: 'report_build',
   instance_uuid: uuid,
@@ -36,14 +28,6 @@ const reportFailed = (uuid: string, code: string, retryable: boolean) => ({
   attempt: 1,
   host: HOST,
   outcome: expect.objectContaining({ result: 'failed', retryable, fault: expect.objectContaining({ code }) }),
-})
-const deleteStart = (vm_state: string) =>
-  expect.objectContaining({ event: 'instance.delete.start', vm_state, host: HOST })
-const deleteEnd = expect.objectContaining({
-  event: 'instance.delete.end',
-  vm_state: 'deleted',
-  task_state: null,
-  terminated_at: NOW,
 })
 const reportTerminated = (uuid: string, attempt = 1) => ({
   method: 'report_terminated',
@@ -71,7 +55,7 @@ describe('a build', () => {
         await worker.manager.idle()
 
         expect(await worker.leftovers()).toEqual(running(instance.uuid))
-        expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid)])
+        expect(await worker.sent()).toEqual([reportActive(instance.uuid)])
       })
     },
   )
@@ -84,11 +68,7 @@ describe('a build', () => {
       await worker.manager.idle()
 
       expect(await worker.leftovers()).toEqual(nothing)
-      expect(await worker.sent()).toEqual([
-        createStart,
-        reportFailed(instance.uuid, 'SPAWN_FAILED', true),
-        createError('SPAWN_FAILED'),
-      ])
+      expect(await worker.sent()).toEqual([reportFailed(instance.uuid, 'SPAWN_FAILED', true)])
     })
   })
 
@@ -130,7 +110,7 @@ describe('a build', () => {
       await worker.manager.buildAndRunInstance({ instance }, request)
       await worker.manager.idle()
 
-      expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid)])
+      expect(await worker.sent()).toEqual([reportActive(instance.uuid)])
     })
   })
 
@@ -142,7 +122,7 @@ describe('a build', () => {
       await worker.manager.buildAndRunInstance({ instance: anInstance({ uuid, attempt: 1 }) }, request)
       await worker.manager.idle()
 
-      expect(await worker.sent()).toEqual([createStart, reportActive(uuid, 2)])
+      expect(await worker.sent()).toEqual([reportActive(uuid, 2)])
     })
   })
 
@@ -157,7 +137,7 @@ describe('a build', () => {
       await worker.manager.idle()
 
       expect(await worker.leftovers()).toEqual(running(uuid))
-      expect(await worker.sent()).toEqual([createStart, createStart, reportActive(uuid, 2)])
+      expect(await worker.sent()).toEqual([reportActive(uuid, 2)])
     })
   })
 
@@ -190,11 +170,7 @@ describe('a build', () => {
       await worker.manager.idle()
 
       expect(await worker.leftovers()).toEqual(nothing)
-      expect(await worker.sent()).toEqual([
-        createStart,
-        reportFailed(instance.uuid, 'CLAIM_MISMATCH', true),
-        createError('CLAIM_MISMATCH'),
-      ])
+      expect(await worker.sent()).toEqual([reportFailed(instance.uuid, 'CLAIM_MISMATCH', true)])
     })
   })
 
@@ -269,11 +245,7 @@ describe('a build', () => {
         if (isDone) return
         expect(await worker.leftovers()).toEqual(nothing)
         const told = await worker.sent()
-        expect(told).toEqual([
-          createStart,
-          reportFailed(instance.uuid, 'SPAWN_FAILED', true),
-          createError('SPAWN_FAILED'),
-        ])
+        expect(told).toEqual([reportFailed(instance.uuid, 'SPAWN_FAILED', true)])
       })
       if (isDone) break
     }
@@ -292,7 +264,7 @@ describe('a build', () => {
 
       expect(refusals).toBeLessThan(0)
       expect(await worker.leftovers()).toEqual(nothing)
-      expect(await worker.sent()).toHaveLength(3)
+      expect(await worker.sent()).toHaveLength(1)
     })
   })
 
@@ -325,11 +297,11 @@ describe('a termination', () => {
       await worker.manager.idle()
 
       expect(await worker.leftovers()).toEqual(nothing)
-      expect(await worker.sent()).toEqual([deleteStart('active'), reportTerminated(instance.uuid), deleteEnd])
+      expect(await worker.sent()).toEqual([reportTerminated(instance.uuid)])
     })
   })
 
-  it('asked for again after its end is reported again, and notified not again', async () => {
+  it('asked for again after its end is reported again', async () => {
     await withWorker({}, async (worker) => {
       const asked = { instance: activeInstance(anInstance()), void: false }
       await worker.manager.terminateInstance(asked, request)
@@ -353,12 +325,7 @@ describe('a termination', () => {
       await worker.manager.idle()
 
       expect(await worker.leftovers()).toEqual(nothing)
-      expect(await worker.sent()).toEqual([
-        createStart,
-        deleteStart('building'),
-        reportTerminated(instance.uuid),
-        deleteEnd,
-      ])
+      expect(await worker.sent()).toEqual([reportTerminated(instance.uuid)])
     })
   })
 
@@ -399,7 +366,7 @@ describe('a termination', () => {
       await worker.manager.terminateInstance({ instance, void: false }, request)
       await worker.manager.idle()
 
-      expect(await worker.sent()).toEqual([deleteStart('building'), reportTerminated(instance.uuid), deleteEnd])
+      expect(await worker.sent()).toEqual([reportTerminated(instance.uuid)])
     })
   })
 
@@ -499,7 +466,7 @@ describe('a worker that was killed', () => {
         await worker.manager.idle()
 
         expect([step, await worker.leftovers()]).toEqual([step, running(instance.uuid)])
-        expect([step, await worker.sent()]).toEqual([step, [createStart, reportActive(instance.uuid)]])
+        expect([step, await worker.sent()]).toEqual([step, [reportActive(instance.uuid)]])
       })
     }
   })
@@ -514,7 +481,7 @@ describe('a worker that was killed', () => {
         await worker.manager.idle()
 
         expect([step, await worker.leftovers()]).toEqual([step, nothing])
-        expect([step, await worker.sent()]).toEqual([step, [createStart]])
+        expect([step, await worker.sent()]).toEqual([step, []])
         expect(worker.journal.builds()).toEqual([])
       })
     }
@@ -545,10 +512,7 @@ describe('a worker that was killed', () => {
         await worker.manager.idle()
 
         expect([step, await worker.leftovers()]).toEqual([step, nothing])
-        expect([step, await worker.sent()]).toEqual([
-          step,
-          [deleteStart('active'), reportTerminated(instance.uuid), deleteEnd],
-        ])
+        expect([step, await worker.sent()]).toEqual([step, [reportTerminated(instance.uuid)]])
       })
     }
   })
@@ -588,11 +552,7 @@ describe('a worker that was killed', () => {
       await worker.manager.idle()
 
       expect(await worker.leftovers()).toEqual(nothing)
-      expect(await worker.sent()).toEqual([
-        createStart,
-        reportFailed(instance.uuid, 'BUILD_INTERRUPTED', true),
-        createError('BUILD_INTERRUPTED'),
-      ])
+      expect(await worker.sent()).toEqual([reportFailed(instance.uuid, 'BUILD_INTERRUPTED', true)])
     })
   })
 
@@ -658,7 +618,7 @@ describe('draining', () => {
     await drained
 
     expect(await worker.leftovers()).toEqual(running(instance.uuid))
-    expect(await worker.sent()).toEqual([createStart, reportActive(instance.uuid)])
+    expect(await worker.sent()).toEqual([reportActive(instance.uuid)])
     await worker.close()
   })
 

@@ -2,12 +2,9 @@ import { cp } from 'node:fs/promises'
 import { describe, expect, it, vi } from 'vitest'
 import { HypervisorUnavailable, LibvirtError } from '../../src/errors.ts'
 import type { Instance } from '../../src/objects/instance.ts'
-import { at, booted, failedWith, guestOf, reported, startEvent } from './support/act.ts'
+import { at, booted, failedWith, guestOf, reported } from './support/act.ts'
 import { aWorker, type ComputeWorker, request, withWorker } from './support/compute-worker.ts'
 import { aFolder } from './support/folders.ts'
-
-const powerOffStart = startEvent('power_off', 'active', 'powering-off')
-const powerOnStart = startEvent('power_on', 'stopped', 'powering-on')
 
 async function stop(worker: ComputeWorker, instance: Instance, number = 1, clean_shutdown = true): Promise<void> {
   await worker.manager.stopInstance(
@@ -35,7 +32,7 @@ describe('a stop', () => {
 
         expect(await guestOf(worker, instance)).toBe('shutoff')
         expect(steps.filter((step) => step === 'shutdown')).toEqual(['shutdown'])
-        expect(await worker.sent()).toEqual([powerOffStart, reported(instance, 1)])
+        expect(await worker.sent()).toEqual([reported(instance, 1)])
         expect((await worker.leftovers()).disks).toEqual([instance.uuid])
       },
     )
@@ -55,7 +52,7 @@ describe('a stop', () => {
 
       expect(asked).toBeGreaterThanOrEqual(1)
       expect(await guestOf(worker, instance)).toBe('shutoff')
-      expect(await worker.sent()).toEqual([powerOffStart, reported(instance, 1)])
+      expect(await worker.sent()).toEqual([reported(instance, 1)])
     })
   })
 
@@ -86,7 +83,7 @@ describe('a stop', () => {
       await worker.manager.idle()
       await stop(worker, instance)
 
-      expect(await worker.sent()).toEqual([powerOffStart, reported(instance, 1), reported(instance, 1)])
+      expect(await worker.sent()).toEqual([reported(instance, 1), reported(instance, 1)])
     })
   })
 
@@ -112,7 +109,7 @@ describe('a stop', () => {
       await stop(worker, instance)
 
       const outcome = failedWith('GUEST_NOT_FOUND', 'missing')
-      expect(await worker.sent()).toEqual([powerOffStart, reported(instance, 1, outcome)])
+      expect(await worker.sent()).toEqual([reported(instance, 1, outcome)])
     })
   })
 
@@ -127,7 +124,7 @@ describe('a stop', () => {
       await stop(worker, instance)
 
       expect(away).toBeLessThan(0)
-      expect(await worker.sent()).toEqual([powerOffStart, reported(instance, 1)])
+      expect(await worker.sent()).toEqual([reported(instance, 1)])
     })
   })
 
@@ -145,7 +142,7 @@ describe('a stop', () => {
       await after.manager.idle()
 
       expect(await guestOf(after, instance)).toBe('shutoff')
-      expect(await after.sent()).toEqual([powerOffStart, reported(instance, 1)])
+      expect(await after.sent()).toEqual([reported(instance, 1)])
     })
   })
 
@@ -211,7 +208,7 @@ describe('a start', () => {
 
       expect(await guestOf(worker, instance)).toBe('running')
       expect(await worker.host.domainXml(instance.uuid, request.signal)).toContain('launchSecurity')
-      expect(await worker.sent()).toEqual([powerOnStart, reported(instance, 2)])
+      expect(await worker.sent()).toEqual([reported(instance, 2)])
     })
   })
 
@@ -226,7 +223,7 @@ describe('a start', () => {
 
       expect(await guestOf(worker, instance)).toBe('shutoff')
       const outcome = failedWith('ENCRYPTION_NOT_EFFECTIVE', 'shutoff')
-      expect(await worker.sent()).toEqual([powerOnStart, reported(instance, 2, outcome)])
+      expect(await worker.sent()).toEqual([reported(instance, 2, outcome)])
     })
   })
 
@@ -258,7 +255,7 @@ describe('a start', () => {
       await start(worker, instance)
 
       const outcome = failedWith(code, 'shutoff')
-      expect(await worker.sent()).toEqual([powerOnStart, reported(instance, 2, outcome)])
+      expect(await worker.sent()).toEqual([reported(instance, 2, outcome)])
     })
   })
 
@@ -271,7 +268,7 @@ describe('a start', () => {
       await start(worker, instance)
 
       expect(steps).toEqual(['append', 'guest', 'domainXml', 'append'])
-      expect(await worker.sent()).toEqual([powerOnStart, reported(instance, 2)])
+      expect(await worker.sent()).toEqual([reported(instance, 2)])
     })
   })
 })

@@ -19,6 +19,12 @@ const event = (what: string, state: string, more: object = {}) => ({
     'nova_object.data': expect.objectContaining({ state, task_state: null, host: 'h1', ...more }),
   }),
 })
+const begins = (what: string) => ({
+  to: 'versioned_notifications.info',
+  what: `instance.${what}.start`,
+  args: expect.objectContaining({ 'nova_object.data': expect.objectContaining({ host: 'h1' }) }),
+})
+const nameOf = (wire: string) => wire.replace('_instance', '')
 const FAULT = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: LAUNCHED }
 const done = { result: 'done' } as const
 const failed = (guest: 'running' | 'shutoff' | 'missing') => ({ result: 'failed', fault: FAULT, guest }) as const
@@ -78,10 +84,10 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     await report(cloud, uuid, 2)
 
     expect(stopping).toMatchObject({ vm_state: 'active', task_state: 'powering-off', host: 'h1' })
-    expect(told).toEqual([toHost('stop_instance', 1, { clean_shutdown: true })])
+    expect(told).toEqual([begins('power_off'), toHost('stop_instance', 1, { clean_shutdown: true })])
     expect(off).toMatchObject({ vm_state: 'stopped', task_state: null, host: 'h1', launched_at: LAUNCHED })
     expect(toldOff).toEqual([event('instance.power_off.end', 'stopped', { power_state: 'shutdown' })])
-    expect(toldStart).toEqual([toHost('start_instance', 2)])
+    expect(toldStart).toEqual([begins('power_on'), toHost('start_instance', 2)])
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null, fault: null })
     expect(await cloud.sent()).toEqual([event('instance.power_on.end', 'active', { power_state: 'running' })])
     expect(await actionsOf(cloud, uuid)).toEqual([
@@ -114,7 +120,7 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     expect(answers.map(({ instance }) => instance.task_state)).toEqual(['powering-off', 'powering-off'])
     await expect(stop(cloud, uuid, false)).rejects.toThrow('is active and busy (powering-off)')
     await expect(start(cloud, uuid)).rejects.toThrow(withCode('INSTANCE_INVALID_STATE'))
-    expect(await cloud.sent()).toEqual([toHost('stop_instance', 1)])
+    expect(await cloud.sent()).toEqual([begins('power_off'), toHost('stop_instance', 1)])
   })
 
   it.each([
@@ -172,7 +178,7 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     await report(cloud, uuid, 1)
 
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: 'deleting' })
-    expect((await cloud.sent()).map(({ what }) => what)).toEqual(['terminate_instance'])
+    expect((await cloud.sent()).map(({ what }) => what)).toEqual(['instance.delete.start', 'terminate_instance'])
     expect(await actionsOf(cloud, uuid)).toEqual([[1, 'stop', 'given up', null]])
     const terminated = { instance_uuid: uuid, attempt: 1, host: 'h1', terminated_at: LAUNCHED }
     await cloud.endpoint.reportTerminated(terminated, cloud.request)
@@ -205,7 +211,12 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     const during = await cloud.instance(uuid)
     await report(cloud, uuid, 2)
 
-    expect(sent).toEqual([toHost('pause_instance', 1), toHost('reboot_instance', 2, { reboot_type: 'HARD' })])
+    expect(sent).toEqual([
+      begins('pause'),
+      toHost('pause_instance', 1),
+      begins('reboot'),
+      toHost('reboot_instance', 2, { reboot_type: 'HARD' }),
+    ])
     expect(during).toMatchObject({ vm_state: 'active', task_state: 'rebooting_hard' })
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null })
     expect(await actionsOf(cloud, uuid)).toEqual([
@@ -229,9 +240,9 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     await cloud.sent()
     await cloud.endpoint[second](args, cloud.request)
 
-    expect(sent).toEqual([toHost(wire, 1)])
+    expect(sent).toEqual([begins(nameOf(wire)), toHost(wire, 1)])
     expect(resting).toMatchObject({ vm_state: state, task_state: null })
-    expect(await cloud.sent()).toEqual([toHost(secondWire, 2)])
+    expect(await cloud.sent()).toEqual([begins(nameOf(secondWire)), toHost(secondWire, 2)])
   })
 
   it('that nothing is heard of is told to the host again, under the same number', async () => {

@@ -206,7 +206,10 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
 
     expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'building', task_state: 'spawning', host: 'h1' })
     const sent = await conductor.sent()
-    expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual(['sevbus-compute.h1 build_and_run_instance'])
+    expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual([
+      'versioned_notifications.info instance.create.start',
+      'sevbus-compute.h1 build_and_run_instance',
+    ])
   })
 
   it('tells the host what was claimed for the try, also when all is said again to a new broker', async () => {
@@ -268,6 +271,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
       })
       expect(await conductor.instance(uuid)).toMatchObject({ host: 'h1', mem_encryption: sev })
       expect((await conductor.sent()).map(({ what, args }) => [what, args.instance])).toMatchObject([
+        ['instance.create.start', undefined],
         ['build_and_run_instance', { mem_encryption: sev }],
       ])
     })
@@ -445,6 +449,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     })
     expect(fault?.message).toContain('QEMU died')
     expect((await conductor.sent()).map(({ what }) => what)).toEqual([
+      'instance.create.error',
       'note_build',
       'compute_task.build_instances.error',
       'release_allocations',
@@ -476,7 +481,11 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
 
     for (const _ of [1, 2]) await conductor.endpoint.deleteInstance({ instance_uuid: uuid }, conductor.request)
     // Told again when asked again: the first word may have been lost with a broker.
-    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['terminate_instance', 'terminate_instance'])
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual([
+      'instance.delete.start',
+      'terminate_instance',
+      'terminate_instance',
+    ])
     const terminated = { instance_uuid: uuid, attempt: 1, host: 'h1', terminated_at: '2026-01-02T00:00:00.000Z' }
     for (const _ of [1, 2]) await conductor.endpoint.reportTerminated(terminated, conductor.request)
 
@@ -485,7 +494,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
       host: null,
       terminated_at: '2026-01-02T00:00:00.000Z',
     })
-    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['release_allocations'])
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['instance.delete.end', 'release_allocations'])
   })
 
   it('deletes an instance that has no host at once, and tells of both ends', async () => {
@@ -546,11 +555,12 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect(await conductor.instance(uuid)).toMatchObject({ task_state: 'scheduling', host: null, attempt: 2 })
     const sent = await conductor.sent()
     expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual([
+      'versioned_notifications.error instance.create.error',
       'sevbus-scheduler note_build',
       'sevbus-conductor continue_build',
       'sevbus-compute.h1 terminate_instance',
     ])
-    expect(sent.map(({ args }) => args.attempt ?? args.void)).toEqual([1, 2, true])
+    expect(sent.slice(1).map(({ args }) => args.attempt ?? args.void)).toEqual([1, 2, true])
   })
 
   it('answers no more instances at once than fit into a message', async () => {

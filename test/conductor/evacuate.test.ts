@@ -469,6 +469,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     expect(sent.map(({ what, to, args }) => [what, to, args.void ?? null])).toEqual([
       ['terminate_instance', 'sevbus-compute.h2', true],
       ['revert_move', 'sevbus-scheduler', null],
+      ['instance.delete.start', 'versioned_notifications.info', null],
       ['terminate_instance', 'sevbus-compute.h1', false],
     ])
     await given.report(active(given.uuid, 'h2', 2))
@@ -494,6 +495,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
       'instance.rebuild.end → versioned_notifications.info',
       'note_build → sevbus-scheduler',
       'finish_move → sevbus-scheduler',
+      'instance.delete.start → versioned_notifications.info',
       'terminate_instance → sevbus-compute.h2',
     ])
     await given.endpoint.reportTerminated(
@@ -537,6 +539,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     later()
     expect(await reviveOverdue(given.ports)).toBe(1)
     expect(await given.told()).toEqual([
+      'instance.rebuild.error → versioned_notifications.error',
       'note_build → sevbus-scheduler',
       'continue_build → sevbus-conductor',
       'terminate_instance → sevbus-compute.h2',

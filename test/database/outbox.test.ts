@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { DatabaseOutbox, outboxMigrations } from '../../src/database/outbox.ts'
+import { DatabaseOutbox, outboxMigrations, outboxRows, type StoredAs, takenAtOnce } from '../../src/database/outbox.ts'
 import type { DurableMessage } from '../../src/rpc/durable-message.ts'
 import { databaseEngines } from '../support/databases.ts'
 
@@ -163,4 +163,60 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
       expect(ofKey).toEqual(ofKey.toSorted((a, b) => a - b))
     }
   })
+
+  it('numbers messages that want it for each key from 1, in the order of their storing, and no others', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    const { owner, leaseMs } = outbox.storing
+
+    await test.database.transaction((tx) =>
+      outbox.enqueue(tx, [
+        numberedMessage('a', 'x'),
+        message('a', 7),
+        numberedMessage('b', 'y'),
+        numberedMessage('a', 'z'),
+      ]),
+    )
+    const [row] = await test.database.query<{ stored: StoredAs[] }>('select outbox_store($1, $2, $3) as stored', [
+      owner,
+      JSON.stringify(outboxRows([numberedMessage('a', 'w'), numberedMessage('c', 'v')])),
+      leaseMs,
+    ])
+    const bodies = await test.database.query<{ body: string }>('select body from outbox order by id')
+
+    expect(bodies.map(({ body }) => body)).toEqual(['"x" 1', '{"n":7}', '"y" 1', '"z" 2', '"w" 3', '"v" 1'])
+    // Of those that the statement stores, the second is the first of its key, and so taken, as it is sent.
+    expect(row?.stored).toEqual([
+      [null, 3],
+      ['6', 1],
+    ])
+    expect(takenAtOnce([numberedMessage('a', 'w'), numberedMessage('c', 'v')], row?.stored ?? [])).toEqual([
+      { ...message('c', 0), body: '"v" 1', id: '6', failures: 0 },
+    ])
+  })
+
+  it('leaves no gap in the numbers for what was rolled back, nor for those who store at the same time', async () => {
+    await using test = await open(outboxMigrations)
+    const store = async (commits: boolean) => {
+      const database = await test.connect()
+      const outbox = new DatabaseOutbox(database, { owner: 'conductor' })
+      await database
+        .transaction(async (tx) => {
+          await outbox.enqueue(tx, [numberedMessage('a', commits ? 'stays' : 'goes')])
+          if (!commits) throw new Error('rolled back')
+        })
+        .catch(() => {})
+    }
+
+    const turns = [true, false, true, true, false, true]
+    if (concurrent) await Promise.all(turns.map(store))
+    else for (const turn of turns) await store(turn)
+
+    const bodies = await test.database.query<{ body: string }>('select body from outbox order by number')
+    expect(bodies.map(({ body }) => body)).toEqual(['"stays" 1', '"stays" 2', '"stays" 3', '"stays" 4'])
+  })
 })
+
+function numberedMessage(orderingKey: string, text: string): DurableMessage {
+  return { ...message(orderingKey, 0), body: `"${text}" @here@`, numberMark: '@here@' }
+}

@@ -7,7 +7,7 @@ import type { Instance } from '../../src/objects/instance.ts'
 import { RequestSpec } from '../../src/objects/request-spec.ts'
 import { launchFlavor } from '../../src/objects/resource-request.ts'
 import { NO_HINTS } from '../../src/objects/scheduler-hints.ts'
-import type { DurableMessage } from '../../src/rpc/durable-message.ts'
+import { type DurableMessage, numbered } from '../../src/rpc/durable-message.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
 
 const context = {
@@ -120,13 +120,15 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   ),
 }
 
-function received(body: string) {
+/** As it arrives when the outbox has numbered it. */
+function received(message: DurableMessage) {
+  const { body } = numbered(message, 7)
   return { body: Buffer.from(body), contentType: 'application/json', headers: {} }
 }
 
 /** As it is read from the wire; ids are made anew for each message, so the samples do not hold them. */
 function read(message: DurableMessage): object {
-  const notification = decodeNotification(received(message.body))
+  const notification = decodeNotification(received(message))
   const { message_id: _id, _unique_id: _unique, ...rest } = notification
   return rest
 }
@@ -161,10 +163,10 @@ describe('notification samples', () => {
       ...active,
       mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
     }
-    const notification = decodeNotification(received(compute.message('instance.create.end', context, byImage).body))
+    const notification = decodeNotification(received(compute.message('instance.create.end', context, byImage)))
 
     expect(notification.payload.sevbus).toEqual({
-      version: '1.1',
+      version: '1.2',
       mem_encryption: { model: 'amd-sev-es', policy: '0x0037', requested_by: 'image' },
       launch_extra_specs: {
         'hw:mem_encryption': 'true',
@@ -172,12 +174,13 @@ describe('notification samples', () => {
         'trait:HW_CPU_X86_AMD_SEV_ES': 'required',
       },
       slot: { provider: 'node1_amd_sev_es', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 },
+      sequence: 7,
     })
   })
 
   it('name no slot where none is charged: of a guest in clear, and of one that is on no host', () => {
     const slotOf = (instance: Instance) => {
-      const notification = decodeNotification(received(compute.message('instance.create.end', context, instance).body))
+      const notification = decodeNotification(received(compute.message('instance.create.end', context, instance)))
       return notification.payload.sevbus?.slot
     }
 

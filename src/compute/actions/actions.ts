@@ -1,6 +1,5 @@
 import { ConductorApi } from '../../conductor/rpc-api.ts'
 import { BuildAborted, ServiceStopping, type SevbusError, toSevbusError } from '../../errors.ts'
-import { ruleOf } from '../../objects/action-rules.ts'
 import { faultOf } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
 import type { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
@@ -41,7 +40,7 @@ export class Actions {
     if (this.#signals.draining.aborted) {
       throw new ServiceStopping('the worker is stopping and begins nothing more')
     }
-    const { journal, host, events, logger } = this.#ports
+    const { journal, logger } = this.#ports
     const { uuid, attempt } = instance
     const facts = { instance_uuid: uuid, attempt, action: action.name, number, request_id: context.request_id }
     const ended = journal.endedAction(uuid)
@@ -54,9 +53,7 @@ export class Actions {
       await journal.flushed()
       return null
     }
-    const acting = { ...instance, host, updated_at: timestamp(this.#ports) }
-    const started = events.message(`instance.${ruleOf(action).event}.start`, context, acting)
-    await this.#record([{ type: 'action_begun', instance, number, action, context }, queued([started])])
+    await journal.append([{ type: 'action_begun', instance, number, action, context }])
     this.#run(uuid, number)
     return null
   }

@@ -3,6 +3,7 @@ import { ruleOf } from '../../objects/action-rules.ts'
 import type { Instance } from '../../objects/instance.ts'
 import type { InstanceAction } from '../../objects/instance-action.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
+import { actionStarts } from '../host-events.ts'
 import { changeInstance } from '../instance-store.ts'
 import type { ConductorPorts } from '../ports.ts'
 import { insertAction } from './action-store.ts'
@@ -19,6 +20,9 @@ export async function beginAction(
   const at = ports.now()
   const number = await insertAction(tx, instance.uuid, { action, context }, at)
   const acting = await changeInstance(tx, instance, { task_state: ruleOf(action).task }, at)
-  await ports.outbox.enqueue(tx, [actionMessage(ports, acting, { number, action, context })])
+  await ports.outbox.enqueue(tx, [
+    actionStarts(ports, context, acting, action),
+    actionMessage(ports, acting, { number, action, context }),
+  ])
   return acting
 }

@@ -17,14 +17,6 @@ export function at(instance: Instance, vm_state: VmState, task_state: TaskState)
   return { ...instance, vm_state, task_state }
 }
 
-export const startEvent = (event: string, vm_state: VmState, task_state: TaskState) => ({
-  event: `instance.${event}.start`,
-  vm_state,
-  task_state,
-  host: HOST,
-  launched_at: expect.any(String),
-})
-
 export const reported = ({ uuid, attempt }: Instance, number: number, outcome: unknown = { result: 'done' }) => ({
   method: 'report_action',
   instance_uuid: uuid,

@@ -7,7 +7,6 @@ import { Journal } from '../../../src/compute/journal/journal.ts'
 import { ComputeManager } from '../../../src/compute/manager.ts'
 import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
 import { ConductorApi } from '../../../src/conductor/rpc-api.ts'
-import type { InstanceEvents } from '../../../src/notifications/instance-events.ts'
 import type { Instance } from '../../../src/objects/instance.ts'
 import { RpcClient } from '../../../src/rpc/client.ts'
 import type { RequestInfo } from '../../../src/rpc/contract.ts'
@@ -42,7 +41,7 @@ export interface ComputeWorker {
   readonly manager: ComputeManager
   readonly host: FakeVirtDriver
   readonly journal: Journal
-  /** Sends what is queued, and tells it: notifications by event and state, casts by method and arguments. */
+  /** Sends what is queued, and tells it: by method and arguments. */
   sent(): Promise<readonly unknown[]>
   /** What the host has. */
   leftovers(): Promise<{ guests: readonly unknown[]; disks: readonly string[] }>
@@ -85,7 +84,6 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
         }
       }) as unknown as RpcClient['of'],
     },
-    events: readableEvents,
     logger: silent,
     retryDelaysMs: [1],
     shutdown: options.shutdown ?? { timeoutMs: 60_000, askAgainMs: 1000, lookMs: 1 },
@@ -108,23 +106,6 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
   }
 }
 
-const readableEvents: Pick<InstanceEvents, 'message'> = {
-  message: (event, _context, instance, error) => ({
-    to: { kind: 'notification', exchange: 'nova', topic: 'versioned_notifications', priority: 'info' },
-    body: JSON.stringify({
-      event,
-      vm_state: instance.vm_state,
-      task_state: instance.task_state,
-      host: instance.host,
-      ...(instance.launched_at && { launched_at: instance.launched_at }),
-      ...(instance.terminated_at && { terminated_at: instance.terminated_at }),
-      ...(error && { error: error.code }),
-    }),
-    mandatory: false,
-    orderingKey: instance.uuid,
-  }),
-}
-
 async function sendAll(journal: Journal): Promise<readonly unknown[]> {
   const sent: unknown[] = []
   for (;;) {
@@ -135,8 +116,7 @@ async function sendAll(journal: Journal): Promise<readonly unknown[]> {
   }
 }
 
-function readable(body: Record<string, unknown>): unknown {
-  if (typeof body['oslo.message'] !== 'string') return body
+function readable(body: { 'oslo.message': string }): unknown {
   const { method, args } = JSON.parse(body['oslo.message'])
   return { method, ...args }
 }

@@ -1,0 +1,63 @@
+import type { SevbusError } from '../errors.ts'
+import { ruleOf } from '../objects/action-rules.ts'
+import type { Fault } from '../objects/fault.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { InstanceAction } from '../objects/instance-action.ts'
+import type { DurableMessage } from '../rpc/durable-message.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import type { ConductorPorts } from './ports.ts'
+import { isMoving } from './stages.ts'
+
+/**
+ * What is told in the name of a host's compute service, where consumers look for it. It is stored here all the same, with the
+ * fact: the reports of hosts, and what they are told to do, all come by here, so one counter numbers what is told of an
+ * instance, and nothing is told of a try that turns out to be void. See docs/decisions/0011.
+ */
+type Teller = Pick<ConductorPorts, 'events'>
+
+/** `instance.create.start`, or `instance.rebuild.start` of one that lives already. @param placed it has its host */
+export function buildStarts({ events }: Teller, context: RequestContext, placed: Instance): DurableMessage {
+  return events.onBehalfOf(placed.host as string).message(`instance.${buildOf(placed)}.start`, context, placed)
+}
+
+/** This try of it is over. @param instance as it was on its host */
+export function buildFails(
+  { events }: Teller,
+  context: RequestContext,
+  instance: Instance,
+  fault: Fault,
+  error: SevbusError,
+): DurableMessage {
+  const failed = { ...instance, task_state: null, fault, updated_at: fault.created_at }
+  return events
+    .onBehalfOf(instance.host as string)
+    .message(`instance.${buildOf(instance)}.error`, context, failed, error)
+}
+
+function buildOf(instance: Instance): 'create' | 'rebuild' {
+  return isMoving(instance) ? 'rebuild' : 'create'
+}
+
+export function actionStarts(
+  { events }: Teller,
+  context: RequestContext,
+  acting: Instance,
+  action: InstanceAction,
+): DurableMessage {
+  const event = `instance.${ruleOf(action).event}.start` as const
+  return events.onBehalfOf(acting.host as string).message(event, context, acting)
+}
+
+export function deletionStarts({ events }: Teller, context: RequestContext, deleting: Instance): DurableMessage {
+  return events.onBehalfOf(deleting.host as string).message('instance.delete.start', context, deleting)
+}
+
+/** @param host where it was: what it had there is charged up to now */
+export function deletionEnds(
+  { events }: Teller,
+  context: RequestContext,
+  deleted: Instance,
+  host: string,
+): DurableMessage {
+  return events.onBehalfOf(host).message('instance.delete.end', context, { ...deleted, host })
+}

@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest'
+import { databaseEngines } from '../support/databases.ts'
+import { aConductor, aSelection } from './conductor-harness.ts'
+
+const AT = '2026-01-01T00:02:00.000Z'
+const FAULT = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: AT }
+
+describe.each(databaseEngines)('the notifications of an instance, on $name', (engine) => {
+  it('are numbered without gaps in the order of what they tell, whoever they speak for', async () => {
+    await using cloud = await aConductor(engine, async ({ attempt }) => aSelection(`h${attempt}`, attempt))
+    const { endpoint, request } = cloud
+    const { uuid: instance_uuid } = await cloud.accept()
+    const other = await cloud.accept()
+    const report = (attempt: number, outcome: object) =>
+      endpoint.reportBuild({ instance_uuid, attempt, host: `h${attempt}`, outcome } as never, request)
+
+    await endpoint.continueBuild({ instance_uuid, attempt: 1 }, request)
+    await endpoint.continueBuild({ instance_uuid: other.uuid, attempt: 1 }, request)
+    await report(1, { result: 'failed', fault: FAULT, retryable: true })
+    await endpoint.continueBuild({ instance_uuid, attempt: 2 }, request)
+    await report(2, { result: 'active', launched_at: AT })
+    // Told again, of a try that is over, and refused: nothing that is told, and no number that is taken.
+    await report(2, { result: 'active', launched_at: AT })
+    await report(1, { result: 'active', launched_at: AT })
+    await expect(endpoint.suspendInstance({ instance_uuid }, request)).rejects.toThrow('not supported')
+    await endpoint.stopInstance({ instance_uuid, clean_shutdown: true }, request)
+    const done = { result: 'done' } as const
+    await endpoint.reportAction({ instance_uuid, attempt: 2, host: 'h2', number: 1, outcome: done }, request)
+    for (const _ of [1, 2]) await endpoint.deleteInstance({ instance_uuid }, request)
+    const byDeleter = { ...request, context: { ...request.context, user_id: 'deleter' } }
+    await endpoint.reportTerminated({ instance_uuid, attempt: 2, host: 'h2', terminated_at: AT }, byDeleter)
+
+    const events = (await cloud.sent()).filter(({ args }) => 'sevbus' in args)
+    const told = events.map(({ what, args }) => {
+      const { sequence } = args.sevbus as { sequence: number }
+      const { uuid, host, action_initiator_user } = args['nova_object.data'] as Record<string, unknown>
+      return [uuid === instance_uuid ? 'it' : 'other', sequence, what, host, action_initiator_user]
+    })
+    expect(told).toEqual([
+      ['it', 1, 'instance.create.start', 'h1', 'user-1'],
+      ['other', 1, 'instance.create.start', 'h1', 'user-1'],
+      ['it', 2, 'instance.create.error', 'h1', 'user-1'],
+      ['it', 3, 'instance.create.start', 'h2', 'user-1'],
+      ['it', 4, 'instance.create.end', 'h2', 'user-1'],
+      ['it', 5, 'instance.power_off.start', 'h2', 'user-1'],
+      ['it', 6, 'instance.power_off.end', 'h2', 'user-1'],
+      ['it', 7, 'instance.delete.start', 'h2', 'user-1'],
+      ['it', 8, 'instance.delete.end', 'h2', 'deleter'],
+    ])
+  })
+})
