@@ -32,6 +32,10 @@ export const ComputeSection = z
     max_concurrent_builds: z.int().min(1).max(1000).default(10),
     /** How long a guest that is stopped may take to shut down before its power is taken: Nova's shutdown_timeout. */
     shutdown_timeout_seconds: Seconds.max(3600).default(60),
+    /** How often all guests are held against their instances, beside the hypervisor's events: Nova's sync_power_state_interval. 0: never. */
+    sync_power_state_interval_seconds: z.number().min(0).max(86_400).default(600),
+    /** Guests that ran when the host went down are started when it is up again; else their instances are stopped. Nova's option of this name. */
+    resume_guests_state_on_host_boot: z.boolean().default(false),
     /** How often the host tells that it lives, and what it offers. */
     report_interval_seconds: Seconds.max(3600).default(10),
     /** Traits of this host that flavors and images may require or forbid (`trait:CUSTOM_SSD=required`). */

@@ -22,7 +22,8 @@ export function actionLines(actions: readonly ActionRecord[]): string {
 }
 
 function actionText({ number, action, status, fault, request_id, started_at }: ActionRecord): string {
-  const line = `action ${number}: ${action.name}: ${status} (${started_at}, ${request_id ?? 'no request'})`
+  const why = action.name === 'stop' && action.observed ? `, nobody asked: its guest was ${action.observed}` : ''
+  const line = `action ${number}: ${action.name}${why}: ${status} (${started_at}, ${request_id ?? 'no request'})`
   return fault === null ? line : `${line}\n  ${fault.code}: ${fault.message}`
 }
 

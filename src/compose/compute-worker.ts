@@ -6,6 +6,8 @@ import { HostStanding } from '../compute/host-standing.ts'
 import { HostView } from '../compute/host-view.ts'
 import { Journal } from '../compute/journal/journal.ts'
 import { ComputeManager } from '../compute/manager.ts'
+import { GuestWatch } from '../compute/reality/guest-watch.ts'
+import { type HostBoot, openHostBoot } from '../compute/reality/host-boot.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../compute/resource-tracker.ts'
 import { ComputeApi } from '../compute/rpc-api.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
@@ -39,6 +41,8 @@ const JOURNAL_POLL_MS = 250
 interface ComputePorts extends WorkerPorts {
   /** A hypervisor of one's own, which the worker closes; without it the one that the configuration names. */
   readonly driver?: VirtDriver
+  /** How long a guest must do something else than its instance until that is told; without it the usual. */
+  readonly guestSettleMs?: number
 }
 
 /** Puts a compute worker together and starts it: what an earlier one had begun is taken up first. */
@@ -55,9 +59,12 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
   const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host, onBroken })
   let driver: VirtDriver
   let identity: WorkerIdentity
+  let hostBoot: HostBoot
   try {
     // The journal has locked the folder.
     identity = await openWorkerIdentity(compute.state_folder)
+    hostBoot = await openHostBoot(compute.state_folder)
+    if (!compute.resume_guests_state_on_host_boot) await hostBoot.noted()
     driver = ports.driver ?? (await openDriver(config, logger))
   } catch (error) {
     await journal.close()
@@ -127,11 +134,24 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     traits: compute.traits,
     reportIntervalSeconds: compute.report_interval_seconds,
   })
+  const guestWatch = new GuestWatch({
+    host,
+    driver,
+    journal,
+    client,
+    logger,
+    isBusy: (uuid) => manager.isBusy(uuid),
+    isServing: () => standing.isServing,
+    intervalMs: compute.sync_power_state_interval_seconds * 1000,
+    settleMs: ports.guestSettleMs,
+    resume: hostBoot.isNew && compute.resume_guests_state_on_host_boot ? { done: hostBoot.noted } : undefined,
+  })
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
     await closeInOrder([
       () => selfCheck.close(),
+      () => guestWatch.close(),
       () => reporter.close(),
       () => server.drain(graceMs),
       () => manager.drain(graceMs),
@@ -150,6 +170,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     monitor?.watch({ server, selfCheck, store: journal, checks: [reporter] })
     await Promise.race([reporter.start(), standing.broken])
     selfCheck.start()
+    guestWatch.start()
   })
   const broken = firstBroken(journalBroken, selfCheck.broken, standing.broken)
   return { name: `compute ${host}`, broken, drain }

@@ -32,6 +32,10 @@ export class InstanceLanes {
     this.#lanes.set(uuid, { abort, done })
   }
 
+  has(uuid: string): boolean {
+    return this.#lanes.has(uuid)
+  }
+
   /** Resolves when no work is left. */
   async idle(): Promise<void> {
     while (this.#lanes.size > 0) await Promise.all([...this.#lanes.values()].map(({ done }) => done))

@@ -192,6 +192,13 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return await listGuests(this.#ports, signal)
   }
 
+  /** Is anything done to the instance here, or about to be? */
+  isBusy(uuid: string): boolean {
+    const { journal } = this.#ports
+    const begun = journal.build(uuid) ?? journal.termination(uuid) ?? journal.action(uuid)
+    return begun !== undefined || this.#lanes.has(uuid)
+  }
+
   /** Resolves when no work is under way. */
   idle(): Promise<void> {
     return this.#lanes.idle()

@@ -10,6 +10,9 @@ export interface Guest {
   readonly state: 'running' | 'paused' | 'shutoff' | 'crashed'
 }
 
+/** Something has happened to a guest, whoever did it; or to any of them: all are to be looked at. */
+export type GuestChange = { readonly uuid: string } | { readonly resync: string }
+
 /** How a guest that runs was launched, by the word of what runs it: its document only says what that was told to do. */
 export type GuestLaunch =
   /** `policy` is undefined where the hypervisor does not tell it. */
@@ -57,6 +60,11 @@ export interface VirtDriver {
   spawn(domain: DomainSpec, signal: AbortSignal): Promise<void>
   /** One of `guests`; undefined: the host has no such guest. */
   guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined>
+  /**
+   * What happens to guests, from now on, until the signal aborts. It begins with `resync` as soon as events come, and has one wherever some may
+   * have been lost, with why.
+   */
+  changes(signal: AbortSignal): AsyncIterable<GuestChange>
   /** Asks the guest to shut down, and does not wait for it. Off already, or not able to hear: returns. */
   shutdown(uuid: string, signal: AbortSignal): Promise<void>
   /** Takes the guest's power at once; its definition and its disks stay. Off already, or gone: returns. */

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { type ReportingWorker, SEQUENCES_PER_START } from '../objects/host-report.ts'
 import { cleanText } from '../objects/text.ts'
 import { replaceFile } from './atomic-file.ts'
+import { kernelBootId } from './kernel-boot-id.ts'
 
 /** `worker.json` in the state folder. */
 const Kept = z.object({
@@ -57,12 +58,4 @@ async function readKept(path: string): Promise<Kept | undefined> {
   } catch {
     return undefined
   }
-}
-
-/** Source: Linux, Documentation/admin-guide/sysctl/kernel.rst, "random". Containers see their machine's. */
-async function kernelBootId(): Promise<string> {
-  return await readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
-    (text) => text.trim(),
-    () => '',
-  )
 }

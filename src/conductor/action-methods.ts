@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { SeenGuestState } from '../objects/guest-deviation.ts'
 import { HostName } from '../objects/host-report.ts'
 import { Instance } from '../objects/instance.ts'
 import { ActionOutcome } from '../objects/instance-action.ts'
@@ -63,6 +64,29 @@ export const actionMethods = {
       'Lets a suspended instance go on with the memory that it had. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
     input: z.strictObject(ofInstance),
     output,
+  }),
+  reportGuestStates: call({
+    wire: 'report_guest_states',
+    since: '1.3',
+    summary:
+      'From compute: guests that do something else than their instances, which are at rest. Each is corrected as Nova does it: an active or paused instance whose guest is off, or gone, is stopped; a stopped one that runs is powered off. `last_action` and `attempt` are those under which the instance was known when its guest was looked at: has anything been done since, it is nothing. With `resume` an active instance is started again instead.',
+    input: z.strictObject({
+      host: HostName,
+      guests: z
+        .array(
+          z.strictObject({
+            ...ofInstance,
+            attempt: z.int().min(1),
+            last_action: z.int().min(0),
+            state: SeenGuestState,
+            /** It ran until its host went down, and is to run again. */
+            resume: z.boolean().default(false),
+          }),
+        )
+        .max(1000),
+    }),
+    output: z.null(),
+    timeoutMs: 30_000,
   }),
   reportAction: cast({
     wire: 'report_action',

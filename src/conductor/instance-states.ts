@@ -24,7 +24,8 @@ export async function listInstanceStates(db: Queryable, query: InstanceStateQuer
        FROM outbox WHERE owner = $5 AND ordering_key NOT LIKE '%/%' GROUP BY 1
      )
      SELECT instances.uuid, name, vm_state, task_state, host, attempt, mem_encryption->>'model' AS model, updated_at,
-            COALESCE(waiting.messages, false) AS messages_waiting, COALESCE(waiting.hosts, '{}') AS hosts_waiting
+            COALESCE(waiting.messages, false) AS messages_waiting, COALESCE(waiting.hosts, '{}') AS hosts_waiting,
+            (SELECT COALESCE(max(number), 0) FROM instance_actions WHERE instance_uuid = instances.uuid) AS last_action
      FROM instances LEFT JOIN waiting ON waiting.uuid = instances.uuid::text
      WHERE ${which} AND ($2::text IS NULL OR host = $2)
        AND ($3::uuid IS NULL OR position > (SELECT position FROM instances WHERE uuid = $3))

@@ -44,10 +44,11 @@ export const MAX_COUNT = 1000
  *   from workers: list_departures; report_terminated takes migration_uuid, which an older conductor refuses
  * - 1.2 start_instance, stop_instance, reboot_instance, pause_instance, unpause_instance, suspend_instance,
  *   resume_instance; explain_instance tells actions; from workers: report_action
+ * - 1.3 list_instance_states tells last_action; from workers: report_guest_states
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.2',
+  version: '1.3',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Fault } from './fault.ts'
+import { SeenGuestState } from './guest-deviation.ts'
 
 /**
  * What is asked to be done to an instance that lives, with what was asked for beside it. Names are Nova's
@@ -11,6 +12,8 @@ export const InstanceAction = z.discriminatedUnion('name', [
     name: z.literal('stop'),
     /** The guest is asked to shut down before its power is taken. */
     clean_shutdown: z.boolean(),
+    /** What its guest did while the instance was to do something else: nobody asked for this stop. */
+    observed: SeenGuestState.optional(),
   }),
   z.object({
     name: z.literal('reboot'),
@@ -31,7 +34,7 @@ export const ActionOutcome = z.discriminatedUnion('result', [
     result: z.literal('failed'),
     fault: Fault,
     /** What the guest does after it; `missing`: the host has no guest of the instance. */
-    guest: z.enum(['running', 'paused', 'shutoff', 'crashed', 'missing']),
+    guest: SeenGuestState,
   }),
 ])
 export type ActionOutcome = z.infer<typeof ActionOutcome>

@@ -115,6 +115,8 @@ export const InstanceState = z.object({
   messages_waiting: z.boolean(),
   /** The same, for these hosts: a build, or a termination. */
   hosts_waiting: z.array(HostName),
+  /** The number of the last thing that was done to it, 0: nothing yet. Absent: the conductor is older than 1.3. */
+  last_action: z.int().min(0).optional(),
 })
 export type InstanceState = z.infer<typeof InstanceState>
 

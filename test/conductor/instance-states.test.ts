@@ -24,6 +24,7 @@ describe.each(databaseEngines)('states of instances on $name', (engine) => {
         model: 'amd-sev',
         updated_at: now.toISOString(),
         messages_waiting: true,
+        last_action: 0,
         hosts_waiting: ['h1'],
       },
     ])

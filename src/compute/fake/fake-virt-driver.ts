@@ -1,3 +1,4 @@
+import { on } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EncryptionSlotsExhausted, GuestNotFound, LibvirtError, SpawnFailed } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
@@ -12,7 +13,7 @@ import { encryptionKeys } from '../libvirt/encryption-keys.ts'
 import { effectiveDescriptors } from '../libvirt/firmware-descriptors.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { machineTypesOf, machineTypesOfInterest, parseLibvirtCapabilities } from '../libvirt/libvirt-capabilities.ts'
-import type { Guest, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
+import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
 import {
   capabilitiesDocument,
   descriptorFilesOf,
@@ -101,6 +102,17 @@ export class FakeVirtDriver implements VirtDriver {
     await this.#answers(signal)
     const guest = this.#store.guests.get(uuid)
     return guest && { uuid, state: guest.state }
+  }
+
+  async *changes(signal: AbortSignal): AsyncGenerator<GuestChange> {
+    if (signal.aborted) return
+    const changed = on(this.#store.events, 'changed', { signal })
+    yield { resync: 'the listener is new' }
+    try {
+      for await (const [uuid] of changed) yield { uuid }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
   }
 
   /** By way of the kernel's text, as on a real host. A machine without keys has no count of them. */
@@ -274,6 +286,13 @@ export class FakeVirtDriver implements VirtDriver {
     if (guest.model !== undefined) throw invalidOperation('cannot migrate domain: SEV: Migration is not implemented')
     this.#store.guests.set(uuid, { definition: guest.definition, state: 'shutoff', saved: true })
     await this.#store.save(uuid)
+  }
+
+  /** As somebody at the host does it: with the document that the guest has. */
+  async startDefined(uuid: string, signal: AbortSignal): Promise<void> {
+    const guest = this.#store.guests.get(uuid)
+    if (guest?.state !== 'shutoff') throw invalidOperation('domain is not shutoff')
+    await this.#start(guest.definition, readDefinition(guest.definition, this.#capabilities), signal)
   }
 
   async hasSavedMemory(uuid: string, signal: AbortSignal): Promise<boolean> {

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -42,6 +43,8 @@ const Change = z.strictObject({ uuid: z.string(), guest: StoredGuest.nullable(),
 export class GuestStore {
   readonly guests: Map<string, StoredGuest>
   readonly disks: Map<string, readonly string[]>
+  /** `changed`, with the uuid of a guest. */
+  readonly events = new EventEmitter<{ changed: [uuid: string] }>()
   #file!: LineFile
 
   private constructor(content: Content) {
@@ -69,6 +72,7 @@ export class GuestStore {
 
   /** Resolves when what the maps have of this guest now is on disk. Those who ask while a write runs share the next one. */
   save(uuid: string): Promise<void> {
+    this.events.emit('changed', uuid)
     return this.#file.append(
       JSON.stringify({ uuid, guest: this.guests.get(uuid) ?? null, disks: this.disks.get(uuid) ?? null }),
     )

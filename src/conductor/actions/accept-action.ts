@@ -32,5 +32,12 @@ export async function acceptAction(
 }
 
 function isUnderWay({ instance, action: current }: InstanceRecord, action: InstanceAction): boolean {
-  return isActing(instance) && isDeepStrictEqual(current?.action, action)
+  return isActing(instance) && isDeepStrictEqual(asAsked(current?.action), action)
+}
+
+/** A stop that nobody asked for is as good as one that somebody does. */
+function asAsked(action: InstanceAction | undefined): InstanceAction | undefined {
+  if (action?.name !== 'stop') return action
+  const { observed: _, ...asked } = action
+  return asked
 }

@@ -28,6 +28,12 @@ export async function insertAction(
   return (rows[0] as { number: number }).number
 }
 
+/** 0: nothing was ever done to it. */
+export async function lastActionNumber(db: Queryable, uuid: string): Promise<number> {
+  const sql = 'SELECT COALESCE(max(number), 0) AS number FROM instance_actions WHERE instance_uuid = $1'
+  return (await db.query<{ number: number }>(sql, [uuid]))[0]?.number ?? 0
+}
+
 export async function currentAction(db: Queryable, uuid: string): Promise<CurrentAction | undefined> {
   const rows = await db.query<CurrentAction>(
     `SELECT number, action, context FROM instance_actions WHERE instance_uuid = $1 AND status = 'accepted'`,

@@ -5,6 +5,7 @@ import type { ConductorApi } from '../rpc-api.ts'
 import { storedContext } from '../stored-context.ts'
 import { acceptAction } from './accept-action.ts'
 import { recordActionReport } from './action-report.ts'
+import { correctInstances } from './correct-instances.ts'
 
 /** Answers what is asked to be done to instances that live. */
 export function actionsEndpoint(
@@ -33,6 +34,10 @@ export function actionsEndpoint(
     },
     async resumeInstance({ instance_uuid }, { context }) {
       return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'resume' }) }
+    },
+    async reportGuestStates(report, { context }) {
+      await correctInstances(ports, storedContext(context), report)
+      return null
     },
     async reportAction(report) {
       await recordActionReport(ports, report)

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { diskContents } from '../../../src/compute/disks/disk-contents.ts'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
@@ -95,6 +95,29 @@ export function driverContract({ name, machine }: Kind): void {
       expect(capabilities.missing['amd-sev-snp']).toEqual(expect.any(String))
       expect(Object.values(resources).every((amount) => amount > 0)).toBe(true)
       await driver.close()
+    })
+
+    it('tells that something has happened to a guest, whoever did it, until nobody listens', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const listening = new AbortController()
+      const heard = new Set<string>()
+      const listened = (async () => {
+        for await (const change of host.driver.changes(listening.signal)) {
+          heard.add('uuid' in change ? change.uuid : 'resync')
+        }
+      })()
+      await vi.waitFor(() => expect(heard).toContain('resync'), { timeout: 30_000 })
+
+      const { uuid } = await host.boot()
+      await vi.waitFor(() => expect(heard).toContain(uuid), { timeout: 30_000 })
+      heard.clear()
+      await host.driver.powerOff(uuid)
+
+      await vi.waitFor(() => expect(heard).toContain(uuid), { timeout: 30_000 })
+      listening.abort()
+      await listened
+      await host.remove(uuid)
+      await host.driver.close()
     })
 
     it('runs a guest in clear and an encrypted one, and shows their documents', async () => {

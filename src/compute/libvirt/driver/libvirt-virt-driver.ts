@@ -3,7 +3,7 @@ import type { EncryptionKeys } from '../../../objects/guest-report.ts'
 import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
-import type { Guest, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
+import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
 import type { DomainSpec } from '../domain-spec.ts'
 import { readEncryptionKeys } from '../encryption-keys.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
@@ -118,6 +118,19 @@ export class LibvirtVirtDriver implements VirtDriver {
     const over = started.then(ignored, ignored).finally(() => this.#starting.delete(uuid))
     this.#starting.set(uuid, over)
     await abortable(started, signal)
+  }
+
+  async *changes(signal: AbortSignal): AsyncGenerator<GuestChange> {
+    const stream = this.#libvirt.events()
+    const end = () => stream.end()
+    signal.addEventListener('abort', end, { once: true })
+    try {
+      if (signal.aborted) return
+      for await (const event of stream) yield event.kind === 'resync' ? { resync: event.why } : { uuid: event.uuid }
+    } finally {
+      signal.removeEventListener('abort', end)
+      end()
+    }
   }
 
   async shutdown(uuid: string, signal: AbortSignal): Promise<void> {
