@@ -1,19 +1,34 @@
 import { defineConfig } from 'vitest/config'
 import LongFirst from './test/long-first.ts'
 
+/** What starts processes, or changes its own: each file in a process to itself. */
+const APART = [
+  'test/{cli,distributed,examples,interop,libvirt,lint,servers,simulation,soak}/**/*.test.ts',
+  'test/compose/traces.test.ts',
+  'test/compute/disks/killed-worker.test.ts',
+]
+
+const each = {
+  setupFiles: 'test/servers/leave-with-parent.ts',
+  pool: 'forks',
+  // For what hangs: thousands of cases on a busy machine are no failure.
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+  teardownTimeout: 30_000,
+} as const
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    setupFiles: ['test/servers/leave-with-parent.ts'],
+    projects: [
+      { test: { ...each, name: 'apart', include: APART } },
+      // Everything else shares three processes: to load the same modules and to start an embedded database takes longer than most tests.
+      { test: { ...each, name: 'together', include: ['test/**/*.test.ts'], exclude: APART, isolate: false } },
+    ],
     globalSetup: ['test/servers/global-setup.ts'],
     reporters: ['default', './test/servers/summary-reporter.ts'],
-    pool: 'forks',
     // Tests wait for brokers, disks and guests more than they compute: a third one uses what two cores have left.
     maxWorkers: 3,
     sequence: { sequencer: LongFirst },
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    teardownTimeout: 30_000,
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts'],

@@ -17,9 +17,11 @@ export default defineConfig({
       'test/rpc/{envelope,failure,json,page,request}.test.ts',
       'test/errors.test.ts',
     ],
+    // They share processes as in vitest.config.ts: to load the same modules anew takes longer than most tests.
+    isolate: false,
     reporters: ['default'],
     // As in vitest.config.ts: thousands of cases on a busy machine are no failure.
-    testTimeout: 30_000,
+    testTimeout: 120_000,
     coverage: {
       provider: 'v8',
       include: [

@@ -4,8 +4,11 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const LONG = [
   /\/soak\.test\.ts$/,
   /\/distributed\//,
-  /-properties\.test\.ts$/,
+  /\/libvirt\/(?:driver-contract|silent-libvirtd|real-guests)\.test\.ts$/,
   /\/(?:storm|simulation|killed-worker)\.test\.ts$/,
+  /\/(?:cli|interop|libvirt)\//,
+  /-properties\.test\.ts$/,
+  /\/(?:self-check|publish-\w+)\.test\.ts$|\/compose\//,
 ]
 
 /** Begins with what takes longest, the soak before all: the other files run beside it, and it is not what the run ends with. */

@@ -36,8 +36,14 @@ function write(id: string, schema: JsonSchema): void {
 
 const withId = (id: string, schema: JsonSchema): JsonSchema => ({ ...schema, $id: `${id}.json` })
 
-/** Every version, and for each major the newest: what payloads refer each other to. */
+/** Every version, and for each major the newest: what payloads refer each other to. For those who ask after all is written. */
 function validator() {
+  made ??= readAll()
+  return made
+}
+let made: Ajv | undefined
+
+function readAll() {
   const ajv = new Ajv({ strict: true, allowUnionTypes: true, allErrors: true, formats: FORMATS })
   for (const file of files()) ajv.addSchema(read(`${FOLDER}/${file}`), file)
   return ajv

@@ -36,11 +36,13 @@ async function aWorker(transport: Transport, names: BusNames, asking: Transport,
   const said: string[] = []
   const reasons: string[] = []
   const logger = lines(said, reasons)
+  const begun: number[] = []
   const done: number[] = []
   let finish: () => void = () => {}
   let gate = Promise.resolve()
   const endpoint = {
     do: async ({ n }: { n: number }) => {
+      begun.push(n)
       await gate
       done.push(n)
     },
@@ -71,6 +73,7 @@ async function aWorker(transport: Transport, names: BusNames, asking: Transport,
     server,
     /** Why it connected anew, or gave itself up. */
     reasons,
+    begun,
     done,
     selfCheck,
     topic: topicOf(names, WorkApi),
@@ -108,15 +111,15 @@ function lines(said: string[], reasons: string[]): Logger {
 }
 
 describe.each(transports)('a worker that checks itself over $name', ({ open }) => {
-  async function openWorker() {
+  async function openWorker(timeoutMs?: number) {
     const bus = await open()
     onTestFinished(() => bus[Symbol.asyncDispose]())
-    const worker = await aWorker(await bus.connect(), bus.names, await bus.connect())
+    const worker = await aWorker(await bus.connect(), bus.names, await bus.connect(), timeoutMs)
     return { bus, ...worker }
   }
 
   it('says nothing and changes nothing while it hears', async () => {
-    const { selfCheck, checksItself, ask, done, said, repairs } = await openWorker()
+    const { selfCheck, checksItself, ask, done, said, repairs } = await openWorker(10_000)
 
     selfCheck.start()
     await checksItself()
@@ -128,7 +131,7 @@ describe.each(transports)('a worker that checks itself over $name', ({ open }) =
   })
 
   it('finds nothing wrong with a server that is paused', async () => {
-    const { selfCheck, checksItself, server, said, repairs } = await openWorker()
+    const { selfCheck, checksItself, server, said, repairs } = await openWorker(10_000)
     await server.pause()
 
     selfCheck.start()
@@ -149,10 +152,11 @@ describe.each(transports)('a worker that checks itself over $name', ({ open }) =
   })
 
   it('does not take itself for deaf when its hands hold all that the broker gives, and more waits', async () => {
-    const { selfCheck, checksItself, ask, holdUp, done, said, repairs } = await openWorker()
+    const { selfCheck, checksItself, ask, holdUp, begun, done, said, repairs } = await openWorker()
     const letGo = holdUp()
     const asked = [1, 2, 3, 4, 5, 6]
     for (const n of asked) await ask(n)
+    await vi.waitFor(() => expect(begun).toHaveLength(2), PATIENCE)
 
     selfCheck.start()
     await checksItself(2)

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { TestProject } from 'vitest/node'
 import './provided-context.ts'
 import { ServerHome } from '../../src/servers/server-home.ts'
@@ -5,6 +6,7 @@ import { buildForTheRun } from './emulated-sev.ts'
 import { findServers } from './find-servers.ts'
 import { describeHypervisor, whyNoSevLibvirt } from './hypervisor.ts'
 import { thisMachine } from './machine.ts'
+import { dropDatabases } from './made-databases.ts'
 import { describeOsloPeers } from './oslo-peers.ts'
 
 /** Runs once before all test files; what it returns runs after them. */
@@ -20,8 +22,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('osloPeers', await describeOsloPeers())
   if ((await whyNoSevLibvirt()) === undefined) await buildForTheRun(home.path('sev-emulator'))
   project.provide('hypervisor', await describeHypervisor())
+  const databasePrefix = `sevbus_test_${randomUUID().slice(0, 8)}_`
+  project.provide('databasePrefix', databasePrefix)
+  project.provide('runFolder', home.folder)
   project.provide('notRunFile', home.path('not-run.jsonl'))
   return async () => {
+    await dropDatabases(postgres.url, databasePrefix)
     await Promise.all([rabbitmq.close(), postgres.close(), home.close()])
   }
 }

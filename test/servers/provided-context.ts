@@ -5,6 +5,10 @@ declare module 'vitest' {
     amqpUrl: string
     /** A real PostgreSQL, as a user who may create databases; tests work in databases that they create. */
     databaseUrl: string
+    /** What the names of those begin with, so that the run can drop them when it ends. */
+    databasePrefix: string
+    /** A folder that is removed when the run ends. */
+    runFolder: string
     /** `RabbitMQ 4.2.1, started privately from …`. */
     brokerDescription: string
     databaseDescription: string

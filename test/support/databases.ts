@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, inject } from 'vitest'
+import { inject } from 'vitest'
 import type { Database } from '../../src/database/database.ts'
-import { migrate } from '../../src/database/migrate.ts'
 import type { Migration } from '../../src/database/migration.ts'
 import { openPostgres } from '../../src/database/postgres.ts'
+import { administer } from '../servers/made-databases.ts'
 import { openEmbeddedCopy } from './embedded-copy.ts'
+import { EmptyTables } from './empty-tables.ts'
 
 interface TestDatabase extends AsyncDisposable {
   readonly database: Database
@@ -16,7 +17,7 @@ export interface DatabaseEngine {
   readonly name: string
   /** Does it run transactions at the same time? */
   readonly concurrent: boolean
-  /** A database with these tables and nothing in them. One at a time in a test file. */
+  /** A database with these tables and nothing in them. One at a time in a process. */
   open(migrations: readonly Migration[]): Promise<TestDatabase>
 }
 
@@ -24,9 +25,8 @@ const pglite: DatabaseEngine = {
   name: 'PGlite',
   concurrent: false,
   async open(migrations) {
-    embedded ??= openEmbeddedCopy()
-    const database = await embedded
-    await empty(database, migrations)
+    const database = await embedded()
+    await embeddedTables.make(database, migrations)
     return { database, connect: async () => database, [Symbol.asyncDispose]: async () => {} }
   },
 }
@@ -35,8 +35,7 @@ const postgres: DatabaseEngine = {
   name: 'PostgreSQL',
   concurrent: true,
   async open(migrations) {
-    served ??= createDatabase()
-    const url = await served
+    const url = await served()
     const open: Database[] = []
     const connect = async () => {
       const database = await openPostgres({ url, poolSize: 20 })
@@ -44,7 +43,7 @@ const postgres: DatabaseEngine = {
       return database
     }
     const database = await connect()
-    await empty(database, migrations)
+    await servedTables.make(database, migrations)
     return {
       database,
       connect,
@@ -55,36 +54,34 @@ const postgres: DatabaseEngine = {
   },
 }
 
-// One database of each engine for the test file, emptied for each test: that takes milliseconds.
-let embedded: ReturnType<typeof openEmbeddedCopy> | undefined
-let served: Promise<string> | undefined
+// One database of each engine for the process, emptied for each test: that takes milliseconds. The run removes them when it ends.
+const embedded = once(() => openEmbeddedCopy(inject('runFolder')))
+const served = once(createDatabase)
+const embeddedTables = new EmptyTables()
+const servedTables = new EmptyTables()
 
-afterAll(async () => {
-  await (await embedded)?.[Symbol.asyncDispose]()
-  if (served !== undefined) await administer(`drop database ${new URL(await served).pathname.slice(1)} with (force)`)
-})
-
-async function empty(database: Database, migrations: readonly Migration[]): Promise<void> {
-  await database.query('drop schema public cascade; create schema public')
-  await migrate(database, migrations)
+/** Made at the first need; tried again at the next when that failed. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return async () => {
+    made ??= make()
+    try {
+      return await made
+    } catch (error) {
+      made = undefined
+      throw error
+    }
+  }
 }
 
 /** @returns its URL */
 async function createDatabase(): Promise<string> {
-  const name = `sevbus_test_${randomUUID().replaceAll('-', '')}`
-  await administer(`create database ${name}`)
+  const name = `${inject('databasePrefix')}${randomUUID().replaceAll('-', '')}`
+  await using server = await administer(inject('databaseUrl'))
+  await server.query(`create database ${name}`)
   const url = new URL(inject('databaseUrl'))
   url.pathname = `/${name}`
   return url.href
-}
-
-async function administer(sql: string): Promise<void> {
-  const server = await openPostgres({ url: inject('databaseUrl'), poolSize: 1 })
-  try {
-    await server.query(sql)
-  } finally {
-    await server.close()
-  }
 }
 
 /** For `describe.each(databaseEngines)('… on $name', ({ open }) => …)`: one specification, both engines. */

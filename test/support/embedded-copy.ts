@@ -9,9 +9,9 @@ const require = createRequire(import.meta.url)
 const CACHE = join(import.meta.dirname, '../../node_modules/.cache/sevbus')
 
 /** An embedded database of its own, from a copy of a new one: half a second instead of three to five. */
-export async function openEmbeddedCopy(): Promise<Database & AsyncDisposable> {
+export async function openEmbeddedCopy(within = tmpdir()): Promise<Database & AsyncDisposable> {
   const template = await templateFolder()
-  const folder = await mkdtemp(join(tmpdir(), 'sevbus-test-'))
+  const folder = await mkdtemp(join(within, 'sevbus-test-'))
   await cp(template, folder, { recursive: true })
   const database = await openPglite({ folder })
   return {
