@@ -83,7 +83,10 @@ describe.each(databaseEngines)('an instance whose guest does something else, on 
     await acted(cloud, uuid, number)
 
     const args = expect.objectContaining({ number, clean_shutdown })
-    expect(sent).toEqual([{ to: 'sevbus-compute.h1', what: 'stop_instance', args }])
+    expect(sent).toEqual([
+      { to: 'versioned_notifications.info', what: 'instance.power_off.start', args: expect.anything() },
+      { to: 'sevbus-compute.h1', what: 'stop_instance', args },
+    ])
     expect(during).toMatchObject({ vm_state: state, task_state: 'powering-off' })
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'stopped', task_state: null, host: 'h1' })
     expect((await cloud.sent()).map(({ what }) => what)).toEqual(['instance.power_off.end'])
@@ -100,7 +103,9 @@ describe.each(databaseEngines)('an instance whose guest does something else, on 
     await see(cloud, paused.uuid, 'shutoff', { resume: true })
 
     expect((await cloud.sent()).map(({ what, args }) => [what, args.reboot_type])).toEqual([
+      ['instance.reboot.start', undefined],
       ['reboot_instance', 'HARD'],
+      ['instance.power_off.start', undefined],
       ['stop_instance', undefined],
     ])
   })
@@ -136,6 +141,6 @@ describe.each(databaseEngines)('an instance whose guest does something else, on 
     ])
     await cloud.endpoint.stopInstance({ instance_uuid: uuid, clean_shutdown: true }, cloud.request)
 
-    expect((await cloud.sent()).map(({ what }) => what)).toEqual(['stop_instance'])
+    expect((await cloud.sent()).map(({ what }) => what)).toEqual(['instance.power_off.start', 'stop_instance'])
   })
 })
