@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Senders } from './config-transport.ts'
+import { BridgeName, LibvirtNetworkName } from './objects/attached-devices.ts'
 import { HostName } from './objects/host-report.ts'
 
 const Seconds = z.number().positive().max(86_400)
@@ -83,16 +84,15 @@ export const ComputeSection = z
     /** Fetched images that no guest has had for so long are removed: Nova's remove_unused_original_minimum_age_seconds. */
     image_cache_max_age_seconds: z.number().min(0).max(31_536_000).default(86_400),
     /** libvirt network of the guests' interfaces; `none`: they have none. Without it, and without bridge, `default`. */
-    network: z
-      .string()
-      .regex(/^[\w.-]+$/, 'write the name of a libvirt network, or none')
-      .max(255)
-      .optional(),
+    network: LibvirtNetworkName.optional(),
     /** Bridge of the host that guests' interfaces are plugged into, instead of a libvirt network. */
-    bridge: z
-      .string()
-      .regex(/^[\w.-]{1,15}$/, 'write the name of a bridge, e.g. br0')
-      .optional(),
+    bridge: BridgeName.optional(),
+    /** libvirt networks that interfaces may be attached to besides, by requests that name them. */
+    attachable_networks: z.array(LibvirtNetworkName).max(256).default([]),
+    /** Bridges of the host, likewise. */
+    attachable_bridges: z.array(BridgeName).max(256).default([]),
+    /** Folders of this host whose files, or block devices (`/dev/vg-guests`), may be attached as volumes; none, none may. */
+    volume_folders: z.array(Folder).max(64).default([]),
     /** What a config drive is: a CD-ROM, or a virtio disk. Nova's option of this name. */
     config_drive_format: z.enum(['iso9660', 'vfat']).default('iso9660'),
     /** Every guest gets one, not only those whose image has img_config_drive=mandatory. */

@@ -78,6 +78,8 @@ export class InstanceNotFound extends published('INSTANCE_NOT_FOUND', { wireModu
 export class InstanceInvalidState extends published('INSTANCE_INVALID_STATE', { wireModule: NOVA }) {}
 /** Its encryption does not let this be done: nobody can read, or move, the memory of such a guest. */
 export class OperationNotSupportedForSEV extends published('OPERATION_NOT_SUPPORTED_FOR_SEV', { wireModule: NOVA }) {}
+/** The instance has no device of this name. */
+export class DeviceNotFound extends published('DEVICE_NOT_FOUND', { wireModule: NOVA }) {}
 /** An instance with this uuid exists already, with another request. */
 export class InstanceExists extends published('INSTANCE_EXISTS', { wireModule: NOVA }) {}
 
@@ -138,6 +140,17 @@ export class BuildAborted extends published('BUILD_ABORTED') {}
 export class BuildInterrupted extends published('BUILD_INTERRUPTED', { retryable: true }) {}
 /** Domain capabilities or a domain document that cannot be understood. */
 export class InvalidDomainXml extends published('INVALID_DOMAIN_XML') {}
+/** The host's operator has not named the folder of this volume, or this network, among those that guests may be given. */
+export class DeviceNotAllowed extends published('DEVICE_NOT_ALLOWED', { retryable: true }) {}
+/** The volume could not be plugged into the guest. */
+export class VolumeAttachFailed extends published('VOLUME_ATTACH_FAILED', { wireModule: NOVA, retryable: true }) {}
+/** The interface could not be plugged into the guest. */
+export class InterfaceAttachFailed extends published('INTERFACE_ATTACH_FAILED', {
+  wireModule: NOVA,
+  retryable: true,
+}) {}
+/** The guest does not let the device go. */
+export class DeviceDetachFailed extends published('DEVICE_DETACH_FAILED', { wireModule: NOVA, retryable: true }) {}
 /** The hypervisor does not know this guest. */
 export class GuestNotFound extends published('GUEST_NOT_FOUND') {}
 /** libvirt refuses, in its own words; `details` has its numbers: libvirt_code, libvirt_domain, libvirt_level. */
@@ -228,6 +241,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       InstanceNotFound,
       InstanceInvalidState,
       OperationNotSupportedForSEV,
+      DeviceNotFound,
       InstanceExists,
       NoValidHost,
       MaxRetriesExceeded,
@@ -255,6 +269,10 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       BuildAborted,
       BuildInterrupted,
       InvalidDomainXml,
+      DeviceNotAllowed,
+      VolumeAttachFailed,
+      InterfaceAttachFailed,
+      DeviceDetachFailed,
       GuestNotFound,
       LibvirtError,
       HypervisorTimeout,

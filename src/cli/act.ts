@@ -64,7 +64,7 @@ export function resume(words: readonly string[], options: ActOptions): Promise<n
 }
 
 /** @returns the exit code: refused when it was waited for, and an action failed */
-function act(words: readonly string[], options: ActOptions, ask: Ask): Promise<number> {
+export function act(words: readonly string[], options: ActOptions, ask: Ask): Promise<number> {
   return withSession(options, async (session) => {
     const asked: Instance[] = []
     for (const word of words) asked.push((await ask(session, (await findInstance(session, word)).uuid)).instance)

@@ -26,4 +26,33 @@ export function defineActions(define: Define): void {
   action('unpause', 'let paused instances go on', async () => (await load()).unpause)
   action('suspend', 'save the memory of instances and power them off', async () => (await load()).suspend)
   action('resume', 'let suspended instances go on', async () => (await load()).resume)
+  defineDevices(define)
+}
+
+/** What is plugged into them. */
+function defineDevices(define: Define): void {
+  const load = () => import('./devices.ts')
+  const wait = ['--wait', 'until it is done, or has failed', false] as const
+  define(
+    'attach-volume <instance> <path>',
+    'plug a file or a block device of its host in',
+    async (options, [word, path]) => (await load()).attachVolume(word as string, path as string, options),
+  )
+    .option('--volume-id <uuid>', 'how the volume is called; else a new name is made')
+    .option('--bus <bus>', 'virtio, scsi, sata or usb; else that of the root disk')
+    .option(...wait)
+  define('detach-volume <instance> <volume>', 'take a volume out, by its id or path', async (options, [word, volume]) =>
+    (await load()).detachVolume(word as string, volume as string, options),
+  ).option(...wait)
+  define('attach-interface <instance>', 'plug a network interface in', async (options, [word]) =>
+    (await load()).attachInterface(word as string, options),
+  )
+    .option('--mac <mac>', 'its address; else one is made')
+    .option('--network <network>', "a network of libvirt's; else where the host plugs all guests in")
+    .option('--bridge <bridge>', 'a bridge of the host, instead')
+    .option('--address <ip>', 'its IP address, for notifications')
+    .option(...wait)
+  define('detach-interface <instance> <mac>', 'take a network interface out', async (options, [word, mac]) =>
+    (await load()).detachInterface(word as string, mac as string, options),
+  ).option(...wait)
 }

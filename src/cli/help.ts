@@ -78,6 +78,23 @@ Examples:
   resume: `
 Examples:
   sevbus resume web-1`,
+  'attach-volume': `
+Examples:
+  sevbus attach-volume web-1 /srv/volumes/data.raw --wait
+  sevbus attach-volume web-1 /dev/vg-guests/data --bus virtio
+Its host must give the folder away (compute.volume_folders there). What is in it is taken as a bare disk.`,
+  'detach-volume': `
+Examples:
+  sevbus detach-volume web-1 /srv/volumes/data.raw --wait
+  sevbus detach-volume web-1 a07f71dc-8151-4e7d-a0cc-cd24a3f11113`,
+  'attach-interface': `
+Examples:
+  sevbus attach-interface web-1 --wait
+  sevbus attach-interface web-1 --bridge br-storage --address 10.1.0.7
+Its host must give the bridge or network away (compute.attachable_bridges, attachable_networks there).`,
+  'detach-interface': `
+Example:
+  sevbus detach-interface web-1 fa:16:3e:00:00:05`,
   evacuate: `
 Examples:
   sevbus evacuate web-1 --wait

@@ -50,12 +50,25 @@ export function instanceFacts(instance: Instance): string {
     ...hintFacts(instance),
     ['image', instance.image.name ?? instance.image.id ?? '-'],
     ['image properties', properties(instance.image.properties)],
+    ...deviceFacts(instance),
     ['created', instance.created_at],
     ['launched', instance.launched_at ?? '-'],
     ['terminated', instance.terminated_at ?? '-'],
     ...(fault ? [['fault', `${pc.red(fault.code)}: ${fault.message}`] as const] : []),
     ...(typeof fault?.details.fix === 'string' ? [['fix', fault.details.fix] as const] : []),
   ])
+}
+
+function deviceFacts({ volumes, interfaces }: Instance): readonly (readonly [string, string])[] {
+  return [
+    ...volumes.map(
+      ({ volume_id, path, bus, device }) => ['volume', `${volume_id}: ${path} as ${device} on ${bus}`] as const,
+    ),
+    ...interfaces.map(({ mac, source }) => {
+      const network = source === null ? "the host's network" : source.kind === 'bridge' ? source.bridge : source.network
+      return ['interface', `${mac} on ${network}`] as const
+    }),
+  ]
 }
 
 function hintFacts({ scheduler_hints: hints }: Instance): readonly (readonly [string, string])[] {

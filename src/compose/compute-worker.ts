@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { DEFAULT_SHUTDOWN } from '../compute/actions/shutdown-options.ts'
+import { DEFAULT_SHUTDOWN } from '../compute/actions/guest-patience.ts'
 import { confirmedEndpoint } from '../compute/confirmed-endpoint.ts'
 import { HostReporter } from '../compute/host-reporter.ts'
 import { HostStanding } from '../compute/host-standing.ts'

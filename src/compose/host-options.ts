@@ -27,6 +27,11 @@ export function domainOptions(compute: ComputeSection): DomainOptions {
     cpuModel: compute.cpu_model,
     instancesPath: compute.instances_path,
     network: guestNetwork(compute),
+    attachableNetworks: [
+      ...compute.attachable_networks.map((network) => ({ kind: 'network', network }) as const),
+      ...compute.attachable_bridges.map((bridge) => ({ kind: 'bridge', bridge }) as const),
+    ],
+    volumeFolders: compute.volume_folders,
     configDriveFormat: compute.config_drive_format,
     forceConfigDrive: compute.force_config_drive,
     cdromBus: compute.cdrom_bus,

@@ -1,5 +1,7 @@
 import { z } from 'zod'
+import { AttachedInterface, Volume } from '../objects/attached-devices.ts'
 import { Instance } from '../objects/instance.ts'
+import { Mac } from '../objects/ip-address.ts'
 import { cast } from '../rpc/contract.ts'
 
 /** The instance as last stored, and the number of the action among all of that instance. */
@@ -58,6 +60,36 @@ export const actionMethods = {
     since: '1.2',
     summary: 'Starts a suspended guest from its saved memory. report_action tells its end.',
     input: z.strictObject(ofInstance),
+    output,
+  }),
+  attachVolume: cast({
+    wire: 'attach_volume',
+    since: '1.3',
+    summary:
+      'Plugs a volume in, at once where the guest runs and for its next start, if its path is one that this host gives to guests. report_action tells its end, and what the disk is called.',
+    input: z.strictObject({ ...ofInstance, volume: Volume }),
+    output,
+  }),
+  detachVolume: cast({
+    wire: 'detach_volume',
+    since: '1.3',
+    summary: 'Takes a volume out; a guest that runs must let it go. report_action tells its end.',
+    input: z.strictObject({ ...ofInstance, volume_id: z.guid() }),
+    output,
+  }),
+  attachInterface: cast({
+    wire: 'attach_interface',
+    since: '1.3',
+    summary:
+      'Plugs a network interface in, at once where the guest runs and for its next start, if its network is one that this host gives to guests. report_action tells its end.',
+    input: z.strictObject({ ...ofInstance, interface: AttachedInterface }),
+    output,
+  }),
+  detachInterface: cast({
+    wire: 'detach_interface',
+    since: '1.3',
+    summary: 'Takes a network interface out; a guest that runs must let it go. report_action tells its end.',
+    input: z.strictObject({ ...ofInstance, mac: Mac }),
     output,
   }),
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { RpcClient } from '../rpc/client.ts'
-import type { ShutdownOptions } from './actions/shutdown-options.ts'
+import type { GuestPatience } from './actions/guest-patience.ts'
 import type { Journal } from './journal/journal.ts'
 import type { DomainOptions } from './libvirt/domain-options.ts'
 import type { SlotLimits } from './libvirt/slot-limits.ts'
@@ -18,7 +18,9 @@ export interface ComputePorts {
   readonly domainOptions: DomainOptions
   /** The operator's, of the guests with each model. */
   readonly slotLimits: SlotLimits
-  readonly shutdown: ShutdownOptions
+  /** With guests that are asked to shut down, and to let a device go. */
+  readonly shutdown: GuestPatience
+  readonly unplug: GuestPatience
   readonly retryDelaysMs: readonly number[]
   readonly now: () => Date
 }

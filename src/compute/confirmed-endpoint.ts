@@ -22,6 +22,10 @@ export function confirmedEndpoint(
     unpauseInstance: first((args, info) => endpoint.unpauseInstance(args, info)),
     suspendInstance: first((args, info) => endpoint.suspendInstance(args, info)),
     resumeInstance: first((args, info) => endpoint.resumeInstance(args, info)),
+    attachVolume: first((args, info) => endpoint.attachVolume(args, info)),
+    detachVolume: first((args, info) => endpoint.detachVolume(args, info)),
+    attachInterface: first((args, info) => endpoint.attachInterface(args, info)),
+    detachInterface: first((args, info) => endpoint.detachInterface(args, info)),
     getDomainXml: first((args, info) => endpoint.getDomainXml(args, info)),
     listGuests: first((args, info) => endpoint.listGuests(args, info)),
   }

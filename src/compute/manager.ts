@@ -4,7 +4,7 @@ import type { InstanceAction } from '../objects/instance-action.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import type { actionMethods } from './action-methods.ts'
 import { Actions } from './actions/actions.ts'
-import { DEFAULT_SHUTDOWN } from './actions/shutdown-options.ts'
+import { DEFAULT_SHUTDOWN, DEFAULT_UNPLUG } from './actions/guest-patience.ts'
 import { Builder } from './builder.ts'
 import type { ComputePorts } from './compute-ports.ts'
 import { departures } from './departures.ts'
@@ -18,7 +18,7 @@ import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
-type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'retryDelaysMs' | 'now'
+type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
 type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionMethods)[N]['input']>
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
@@ -48,6 +48,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       domainOptions: DEFAULT_DOMAIN_OPTIONS,
       slotLimits: NO_LIMITS,
       shutdown: DEFAULT_SHUTDOWN,
+      unplug: DEFAULT_UNPLUG,
       retryDelaysMs: DEFAULT_RETRY_DELAYS_MS,
       now: () => new Date(),
     }
@@ -178,6 +179,22 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   resumeInstance(args: ActionArgs<'resumeInstance'>, { context }: RequestInfo): Promise<null> {
     return this.#act(args, { name: 'resume' }, context)
+  }
+
+  attachVolume(args: ActionArgs<'attachVolume'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'attach_volume', volume: args.volume }, context)
+  }
+
+  detachVolume(args: ActionArgs<'detachVolume'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'detach_volume', volume_id: args.volume_id }, context)
+  }
+
+  attachInterface(args: ActionArgs<'attachInterface'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'attach_interface', interface: args.interface }, context)
+  }
+
+  detachInterface(args: ActionArgs<'detachInterface'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'detach_interface', mac: args.mac }, context)
   }
 
   #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {

@@ -15,10 +15,11 @@ import { actionMethods } from './action-methods.ts'
  *   the allocations of the try and user_data, and terminate_instance a migration_uuid, which an older worker refuses
  * - 1.2 start_instance, stop_instance, reboot_instance, pause_instance, unpause_instance, suspend_instance,
  *   resume_instance; list_guests tells of actions
+ * - 1.3 attach_volume, detach_volume, attach_interface, detach_interface
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.2',
+  version: '1.3',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',

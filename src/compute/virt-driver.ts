@@ -2,6 +2,7 @@ import type { EncryptionKeys } from '../objects/guest-report.ts'
 import type { DiskContents } from './disks/disk-contents.ts'
 import type { DomainSpec } from './libvirt/domain-spec.ts'
 import type { HostCapabilities } from './libvirt/host-capabilities.ts'
+import type { PluggedDevice } from './libvirt/plugged-device.ts'
 
 /** A guest as the hypervisor sees it. */
 export interface Guest {
@@ -79,6 +80,17 @@ export interface VirtDriver {
   hasSavedMemory(uuid: string, signal: AbortSignal): Promise<boolean>
   /** Starts it from its saved memory. @throws SpawnFailed, LibvirtError when it runs already */
   resume(uuid: string, signal: AbortSignal): Promise<void>
+  /**
+   * Plugs a device in that `domain` has: at once where the guest runs, and for its next start. There already: returns.
+   * @throws GuestNotFound, VolumeAttachFailed, InterfaceAttachFailed
+   */
+  attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void>
+  /**
+   * Takes a device out that `domain` does not have: for its next start, and a guest that runs is asked to let it go. Whether
+   * it has, its document says. Gone already: returns.
+   * @throws GuestNotFound, DeviceDetachFailed
+   */
+  detach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void>
   /** Stops the guest at once and forgets it; gone already: returns. */
   destroy(uuid: string): Promise<void>
   close(): Promise<void>

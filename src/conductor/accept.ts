@@ -4,7 +4,8 @@ import type { Queryable } from '../database/database.ts'
 import { InstanceExists, InvalidArguments } from '../errors.ts'
 import type { Flavor } from '../objects/flavor.ts'
 import type { ImageMeta } from '../objects/image-meta.ts'
-import type { Instance, IpAddress } from '../objects/instance.ts'
+import type { Instance } from '../objects/instance.ts'
+import type { IpAddress } from '../objects/ip-address.ts'
 import { launchRequest } from '../objects/launch-request.ts'
 import { NO_HINTS, type SchedulerHints } from '../objects/scheduler-hints.ts'
 import { MAX_PAGE_BYTES } from '../rpc/page.ts'
@@ -165,6 +166,8 @@ function draftInstances(request: BuildRequest, context: RequestContext, now: Dat
     scheduler_hints: request.scheduler_hints ?? NO_HINTS,
     ip_addresses: [...request.ip_addresses],
     config_drive: wantsConfigDrive(request),
+    volumes: [],
+    interfaces: [],
     fault: null,
     created_at: at,
     updated_at: at,

@@ -1,8 +1,11 @@
 import { z } from 'zod'
+import { BridgeName, LibvirtNetworkName, VolumeBus, VolumePath } from '../objects/attached-devices.ts'
 import { SeenGuestState } from '../objects/guest-deviation.ts'
 import { HostName } from '../objects/host-report.ts'
 import { Instance } from '../objects/instance.ts'
 import { ActionOutcome } from '../objects/instance-action.ts'
+import { Mac } from '../objects/ip-address.ts'
+import { text } from '../objects/text.ts'
 import { call, cast } from '../rpc/contract.ts'
 
 const ofInstance = { instance_uuid: z.guid() }
@@ -87,6 +90,58 @@ export const actionMethods = {
     }),
     output: z.null(),
     timeoutMs: 30_000,
+  }),
+  attachVolume: call({
+    wire: 'attach_volume',
+    since: '1.4',
+    summary:
+      'Plugs a file or a block device of its host into an instance that is active, paused or stopped, as a bare disk; it keeps it over stops and starts. When it answers that is stored; its host looks whether it may have the path. Attached already, or asked again: it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, INVALID_ARGUMENTS; in the fault DEVICE_NOT_ALLOWED, VOLUME_ATTACH_FAILED.',
+    input: z.strictObject({
+      ...ofInstance,
+      /** Chosen by the caller, who detaches it by this; the guest sees it as the serial number of the disk. */
+      volume_id: z.guid(),
+      path: VolumePath,
+      /** Absent: where the root disk is. IDE is refused: QEMU plugs nothing in there. */
+      bus: z.enum([...VolumeBus.options, 'ide']).optional(),
+    }),
+    output,
+  }),
+  detachVolume: call({
+    wire: 'detach_volume',
+    since: '1.4',
+    summary:
+      'Takes a volume out of an instance; a guest that runs must let it go. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, DEVICE_NOT_FOUND; in the fault DEVICE_DETACH_FAILED.',
+    input: z.strictObject({ ...ofInstance, volume_id: z.guid() }),
+    output,
+  }),
+  attachInterface: call({
+    wire: 'attach_interface',
+    since: '1.4',
+    summary:
+      "Plugs a network interface into an instance that is active, paused or stopped; it keeps it over stops and starts. With neither `network` nor `bridge` where its host plugs all guests in; others must be on the host's list. Devices of the host itself (a `vnic_type` other than normal) are refused. Attached already, or asked again: it is nothing. Errors: INSTANCE_NOT_FOUND, OPERATION_NOT_SUPPORTED_FOR_SEV, INSTANCE_INVALID_STATE, INVALID_ARGUMENTS; in the fault DEVICE_NOT_ALLOWED, INTERFACE_ATTACH_FAILED.",
+    input: z.strictObject({
+      ...ofInstance,
+      mac: Mac,
+      /** A network of libvirt's. */
+      network: LibvirtNetworkName.optional(),
+      /** A bridge of the host, instead of it. */
+      bridge: BridgeName.optional(),
+      /** As the API tier has it for this interface; told in notifications. */
+      address: text(64).optional(),
+      version: z.union([z.literal(4), z.literal(6)]).default(4),
+      label: text(255).default(''),
+      /** Nova's word for what a port is. */
+      vnic_type: text(32).default('normal'),
+    }),
+    output,
+  }),
+  detachInterface: call({
+    wire: 'detach_interface',
+    since: '1.4',
+    summary:
+      'Takes a network interface out of an instance, by its MAC address; a guest that runs must let it go. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, DEVICE_NOT_FOUND; in the fault DEVICE_DETACH_FAILED.',
+    input: z.strictObject({ ...ofInstance, mac: Mac }),
+    output,
   }),
   reportAction: cast({
     wire: 'report_action',

@@ -45,7 +45,7 @@ export function actionStarts(
   action: InstanceAction,
 ): DurableMessage {
   const event = `instance.${ruleOf(action).event}.start` as const
-  return events.onBehalfOf(acting.host as string).message(event, context, acting)
+  return events.onBehalfOf(acting.host as string).message(event, context, acting, undefined, action)
 }
 
 export function deletionStarts({ events }: Teller, context: RequestContext, deleting: Instance): DurableMessage {

@@ -29,7 +29,8 @@ export interface InstanceRecord {
 export type InstanceChanges = Partial<
   Pick<
     Instance,
-    'vm_state' | 'task_state' | 'host' | 'attempt' | 'mem_encryption' | 'fault' | 'launched_at' | 'terminated_at'
+    | ('vm_state' | 'task_state' | 'host' | 'attempt' | 'mem_encryption' | 'fault' | 'launched_at' | 'terminated_at')
+    | ('volumes' | 'interfaces' | 'ip_addresses')
   >
 >
 
@@ -173,7 +174,8 @@ export async function changeInstance(
   const next = changed(instance, changes, at)
   await tx.query(
     `UPDATE instances SET vm_state = $2, task_state = $3, host = $4, attempt = $5, fault = $6, launched_at = $7,
-       terminated_at = $8, updated_at = $9, mem_encryption = $10 WHERE uuid = $1`,
+       terminated_at = $8, updated_at = $9, mem_encryption = $10, volumes = $11, interfaces = $12, ip_addresses = $13
+     WHERE uuid = $1`,
     [
       next.uuid,
       next.vm_state,
@@ -185,6 +187,9 @@ export async function changeInstance(
       next.terminated_at,
       next.updated_at,
       json(next.mem_encryption),
+      JSON.stringify(next.volumes),
+      JSON.stringify(next.interfaces),
+      JSON.stringify(next.ip_addresses),
     ],
   )
   return next

@@ -4,9 +4,10 @@ import { Fault } from '../objects/fault.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
-import { BuildAttempt, Instance, InstanceState, NewIpAddress, VmState } from '../objects/instance.ts'
+import { BuildAttempt, Instance, InstanceState, VmState } from '../objects/instance.ts'
 import { ActionRecord } from '../objects/instance-action.ts'
 import { InstanceMigration } from '../objects/instance-migration.ts'
+import { NewIpAddress } from '../objects/ip-address.ts'
 import { NewSchedulerHints } from '../objects/scheduler-hints.ts'
 import { text } from '../objects/text.ts'
 import { UserData } from '../objects/user-data.ts'
@@ -45,10 +46,11 @@ export const MAX_COUNT = 1000
  * - 1.2 start_instance, stop_instance, reboot_instance, pause_instance, unpause_instance, suspend_instance,
  *   resume_instance; explain_instance tells actions; from workers: report_action
  * - 1.3 list_instance_states tells last_action; from workers: report_guest_states
+ * - 1.4 attach_volume, detach_volume, attach_interface, detach_interface; explain_instance tells results of actions
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.3',
+  version: '1.4',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -123,4 +123,13 @@ export const conductorMigrations: readonly Migration[] = [
       );
       CREATE UNIQUE INDEX instance_actions_one_at_a_time ON instance_actions (instance_uuid) WHERE status = 'accepted';`,
   },
+  {
+    id: 'conductor-0007-attached-devices',
+    sql: `
+      ALTER TABLE instances
+        ADD COLUMN volumes jsonb NOT NULL DEFAULT '[]',
+        ADD COLUMN interfaces jsonb NOT NULL DEFAULT '[]';
+      -- What its host told of an action that is completed.
+      ALTER TABLE instance_actions ADD COLUMN result jsonb;`,
+  },
 ]

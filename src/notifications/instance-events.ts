@@ -1,6 +1,7 @@
 import type { SevbusError } from '../errors.ts'
 import type { ActionRule } from '../objects/action-rules.ts'
 import type { Instance } from '../objects/instance.ts'
+import type { InstanceAction } from '../objects/instance-action.ts'
 import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
 import { launchFlavor } from '../objects/resource-request.ts'
@@ -14,7 +15,12 @@ import {
   type SevbusExtension,
 } from './notification.ts'
 import { exceptionPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
-import { InstanceActionPayload, InstanceActionRebuildPayload, InstanceCreatePayload } from './payloads.ts'
+import {
+  InstanceActionPayload,
+  InstanceActionRebuildPayload,
+  InstanceActionVolumePayload,
+  InstanceCreatePayload,
+} from './payloads.ts'
 import { ComputeTaskPayload } from './request-payloads.ts'
 
 export type InstanceEvent =
@@ -50,9 +56,16 @@ export class InstanceEvents {
     return new InstanceEvents(this.#names, `nova-compute:${host}`, this.#now)
   }
 
-  message(event: InstanceEvent, context: RequestContext, instance: Instance, error?: SevbusError): DurableMessage {
+  /** @param action that it tells of, if it is of one: some payloads say what was asked for */
+  message(
+    event: InstanceEvent,
+    context: RequestContext,
+    instance: Instance,
+    error?: SevbusError,
+    action?: InstanceAction,
+  ): DurableMessage {
     const fault = error ? exceptionPayload(error, { module: 'sevbus.compute', function: functionOf(event) }) : null
-    const payload = payloadOf(event, instance, instanceFields(context, instance, fault))
+    const payload = payloadOf(event, instance, instanceFields(context, instance, fault), action)
     return this.#message(event, context, instance, payload, error !== undefined)
   }
 
@@ -97,7 +110,18 @@ export class InstanceEvents {
   }
 }
 
-function payloadOf(event: InstanceEvent, instance: Instance, fields: ReturnType<typeof instanceFields>) {
+function payloadOf(
+  event: InstanceEvent,
+  instance: Instance,
+  fields: ReturnType<typeof instanceFields>,
+  action: InstanceAction | undefined,
+) {
+  switch (action?.name) {
+    case 'attach_volume':
+      return InstanceActionVolumePayload.wrap({ ...fields, volume_id: action.volume.volume_id })
+    case 'detach_volume':
+      return InstanceActionVolumePayload.wrap({ ...fields, volume_id: action.volume_id })
+  }
   if (event.startsWith('instance.rebuild')) {
     return InstanceActionRebuildPayload.wrap({ ...fields, trusted_image_certificates: null })
   }

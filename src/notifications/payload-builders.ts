@@ -7,7 +7,7 @@ import type { RequestSpec } from '../objects/request-spec.ts'
 import type { SchedulerHints } from '../objects/scheduler-hints.ts'
 import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
-import type { PowerStateWord } from './instance-words.ts'
+import { type PowerStateWord, TaskStateWord } from './instance-words.ts'
 import { ExceptionPayload, FlavorPayload, IpPayload } from './payloads.ts'
 import { ImageMetaPayload, ImageMetaPropsPayload, RequestSpecPayload } from './request-payloads.ts'
 
@@ -80,7 +80,8 @@ export function instanceFields(
     updated_at: moment(instance.updated_at),
     state: instance.vm_state,
     power_state: POWER_STATES[instance.vm_state] ?? 'pending',
-    task_state: instance.task_state,
+    // Nova's words alone: it has none for what is done to devices, and says null.
+    task_state: TaskStateWord.safeParse(instance.task_state).data ?? null,
     progress: 0,
     ip_addresses: instance.ip_addresses.map((ip) =>
       IpPayload.wrap({ ...ip, meta: {}, port_uuid: null, device_name: null }),

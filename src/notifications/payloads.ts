@@ -143,3 +143,9 @@ export const InstanceActionRebuildPayload = objectType(
   '1.10',
   InstancePayloadData.extend({ trusted_image_certificates: z.array(z.string()).nullable() }),
 )
+
+export const InstanceActionVolumePayload = objectType(
+  'InstanceActionVolumePayload',
+  '1.7',
+  InstancePayloadData.extend({ volume_id: z.guid() }),
+)

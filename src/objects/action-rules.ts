@@ -11,10 +11,12 @@ export interface ActionRule {
   readonly over?: readonly TaskState[]
   /** While it is done. */
   readonly task: TaskState
-  /** Where the instance rests when it is done. */
-  readonly becomes: VmState
+  /** Where the instance rests when it is done; without it where it was. */
+  readonly becomes?: VmState
   /** Of its notifications: `instance.<event>.start`, `.end` and `.error`. */
-  readonly event: 'power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume'
+  readonly event:
+    | ('power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume')
+    | ('volume_attach' | 'volume_detach' | 'interface_attach' | 'interface_detach')
   /** QEMU cannot do it to a guest whose memory is encrypted. */
   readonly isForClearGuests?: true
 }
@@ -30,7 +32,10 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot', ActionRule>
   // The way out of whatever else hangs.
   'hard reboot': {
     from: ['active', 'stopped', 'paused', 'suspended', 'error'],
-    over: ['rebooting', 'pausing', 'unpausing', 'suspending', 'resuming'],
+    over: [
+      ...(['rebooting', 'pausing', 'unpausing', 'suspending', 'resuming'] as const),
+      ...(['attaching-volume', 'detaching-volume', 'attaching-interface', 'detaching-interface'] as const),
+    ],
     task: 'rebooting_hard',
     becomes: 'active',
     event: 'reboot',
@@ -45,6 +50,10 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot', ActionRule>
     isForClearGuests: true,
   },
   resume: { from: ['suspended'], task: 'resuming', becomes: 'active', event: 'resume' },
+  attach_volume: { from: ['active', 'paused', 'stopped'], task: 'attaching-volume', event: 'volume_attach' },
+  detach_volume: { from: ['active', 'paused', 'stopped'], task: 'detaching-volume', event: 'volume_detach' },
+  attach_interface: { from: ['active', 'paused', 'stopped'], task: 'attaching-interface', event: 'interface_attach' },
+  detach_interface: { from: ['active', 'paused', 'stopped'], task: 'detaching-interface', event: 'interface_detach' },
 }
 
 export function ruleOf(action: InstanceAction): ActionRule {

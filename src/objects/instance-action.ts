@@ -1,6 +1,9 @@
 import { z } from 'zod'
+import { AttachedInterface, Volume } from './attached-devices.ts'
 import { Fault } from './fault.ts'
 import { SeenGuestState } from './guest-deviation.ts'
+import { Mac } from './ip-address.ts'
+import { text } from './text.ts'
 
 /**
  * What is asked to be done to an instance that lives, with what was asked for beside it. Names are Nova's
@@ -24,12 +27,23 @@ export const InstanceAction = z.discriminatedUnion('name', [
   z.object({ name: z.literal('unpause') }),
   z.object({ name: z.literal('suspend') }),
   z.object({ name: z.literal('resume') }),
+  z.object({ name: z.literal('attach_volume'), volume: Volume }),
+  z.object({ name: z.literal('detach_volume'), volume_id: z.guid() }),
+  z.object({ name: z.literal('attach_interface'), interface: AttachedInterface }),
+  z.object({ name: z.literal('detach_interface'), mac: Mac }),
 ])
 export type InstanceAction = z.infer<typeof InstanceAction>
 
+/** What only the host can tell of an action that is done. */
+export const ActionResult = z.object({
+  /** Of a volume that was attached: the name of its disk in the guest's document. */
+  device: text(16).optional(),
+})
+export type ActionResult = z.infer<typeof ActionResult>
+
 /** How an action ended on its host: a fact, written there before it is told. */
 export const ActionOutcome = z.discriminatedUnion('result', [
-  z.object({ result: z.literal('done') }),
+  z.object({ result: z.literal('done'), ...ActionResult.shape }),
   z.object({
     result: z.literal('failed'),
     fault: Fault,
@@ -47,6 +61,8 @@ export const ActionRecord = z.object({
   /** `given up`: a deletion, an evacuation, or another action took its place. */
   status: z.enum(['accepted', 'completed', 'failed', 'given up']),
   fault: Fault.nullable(),
+  /** Of one that is completed; absent: the conductor is older than 1.4. */
+  result: ActionResult.nullable().optional(),
   request_id: z.string().max(255).nullable(),
   started_at: z.iso.datetime(),
   ended_at: z.iso.datetime().nullable(),

@@ -1,9 +1,11 @@
 import { z } from 'zod'
+import { AttachedInterface, AttachedVolume } from './attached-devices.ts'
 import { AvailabilityZone } from './availability-zone.ts'
 import { Fault } from './fault.ts'
 import { Flavor } from './flavor.ts'
 import { HostName } from './host-report.ts'
 import { ImageMeta } from './image-meta.ts'
+import { IpAddress } from './ip-address.ts'
 import { MemEncryption, MemEncryptionModel } from './mem-encryption.ts'
 import { Allocation } from './request-spec.ts'
 import { NO_HINTS, SchedulerHints } from './scheduler-hints.ts'
@@ -17,7 +19,7 @@ export type VmState = z.infer<typeof VmState>
 /**
  * Nova's task_state: what is being done to it; null when nothing is. A new instance waits for a host (`scheduling`) and is
  * booted there (`spawning`); one that is evacuated stays as it is and is rebuilt by the same steps. The others are of
- * actions (`action-rules.ts`).
+ * actions (`action-rules.ts`); those of devices are no words of Nova's, which has none for them.
  */
 const TaskState = z.enum([
   'scheduling',
@@ -32,6 +34,10 @@ const TaskState = z.enum([
   'unpausing',
   'suspending',
   'resuming',
+  'attaching-volume',
+  'detaching-volume',
+  'attaching-interface',
+  'detaching-interface',
   'deleting',
 ])
 export type TaskState = z.infer<typeof TaskState>
@@ -54,24 +60,6 @@ export function canBecome(from: VmState, to: VmState): boolean {
 
 /** ISO 8601 in UTC with `Z`. Objects that workers pass on are read leniently: a newer one may have more fields. */
 const Timestamp = z.iso.datetime()
-
-export const IpAddress = z.object({
-  address: text(64),
-  version: z.union([z.literal(4), z.literal(6)]),
-  mac: text(64),
-  label: text(255).default(''),
-})
-export type IpAddress = z.infer<typeof IpAddress>
-
-/** As a request brings it. An odd first octet would be a group's (IEEE 802), which no card has for its own. */
-export const NewIpAddress = IpAddress.extend({
-  mac: z
-    .string()
-    .regex(
-      /^[0-9a-f][02468ace](?::[0-9a-f]{2}){5}$/i,
-      'write a MAC address as fa:16:3e:00:00:05, its first octet even',
-    ),
-})
 
 export const Instance = z.object({
   uuid: z.guid(),
@@ -97,6 +85,9 @@ export const Instance = z.object({
   ip_addresses: z.array(IpAddress).max(64),
   /** Asked for with the request; its image, or a host's operator, may want one all the same. */
   config_drive: z.boolean().default(false),
+  /** Attached since, in this order. */
+  volumes: z.array(AttachedVolume).default([]),
+  interfaces: z.array(AttachedInterface).default([]),
   fault: Fault.nullable(),
   created_at: Timestamp,
   updated_at: Timestamp,

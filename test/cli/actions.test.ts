@@ -25,7 +25,7 @@ describe('what is done to instances by the command line', () => {
     await Promise.all([
       cloud.worker('conductor', 'c1'),
       cloud.worker('scheduler', 's1'),
-      cloud.compute('h1', { SEVBUS_FAKE_SEV_SLOTS: '1' }),
+      cloud.compute('h1', { SEVBUS_FAKE_SEV_SLOTS: '1', SEVBUS_COMPUTE_VOLUME_FOLDERS: '/srv/volumes' }),
     ])
     await cloud.client({ hosts: 1 })
     const file = join(cloud.folder, 'sevbus.toml')
@@ -47,6 +47,15 @@ describe('what is done to instances by the command line', () => {
       out: expect.stringContaining('stop needs an instance that is active or error'),
     })
     expect(await state('start', 'web', '--wait')).toEqual([0, 'active'])
+    expect(await state('attach-volume', 'web', '/srv/volumes/data.raw', '--wait')).toEqual([0, 'active'])
+    expect((await sevbus('show', 'web')).out).toMatch(/volume +[0-9a-f-]{36}: \/srv\/volumes\/data.raw as sdb on scsi/)
+    expect(await sevbus('attach-volume', 'web', '/etc/shadow', '--wait')).toMatchObject({
+      code: 5,
+      out: expect.stringContaining('DEVICE_NOT_ALLOWED: volume'),
+    })
+    expect(await state('detach-volume', 'web', '/srv/volumes/data.raw', '--wait')).toEqual([0, 'active'])
+    expect(await state('attach-interface', 'web', '--mac', 'fa:16:3e:00:00:77', '--wait')).toEqual([0, 'active'])
+    expect(await state('detach-interface', 'web', 'fa:16:3e:00:00:77', '--wait')).toEqual([0, 'active'])
     const { out } = await sevbus('explain', 'web')
     expect(out).toMatch(/action 1: stop: completed .*\n.*action 2: start: completed/)
   })

@@ -6,6 +6,12 @@ driverContract({
   name: 'simulated host',
   async machine({ sevSlots, spawnDelayMs = 0 }) {
     const folder = await aFolder()
-    return { open: () => openFakeHost({ folder, sev_slots: sevSlots, spawn_delay_ms: spawnDelayMs }) }
+    const network = { kind: 'bridge', bridge: 'br0' } as const
+    return {
+      options: { volumeFolders: ['/srv/volumes'], attachableNetworks: [network] },
+      network,
+      volume: async () => '/srv/volumes/data.raw',
+      open: () => openFakeHost({ folder, sev_slots: sevSlots, spawn_delay_ms: spawnDelayMs }),
+    }
   },
 })

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { resendUnfinished } from '../../src/conductor/resend.ts'
 import { reviveOverdue } from '../../src/conductor/watchdog.ts'
 import type { Instance } from '../../src/objects/instance.ts'
+import type { ActionOutcome } from '../../src/objects/instance-action.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aConductor, aSelection } from './conductor-harness.ts'
 
@@ -59,7 +60,7 @@ const report = (
   { endpoint, request }: Conductor,
   instance_uuid: string,
   number: number,
-  outcome: typeof done | ReturnType<typeof failed> = done,
+  outcome: ActionOutcome = done,
 ) => endpoint.reportAction({ instance_uuid, attempt: 1, host: 'h1', number, outcome }, request)
 
 async function actionsOf({ endpoint, request }: Conductor, instance_uuid: string) {
@@ -297,5 +298,83 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     expect(moving).toMatchObject({ vm_state: 'stopped', task_state: 'rebuild_spawning', host: 'h2' })
     expect(sent).toContainEqual({ ...toHost('stop_instance', 2), to: 'sevbus-compute.h2' })
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'stopped', task_state: null, host: 'h2', attempt: 2 })
+  })
+
+  const volume_id = 'a07f71dc-8151-4e7d-a0cc-cd24a3f11113'
+  const path = '/srv/volumes/data.raw'
+  const mac = 'fa:16:3e:00:00:77'
+
+  it('a volume is the instance’s when its host has plugged it in, and no more when that has taken it out', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+    const { endpoint, request } = cloud
+
+    await endpoint.attachVolume({ instance_uuid: uuid, volume_id, path }, request)
+    const toldAttach = await cloud.sent()
+    const during = await cloud.instance(uuid)
+    await report(cloud, uuid, 1, { result: 'done', device: 'sdb' })
+    const grown = await cloud.instance(uuid)
+    const toldEnd = await cloud.sent()
+    const { instance: again } = await endpoint.attachVolume({ instance_uuid: uuid, volume_id, path }, request)
+    await endpoint.detachVolume({ instance_uuid: uuid, volume_id }, request)
+    const toldDetach = await cloud.sent()
+    await report(cloud, uuid, 2)
+
+    const bus = 'scsi'
+    expect(toldAttach).toEqual([
+      begins('volume_attach'),
+      toHost('attach_volume', 1, { volume: { volume_id, path, bus } }),
+    ])
+    expect(during).toMatchObject({ vm_state: 'active', task_state: 'attaching-volume', volumes: [] })
+    expect(grown.volumes).toEqual([{ volume_id, path, bus, device: 'sdb' }])
+    expect(toldEnd).toEqual([event('instance.volume_attach.end', 'active', { volume_id })])
+    expect(again).toEqual(grown)
+    expect(toldDetach).toEqual([begins('volume_detach'), toHost('detach_volume', 2, { volume_id })])
+    expect((await cloud.instance(uuid)).volumes).toEqual([])
+    expect(await cloud.sent()).toEqual([event('instance.volume_detach.end', 'active', { volume_id })])
+    const { actions } = await endpoint.explainInstance({ instance_uuid: uuid }, request)
+    expect(actions?.map(({ result }) => result)).toEqual([{ device: 'sdb' }, {}])
+  })
+
+  it('an interface brings its address along, and takes it away', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+    const { endpoint, request } = cloud
+    const before = (await cloud.instance(uuid)).ip_addresses
+    const asked = { instance_uuid: uuid, mac: mac.toUpperCase(), bridge: 'br1', address: '10.1.0.7' }
+
+    await endpoint.attachInterface({ ...asked, version: 4, label: 'storage', vnic_type: 'normal' }, request)
+    await report(cloud, uuid, 1)
+    const grown = await cloud.instance(uuid)
+    await endpoint.detachInterface({ instance_uuid: uuid, mac }, request)
+    await report(cloud, uuid, 2)
+
+    const ip_address = { address: '10.1.0.7', version: 4, mac, label: 'storage' }
+    expect(grown.interfaces).toEqual([{ mac, source: { kind: 'bridge', bridge: 'br1' }, ip_address }])
+    expect(grown.ip_addresses).toEqual([...before, ip_address])
+    expect(await cloud.instance(uuid)).toMatchObject({ interfaces: [], ip_addresses: before })
+  })
+
+  it('a device that cannot be attached is refused before anything is sent', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+    await cloud.sent()
+    const { endpoint, request } = cloud
+    const ofInterface = { instance_uuid: uuid, mac, version: 4, label: '', vnic_type: 'normal' } as const
+
+    await expect(
+      endpoint.attachVolume({ instance_uuid: uuid, volume_id, path, bus: 'ide' }, request),
+    ).rejects.toMatchObject({ code: 'INVALID_ARGUMENTS', details: { field: 'bus', value: 'ide' } })
+    await expect(endpoint.detachVolume({ instance_uuid: uuid, volume_id }, request)).rejects.toThrow(
+      withCode('DEVICE_NOT_FOUND'),
+    )
+    await expect(
+      endpoint.attachInterface({ ...ofInterface, network: 'default', bridge: 'br0' }, request),
+    ).rejects.toMatchObject({ code: 'INVALID_ARGUMENTS', details: { field: 'bridge' } })
+    await expect(endpoint.attachInterface({ ...ofInterface, vnic_type: 'direct' }, request)).rejects.toMatchObject({
+      code: 'OPERATION_NOT_SUPPORTED_FOR_SEV',
+      details: { operation: 'attach_interface with vnic_type=direct', model: 'amd-sev' },
+    })
+    expect(await cloud.sent()).toEqual([])
   })
 })

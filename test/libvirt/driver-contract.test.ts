@@ -24,8 +24,25 @@ async function machine({ sevSlots, spawnDelayMs = 0 }: { sevSlots: number; spawn
   await mkdir(imageFolder)
   await writeFile(join(imageFolder, `${anInstance().image.id}.raw`), Buffer.alloc(MIB))
   const instancesPath = join(host.folder, 'instances')
+  const volumes = join(host.folder, 'volumes')
+  const network = { kind: 'bridge', bridge: 'br0' } as const
   return {
-    options: { instancesPath, virtType: host.virtType, cpuMode: 'none', network: { kind: 'none' } },
+    options: {
+      instancesPath,
+      virtType: host.virtType,
+      cpuMode: 'none',
+      network: { kind: 'none' },
+      volumeFolders: [volumes],
+      attachableNetworks: [network],
+      numPciePorts: 12,
+    },
+    network,
+    async volume() {
+      await mkdir(volumes)
+      await host.run('ip', 'link', 'add', 'br0', 'type', 'bridge')
+      await writeFile(join(volumes, 'data.raw'), Buffer.alloc(MIB))
+      return join(volumes, 'data.raw')
+    },
     guests: { flavor: { memory_mb: 64, root_gb: 1 } },
     async open() {
       const driver = await openDriver(host, { instancesPath, imageFolder })

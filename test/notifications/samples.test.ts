@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { NoValidHost, SpawnFailed } from '../../src/errors.ts'
+import { NoValidHost, SpawnFailed, VolumeAttachFailed } from '../../src/errors.ts'
 import { InstanceEvents } from '../../src/notifications/instance-events.ts'
 import { DEFAULT_NOTIFICATION_NAMES, decodeNotification } from '../../src/notifications/notification.ts'
 import type { Instance } from '../../src/objects/instance.ts'
@@ -33,6 +33,8 @@ const building: Instance = {
   availability_zone: null,
   scheduler_hints: NO_HINTS,
   config_drive: false,
+  volumes: [],
+  interfaces: [],
   ip_addresses: [{ address: '192.0.2.3', version: 4, mac: 'fa:16:3e:4c:2c:30', label: 'private' }],
   fault: null,
   created_at: '2026-11-24T03:13:10.000Z',
@@ -57,6 +59,11 @@ const compute = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-compute:nod
 const conductor = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:node1', () => AT)
 const spawnFailed = new SpawnFailed('QEMU exited', {}, { cause: new Error('ENOSPC') })
 const noHost = new NoValidHost('no valid host: 5 hosts considered; MemEncryptionSlots rejected 5')
+
+const volume_id = 'a07f71dc-8151-4e7d-a0cc-cd24a3f11113'
+const volume = { volume_id, path: '/srv/volumes/data.raw', bus: 'scsi' } as const
+const attachVolume = { name: 'attach_volume', volume } as const
+const detachVolume = { name: 'detach_volume', volume_id } as const
 
 const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-create-start': compute.message('instance.create.start', context, building),
@@ -110,6 +117,24 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     task_state: 'resuming',
   }),
   'instance-resume-end': compute.message('instance.resume.end', context, active),
+  'instance-volume_attach-start': compute.message(
+    'instance.volume_attach.start',
+    context,
+    { ...active, task_state: 'attaching-volume' },
+    undefined,
+    attachVolume,
+  ),
+  'instance-volume_attach-end': compute.message('instance.volume_attach.end', context, active, undefined, attachVolume),
+  'instance-volume_attach-error': compute.message(
+    'instance.volume_attach.error',
+    context,
+    active,
+    new VolumeAttachFailed('volume /srv/volumes/data.raw cannot be plugged in: no free port'),
+    attachVolume,
+  ),
+  'instance-volume_detach-end': compute.message('instance.volume_detach.end', context, active, undefined, detachVolume),
+  'instance-interface_attach-end': compute.message('instance.interface_attach.end', context, active),
+  'instance-interface_detach-end': compute.message('instance.interface_detach.end', context, active),
   'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),
   'instance-delete-end': compute.message('instance.delete.end', context, deleted),
   'compute_task-build_instances-error': conductor.buildFailed(

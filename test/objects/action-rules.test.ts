@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { isActing, refuseAction, ruleOf, stateAfterFailure } from '../../src/objects/action-rules.ts'
 import { canBecome, type Instance, VmState } from '../../src/objects/instance.ts'
@@ -13,6 +14,10 @@ const ACTIONS: readonly InstanceAction[] = [
   { name: 'unpause' },
   { name: 'suspend' },
   { name: 'resume' },
+  { name: 'attach_volume', volume: { volume_id: randomUUID(), path: '/srv/data.raw', bus: 'scsi' } },
+  { name: 'detach_volume', volume_id: randomUUID() },
+  { name: 'attach_interface', interface: { mac: 'fa:16:3e:00:00:06', source: null, ip_address: null } },
+  { name: 'detach_interface', mac: 'fa:16:3e:00:00:06' },
 ]
 
 const resting = (vm_state: VmState): Instance => ({ ...anInstance(), vm_state, task_state: null, host: 'h1' })
@@ -31,7 +36,7 @@ describe('the actions of an instance', () => {
     const allowed = ACTIONS.flatMap((action) =>
       VmState.options
         .filter((vm_state) => refusal(resting(vm_state), action) === undefined)
-        .map((from) => `${ruleOf(action).task}: ${from} → ${ruleOf(action).becomes}`),
+        .map((from) => `${ruleOf(action).task}: ${from} → ${ruleOf(action).becomes ?? from}`),
     )
 
     expect(allowed).toEqual([
@@ -48,10 +53,15 @@ describe('the actions of an instance', () => {
       'unpausing: paused → active',
       'suspending: active → suspended',
       'resuming: suspended → active',
+      ...['attaching-volume', 'detaching-volume', 'attaching-interface', 'detaching-interface'].flatMap((task) => [
+        `${task}: active → active`,
+        `${task}: paused → paused`,
+        `${task}: stopped → stopped`,
+      ]),
     ])
     for (const action of ACTIONS) {
       const { from, becomes } = ruleOf(action)
-      expect(from.filter((state) => !canBecome(state, becomes))).toEqual([])
+      expect(from.filter((state) => !canBecome(state, becomes ?? state))).toEqual([])
     }
   })
 
@@ -84,7 +94,10 @@ describe('the actions of an instance', () => {
       (task_state) => refusal({ ...resting('active'), task_state }, hard) === undefined,
     )
 
-    expect(givingWay).toEqual(['rebooting', 'pausing', 'unpausing', 'suspending', 'resuming'])
+    expect(givingWay).toEqual([
+      ...['rebooting', 'pausing', 'unpausing', 'suspending', 'resuming'],
+      ...['attaching-volume', 'detaching-volume', 'attaching-interface', 'detaching-interface'],
+    ])
   })
 
   it('have task states of their own, by which an instance is known to be at one', () => {

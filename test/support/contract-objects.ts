@@ -1,13 +1,15 @@
 import * as contracts from '../../src/contracts.ts'
+import { AttachedInterface, AttachedVolume, Volume } from '../../src/objects/attached-devices.ts'
 import { AuditFinding, AuditReport } from '../../src/objects/audit.ts'
 import { Fault } from '../../src/objects/fault.ts'
 import { NewFlavor } from '../../src/objects/flavor.ts'
 import { EncryptionKeys, GuestReport } from '../../src/objects/guest-report.ts'
 import { ProviderReport } from '../../src/objects/host-report.ts'
 import { NewImageMeta } from '../../src/objects/image-meta.ts'
-import { InstanceState, IpAddress } from '../../src/objects/instance.ts'
+import { InstanceState } from '../../src/objects/instance.ts'
 import { ActionOutcome, ActionRecord, InstanceAction } from '../../src/objects/instance-action.ts'
 import { Inventory } from '../../src/objects/inventory.ts'
+import { IpAddress } from '../../src/objects/ip-address.ts'
 import { Allocation, Migration } from '../../src/objects/request-spec.ts'
 import { NewSchedulerHints } from '../../src/objects/scheduler-hints.ts'
 
@@ -18,7 +20,8 @@ export const CONTRACT_APIS = [contracts.ConductorApi, contracts.SchedulerApi, co
 
 /** Described once in the documents, in this order. */
 export const CONTRACT_OBJECTS = {
-  ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Instance, Fault, BuildAttempt },
+  ...{ Flavor, ImageMeta, MemEncryption, IpAddress, Volume, AttachedVolume, AttachedInterface },
+  ...{ Instance, Fault, BuildAttempt },
   ...{ InstanceAction, ActionOutcome, ActionRecord },
   ...{
     RequestSpec,

@@ -2,6 +2,7 @@ import type { FailedTask, InstanceEvent } from '../../src/notifications/instance
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
+  InstanceActionVolumePayload,
   InstanceCreatePayload,
 } from '../../src/notifications/payloads.ts'
 import { ComputeTaskPayload } from '../../src/notifications/request-payloads.ts'
@@ -159,6 +160,66 @@ export const NOTIFICATION_CATALOGUE: Readonly<Record<InstanceEvent | `compute_ta
     payload: InstanceActionPayload,
     publisher: compute,
     summary: 'It could not be resumed; `fault` says why. Nova has none of this name.',
+  },
+  'instance.volume_attach.start': {
+    payload: InstanceActionVolumePayload,
+    publisher: compute,
+    summary: 'Its host begins to plug a volume in.',
+  },
+  'instance.volume_attach.end': {
+    payload: InstanceActionVolumePayload,
+    publisher: compute,
+    summary: 'It has the volume, and keeps it over stops and starts.',
+  },
+  'instance.volume_attach.error': {
+    payload: InstanceActionVolumePayload,
+    publisher: compute,
+    summary: 'The volume could not be plugged in; `fault` says why.',
+  },
+  'instance.volume_detach.start': {
+    payload: InstanceActionVolumePayload,
+    publisher: compute,
+    summary: 'Its host begins to take a volume out.',
+  },
+  'instance.volume_detach.end': {
+    payload: InstanceActionVolumePayload,
+    publisher: compute,
+    summary: 'It has the volume no more.',
+  },
+  'instance.volume_detach.error': {
+    payload: InstanceActionVolumePayload,
+    publisher: compute,
+    summary: 'It has not let the volume go; `fault` says why. Nova has none of this name.',
+  },
+  'instance.interface_attach.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to plug a network interface in.',
+  },
+  'instance.interface_attach.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It has the interface, and keeps it over stops and starts.',
+  },
+  'instance.interface_attach.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'The interface could not be plugged in; `fault` says why.',
+  },
+  'instance.interface_detach.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to take a network interface out.',
+  },
+  'instance.interface_detach.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It has the interface no more.',
+  },
+  'instance.interface_detach.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It has not let the interface go; `fault` says why. Nova has none of this name.',
   },
   'instance.delete.start': {
     payload: InstanceActionPayload,

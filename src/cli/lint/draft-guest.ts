@@ -43,5 +43,5 @@ export function draftGuest({ flavor, image, encryption, options, ...draft }: Dra
     launched_at: null,
     terminated_at: null,
   } as const
-  return guestSpec({ ...instance, ip_addresses: [...instance.ip_addresses] }, options)
+  return guestSpec({ ...instance, ip_addresses: [...instance.ip_addresses], volumes: [], interfaces: [] }, options)
 }

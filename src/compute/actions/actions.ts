@@ -87,8 +87,7 @@ export class Actions {
   /** @returns undefined when it is given up */
   async #outcomeOf(begun: Action, until: AbortSignal): Promise<ActionOutcome | undefined> {
     try {
-      await perform(begun, this.#ports, until)
-      return { result: 'done' }
+      return { result: 'done', ...(await perform(begun, this.#ports, until)) }
     } catch (thrown) {
       if (until.aborted) return undefined
       return await this.#failed(begun, toSevbusError(thrown), until)

@@ -1,7 +1,9 @@
 import { HypervisorTimeout, type SevbusError } from '../../errors.ts'
+import type { ActionResult, InstanceAction } from '../../objects/instance-action.ts'
 import type { ComputePorts } from '../compute-ports.ts'
 import type { Action } from '../journal/state.ts'
 import { untilDone } from '../patience.ts'
+import { attachInterface, attachVolume, detachInterface, detachVolume } from './devices.ts'
 import { powerOff } from './power-off.ts'
 import { powerOn } from './power-on.ts'
 import { reboot } from './reboot.ts'
@@ -11,15 +13,30 @@ import { pause, resume, suspend, unpause } from './stand-still.ts'
  * Does what was begun, from what the guest is like now: done again after a crash, it does what is left. While the hypervisor
  * does not answer it goes on asking, for what was accepted is to be done.
  *
+ * @returns what only this host can tell of it
  * @throws a SevbusError, or the signal's reason
  */
-export async function perform(begun: Action, ports: ComputePorts, signal: AbortSignal): Promise<void> {
+export async function perform(begun: Action, ports: ComputePorts, signal: AbortSignal): Promise<ActionResult> {
   const { instance, action, context } = begun
   const options = { ...ports, request_id: context.request_id, isWorthAnotherTry: doesNotAnswer }
-  await untilDone(`${action.name} ${instance.uuid}`, () => once(begun, ports, signal), options, signal)
+  return await untilDone(`${action.name} ${instance.uuid}`, () => once(begun, ports, signal), options, signal)
 }
 
-async function once(begun: Action, ports: ComputePorts, signal: AbortSignal): Promise<void> {
+async function once(begun: Action, ports: ComputePorts, signal: AbortSignal): Promise<ActionResult> {
+  const { instance, action } = begun
+  if (action.name === 'attach_volume') return await attachVolume(instance, action.volume, ports, signal)
+  await change({ ...begun, action }, ports, signal)
+  return {}
+}
+
+/** An action of whose end there is nothing to tell. */
+type PlainAction = Exclude<InstanceAction, { name: 'attach_volume' }>
+
+async function change(
+  begun: Action & { action: PlainAction },
+  ports: ComputePorts,
+  signal: AbortSignal,
+): Promise<void> {
   const { instance, action } = begun
   switch (action.name) {
     case 'start':
@@ -37,6 +54,12 @@ async function once(begun: Action, ports: ComputePorts, signal: AbortSignal): Pr
       return await suspend(instance, ports, signal)
     case 'resume':
       return await resume(instance, ports, signal)
+    case 'detach_volume':
+      return await detachVolume(instance, action.volume_id, ports, signal)
+    case 'attach_interface':
+      return await attachInterface(instance, action.interface, ports, signal)
+    case 'detach_interface':
+      return await detachInterface(instance, action.mac, ports, signal)
     default:
       return action satisfies never
   }

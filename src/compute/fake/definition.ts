@@ -9,6 +9,7 @@ export interface Definition {
   readonly uuid: string
   /** Undefined: in clear. */
   readonly model: MemEncryptionModel | undefined
+  /** Those of its own; volumes are somebody else's, and there. */
   readonly diskFiles: readonly string[]
 }
 
@@ -32,7 +33,9 @@ export function readDefinition(xml: string, host: HostCapabilities): Definition 
   return {
     uuid,
     model: launchModel(child(domain, 'launchSecurity'), xml, host),
-    diskFiles: disks.flatMap((disk) => attribute(child(disk, 'source'), 'file') ?? []),
+    diskFiles: disks
+      .flatMap((disk) => attribute(child(disk, 'source'), 'file') ?? [])
+      .filter((file) => file.includes(`/${uuid}/`)),
   }
 }
 

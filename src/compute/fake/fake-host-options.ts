@@ -39,6 +39,8 @@ export interface FakeHostOptions {
   readonly spawn_delay_ms?: number
   /** How long a guest that is asked to shut down takes, in milliseconds; `Infinity`: it has nobody who hears. */
   readonly shutdown_delay_ms?: number
+  /** Fault: its guests let go of no device while they run, as without an operating system. */
+  readonly holds_devices?: boolean
   /** Fault: so many spawns fail (`Infinity`: all), or those for which the function gives an error. */
   readonly fail_spawn?: number | ((instanceUuid: string) => SevbusError | undefined)
   /** Fault: answers no question, as a libvirtd that hangs; what was asked is answered when it is over. Guests run on. */
@@ -72,6 +74,7 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     kernel_parameters: {},
     spawn_delay_ms: 0,
     shutdown_delay_ms: 0,
+    holds_devices: false,
     fail_spawn: 0,
     hangs: false,
     stray_keys: {},

@@ -12,7 +12,9 @@ import { domainXml } from '../libvirt/domain-xml.ts'
 import { encryptionKeys } from '../libvirt/encryption-keys.ts'
 import { effectiveDescriptors } from '../libvirt/firmware-descriptors.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
+import { pluggedXmls } from '../libvirt/hot-plug.ts'
 import { machineTypesOf, machineTypesOfInterest, parseLibvirtCapabilities } from '../libvirt/libvirt-capabilities.ts'
+import { hasScsiController, isPlugged, type PluggedDevice } from '../libvirt/plugged-device.ts'
 import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
 import {
   capabilitiesDocument,
@@ -24,6 +26,7 @@ import {
 import { type Definition, readDefinition } from './definition.ts'
 import { FAKE_MACHINES, type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
 import { GuestStore, type StoredGuest } from './guest-store.ts'
+import { withoutDevice } from './without-device.ts'
 
 /** Opens a simulated SEV host whose guests live in `folder`. @throws AlreadyInUse, InvalidFile */
 export async function openFakeHost(options: FakeHostOptions & { readonly folder: string }): Promise<FakeVirtDriver> {
@@ -305,6 +308,39 @@ export class FakeVirtDriver implements VirtDriver {
     const guest = this.#store.guests.get(uuid)
     if (guest?.saved !== true) throw invalidOperation('domain has no managed save image')
     await this.#start(guest.definition, readDefinition(guest.definition, this.#capabilities), signal)
+  }
+
+  async attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    const { uuid } = domain
+    const { guest, definition } = this.#redefined(domain)
+    const { live } = guest
+    if (live === undefined || isPlugged(live, device)) return await this.#keep(uuid, { ...guest, definition })
+    const running = { uuid, isEncrypted: guest.model !== undefined, hasScsiController: hasScsiController(live) }
+    const devices = pluggedXmls(device, running).join('\n')
+    await this.#keep(uuid, { ...guest, definition, live: live.replace('</devices>', `${devices}</devices>`) })
+  }
+
+  /** Its guests let go at once, or never. */
+  async detach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    const { guest, definition } = this.#redefined(domain)
+    const live = guest.live && !this.#facts.holds_devices ? withoutDevice(guest.live, device) : guest.live
+    await this.#keep(domain.uuid, { ...guest, definition, ...(live !== undefined && { live }) })
+  }
+
+  #redefined(domain: DomainSpec) {
+    const guest = this.#store.guests.get(domain.uuid)
+    if (guest === undefined)
+      throw new GuestNotFound(`this host has no guest ${domain.uuid}`, { instance_uuid: domain.uuid })
+    const definition = domainXml(domain)
+    readDefinition(definition, this.#capabilities)
+    return { guest, definition }
+  }
+
+  async #keep(uuid: string, guest: StoredGuest): Promise<void> {
+    this.#store.guests.set(uuid, guest)
+    await this.#store.save(uuid)
   }
 
   async destroy(uuid: string): Promise<void> {

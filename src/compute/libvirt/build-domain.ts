@@ -18,6 +18,7 @@ import { scsiController } from './configurators/scsi-controller.ts'
 import { sharedMemory } from './configurators/shared-memory.ts'
 import { video } from './configurators/video.ts'
 import { vmcoreinfo } from './configurators/vmcoreinfo.ts'
+import { volumes } from './configurators/volumes.ts'
 import type { DomainSpec } from './domain-spec.ts'
 import type { GuestSpec } from './guest-spec.ts'
 import type { HostCapabilities } from './host-capabilities.ts'
@@ -33,6 +34,7 @@ const CONFIGURATORS: readonly Configurator[] = [
   vmcoreinfo,
   disks,
   configDrive,
+  volumes,
   pciePorts,
   scsiController,
   guestAgent,

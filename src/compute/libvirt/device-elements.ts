@@ -16,14 +16,17 @@ import { type Element, withoutUndefined } from './xml-element.ts'
 /** One function for each kind of device. Source: libvirt's "Domain XML format", section "Devices". */
 export function diskElement(disk: DiskSpec): Element {
   const isCdrom = disk.device === 'cdrom'
+  // By the path alone, so that nobody need look: a volume under /dev is a device, or is refused where the files are.
+  const isBlock = disk.role === 'volume' && disk.file.startsWith('/dev/')
   return withoutUndefined({
-    '@type': 'file',
+    '@type': isBlock ? 'block' : 'file',
     '@device': disk.device,
     // The page cache of the host would hold a copy; a CD-ROM is only read.
     driver: { '@name': 'qemu', '@type': disk.format, ...(!isCdrom && { '@cache': 'none' }), ...iommuAttribute(disk) },
-    source: { '@file': disk.file },
+    source: isBlock ? { '@dev': disk.file } : { '@file': disk.file },
     target: { '@dev': disk.target, '@bus': disk.bus },
     readonly: isCdrom ? {} : undefined,
+    serial: disk.serial,
     boot: disk.role === 'root' ? { '@order': 1 } : undefined,
   })
 }

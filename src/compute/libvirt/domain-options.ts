@@ -12,6 +12,10 @@ export interface DomainOptions {
   readonly cpuModel: string | undefined
   /** Where guests' interfaces are plugged in; no request chooses it. */
   readonly network: NetworkSource | { readonly kind: 'none' }
+  /** Where else interfaces may be plugged in that are attached later: requests name these. */
+  readonly attachableNetworks: readonly NetworkSource[]
+  /** Folders whose files and block devices guests may be given as volumes: requests name paths in them. */
+  readonly volumeFolders: readonly string[]
   /** What a config drive is: a CD-ROM, or a disk that needs no CD-ROM bus. */
   readonly configDriveFormat: 'iso9660' | 'vfat'
   /** Every guest gets one, whatever its image says. */
@@ -46,6 +50,8 @@ export const DEFAULT_DOMAIN_OPTIONS: DomainOptions = {
   cpuMode: undefined,
   cpuModel: undefined,
   network: { kind: 'network', network: 'default' },
+  attachableNetworks: [],
+  volumeFolders: [],
   configDriveFormat: 'iso9660',
   forceConfigDrive: false,
   cdromBus: undefined,

@@ -85,6 +85,8 @@ export interface DiskSpec extends VirtioDevice {
   readonly device: 'disk' | 'cdrom'
   readonly format: 'qcow2' | 'raw'
   readonly file: string
+  /** As the guest reads it from the disk. */
+  readonly serial?: string
   readonly bus: DiskBus
   /** `vda`, `sda`: unique in the guest; its first letters follow the bus. */
   readonly target: string

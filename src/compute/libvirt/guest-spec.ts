@@ -1,3 +1,4 @@
+import type { AttachedInterface, AttachedVolume } from '../../objects/attached-devices.ts'
 import type { Flavor } from '../../objects/flavor.ts'
 import type { ImageMeta } from '../../objects/image-meta.ts'
 import type { Instance } from '../../objects/instance.ts'
@@ -17,7 +18,11 @@ export interface GuestSpec {
   /** Undefined: runs in clear. */
   readonly encryption: MemEncryption | undefined
   readonly memoryBacking: MemoryBacking
+  /** Of the interfaces that it was booted with. */
   readonly macs: readonly string[]
+  /** Attached since. */
+  readonly volumes: readonly AttachedVolume[]
+  readonly interfaces: readonly AttachedInterface[]
   /** The request wants one. */
   readonly configDrive: boolean
   /** Folder of the guest's disks and console log. */
@@ -29,6 +34,8 @@ export interface GuestSpec {
 export function guestSpec(instance: Instance, options: DomainOptions = DEFAULT_DOMAIN_OPTIONS): GuestSpec {
   const asked = launchRequest(instance.flavor, instance.image)
   const { memoryBacking } = refuseDisagreement(asked, instance.mem_encryption)
+  const attached = instance.interfaces.map(({ mac }) => mac)
+  const macs = new Set(instance.ip_addresses.map(({ mac }) => mac.toLowerCase()))
   return {
     uuid: instance.uuid,
     name: instance.name,
@@ -38,7 +45,9 @@ export function guestSpec(instance: Instance, options: DomainOptions = DEFAULT_D
     image: instance.image,
     encryption: instance.mem_encryption ?? undefined,
     memoryBacking,
-    macs: [...new Set(instance.ip_addresses.map(({ mac }) => mac.toLowerCase()))],
+    macs: [...macs].filter((mac) => !attached.includes(mac)),
+    volumes: instance.volumes,
+    interfaces: instance.interfaces,
     configDrive: instance.config_drive,
     folder: `${options.instancesPath}/${instance.uuid}`,
     options,

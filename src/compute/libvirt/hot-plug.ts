@@ -3,6 +3,19 @@ import { controllerWithIommu, diskWithIommu, interfaceWithIommu } from './config
 import { controllerElement, diskElement, interfaceElement } from './device-elements.ts'
 import type { ControllerSpec, DiskSpec, InterfaceSpec } from './domain-spec.ts'
 import { xmlOf } from './domain-xml.ts'
+import type { PluggedDevice } from './plugged-device.ts'
+
+/** By which a device is named that a guest is to let go. @throws InvalidDomainXml */
+export function unpluggedXml(device: PluggedDevice, uuid: string): string {
+  return device.kind === 'disk'
+    ? xmlOf({ disk: diskElement(device.disk) }, `disk ${device.disk.target}`, uuid)
+    : xmlOf({ interface: interfaceElement(device.interface) }, `interface ${device.interface.mac}`, uuid)
+}
+
+/** @throws FlavorImageConflict, InvalidDomainXml */
+export function pluggedXmls(device: PluggedDevice, guest: RunningGuest): readonly string[] {
+  return device.kind === 'disk' ? diskDeviceXmls(device.disk, guest) : [interfaceDeviceXml(device.interface, guest)]
+}
 
 /** The guest that a device is attached to while it runs. */
 export interface RunningGuest {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isActing, refuseAction } from '../../objects/action-rules.ts'
+import { isAttached, refuseAttachment } from '../../objects/attachment-rules.ts'
 import type { Instance } from '../../objects/instance.ts'
 import type { InstanceAction } from '../../objects/instance-action.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
@@ -12,7 +13,7 @@ import { beginAction } from './begin-action.ts'
  * Has something done to an instance that rests. When it answers that is stored, and its host does it, whatever dies. Asked
  * again while it is under way, nothing is done twice.
  *
- * @throws InstanceNotFound, OperationNotSupportedForSEV, InstanceInvalidState
+ * @throws InstanceNotFound, OperationNotSupportedForSEV, InstanceInvalidState; InvalidArguments, DeviceNotFound of devices
  */
 export async function acceptAction(
   ports: ConductorPorts,
@@ -22,8 +23,9 @@ export async function acceptAction(
 ): Promise<Instance> {
   const instance = await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, uuid)
-    if (isUnderWay(record, action)) return record.instance
+    if (isUnderWay(record, action) || isAttached(record.instance, action)) return record.instance
     refuseAction(record.instance, action)
+    refuseAttachment(record.instance, action)
     if (isActing(record.instance)) await endAction(tx, uuid, 'given up', null, ports.now())
     return beginAction(ports, tx, context, record.instance, action)
   })

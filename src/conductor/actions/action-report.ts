@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
 import { ruleOf, stateAfterFailure } from '../../objects/action-rules.ts'
+import { devicesAfter } from '../../objects/attachment-rules.ts'
 import type { actionMethods } from '../action-methods.ts'
 import { changeInstance, lockInstance } from '../instance-store.ts'
 import type { ConductorPorts } from '../ports.ts'
@@ -20,20 +21,22 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
     const at = ports.now()
     const { uuid, vm_state: before } = instance
     const { action, context } = current
-    const { becomes, event } = ruleOf(action)
+    const { becomes = before, event } = ruleOf(action)
     const events = ports.events.onBehalfOf(report.host)
     const { outcome } = report
     if (outcome.result === 'done') {
-      const resting = await changeInstance(tx, instance, { vm_state: becomes, task_state: null, fault: null }, at)
-      await endAction(tx, uuid, 'completed', null, at)
-      return ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting)])
+      const { result: _, ...result } = outcome
+      const changes = { vm_state: becomes, task_state: null, fault: null, ...devicesAfter(instance, action, result) }
+      const resting = await changeInstance(tx, instance, changes, at)
+      await endAction(tx, uuid, 'completed', null, at, result)
+      return ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting, undefined, action)])
     }
     const { fault, guest } = outcome
     const vm_state = stateAfterFailure(before, guest)
     const resting = await changeInstance(tx, instance, { vm_state, task_state: null, fault }, at)
     await endAction(tx, uuid, 'failed', fault, at)
     const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
-    await ports.outbox.enqueue(tx, [events.message(`instance.${event}.error`, context, resting, error)])
+    await ports.outbox.enqueue(tx, [events.message(`instance.${event}.error`, context, resting, error, action)])
   })
   ports.outbox.announce()
 }

@@ -1,6 +1,6 @@
 import type { Queryable } from '../../database/database.ts'
 import type { Fault } from '../../objects/fault.ts'
-import { ActionRecord, type InstanceAction } from '../../objects/instance-action.ts'
+import { ActionRecord, type ActionResult, type InstanceAction } from '../../objects/instance-action.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 
 /** The action of an instance that is under way. */
@@ -49,10 +49,13 @@ export async function endAction(
   status: 'completed' | 'failed' | 'given up',
   fault: Fault | null,
   at: Date,
+  result: ActionResult | null = null,
 ): Promise<void> {
+  const json = (value: object | null) => (value === null ? null : JSON.stringify(value))
   await tx.query(
-    `UPDATE instance_actions SET status = $2, fault = $3, ended_at = $4 WHERE instance_uuid = $1 AND status = 'accepted'`,
-    [uuid, status, fault === null ? null : JSON.stringify(fault), at],
+    `UPDATE instance_actions SET status = $2, fault = $3, ended_at = $4, result = $5
+     WHERE instance_uuid = $1 AND status = 'accepted'`,
+    [uuid, status, json(fault), at, json(result)],
   )
 }
 

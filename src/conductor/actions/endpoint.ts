@@ -5,6 +5,7 @@ import type { ConductorApi } from '../rpc-api.ts'
 import { storedContext } from '../stored-context.ts'
 import { acceptAction } from './accept-action.ts'
 import { recordActionReport } from './action-report.ts'
+import { attachInterface, attachVolume } from './attach.ts'
 import { correctInstances } from './correct-instances.ts'
 
 /** Answers what is asked to be done to instances that live. */
@@ -38,6 +39,20 @@ export function actionsEndpoint(
     async reportGuestStates(report, { context }) {
       await correctInstances(ports, storedContext(context), report)
       return null
+    },
+    async attachVolume({ instance_uuid, ...volume }, { context }) {
+      return { instance: await attachVolume(ports, storedContext(context), instance_uuid, volume) }
+    },
+    async detachVolume({ instance_uuid, volume_id }, { context }) {
+      const action = { name: 'detach_volume', volume_id: volume_id.toLowerCase() } as const
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, action) }
+    },
+    async attachInterface({ instance_uuid, ...asked }, { context }) {
+      return { instance: await attachInterface(ports, storedContext(context), instance_uuid, asked) }
+    },
+    async detachInterface({ instance_uuid, mac }, { context }) {
+      const action = { name: 'detach_interface', mac: mac.toLowerCase() } as const
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, action) }
     },
     async reportAction(report) {
       await recordActionReport(ports, report)

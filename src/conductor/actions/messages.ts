@@ -32,6 +32,14 @@ export function actionMessage(
       return client.message(ComputeApi, 'suspendInstance', context, args, to)
     case 'resume':
       return client.message(ComputeApi, 'resumeInstance', context, args, to)
+    case 'attach_volume':
+      return client.message(ComputeApi, 'attachVolume', context, { ...args, volume: action.volume }, to)
+    case 'detach_volume':
+      return client.message(ComputeApi, 'detachVolume', context, { ...args, volume_id: action.volume_id }, to)
+    case 'attach_interface':
+      return client.message(ComputeApi, 'attachInterface', context, { ...args, interface: action.interface }, to)
+    case 'detach_interface':
+      return client.message(ComputeApi, 'detachInterface', context, { ...args, mac: action.mac }, to)
     default:
       return action satisfies never
   }

@@ -31,9 +31,9 @@ const anInterface: InterfaceSpec = {
 describe('a device that is attached to a guest that runs', () => {
   it('carries iommu when it is virtio and the guest encrypted, as at boot', () => {
     expect(diskDeviceXmls(aDisk, encrypted)).toEqual([
-      `<disk type="file" device="disk">
+      `<disk type="block" device="disk">
   <driver name="qemu" type="raw" cache="none" iommu="on"/>
-  <source file="/dev/vg/volume"/>
+  <source dev="/dev/vg/volume"/>
   <target dev="vdb" bus="virtio"/>
 </disk>`,
     ])

@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { pino } from 'pino'
-import type { ShutdownOptions } from '../../../src/compute/actions/shutdown-options.ts'
+import type { GuestPatience } from '../../../src/compute/actions/guest-patience.ts'
 import type { FakeHostOptions } from '../../../src/compute/fake/fake-host-options.ts'
 import { type FakeVirtDriver, openFakeHost } from '../../../src/compute/fake/fake-virt-driver.ts'
 import { Journal } from '../../../src/compute/journal/journal.ts'
+import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
 import { ComputeManager } from '../../../src/compute/manager.ts'
 import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
 import { ConductorApi } from '../../../src/conductor/rpc-api.ts'
@@ -26,7 +27,9 @@ export interface WorkerOptions {
   readonly folder?: string
   readonly fake?: FakeHostOptions
   readonly maxConcurrentBuilds?: number
-  readonly shutdown?: ShutdownOptions
+  readonly shutdown?: GuestPatience
+  readonly unplug?: GuestPatience
+  readonly domainOptions?: Partial<DomainOptions>
   /** What the conductor answers to check_build; it may throw. */
   readonly isWanted?: () => Promise<boolean>
   /** What the conductor answers to list_departures, by its marker; it may throw. */
@@ -88,6 +91,8 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
     retryDelaysMs: [1],
     shutdown: options.shutdown ?? { timeoutMs: 60_000, askAgainMs: 1000, lookMs: 1 },
     now: () => new Date('2026-01-01T00:02:00.000Z'),
+    unplug: options.unplug ?? { timeoutMs: 60_000, askAgainMs: 1000, lookMs: 1 },
+    domainOptions: { ...DEFAULT_DOMAIN_OPTIONS, ...options.domainOptions },
     ...(maxConcurrentBuilds !== undefined && { maxConcurrentBuilds }),
   })
   return {
@@ -127,6 +132,7 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
     [
       ...['capabilities', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
       ...['guest', 'shutdown', 'powerOff', 'pause', 'unpause', 'suspend', 'hasSavedMemory', 'resume'],
+      ...['attach', 'detach'],
     ],
     beforeStep,
   )

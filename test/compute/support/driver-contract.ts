@@ -1,12 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { describe, expect, it, vi } from 'vitest'
 import { diskContents } from '../../../src/compute/disks/disk-contents.ts'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
-import type { DomainSpec } from '../../../src/compute/libvirt/domain-spec.ts'
+import type { DiskSpec, DomainSpec, InterfaceSpec, NetworkSource } from '../../../src/compute/libvirt/domain-spec.ts'
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
 import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
-import { attribute, child, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
+import { attribute, child, children, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
+import { isPlugged } from '../../../src/compute/libvirt/plugged-device.ts'
 import { encryptionFlaw } from '../../../src/compute/libvirt/verify-encryption.ts'
 import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
 import type { Instance } from '../../../src/objects/instance.ts'
@@ -19,6 +21,10 @@ export interface Machine {
   readonly options?: Partial<DomainOptions>
   /** What its guests are like, where they cannot be as usual. */
   readonly guests?: InstanceChanges
+  /** Makes a volume that its operator gives away. @returns its path */
+  volume(): Promise<string>
+  /** Where its operator lets interfaces be attached. */
+  readonly network: NetworkSource
   /** Opens the hypervisor as a worker does; again after `close`, as after a restart. */
   open(): Promise<VirtDriver>
 }
@@ -77,6 +83,31 @@ class Host {
     await this.driver.removeDisks(uuid)
   }
 }
+
+/** A guest that runs, and what it is to be with a volume, and with an interface besides. */
+async function grown(host: Host, { volume, network }: Machine, changes: InstanceChanges) {
+  const instance = { ...host.instance(changes), ip_addresses: [] }
+  const domain = await host.domain(instance)
+  await host.driver.createDisks(domain, diskContents(instance, domain), never)
+  await host.driver.spawn(domain, never)
+  const bus = instance.mem_encryption === null ? 'virtio' : 'scsi'
+  const volumes = [{ volume_id: randomUUID(), path: await volume(), bus, device: '' } as const]
+  const withVolume = await host.domain({ ...instance, volumes })
+  const interfaces = [{ mac: 'fa:16:3e:00:00:77', source: network, ip_address: null }]
+  const withBoth = await host.domain({ ...instance, volumes, interfaces })
+  const disk = withVolume.disks.at(-1) as DiskSpec
+  const plugged = withBoth.interfaces.at(-1) as InterfaceSpec
+  return {
+    before: domain,
+    withVolume: { domain: withVolume, device: { kind: 'disk', disk } },
+    withBoth: { domain: withBoth, device: { kind: 'interface', interface: plugged } },
+  } as const
+}
+
+const withoutVolume = (domain: DomainSpec): DomainSpec => ({
+  ...domain,
+  disks: domain.disks.filter(({ role }) => role !== 'volume'),
+})
 
 const withCode = (code: string) => expect.objectContaining({ code })
 
@@ -322,6 +353,53 @@ export function driverContract({ name, machine }: Kind): void {
 
       expect((await driver.guest(uuid, never))?.state).toBe('running')
       expect(await driver.hasSavedMemory(uuid, never)).toBe(false)
+      await driver.close()
+    })
+
+    it('plugs a volume and an interface into a guest that runs, behind the iommu where that is encrypted, and takes the volume out', async () => {
+      const opened = await machine({ sevSlots: 1 })
+      const host = await Host.open(opened)
+      const { driver } = host
+      const { before, withVolume, withBoth } = await grown(host, opened, { model: 'amd-sev' })
+
+      for (let times = 0; times < 2; times++) await driver.attach(withVolume.domain, withVolume.device, never)
+      for (let times = 0; times < 2; times++) await driver.attach(withBoth.domain, withBoth.device, never)
+      const live = await driver.domainXml(before.uuid, never)
+      await driver.detach(withoutVolume(withBoth.domain), withVolume.device, never)
+      await driver.detach(withoutVolume(withBoth.domain), withVolume.device, never)
+
+      expect([isPlugged(live, withVolume.device), isPlugged(live, withBoth.device)]).toEqual([true, true])
+      const devices = child(parseXml(live, 'domain', 'the domain'), 'devices')
+      expect(children(devices, 'interface').map((each) => attribute(child(each, 'driver'), 'iommu'))).toEqual(['on'])
+      expect(children(devices, 'disk').map((each) => attribute(child(each, 'target'), 'bus'))).toEqual(['scsi', 'scsi'])
+      expect((await driver.guest(before.uuid, never))?.state).toBe('running')
+      await vi.waitFor(async () =>
+        expect(isPlugged(await driver.domainXml(before.uuid, never), withVolume.device)).toBe(false),
+      )
+      expect(isPlugged(await driver.domainXml(before.uuid, never), withBoth.device)).toBe(true)
+      await driver.close()
+    })
+
+    it('plugs into a guest that is off what it starts with, takes it out, and has nothing to plug into where no guest is', async () => {
+      const opened = await machine({ sevSlots: 0 })
+      const host = await Host.open(opened)
+      const { driver } = host
+      const { before, withVolume } = await grown(host, opened, {})
+      await driver.powerOff(before.uuid)
+
+      await driver.attach(withVolume.domain, withVolume.device, never)
+      const off = await driver.domainXml(before.uuid, never)
+      await driver.spawn(withVolume.domain, never)
+      const on = await driver.domainXml(before.uuid, never)
+      await driver.powerOff(before.uuid)
+      await driver.detach(before, withVolume.device, never)
+
+      expect([off, on].map((xml) => isPlugged(xml, withVolume.device))).toEqual([true, true])
+      expect(isPlugged(await driver.domainXml(before.uuid, never), withVolume.device)).toBe(false)
+      await host.remove(before.uuid)
+      const { domain, device } = withVolume
+      await expect(driver.attach(domain, device, never)).rejects.toThrow(withCode('GUEST_NOT_FOUND'))
+      await expect(driver.detach(before, device, never)).rejects.toThrow(withCode('GUEST_NOT_FOUND'))
       await driver.close()
     })
 

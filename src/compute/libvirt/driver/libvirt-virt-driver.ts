@@ -7,6 +7,7 @@ import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from 
 import type { DomainSpec } from '../domain-spec.ts'
 import { readEncryptionKeys } from '../encryption-keys.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
+import type { PluggedDevice } from '../plugged-device.ts'
 import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
 import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
 import { type Definition, definitionOf, ownershipOf } from './definition.ts'
@@ -14,7 +15,9 @@ import { guestLaunch } from './guest-launch.ts'
 import { guestState } from './guest-state.ts'
 import { type HostOptions, readHostFacts } from './host-facts.ts'
 import { nodeResources } from './node-resources.ts'
+import { plugIn, takeOut } from './plugging.ts'
 import { startFailure } from './start-failure.ts'
+import { refuseOtherFiles } from './volume-files.ts'
 
 /** How often a guest that is being started is told to stop. */
 const STOP_AGAIN_MS = 50
@@ -92,6 +95,7 @@ export class LibvirtVirtDriver implements VirtDriver {
     const definition = definitionOf(domain)
     if (await this.#runs(uuid, definition, signal)) return
     signal.throwIfAborted()
+    await refuseOtherFiles(domain)
     try {
       await this.#libvirt.domainDefineXmlFlags(definition.xml, FLAGS.defineValidate)
       signal.throwIfAborted()
@@ -161,6 +165,22 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   async resume(uuid: string, signal: AbortSignal): Promise<void> {
     if (await this.#own(uuid, signal)) await this.#start(uuid, signal, 0)
+  }
+
+  attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
+    return plugIn({ libvirt: this.#libvirt, domain, device, running: () => this.#runningXml(domain.uuid, signal) })
+  }
+
+  detach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
+    return takeOut({ libvirt: this.#libvirt, domain, device, running: () => this.#runningXml(domain.uuid, signal) })
+  }
+
+  /** The live document; undefined: the guest is off. @throws GuestNotFound, SpawnFailed when it is not ours */
+  async #runningXml(uuid: string, signal: AbortSignal): Promise<string | undefined> {
+    const xml = await this.domainXml(uuid, signal)
+    this.#refuseForeign(uuid, xml)
+    const { state } = await this.#libvirt.domainGetState(uuid, { signal })
+    return ['running', 'paused'].includes(guestState(state)) ? xml : undefined
   }
 
   /** @returns false when there is no such guest @throws SpawnFailed when it is not ours */

@@ -15,6 +15,8 @@ export const VIR_ERR = {
   configUnsupported: 67,
   operationUnsupported: 84,
   xmlInvalidSchema: 92,
+  /** What is to be taken out of a guest is not in it. */
+  deviceMissing: 99,
 } as const
 
 const reference = struct({ name: text, uuid, id: int })
