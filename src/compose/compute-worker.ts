@@ -5,6 +5,7 @@ import { HostReporter } from '../compute/host-reporter.ts'
 import { HostStanding } from '../compute/host-standing.ts'
 import { HostView } from '../compute/host-view.ts'
 import { Journal } from '../compute/journal/journal.ts'
+import { LastLook } from '../compute/last-look.ts'
 import { ComputeManager } from '../compute/manager.ts'
 import { GuestWatch } from '../compute/reality/guest-watch.ts'
 import { type HostBoot, openHostBoot } from '../compute/reality/host-boot.ts'
@@ -132,6 +133,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     resources: { ...DEFAULT_RESOURCE_OPTIONS, ...pickResources(compute) },
     ioOps: () => journal.builds().length,
     traits: compute.traits,
+    lastLook: new LastLook(compute.state_folder),
     reportIntervalSeconds: compute.report_interval_seconds,
   })
   const guestWatch = new GuestWatch({

@@ -1,3 +1,4 @@
+import { endFencedDeletions } from '../conductor/fenced-deletions.ts'
 import { conductorEndpoint } from '../conductor/manager.ts'
 import { OUTBOX_OWNER } from '../conductor/messages.ts'
 import type { ConductorPorts, Outbox } from '../conductor/ports.ts'
@@ -29,6 +30,9 @@ export interface ConductorWorkerPorts extends WorkerPorts {
   /** The broker has nothing of an earlier time: what instances wait for is said again. */
   readonly isBrokerNew?: boolean
 }
+
+/** How often deletions are looked at that wait for a host, in milliseconds. */
+const FENCES_MS = 5000
 
 /** Puts a conductor together and starts it. The database stays the caller's. */
 export async function startConductor(
@@ -79,10 +83,16 @@ export async function startConductor(
   const watchdog = setInterval(() => {
     reviveOverdue(conductorPorts).catch((err: unknown) => logger.warn({ err }, 'overdue builds cannot be read now'))
   }, conductorPorts.buildTimeoutMs / WATCHDOG_PARTS)
+  const fences = setInterval(() => {
+    endFencedDeletions(conductorPorts).catch((err: unknown) =>
+      logger.warn({ err }, 'whether hosts are fenced that deletions wait for is not known now'),
+    )
+  }, FENCES_MS)
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
     clearInterval(watchdog)
+    clearInterval(fences)
     await closeInOrder([
       () => selfCheck.close(),
       () => server.drain(graceMs),

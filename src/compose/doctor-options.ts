@@ -13,6 +13,7 @@ export function doctorOptions(config: Config, required: readonly MemEncryptionMo
     hostOptions: hostOptions(config),
     network: domainOptions(config.compute).network,
     configDriveFormat: config.compute.config_drive_format,
+    instancesPath: config.compute.instances_path,
     limits: slotLimits(config.compute),
     resources: config.compute,
     overheadMb: config.scheduler.mem_encryption_overhead_mb,

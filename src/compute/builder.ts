@@ -9,14 +9,12 @@ import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.
 import { inTurn } from './in-turn.ts'
 import { queued } from './journal/journal.ts'
 import type { Build } from './journal/state.ts'
+import { isLate } from './late.ts'
 import { removeLeftovers } from './leftovers.ts'
 import { untilDone } from './patience.ts'
 
 /** A build that kills its worker is given up after so many times. */
 const MAX_INTERRUPTIONS = 3
-
-/** After so long on its way a build is asked about before it begins. */
-const LATE_MS = 60_000
 
 /** Takes builds that the journal has from begun to ended. */
 export class Builder {
@@ -42,7 +40,7 @@ export class Builder {
     const build = this.#current(uuid, attempt)
     if (build === undefined) return
     const begun = inTurn(this.#limiter, AbortSignal.any([signal, draining]), async () => {
-      if (this.#isLate(build) && !(await this.#isWanted(build, AbortSignal.any([signal, draining])))) {
+      if (isLate(build.instance, this.#ports) && !(await this.#isWanted(build, AbortSignal.any([signal, draining])))) {
         return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
       }
       if (!isFirst) await removeLeftovers(uuid, build.context, this.#ports, stopping)
@@ -80,14 +78,6 @@ export class Builder {
       fix: "look into the host's log for what ends the worker",
     })
     await this.#failed(resumed, error)
-  }
-
-  /**
-   * It waited long in a queue while this host was away: by now the instance may live elsewhere, or not at all. The time is
-   * of a conductor's clock: where the two differ by more, in either direction, the conductor is asked each time.
-   */
-  #isLate({ instance }: Build): boolean {
-    return Math.abs(this.#ports.now().getTime() - Date.parse(instance.updated_at)) > LATE_MS
   }
 
   #isWanted({ instance, context }: Build, signal: AbortSignal): Promise<boolean> {

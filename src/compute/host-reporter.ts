@@ -6,7 +6,7 @@ import { newRequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import type { HostStanding } from './host-standing.ts'
 import type { HostView } from './host-view.ts'
-import { HypervisorWatch, SILENT_AFTER_MS } from './hypervisor-watch.ts'
+import { HypervisorWatch, type HypervisorWatchOptions, SILENT_AFTER_MS } from './hypervisor-watch.ts'
 import { hostReport, type ResourceOptions } from './resource-tracker.ts'
 import type { VirtDriver } from './virt-driver.ts'
 import type { WorkerIdentity } from './worker-identity.ts'
@@ -25,6 +25,8 @@ export interface HostReporterOptions {
   readonly ioOps: () => number
   readonly traits: readonly string[]
   readonly reportIntervalSeconds: number
+  /** What was known of the host before the worker was restarted. */
+  readonly lastLook?: HypervisorWatchOptions['lastLook']
   /** Milliseconds, by a clock that never jumps. */
   readonly now?: () => number
   /** From when on a hypervisor that does not answer is told, in milliseconds. */

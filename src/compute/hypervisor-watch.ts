@@ -4,8 +4,8 @@ import type { HypervisorSilence } from '../objects/host-report.ts'
 import { cleanText } from '../objects/text.ts'
 import { endedWithin } from '../rpc/abortable.ts'
 import type { HostView } from './host-view.ts'
-import type { HostCapabilities } from './libvirt/host-capabilities.ts'
-import type { HostResources, VirtDriver } from './virt-driver.ts'
+import type { KnownHost, LastLook } from './last-look.ts'
+import type { VirtDriver } from './virt-driver.ts'
 
 export interface HypervisorWatchOptions {
   readonly host: string
@@ -20,14 +20,14 @@ export interface HypervisorWatchOptions {
   readonly silentAfterMs: number
   /** Milliseconds, by a clock that never jumps. */
   readonly now: () => number
+  /** What was known before the worker was restarted. */
+  readonly lastLook?: Pick<LastLook, 'recall' | 'keep'> | undefined
   /** What this machine's clock shows; only told. */
   readonly clock?: () => Date
 }
 
 /** What is known of the host. */
-export interface HostLook {
-  readonly capabilities: HostCapabilities
-  readonly resources: HostResources
+export interface HostLook extends KnownHost {
   /** The hypervisor says nothing: the rest is what it said last. */
   readonly silence?: HypervisorSilence | undefined
 }
@@ -47,7 +47,9 @@ export class HypervisorWatch {
   readonly #clock: () => Date
   #asking: Promise<void> | undefined
   #asked = { at: new Date(0), ms: 0 }
-  #last: Omit<HostLook, 'silence'> | undefined
+  #last: KnownHost | undefined
+  /** Nobody has heard the hypervisor say it since the worker has started. */
+  #isRecalled = false
   #failure: SevbusError | undefined
   #silence: HypervisorSilence | undefined
 
@@ -72,14 +74,32 @@ export class HypervisorWatch {
   async look(signal: AbortSignal): Promise<HostLook> {
     this.#asking ??= this.#ask(signal)
     const asking = this.#asking
+    await this.#recall()
     // Without anything to tell instead there is nothing to do but wait.
     if (this.#last === undefined) await asking
     else await endedWithin(this.#options.waitMs, asking)
     signal.throwIfAborted()
     if (this.#last === undefined)
       throw this.#failure ?? new Error('the hypervisor was asked and neither answered nor failed')
-    if (this.#asking === asking) this.#noteWaiting()
+    if (this.#isRecalled) this.#noteSilence(this.#failure?.message ?? 'no answer since this worker has started')
+    else if (this.#asking === asking) this.#noteWaiting()
     return { ...this.#last, silence: this.#silence }
+  }
+
+  async #recall(): Promise<void> {
+    if (this.#last !== undefined) return
+    const recalled = await this.#options.lastLook?.recall()
+    // It may have answered meanwhile.
+    if (this.#last !== undefined || recalled === undefined) return
+    this.#last = recalled
+    this.#isRecalled = true
+  }
+
+  /** Without it a restart only waits for the hypervisor. */
+  async #keep(look: KnownHost): Promise<void> {
+    await this.#options.lastLook?.keep(look).catch((err: unknown) => {
+      this.#options.logger.warn({ err }, 'what is known of the host cannot be kept for a restart')
+    })
   }
 
   /** Never rejects. */
@@ -89,7 +109,9 @@ export class HypervisorWatch {
     try {
       const [capabilities, resources] = await Promise.all([view.look(signal), driver.resources(signal)])
       this.#last = { capabilities, resources }
+      this.#isRecalled = false
       this.#noteAnswer()
+      await this.#keep(this.#last)
     } catch (thrown) {
       this.#failure = toSevbusError(thrown)
       if (!signal.aborted) this.#noteSilence(this.#failure.message)

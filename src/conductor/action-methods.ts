@@ -68,6 +68,20 @@ export const actionMethods = {
     input: z.strictObject(ofInstance),
     output,
   }),
+  checkAction: call({
+    wire: 'check_action',
+    since: '1.5',
+    summary:
+      'From a compute worker that an action reached late, or that was away meanwhile: is it still to be done here?',
+    input: z.strictObject({
+      ...ofInstance,
+      attempt: z.int().min(1),
+      host: HostName,
+      number: z.int().min(1),
+    }),
+    output: z.object({ wanted: z.boolean() }),
+    timeoutMs: 10_000,
+  }),
   reportGuestStates: call({
     wire: 'report_guest_states',
     since: '1.3',

@@ -89,16 +89,26 @@ export async function recordTerminated(
     const record = await lockInstance(tx, report.instance_uuid)
     const { instance } = record
     if (instance.vm_state === 'deleted' || instance.host !== report.host || instance.attempt !== report.attempt) return
-    const at = ports.now()
-    const gone = { vm_state: 'deleted', task_state: null, host: null, terminated_at: report.terminated_at } as const
-    const deleted = await changeInstance(tx, instance, gone, at)
-    await forgetUserData(tx, record)
-    const key = { uuid: instance.uuid, attempt: instance.attempt }
-    await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
-    await ports.outbox.enqueue(tx, [
-      deletionEnds(ports, context, deleted, report.host),
-      releaseMessage(ports, context, deleted),
-    ])
+    await endDeletion(ports, tx, context, record, report.host, report.terminated_at)
   })
   ports.outbox.announce()
+}
+
+/** Of a locked instance whose guest is not on its host any more, or cannot run there. */
+export async function endDeletion(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  record: InstanceRecord,
+  host: string,
+  terminated_at: string,
+): Promise<void> {
+  const { instance } = record
+  const at = ports.now()
+  const gone = { vm_state: 'deleted', task_state: null, host: null, terminated_at } as const
+  const deleted = await changeInstance(tx, instance, gone, at)
+  await forgetUserData(tx, record)
+  const key = { uuid: instance.uuid, attempt: instance.attempt }
+  await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
+  await ports.outbox.enqueue(tx, [deletionEnds(ports, context, deleted, host), releaseMessage(ports, context, deleted)])
 }

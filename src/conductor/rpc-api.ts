@@ -47,10 +47,11 @@ export const MAX_COUNT = 1000
  *   resume_instance; explain_instance tells actions; from workers: report_action
  * - 1.3 list_instance_states tells last_action; from workers: report_guest_states
  * - 1.4 attach_volume, detach_volume, attach_interface, detach_interface; explain_instance tells results of actions
+ * - 1.5 from workers: check_action
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.4',
+  version: '1.5',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

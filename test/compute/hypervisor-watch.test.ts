@@ -1,8 +1,11 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { openFakeHost } from '../../src/compute/fake/fake-virt-driver.ts'
 import { HostView } from '../../src/compute/host-view.ts'
 import { HypervisorWatch } from '../../src/compute/hypervisor-watch.ts'
+import { LastLook } from '../../src/compute/last-look.ts'
 import { NO_LIMITS } from '../../src/compute/libvirt/slot-limits.ts'
 import { HypervisorUnavailable } from '../../src/errors.ts'
 import { aFolder } from './support/folders.ts'
@@ -15,8 +18,8 @@ afterEach(async () => {
 })
 
 /** A watch over a simulated host, whose clock is a number; nobody waits for what hangs. */
-async function aWatch() {
-  const driver = await openFakeHost({ folder: await aFolder(), sev_slots: 15 })
+async function aWatch({ lastLook, hangs = false }: { lastLook?: LastLook; hangs?: boolean } = {}) {
+  const driver = await openFakeHost({ folder: await aFolder(), sev_slots: 15, hangs })
   const logged: string[] = []
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line).msg) })
   const view = new HostView({ driver, limits: NO_LIMITS, logger: pino({ level: 'silent' }) })
@@ -24,7 +27,7 @@ async function aWatch() {
   const answers: string[] = []
   const stop = new AbortController()
   const watch = new HypervisorWatch({
-    ...{ host: 'node1', driver, view, logger, waitMs: 1, silentAfterMs: 10_000 },
+    ...{ host: 'node1', driver, view, logger, waitMs: 1, silentAfterMs: 10_000, lastLook },
     onAnswer: () => answers.push('again'),
     now: () => time.ms,
     clock: () => new Date(time.ms),
@@ -68,6 +71,33 @@ describe('a watched hypervisor', () => {
     expect(await slots()).toEqual([15, since, reason])
     expect(watch.trouble).toBe(`simulated host does not answer since ${since}: ${reason}`)
     expect(logged).toEqual(['simulated host does not answer: no new guests come here'])
+  })
+
+  it('that is silent when the worker starts is told as it was before, and as silent at once', async () => {
+    const folder = await aFolder()
+    const before = await aWatch({ lastLook: new LastLook(folder) })
+    before.driver.reconfigure({ sev_slots: 7 })
+    await before.slots()
+
+    const { driver, slots, answers } = await aWatch({ lastLook: new LastLook(folder), hangs: true })
+    const silent = await slots()
+    driver.reconfigure({ hangs: false })
+    await vi.waitFor(() => expect(answers).toEqual(['again']))
+
+    const since = new Date(T0).toISOString()
+    expect(silent).toEqual([7, since, 'no answer since this worker has started'])
+    expect(await slots()).toEqual([15, undefined, undefined])
+  })
+
+  it('of which nothing can be read that was kept is waited for', async () => {
+    const folder = await aFolder()
+    await writeFile(join(folder, 'host.json'), '{"capabilities": {}}')
+    const { driver, slots } = await aWatch({ lastLook: new LastLook(folder), hangs: true })
+
+    const asked = slots()
+    driver.reconfigure({ hangs: false })
+
+    expect(await asked).toEqual([15, undefined, undefined])
   })
 
   it('that goes on says so by itself, and is told as it is', async () => {

@@ -9,7 +9,9 @@ import { type ComputePorts, type StopSignals, timestamp } from '../compute-ports
 import type { InstanceLanes } from '../instance-lanes.ts'
 import { queued } from '../journal/journal.ts'
 import type { Action, EndedAction } from '../journal/state.ts'
+import { isLate } from '../late.ts'
 import { untilDone } from '../patience.ts'
+import { isWanted } from './is-wanted.ts'
 import { perform } from './perform.ts'
 
 export interface AskedAction {
@@ -79,9 +81,25 @@ export class Actions {
     const begun = this.#current(uuid, number)
     if (begun === undefined) return
     const until = AbortSignal.any([signal, this.#signals.stopping])
+    if (isLate(begun.instance, this.#ports) && !(await this.#isStillWanted(begun, until))) return
     const outcome = await this.#outcomeOf(begun, until)
     // Taken over at the last moment: it is for the newer work to tell what becomes of the guest.
     if (outcome !== undefined && this.#current(uuid, number) !== undefined) await this.#end(begun, outcome)
+  }
+
+  /** One that waited long for this host may be over, and its instance as it was before, or elsewhere. */
+  async #isStillWanted(begun: Action, until: AbortSignal): Promise<boolean> {
+    const { instance, number, action, context } = begun
+    const { uuid } = instance
+    const wanted = await isWanted(begun, this.#ports, until).catch((error: unknown) => {
+      if (until.aborted) return undefined
+      throw error
+    })
+    if (wanted !== false) return wanted === true && this.#current(uuid, number) !== undefined
+    await this.#ports.journal.append([{ type: 'action_unwanted', uuid, number }])
+    const facts = { instance_uuid: uuid, action: action.name, number, request_id: context.request_id }
+    this.#ports.logger.info(facts, `${action.name} is not wanted any more: it is not done`)
+    return false
   }
 
   /** @returns undefined when it is given up */

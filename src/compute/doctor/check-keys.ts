@@ -57,6 +57,8 @@ function lowerKeys({ encryptedGuests: ecx, minSevNoEsAsid: edx }: EncryptionLeaf
 
 export function checkKernelKeys({ host }: Examination): Finding {
   const { keys: reading } = host
+  if (reading.state === 'absent' && host.encryptionLeaf.state === 'read' && !readValue(host.encryptionLeaf)?.sev)
+    return skip(KERNEL, 'not judged', 'the processor has no SEV')
   if (reading.state !== 'read') {
     return unknown(KERNEL, reading, 'take Linux 5.13 or later, with control groups of version 2 (misc controller)')
   }

@@ -5,6 +5,7 @@ import { limitSlots } from '../libvirt/slot-limits.ts'
 import { checkKvmDevice, checkSevDevice } from './check-devices.ts'
 import { checkFirmware } from './check-firmware.ts'
 import { checkHugePages, checkReserved, checkSlice } from './check-host-memory.ts'
+import { checkInstancesPath } from './check-instances-path.ts'
 import { checkIommu, checkKernel, checkModule, checkParameters } from './check-kernel.ts'
 import { checkKsm, checkOvercommit, checkPanicOnOom, checkSwap } from './check-kernel-memory.ts'
 import { checkKernelKeys, checkKeySplit, checkLibvirtKeys } from './check-keys.ts'
@@ -62,7 +63,12 @@ export function diagnose(host: ExaminedHost, wishes: DoctorOptions): readonly Fi
     },
     {
       group: "guests' machine",
-      findings: [...checkMachine(examination), ...checkFirmware(examination), checkTools(examination)],
+      findings: [
+        ...checkMachine(examination),
+        ...checkFirmware(examination),
+        checkTools(examination),
+        checkInstancesPath(examination),
+      ],
     },
     {
       group: 'memory',

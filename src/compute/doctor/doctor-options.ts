@@ -11,6 +11,8 @@ export interface DoctorOptions {
   readonly hostOptions: HostOptions
   readonly network: DomainOptions['network']
   readonly configDriveFormat: DomainOptions['configDriveFormat']
+  /** Where guests' disks are. */
+  readonly instancesPath: DomainOptions['instancesPath']
   readonly limits: SlotLimits
   readonly resources: Pick<ResourceOptions, 'reserved_host_memory_mb' | 'ram_allocation_ratio'>
   /** MiB that an encrypted guest pins beside its own. */

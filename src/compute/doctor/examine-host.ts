@@ -33,7 +33,11 @@ export async function examineHost(
       missingFirmwareFiles(files, options),
     ])
   // Where it is started on demand, it runs since it was asked.
-  const [daemons, tools] = await Promise.all([examineDaemons(files), examineTools(files, options)])
+  const [daemons, tools, instancesFolder] = await Promise.all([
+    examineDaemons(files),
+    examineTools(files, options),
+    files.folder(options.instancesPath),
+  ])
   return {
     ...{
       processor,
@@ -45,6 +49,7 @@ export async function examineHost(
       memory,
       daemons,
       tools,
+      instancesFolder,
       descriptors,
       hypervisor,
     },

@@ -6,6 +6,7 @@ import type { KernelKeys } from './examine-keys.ts'
 import type { MemoryState } from './examine-memory.ts'
 import type { Processor } from './examine-processor.ts'
 import type { NeededTool } from './examine-tools.ts'
+import type { FolderState } from './look-at-folder.ts'
 import type { DeviceNode, Reading } from './reading.ts'
 
 /** All that was seen of a host. */
@@ -23,6 +24,7 @@ export interface ExaminedHost {
   /** Highest rank first. */
   readonly descriptors: readonly (readonly DescriptorFile[])[]
   readonly tools: readonly NeededTool[]
+  readonly instancesFolder: Reading<FolderState>
   /** Of the files that the operator names, those that are not there. */
   readonly missingFirmwareFiles: readonly string[]
   readonly hypervisor: HypervisorAnswers | HypervisorSilence

@@ -1,6 +1,7 @@
 import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SYSTEM_PATH, type Tool, toolOnPath } from '../run-tool.ts'
+import { type FolderState, lookAtFolder } from './look-at-folder.ts'
 import type { DeviceNode, HostFiles, Reading } from './reading.ts'
 import { read } from './reading.ts'
 
@@ -50,15 +51,22 @@ export class LocalHostFiles implements HostFiles {
     )
   }
 
-  async #reading<T>(path: string, look: (file: string) => Promise<T>): Promise<Reading<T>> {
-    const file = join(this.#root, path)
-    try {
-      return read(await look(file))
-    } catch (error) {
-      const { code = 'unknown error' } = error as NodeJS.ErrnoException
-      if (ABSENT.has(code)) return { state: 'absent', path: file }
-      return { state: 'unreadable', path: file, why: NOT_ALLOWED.has(code) ? `not allowed (${code})` : code }
-    }
+  folder(path: string): Promise<Reading<FolderState>> {
+    return readingOf(path, lookAtFolder)
+  }
+
+  #reading<T>(path: string, look: (file: string) => Promise<T>): Promise<Reading<T>> {
+    return readingOf(join(this.#root, path), look)
+  }
+}
+
+async function readingOf<T>(file: string, look: (file: string) => Promise<T>): Promise<Reading<T>> {
+  try {
+    return read(await look(file))
+  } catch (error) {
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException
+    if (ABSENT.has(code)) return { state: 'absent', path: file }
+    return { state: 'unreadable', path: file, why: NOT_ALLOWED.has(code) ? `not allowed (${code})` : code }
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Tool } from '../run-tool.ts'
 import type { Check, Finding } from './finding.ts'
 import { warn } from './finding.ts'
+import type { FolderState } from './look-at-folder.ts'
 
 /** What became of looking something up. */
 export type Reading<T> =
@@ -26,6 +27,8 @@ export interface HostFiles {
   bytes(path: string, position: number, length: number): Promise<Reading<Uint8Array>>
   names(folder: string): Promise<Reading<readonly string[]>>
   device(path: string): Promise<Reading<DeviceNode>>
+  /** Where guests' disks are made; on the worker's own machine. */
+  folder(path: string): Promise<Reading<FolderState>>
   /** Where the first of these programs is that is installed; on the worker's own machine. */
   program(anyOf: readonly [Tool, ...Tool[]]): Promise<Reading<string>>
 }

@@ -60,6 +60,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
   }),
   /** Of a reboot: its guest is off, and is to be started. */
   z.strictObject({ type: z.literal('action_powered_off'), uuid: z.guid(), number: z.int().min(1) }),
+  /** The conductor does not want it any more: it is not done, and nobody is told. */
+  z.strictObject({ type: z.literal('action_unwanted'), uuid: z.guid(), number: z.int().min(1) }),
   z.strictObject({ type: z.literal('action_ended'), ...Try, number: z.int().min(1), outcome: ActionOutcome }),
   /** Compaction writes it: the tries that are over, but may be asked for again. */
   z.strictObject({

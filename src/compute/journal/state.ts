@@ -101,6 +101,9 @@ export class JournalState {
         if (begun?.number === record.number) this.actions.set(record.uuid, { ...begun, isOff: true })
         break
       }
+      case 'action_unwanted':
+        if (this.actions.get(record.uuid)?.number === record.number) this.actions.delete(record.uuid)
+        break
       case 'action_ended':
         this.#endAction(record)
         break

@@ -6,6 +6,7 @@ import { storedContext } from '../stored-context.ts'
 import { acceptAction } from './accept-action.ts'
 import { recordActionReport } from './action-report.ts'
 import { attachInterface, attachVolume } from './attach.ts'
+import { isActionWanted } from './check-action.ts'
 import { correctInstances } from './correct-instances.ts'
 
 /** Answers what is asked to be done to instances that live. */
@@ -35,6 +36,9 @@ export function actionsEndpoint(
     },
     async resumeInstance({ instance_uuid }, { context }) {
       return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'resume' }) }
+    },
+    async checkAction(asked) {
+      return { wanted: await isActionWanted(ports, asked) }
     },
     async reportGuestStates(report, { context }) {
       await correctInstances(ports, storedContext(context), report)

@@ -1,4 +1,4 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { LocalHostFiles } from '../../../src/compute/doctor/local-host-files.ts'
@@ -35,5 +35,22 @@ describe('the files of a host', () => {
     expect(await files.text('nothing')).toEqual({ state: 'absent', path: join(root, 'nothing') })
     expect(await files.text('release/below')).toEqual({ state: 'absent', path: join(root, 'release/below') })
     expect(await files.text('dev')).toEqual({ state: 'unreadable', path: join(root, 'dev'), why: 'EISDIR' })
+  })
+
+  it('are made in a folder that is there, or would be, as this user finds it', async () => {
+    const { root, files } = await aHost()
+    await chmod(root, 0o711)
+    const shut = join(root, 'shut')
+    await mkdir(join(shut, 'instances'), { recursive: true })
+    await chmod(shut, 0o700)
+
+    const found = await files.folder(join(shut, 'instances', 'not', 'yet'))
+    const file = await files.folder(join(root, 'release'))
+
+    const usual = { isWritable: true, freeGb: expect.any(Number), totalGb: expect.any(Number) }
+    expect(found).toMatchObject({ value: { ...usual, found: join(shut, 'instances'), isFolder: true } })
+    expect(found.state === 'read' && found.value.closed).toContain(shut)
+    expect(file).toMatchObject({ value: { found: join(root, 'release'), isFolder: false } })
+    expect(await files.folder(join(root, 'release', 'below'))).toMatchObject({ state: 'absent' })
   })
 })

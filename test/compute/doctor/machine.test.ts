@@ -308,6 +308,53 @@ describe("guests' machine", () => {
   })
 })
 
+describe("the folder of guests' disks", () => {
+  const about = async (instancesFolder: RecordedHost['instancesFolder']) => {
+    const { verdict, value, meaning, fix } = await findingOf('instances_path', { ...milan(), instancesFolder })
+    return [verdict, value.replace('/var/lib/sevbus/instances: ', ''), meaning, fix]
+  }
+
+  it('is one that the worker can write in and QEMU can pass, or is made by the worker', async () => {
+    const ready = 'the worker may write there, and QEMU may pass'
+
+    expect(await about({})).toEqual(['pass', '400 of 900 GiB free', ready, null])
+    expect(await about({ found: '/var/lib' })).toEqual([
+      ...['pass', 'not there yet, 400 of 900 GiB free', 'the worker makes it when it starts', null],
+    ])
+  })
+
+  it.each([
+    [null, 'fail', '/var/lib/sevbus/instances: not allowed (EACCES)'],
+    [{ isFolder: false }, 'fail', '/var/lib/sevbus/instances is no folder: guests get no disks'],
+    [
+      { isWritable: false },
+      'fail',
+      'this user may not write in /var/lib/sevbus/instances: guests get no disks, if the worker runs as the same',
+    ],
+    [
+      { closed: ['/var/lib/sevbus'] },
+      'fail',
+      'others may not pass through /var/lib/sevbus: QEMU, which has a user of its own, finds no disk',
+    ],
+    [
+      { kind: 'tmpfs' },
+      'warn',
+      "it is memory: guests' disks take what guests need, and are gone after a boot of the host",
+    ],
+    [{ freeGb: 9 }, 'warn', 'hardly room for an image'],
+    [
+      { kind: 'nfs' },
+      'warn',
+      'a nfs is seen by several hosts: two workers must not have the same folder, and the second one does not start',
+    ],
+  ] as const)('as %o is a %s', async (folder, verdict, meaning) => {
+    const [found, , told, fix] = await about(folder)
+
+    expect([found, told]).toEqual([verdict, meaning])
+    expect(fix).toEqual(expect.any(String))
+  })
+})
+
 describe('programs for disks', () => {
   it('are needed, some for every guest and some for what few ask for', async () => {
     const without = (...withoutTools: NonNullable<RecordedHost['withoutTools']>) => milan({ withoutTools })

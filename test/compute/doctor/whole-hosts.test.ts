@@ -14,7 +14,7 @@ describe('what doctor finds on a whole host', () => {
     expect(checksWith('fail', findings)).toEqual([])
     expect(checksWith('warn', findings)).toEqual([])
     expect(checksWith('skip', findings)).toEqual(['kvm_amd_sev_snp', 'network', 'offers_amd_sev_snp'])
-    expect(findings.length).toBe(40)
+    expect(findings.length).toBe(41)
   })
 
   it('has something to do wherever it is no pass, and nothing where it is', async () => {
@@ -59,6 +59,7 @@ describe('what doctor finds on a whole host', () => {
       'iommu',
       'dev_kvm',
       'disk_tools',
+      'instances_path',
       'huge_pages',
       'overcommit_memory',
       'panic_on_oom',

@@ -30,7 +30,7 @@ export interface WorkerOptions {
   readonly shutdown?: GuestPatience
   readonly unplug?: GuestPatience
   readonly domainOptions?: Partial<DomainOptions>
-  /** What the conductor answers to check_build; it may throw. */
+  /** What the conductor answers to check_build and check_action; it may throw. */
   readonly isWanted?: () => Promise<boolean>
   /** What the conductor answers to list_departures, by its marker; it may throw. */
   readonly departed?: (marker?: string) => Promise<readonly { migration_uuid: string; instance: Instance }[]>
@@ -80,6 +80,7 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
         if (api !== ConductorApi) throw new Error('the worker calls nobody but the conductor')
         return {
           checkBuild: async () => ({ wanted: await isWanted() }),
+          checkAction: async () => ({ wanted: await isWanted() }),
           listDepartures: async (_context: unknown, { host, marker }: { host: string; marker?: string }) => {
             if (host !== HOST) throw new Error('a worker asks for its own host')
             return { departures: await departed(marker) }

@@ -3,6 +3,7 @@ import { diagnose } from '../../../src/compute/doctor/diagnose.ts'
 import type { DoctorOptions } from '../../../src/compute/doctor/doctor-options.ts'
 import { examineHost } from '../../../src/compute/doctor/examine-host.ts'
 import type { Finding, Verdict } from '../../../src/compute/doctor/finding.ts'
+import type { FolderState } from '../../../src/compute/doctor/look-at-folder.ts'
 import { type DeviceNode, type HostFiles, type Reading, read } from '../../../src/compute/doctor/reading.ts'
 import { NO_FIRMWARE_FILES } from '../../../src/compute/libvirt/domain-options.ts'
 import { NO_LIMITS } from '../../../src/compute/libvirt/slot-limits.ts'
@@ -18,6 +19,8 @@ export interface RecordedHost {
   readonly libvirt: HypervisorQuestions
   /** Programs that are not installed. */
   readonly withoutTools?: readonly Tool[]
+  /** What is otherwise about the folder of guests' disks; null: it may not be looked at. */
+  readonly instancesFolder?: Partial<FolderState> | null | undefined
 }
 
 /** Reads what was recorded, as the files of a machine are read. */
@@ -53,6 +56,13 @@ class RecordedFiles implements HostFiles {
     return this.#reading(anyOf.join(), found && `/usr/bin/${found}`)
   }
 
+  async folder(path: string): Promise<Reading<FolderState>> {
+    const { instancesFolder = {} } = this.#host
+    if (instancesFolder === null) return { state: 'unreadable', path, why: 'not allowed (EACCES)' }
+    const usual = { found: path, isFolder: true, isWritable: true, closed: [], kind: undefined }
+    return read({ ...usual, freeGb: 400, totalGb: 900, ...instancesFolder })
+  }
+
   #reading<T>(path: string, value: T | null | undefined): Reading<T> {
     if (value === undefined) return { state: 'absent', path: `/${path}` }
     return value === null ? { state: 'unreadable', path: `/${path}`, why: 'not allowed (EACCES)' } : read(value)
@@ -64,6 +74,7 @@ export const DOCTOR_OPTIONS: DoctorOptions = {
   hostOptions: { virtType: 'kvm', machineTypeOf: () => 'q35', firmwareFiles: NO_FIRMWARE_FILES, root: '/' },
   network: { kind: 'none' },
   configDriveFormat: 'iso9660',
+  instancesPath: '/var/lib/sevbus/instances',
   limits: NO_LIMITS,
   resources: { reserved_host_memory_mb: 4096, ram_allocation_ratio: 1 },
   overheadMb: 32,
