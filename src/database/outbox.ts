@@ -2,6 +2,7 @@ import {
   type Backlog,
   type Backlogged,
   type DurableMessage,
+  type Lease,
   type MessageStore,
   numbered,
   type StoredMessage,
@@ -118,7 +119,7 @@ export const outboxMigrations: readonly Migration[] = [
 export interface OutboxOptions {
   /** Whose messages these are: services that share the table never take each other's. */
   readonly owner: string
-  /** How long a sender has a message to itself. Longer than a publish with its confirm may take. */
+  /** How long a sender has a message to itself, unless it says that it is still at it: what one that was killed had waits as long. */
   readonly leaseMs?: number
 }
 
@@ -137,7 +138,7 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
   readonly #owner: string
   readonly #leaseMs: number
 
-  constructor(database: Database, { owner, leaseMs = 15_000 }: OutboxOptions) {
+  constructor(database: Database, { owner, leaseMs = 4_000 }: OutboxOptions) {
     this.#database = database
     this.#owner = owner
     this.#leaseMs = leaseMs
@@ -199,6 +200,21 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
       ...(headers !== null && { headers }),
       orderingKey: ordering_key,
     }))
+  }
+
+  /** What others have locked is being settled or taken: to wait for it would be to wait for nothing. */
+  get lease(): Lease {
+    return {
+      ms: this.#leaseMs,
+      renew: async (ids) => {
+        await this.#database.query(
+          `update outbox set not_before = now() + $3 * interval '1 millisecond'
+             from (select id from outbox where owner = $1 and id = any($2::bigint[]) for update skip locked) as held
+            where outbox.id = held.id`,
+          [this.#owner, [...ids], this.#leaseMs],
+        )
+      },
+    }
   }
 
   async sent(ids: readonly string[]): Promise<boolean> {

@@ -40,8 +40,18 @@ export interface Backlog {
   readonly oldestAgeSeconds: number | undefined
 }
 
+/** How long what was taken stays with the sender that took it. */
+export interface Lease {
+  /** After so many milliseconds it is another's: this sender may have died. */
+  readonly ms: number
+  /** They are still on their way: as long again from now. */
+  renew(ids: readonly string[]): Promise<void>
+}
+
 /** Where durable messages wait: a table, or a journal on disk. */
 export interface MessageStore {
+  /** Of a store that several senders take from. */
+  readonly lease?: Lease
   /** Takes up to `limit` messages that are due for this sender for a while; none that has an older one of its key before it. */
   take(limit: number): Promise<readonly StoredMessage[]>
   /** The broker has confirmed them: forget them. @returns whether some waited behind them, which may be due now */

@@ -2,16 +2,18 @@ import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
 import { toSevbusError } from '../errors.ts'
 import { Deadline } from './deadline.ts'
-import type { MessageStore, StoredMessage } from './durable-message.ts'
+import type { Lease, MessageStore, StoredMessage } from './durable-message.ts'
 import { gathered } from './gathered.ts'
 import { destinationName, type Transport } from './transport.ts'
 
 /** Messages on their way at a time: one that is not confirmed holds up no other. */
 const WINDOW = 64
-/** Shorter than stores keep a message for one sender: else another would send it meanwhile, too. */
+/** Longer than most leases, which are renewed meanwhile. */
 const SEND_TIMEOUT_MS = 10_000
-/** What was taken so long ago and could not begin is left: its store gives it again. With the above, shorter than stores keep it. */
-const MAX_OFFERED_MS = 4_000
+/** A lease is renewed so many times before it would end: most messages are sent and forgotten before the first. */
+const LEASE_PARTS = 4
+/** What was taken so long ago and could not begin is left: its store gives it again. With a part of the lease, shorter than that. */
+const MAX_OFFERED_MS = 2_000
 /** A message that cannot be delivered now is tried again after this many milliseconds, doubling up to the last. */
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 5000, 10_000]
 
@@ -33,7 +35,7 @@ export class Relay {
   readonly #options: RelayOptions
   readonly #forget: (id: string) => Promise<void>
   readonly #stop = new AbortController()
-  readonly #onTheWay = new Map<string, Promise<void>>()
+  readonly #onTheWay = new Map<string, { readonly sending: Promise<void>; readonly sinceMs: number }>()
   /** Taken when they were stored; they wait for a place. */
   readonly #offered: { readonly message: StoredMessage; readonly atMs: number }[] = []
   /** There was no place for all that was due. */
@@ -43,6 +45,7 @@ export class Relay {
   #changed = false
   #closing = false
   #running: Promise<void> | undefined
+  #renewing: NodeJS.Timeout | undefined
 
   constructor(options: RelayOptions) {
     this.#options = options
@@ -54,6 +57,8 @@ export class Relay {
   }
 
   start(): void {
+    const { lease } = this.#options.store
+    if (lease !== undefined) this.#renewing ??= setInterval(() => void this.#renew(lease), lease.ms / LEASE_PARTS)
     this.#running ??= this.#run()
   }
 
@@ -82,6 +87,7 @@ export class Relay {
     }, graceMs)
     this.announce()
     await this.#running
+    clearInterval(this.#renewing)
     clearTimeout(timer)
     this.#stop.abort()
   }
@@ -90,13 +96,14 @@ export class Relay {
     while (!this.#stop.signal.aborted) {
       this.#changed = false
       const room = WINDOW - this.#onTheWay.size
+      const sinceMs = performance.now()
       const messages = room > 0 ? await this.#take(room) : []
       this.#hasMore = messages.length >= room
-      for (const message of messages) this.#launch(message)
+      for (const message of messages) this.#launch(message, sinceMs)
       if (this.#closing && this.#onTheWay.size === 0 && !this.#changed) return
       await this.#idle()
     }
-    await Promise.all(this.#onTheWay.values())
+    await Promise.all([...this.#onTheWay.values()].map(({ sending }) => sending))
   }
 
   async #take(limit: number): Promise<readonly StoredMessage[]> {
@@ -125,19 +132,31 @@ export class Relay {
     while (this.#onTheWay.size < WINDOW && !this.#stop.signal.aborted) {
       const next = this.#offered.shift()
       if (next === undefined) return
-      if (performance.now() - next.atMs < MAX_OFFERED_MS) this.#launch(next.message)
+      if (performance.now() - next.atMs < MAX_OFFERED_MS) this.#launch(next.message, next.atMs)
+    }
+  }
+
+  /** What has been on its way for long is ours still. It may be sent twice where the store cannot be told, with the same ids. */
+  async #renew({ ms, renew }: Lease): Promise<void> {
+    const longAgoMs = performance.now() - ms / LEASE_PARTS
+    const ids = [...this.#onTheWay].filter(([, { sinceMs }]) => sinceMs <= longAgoMs).map(([id]) => id)
+    if (ids.length === 0) return
+    try {
+      await renew(ids)
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, 'messages that are being sent cannot be kept for this sender now')
     }
   }
 
   /** Sent or not, its place is free afterwards. */
-  #launch(message: StoredMessage): void {
+  #launch(message: StoredMessage, sinceMs: number): void {
     const sending = this.#send(message).then(() => {
       this.#onTheWay.delete(message.id)
       this.#launchOffered()
       if (this.#hasMore) this.announce()
       else if (this.#closing) this.#wake()
     })
-    this.#onTheWay.set(message.id, sending)
+    this.#onTheWay.set(message.id, { sending, sinceMs })
   }
 
   /** Until it is sent and forgotten, or postponed; never throws. */

@@ -63,6 +63,21 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
     expect(await outbox.take(10)).toEqual([{ id: '1', failures: 0, ...message('a', 1) }])
   })
 
+  it('keeps a message for the relay that says it is still at it, and leaves those of others as they are', async () => {
+    await using test = await open(outboxMigrations)
+    const slow = new DatabaseOutbox(test.database, { owner: 'conductor', leaseMs: 0 })
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('a', 1), message('b', 2)]))
+    await slow.take(10)
+
+    await new DatabaseOutbox(test.database, { owner: 'scheduler' }).lease.renew(['2'])
+    await outbox.lease.renew(['1', '1000'])
+
+    expect((await outbox.take(10)).map(({ id }) => id)).toEqual(['2'])
+    await slow.lease.renew(['1', '2'])
+    expect((await outbox.take(10)).map(({ id }) => id)).toEqual(['1', '2'])
+  })
+
   it('keeps a postponed message, and those of its key behind it, until its time', async () => {
     await using test = await open(outboxMigrations)
     const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })

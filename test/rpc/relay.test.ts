@@ -15,6 +15,9 @@ class Shelf implements MessageStore {
   readonly postponed: { readonly id: string; readonly delayMs: number }[] = []
   /** What was forgotten together. */
   readonly groups: (readonly string[])[] = []
+  /** What was said to be on its way still. */
+  readonly renewals: (readonly string[])[] = []
+  readonly lease = { ms: 4_000, renew: async (ids: readonly string[]) => void this.renewals.push(ids) }
   readonly #dueAt = new Map<string, number>()
   failures = 0
 
@@ -178,7 +181,7 @@ describe('the relay of stored messages', () => {
     expect(store.groups.length).toBeLessThanOrEqual(8)
   })
 
-  it('takes its time with each message by itself, and less than a store keeps it for one sender', async () => {
+  it('takes its time with each message by itself', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     onTestFinished(() => void vi.useRealTimers())
     const { store, relay, leaveUnconfirmed } = await openRelay(60_000)
@@ -194,6 +197,43 @@ describe('the relay of stored messages', () => {
 
     await vi.advanceTimersByTimeAsync(4_000)
     expect(store.postponed).toContainEqual({ id: '2', delayMs: 250 })
+  })
+
+  it('keeps what is on its way for long for itself, four times in a lease, and no longer than that', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { store, relay, received, listen, leaveUnconfirmed } = await openRelay(60_000)
+    await listen()
+    leaveUnconfirmed('slow')
+    store.put('quick', 'slow')
+    relay.start()
+    await vi.advanceTimersByTimeAsync(4_000)
+
+    expect(received).toEqual(['quick'])
+    expect(store.renewals).toEqual(Array(4).fill(['slow']))
+
+    await vi.advanceTimersByTimeAsync(20_000)
+    expect(store.postponed).toEqual([{ id: 'slow', delayMs: 250 }])
+    expect(store.renewals.length).toBeLessThanOrEqual(10)
+    const closed = relay.close()
+    await vi.advanceTimersByTimeAsync(0)
+    await closed
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('goes on when the store cannot be told that it is still at it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { store, relay, leaveUnconfirmed } = await openRelay(60_000)
+    const renew = vi.spyOn(store.lease, 'renew').mockRejectedValue(new Error('the database is away'))
+    leaveUnconfirmed('slow')
+    store.put('slow')
+    relay.start()
+
+    await vi.advanceTimersByTimeAsync(10_000)
+
+    expect(renew.mock.calls.length).toBeGreaterThan(1)
+    expect(store.postponed).toEqual([{ id: 'slow', delayMs: 250 }])
   })
 
   it('sends what can be sent when it is closed: what others wait behind, and what stands behind others', async () => {
