@@ -1,11 +1,23 @@
 import { pino } from 'pino'
+import { ConductorApi } from './conductor/rpc-api.ts'
+import { conductorReplay } from './conductor-replay.ts'
 import { NotificationConsumer } from './notifications/consumer.ts'
-import type { NotificationHandling, NotificationSelection } from './notifications/consumer-options.ts'
+import type {
+  NotificationConsumerOptions,
+  NotificationHandling,
+  NotificationSelection,
+} from './notifications/consumer-options.ts'
+import { FilePositions } from './notifications/file-positions.ts'
+import { type Gap, InSequence, type Positions } from './notifications/in-sequence.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from './notifications/notification.ts'
+import { sequenced } from './notifications/sequenced.ts'
+import { RpcClient } from './rpc/client.ts'
 import { connectBefore } from './rpc/connect-before.ts'
 import type { BrokerOptions } from './rpc/drivers/broker-settings.ts'
 import { RabbitTransport } from './rpc/drivers/rabbit.ts'
+import { type BusNames, DEFAULT_BUS_NAMES } from './rpc/names.ts'
 
+export type { Gap, Positions } from './notifications/in-sequence.ts'
 export {
   AnyNotification,
   NOTIFICATION_PRIORITIES,
@@ -18,6 +30,7 @@ export {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
   InstanceCreatePayload,
+  InstanceExistsPayload,
 } from './notifications/payloads.ts'
 export { ComputeTaskPayload } from './notifications/request-payloads.ts'
 
@@ -30,7 +43,21 @@ export type ConsumeOptions = BrokerOptions &
     readonly topic?: string
     /** Stops waiting for the broker; without it, that is after 30 s. */
     readonly signal?: AbortSignal
+    /**
+     * Each instance's notifications in their order, none left out and none twice, over restarts, too: what is missing is
+     * asked for (`replay_events` of the conductor). For one consumer of a pool, or of a topic, at a time.
+     */
+    readonly inSequence?: SequenceOptions
   }
+
+export interface SequenceOptions {
+  /** How far it is with each instance: a file's path, or a store of your own. */
+  readonly positions: string | Positions
+  /** These are kept no more, and cannot be had. Told before what comes after them, and again if it rejects. */
+  readonly onLost?: (gap: Gap) => Promise<void>
+  /** As the workers are configured: transport.exchange and transport.topic_prefix. */
+  readonly busNames?: BusNames
+}
 
 export interface Consumption extends AsyncDisposable {
   /** Finishes the one being handled and stops. */
@@ -55,10 +82,20 @@ export async function consumeNotifications(options: ConsumeOptions): Promise<Con
   }
   const connectionName = 'sevbus notification consumer'
   const transport = new RabbitTransport({ ...options, logger, connectionName, onWaiting })
-  const consumer = new NotificationConsumer({ ...options, transport, logger, names: { exchange, topic } })
+  const { inSequence } = options
+  const busNames = inSequence?.busNames ?? DEFAULT_BUS_NAMES
+  const client = new RpcClient({ transport, logger, names: busNames })
+  const positions = inSequence && (await openPositions(inSequence.positions))
+  const replay = conductorReplay(client.of(ConductorApi))
+  const handling = positions && sequenced(options, new InSequence({ ...inSequence, positions, replay }))
+  const place = { transport, logger, names: { exchange, topic }, busNames }
+  // The types of the options tie handler and payload together, as those of what is in sequence do.
+  const consumer = new NotificationConsumer({ ...options, ...handling, ...place } as NotificationConsumerOptions)
   const close = async () => {
     await consumer.close()
+    await client.close()
     await transport.close()
+    if (positions instanceof FilePositions) await positions[Symbol.asyncDispose]()
   }
   try {
     const fix = 'check the url given to consumeNotifications()'
@@ -69,4 +106,8 @@ export async function consumeNotifications(options: ConsumeOptions): Promise<Con
     throw error
   }
   return { close, [Symbol.asyncDispose]: close }
+}
+
+async function openPositions(positions: string | Positions): Promise<Positions> {
+  return typeof positions === 'string' ? FilePositions.open(positions) : positions
 }

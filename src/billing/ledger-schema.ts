@@ -25,4 +25,22 @@ export const ledgerMigrations: readonly Migration[] = [
       );
     `,
   },
+  {
+    id: 'billing-0002-positions',
+    sql: `
+      create table event_positions (
+        instance_uuid text collate "C" primary key,
+        -- Number of the last notification that is in the ledger, and all before it.
+        last integer not null
+      ) with (fillfactor = 80);
+      -- Notifications that nobody had any more when they were missed.
+      create table lost_events (
+        instance_uuid text not null,
+        first integer not null,
+        last integer not null,
+        noted_at timestamptz not null default now(),
+        primary key (instance_uuid, first)
+      );
+    `,
+  },
 ]

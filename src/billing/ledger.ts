@@ -1,4 +1,5 @@
 import type { Database } from '../database/database.ts'
+import type { Gap, Positions } from '../notifications/in-sequence.ts'
 import type { AnyNotification } from '../notifications/notification.ts'
 import { UsageFact } from './usage-fact.ts'
 
@@ -59,6 +60,39 @@ export class Ledger {
       if (unread.length > 0) await tx.query(INSERT_UNREAD, unreadColumns(unread))
       return stored.length
     })
+  }
+
+  /** How far it is with the notifications of each instance. */
+  readonly positions: Positions = {
+    read: async (instances) => {
+      const rows = await this.#database.query<{ instance_uuid: string; last: number }>(
+        'select instance_uuid, last from event_positions where instance_uuid = any($1)',
+        [instances],
+      )
+      return new Map(rows.map(({ instance_uuid, last }) => [instance_uuid, last]))
+    },
+    write: async (positions) => {
+      await this.#database.query(
+        `insert into event_positions select * from unnest($1::text[], $2::integer[])
+         on conflict (instance_uuid) do update set last = greatest(event_positions.last, excluded.last)`,
+        [[...positions.keys()], [...positions.values()]],
+      )
+    },
+  }
+
+  /** They are missing for good: what is billed may be wrong. */
+  async noteLost({ instance_uuid, from, to }: Gap): Promise<void> {
+    await this.#database.query(
+      `insert into lost_events (instance_uuid, first, last) values ($1, $2, $3)
+       on conflict (instance_uuid, first) do update set last = excluded.last`,
+      [instance_uuid, from, to],
+    )
+  }
+
+  async lostEvents(): Promise<readonly Gap[]> {
+    return this.#database.query(
+      'select instance_uuid, first as "from", last as "to" from lost_events order by instance_uuid, first',
+    )
   }
 
   /** All instances with their facts, by uuid; a page of facts, and those of one instance, in memory at a time. */

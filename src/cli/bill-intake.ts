@@ -4,9 +4,11 @@ import type { Ledger } from '../billing/ledger.ts'
 import { type Recorded, recordNotifications } from '../billing/record-notifications.ts'
 import { openLedger } from '../compose/open-ledger.ts'
 import { aborted, onTermination } from '../compose/process.ts'
+import { conductorReplay } from '../conductor-replay.ts'
 import { InvalidFile } from '../errors.ts'
 import { createLogger } from '../logger.ts'
 import { NotificationConsumer } from '../notifications/consumer.ts'
+import { InSequence } from '../notifications/in-sequence.ts'
 import { AnyNotification } from '../notifications/notification.ts'
 import { EXIT } from './exit-codes.ts'
 import { note, printJson } from './output.ts'
@@ -17,22 +19,29 @@ const BATCH = 2000
 
 /** Follows the notifications until stopped, and stores what is billed by. */
 export async function billRun(options: GlobalOptions): Promise<number> {
-  return withSession(options, async ({ config, transport, notifications }) => {
+  return withSession(options, async ({ config, transport, notifications, conductor }) => {
     await using store = await openLedger(config)
     const count = counter()
     count(await readAgain(store.ledger))
+    const sequence = new InSequence<AnyNotification>({
+      positions: store.ledger.positions,
+      replay: conductorReplay(conductor),
+      onLost: (gap) => store.ledger.noteLost(gap),
+    })
     const consumer = new NotificationConsumer({
       transport,
       logger: createLogger('bill', options.debug ? 'debug' : config.worker.log_level),
       names: notifications,
       pool: config.bill.pool,
-      priorities: ['info'],
+      // Errors are billed by as little as starts, but without them the numbers would have gaps.
+      priorities: ['info', 'error'],
       payload: 'any',
       batchSize: BATCH,
       batchTimeoutMs: 200,
-      onBatch: async (batch) => {
-        count(await recordNotifications(store.ledger, batch))
-      },
+      onBatch: (batch) =>
+        sequence.handle(batch, async (ordered) => {
+          count(await recordNotifications(store.ledger, ordered))
+        }),
     })
     await consumer.start()
     note(

@@ -53,13 +53,16 @@ export async function billCheck(options: BillOptions): Promise<number> {
     found.push(...disagreements(facts, usageRecords(facts), audited))
   }
   const unread = await store.ledger.unread()
-  if (options.json) printJson({ audited_periods: audited.length, disagreements: found, unread })
+  const lost = await store.ledger.lostEvents()
+  if (options.json) printJson({ audited_periods: audited.length, disagreements: found, unread, lost })
   else {
     for (const { kind, instance_uuid, text } of found) print(`${instance_uuid}  ${kind}: ${text}`)
     for (const { message_id, event_type, reason } of unread) print(`${message_id}  unread ${event_type}: ${reason}`)
+    for (const { instance_uuid, from, to } of lost)
+      print(`${instance_uuid}  lost: its notifications ${from} to ${to} are missing, and kept no more`)
     note(`${found.length} disagreements with ${audited.length} audited periods, ${unread.length} notifications unread`)
   }
-  return found.length + unread.length > 0 ? EXIT.FINDINGS : EXIT.OK
+  return found.length + unread.length + lost.length > 0 ? EXIT.FINDINGS : EXIT.OK
 }
 
 function rateCard(file: string | undefined): RateCard | undefined {

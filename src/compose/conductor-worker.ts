@@ -5,6 +5,7 @@ import type { ConductorPorts, Outbox } from '../conductor/ports.ts'
 import { resendUnfinished } from '../conductor/resend.ts'
 import { ConductorApi } from '../conductor/rpc-api.ts'
 import { Steps } from '../conductor/steps.ts'
+import { auditUsage } from '../conductor/usage-audit.ts'
 import { reviveOverdue } from '../conductor/watchdog.ts'
 import type { Config } from '../config.ts'
 import type { Database } from '../database/database.ts'
@@ -24,6 +25,10 @@ import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type W
 const OUTBOX_POLL_MS = 1000
 /** How often overdue builds are looked for, as a part of the build timeout. */
 const WATCHDOG_PARTS = 10
+/** How often it is looked whether an audit period has ended, in milliseconds. */
+const USAGE_AUDIT_MS = 20_000
+/** How often notifications that are kept long enough are forgotten, in milliseconds. */
+const FORGET_MS = 60_000
 
 export interface ConductorWorkerPorts extends WorkerPorts {
   readonly database: Database
@@ -53,6 +58,9 @@ export async function startConductor(
   const outbox: Outbox = {
     storing: store.storing,
     enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
+    kept: (key, span, limit) => store.kept(key, span, limit),
+    sendAgain: (key, span) => store.sendAgain(key, span),
+    lastNumber: (key) => store.lastNumber(key),
     announce: () => relay.announce(),
     offer: (messages) => relay.offer(messages),
   }
@@ -88,11 +96,26 @@ export async function startConductor(
       logger.warn({ err }, 'whether hosts are fenced that deletions wait for is not known now'),
     )
   }, FENCES_MS)
+  const { instance_usage_audit_period: period } = config.notifications
+  const audit =
+    period === 'never'
+      ? undefined
+      : setInterval(() => {
+          auditUsage(conductorPorts, period).catch((err: unknown) =>
+            logger.warn({ err }, 'the usage of instances cannot be told now'),
+          )
+        }, USAGE_AUDIT_MS)
+  const keptMs = config.notifications.keep_hours * 3_600_000
+  const forgetting = setInterval(() => {
+    store.forgetSent(keptMs).catch((err: unknown) => logger.warn({ err }, 'old notifications cannot be forgotten now'))
+  }, FORGET_MS)
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
     clearInterval(watchdog)
     clearInterval(fences)
+    clearInterval(audit)
+    clearInterval(forgetting)
     await closeInOrder([
       () => selfCheck.close(),
       () => server.drain(graceMs),

@@ -211,7 +211,7 @@ export function changed(instance: Instance, changes: InstanceChanges, at: Date):
   return next
 }
 
-interface InstanceRow {
+export interface InstanceRow {
   readonly uuid: string
   readonly created_at: Date
   readonly updated_at: Date
@@ -244,7 +244,14 @@ function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {
   })
 }
 
-function toRecord({ context, batch, user_data_digest, version, position: _, ...row }: InstanceRow): InstanceRecord {
+export function toRecord({
+  context,
+  batch,
+  user_data_digest,
+  version,
+  position: _,
+  ...row
+}: InstanceRow): InstanceRecord {
   const instance = Instance.parse({
     ...row,
     created_at: row.created_at.toISOString(),

@@ -13,6 +13,7 @@ import { listInstanceStates } from './instance-states.ts'
 import { findInstance, listInstances } from './instance-store.ts'
 import { listMoves } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { replayEvents } from './replay-events.ts'
 import type { ConductorApi } from './rpc-api.ts'
 import { isOnItsHost } from './stages.ts'
 import { storedContext } from './stored-context.ts'
@@ -71,6 +72,9 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
       const { instance } = await findInstance(ports.database, instance_uuid)
       const here = instance.attempt === attempt && instance.host === host
       return { wanted: here && isOnItsHost(instance) }
+    },
+    async replayEvents(replay) {
+      return replayEvents(ports, replay)
     },
     ...actionsEndpoint(ports),
   }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Database, Queryable } from '../database/database.ts'
+import type { DatabaseOutbox } from '../database/outbox.ts'
 import type { InstanceEvents } from '../notifications/instance-events.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import type { ClientOf } from '../rpc/contract.ts'
@@ -7,14 +8,17 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { SchedulerApi } from '../scheduler/rpc-api.ts'
 import type { Steps, StoringOutbox } from './steps.ts'
 
-/** Messages stored in the transaction of the fact they tell, and sent after it. */
-export interface Outbox extends StoringOutbox {
+/** Messages stored in the transaction of the fact they tell, and sent after it; those with numbers are kept a while. */
+export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'sendAgain' | 'lastNumber'> {
   /** @param options.delayMs sent no sooner */
   enqueue(tx: Queryable, messages: readonly DurableMessage[], options?: { readonly delayMs?: number }): Promise<void>
 }
 
 /** Notifications of what is decided here: an accepted build, a deletion without a host, a build without one. */
-export type ConductorEvents = Pick<InstanceEvents, 'message' | 'buildFailed' | 'rebuildFailed' | 'onBehalfOf'>
+export type ConductorEvents = Pick<
+  InstanceEvents,
+  'message' | 'buildFailed' | 'rebuildFailed' | 'exists' | 'onBehalfOf'
+>
 
 /** What the conductor works with; everything it does not own comes from outside. */
 export interface ConductorPorts {

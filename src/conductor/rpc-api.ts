@@ -31,6 +31,8 @@ const BuildReport = z.object({
 })
 export type BuildReport = z.infer<typeof BuildReport>
 
+const MAX_SEQUENCE = 2 ** 31 - 1
+
 /** Instances of one request at most. */
 export const MAX_COUNT = 1000
 
@@ -48,10 +50,11 @@ export const MAX_COUNT = 1000
  * - 1.3 list_instance_states tells last_action; from workers: report_guest_states
  * - 1.4 attach_volume, detach_volume, attach_interface, detach_interface; explain_instance tells results of actions
  * - 1.5 from workers: check_action
+ * - 1.6 replay_events
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.5',
+  version: '1.6',
   methods: {
     buildInstances: call({
       wire: 'build_instances',
@@ -197,6 +200,24 @@ export const ConductorApi = defineApi({
       input: z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1), host: HostName }),
       output: z.object({ wanted: z.boolean() }),
       timeoutMs: 10_000,
+    }),
+    replayEvents: call({
+      wire: 'replay_events',
+      since: '1.6',
+      summary:
+        'The notifications of an instance with these numbers (`sevbus.sequence`), as they were sent, with the same message ids: for a consumer that misses some. Those of long ago are kept no more (`notifications.keep_hours`). A page may be shorter than its limit; go on after its last until one is empty. With `resend` they are sent to the topic again, too.',
+      input: z.strictObject({
+        instance_uuid: z.guid(),
+        from: z.int().min(1).default(1),
+        to: z.int().min(1).max(MAX_SEQUENCE).default(MAX_SEQUENCE),
+        limit: z.int().min(1).max(500).default(100),
+        resend: z.boolean().default(false),
+      }),
+      output: z.object({
+        events: z.array(z.object({ sequence: z.int(), notification: z.record(z.string(), z.unknown()) })),
+        /** Given last; 0: nothing was told of such an instance. */
+        last_sequence: z.int(),
+      }),
     }),
     ...actionMethods,
   },

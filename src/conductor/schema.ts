@@ -132,4 +132,16 @@ export const conductorMigrations: readonly Migration[] = [
       -- What its host told of an action that is completed.
       ALTER TABLE instance_actions ADD COLUMN result jsonb;`,
   },
+  {
+    id: 'conductor-0008-usage-audits',
+    sql: `
+      CREATE TABLE instance_usage_audits (
+        ending timestamptz PRIMARY KEY,
+        beginning timestamptz NOT NULL,
+        -- Instances up to this one are told of.
+        marker uuid,
+        told bigint NOT NULL DEFAULT 0,
+        finished_at timestamptz
+      );`,
+  },
 ]

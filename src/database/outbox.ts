@@ -126,6 +126,18 @@ export interface OutboxOptions {
 /** Of a message that `outbox_store` has stored: its id if it was taken, and its number if it has one. */
 export type StoredAs = readonly [id: string | null, number: number | null]
 
+/** A numbered message as it was sent, or will be. */
+export interface KeptMessage {
+  readonly number: number
+  readonly body: string
+}
+
+/** Numbers of a key, both ends among them. */
+export interface NumberSpan {
+  readonly from: number
+  readonly to: number
+}
+
 /**
  * Messages that are stored in the transaction that decided them, and wait there for a relay.
  *
@@ -232,6 +244,49 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
       [this.#owner, [...ids]],
     )
     return rows.some(({ has_next }) => has_next)
+  }
+
+  /** Those of a key whose numbers are asked for, as far as they are still kept; at most `limit`, in their order. */
+  async kept(orderingKey: string, { from, to }: NumberSpan, limit: number): Promise<readonly KeptMessage[]> {
+    return this.#database.query<KeptMessage>(
+      `select number::integer, body from (
+         select number, body from outbox_sent where owner = $1 and ordering_key = $2 and number between $3 and $4
+         union select number, body from outbox where owner = $1 and ordering_key = $2 and number between $3 and $4) m
+        order by number limit $5`,
+      [this.#owner, orderingKey, from, to, limit],
+    )
+  }
+
+  /** Sends the same once more, to where it went. @returns how many */
+  async sendAgain(orderingKey: string, { from, to }: NumberSpan): Promise<number> {
+    const rows = await this.#database.query(
+      `insert into outbox (owner, ordering_key, destination, body, mandatory, headers, number)
+       select owner, ordering_key, destination, body, false, headers, number from outbox_sent
+        where owner = $1 and ordering_key = $2 and number between $3 and $4 order by number
+       returning 1`,
+      [this.#owner, orderingKey, from, to],
+    )
+    return rows.length
+  }
+
+  /** The number that was given last; 0: none. */
+  async lastNumber(orderingKey: string): Promise<number> {
+    const [row] = await this.#database.query<{ last: number }>(
+      'select last::integer from outbox_series where owner = $1 and ordering_key = $2',
+      [this.#owner, orderingKey],
+    )
+    return row?.last ?? 0
+  }
+
+  /** Of what was sent so long ago; at most `limit` at a time. @returns how many */
+  async forgetSent(olderThanMs: number, limit = 5000): Promise<number> {
+    const rows = await this.#database.query(
+      `delete from outbox_sent where ctid = any(array(
+         select ctid from outbox_sent where owner = $1 and sent_at < now() - $2 * interval '1 millisecond'
+          order by sent_at limit $3)) returning 1`,
+      [this.#owner, olderThanMs, limit],
+    )
+    return rows.length
   }
 
   async backlog(): Promise<Backlog> {

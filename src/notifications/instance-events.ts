@@ -8,13 +8,14 @@ import { launchFlavor } from '../objects/resource-request.ts'
 import { MEM_ENCRYPTION_CONTEXT } from '../objects/resources.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import type { AuditPeriod } from './audit-period.ts'
 import {
   type NotificationNames,
   notificationMessage,
   SEVBUS_EXTENSION_VERSION,
   type SevbusExtension,
 } from './notification.ts'
-import { exceptionPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
+import { exceptionPayload, existsPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
@@ -34,6 +35,12 @@ export type InstanceEvent =
   | 'instance.rebuild.error'
   | 'instance.delete.start'
   | 'instance.delete.end'
+
+/** An instance that lived, with the context of the request that made it. */
+export interface InstanceExistence {
+  readonly context: RequestContext
+  readonly instance: Instance
+}
 
 /** What the conductor may not be able to do for an instance: `compute_task.build_instances.error`. */
 export type FailedTask = 'build_instances' | 'rebuild_server'
@@ -67,6 +74,12 @@ export class InstanceEvents {
     const fault = error ? exceptionPayload(error, { module: 'sevbus.compute', function: functionOf(event) }) : null
     const payload = payloadOf(event, instance, instanceFields(context, instance, fault), action)
     return this.#message(event, context, instance, payload, error !== undefined)
+  }
+
+  /** `instance.exists`, in the name of the host that it is on; on none, in ours. */
+  exists({ context, instance }: InstanceExistence, period: AuditPeriod): DurableMessage {
+    const teller = instance.host === null ? this : this.onBehalfOf(instance.host)
+    return teller.#message('instance.exists', context, instance, existsPayload(context, instance, period), false)
   }
 
   /** `compute_task.build_instances.error`: no host took the instance, so there is none to tell it. */
@@ -104,10 +117,15 @@ export class InstanceEvents {
       payload,
       extension: extension(instance),
       // Of their own key: trouble with notifications must not hold back what workers say to each other.
-      orderingKey: `${instance.uuid}/events`,
+      orderingKey: eventsKey(instance.uuid),
       at: this.#now(),
     })
   }
+}
+
+/** Of all notifications of an instance: they leave in their order, and are numbered together. */
+export function eventsKey(instanceUuid: string): string {
+  return `${instanceUuid.toLowerCase()}/events`
 }
 
 function payloadOf(

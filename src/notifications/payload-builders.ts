@@ -7,8 +7,9 @@ import type { RequestSpec } from '../objects/request-spec.ts'
 import type { SchedulerHints } from '../objects/scheduler-hints.ts'
 import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
+import type { AuditPeriod } from './audit-period.ts'
 import { type PowerStateWord, TaskStateWord } from './instance-words.ts'
-import { ExceptionPayload, FlavorPayload, IpPayload } from './payloads.ts'
+import { AuditPeriodPayload, ExceptionPayload, FlavorPayload, InstanceExistsPayload, IpPayload } from './payloads.ts'
 import { ImageMetaPayload, ImageMetaPropsPayload, RequestSpecPayload } from './request-payloads.ts'
 
 /** Longer texts are cut: a notification must fit into a message, whatever failed. */
@@ -97,6 +98,17 @@ export function instanceFields(
     shares: null,
     fault,
   }
+}
+
+/** Nobody asked for it: Nova tells no request of its periodic tasks. */
+export function existsPayload(context: RequestContext, instance: Instance, { beginning, ending }: AuditPeriod) {
+  const { fault: _, ...fields } = instanceFields(context, instance, null)
+  const nobody = { request_id: null, action_initiator_user: null, action_initiator_project: null }
+  const audit_period = AuditPeriodPayload.wrap({
+    audit_period_beginning: moment(beginning.toISOString()) as string,
+    audit_period_ending: moment(ending.toISOString()) as string,
+  })
+  return InstanceExistsPayload.wrap({ ...fields, ...nobody, audit_period })
 }
 
 export function requestSpecPayload(spec: RequestSpec) {

@@ -121,16 +121,30 @@ const InstancePayloadData = z.looseObject({
   action_initiator_project: text,
   locked_reason: text,
   shares: z.array(SharePayload.schema).nullable(),
-  fault: ExceptionPayload.schema.nullable(),
 })
 
-/** Every instance event but create. */
-export const InstanceActionPayload = objectType('InstanceActionPayload', '1.9', InstancePayloadData)
+const InstanceActionData = InstancePayloadData.extend({ fault: ExceptionPayload.schema.nullable() })
+
+/** Every event of something that is done to an instance, but its creation. */
+export const InstanceActionPayload = objectType('InstanceActionPayload', '1.9', InstanceActionData)
+
+export const AuditPeriodPayload = objectType(
+  'AuditPeriodPayload',
+  '1.0',
+  z.looseObject({ audit_period_beginning: z.iso.datetime(), audit_period_ending: z.iso.datetime() }),
+)
+
+/** That it lived in an audit period, and what it is like as it is told. */
+export const InstanceExistsPayload = objectType(
+  'InstanceExistsPayload',
+  '2.1',
+  InstancePayloadData.extend({ audit_period: AuditPeriodPayload.schema }),
+)
 
 export const InstanceCreatePayload = objectType(
   'InstanceCreatePayload',
   '1.13',
-  InstancePayloadData.extend({
+  InstanceActionData.extend({
     keypairs: z.array(KeypairPayload.schema),
     tags: z.array(z.string()),
     trusted_image_certificates: z.array(z.string()).nullable(),
@@ -141,11 +155,11 @@ export const InstanceCreatePayload = objectType(
 export const InstanceActionRebuildPayload = objectType(
   'InstanceActionRebuildPayload',
   '1.10',
-  InstancePayloadData.extend({ trusted_image_certificates: z.array(z.string()).nullable() }),
+  InstanceActionData.extend({ trusted_image_certificates: z.array(z.string()).nullable() }),
 )
 
 export const InstanceActionVolumePayload = objectType(
   'InstanceActionVolumePayload',
   '1.7',
-  InstancePayloadData.extend({ volume_id: z.guid() }),
+  InstanceActionData.extend({ volume_id: z.guid() }),
 )

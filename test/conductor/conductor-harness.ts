@@ -36,6 +36,9 @@ export async function aConductor(
   const outbox: ConductorPorts['outbox'] = {
     storing,
     enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
+    kept: (key, span, limit) => store.kept(key, span, limit),
+    sendAgain: (key, span) => store.sendAgain(key, span),
+    lastNumber: (key) => store.lastNumber(key),
     announce() {},
     offer() {},
   }

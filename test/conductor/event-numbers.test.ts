@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { DatabaseOutbox } from '../../src/database/outbox.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aConductor, aSelection } from './conductor-harness.ts'
 
@@ -47,5 +48,51 @@ describe.each(databaseEngines)('the notifications of an instance, on $name', (en
       ['it', 7, 'instance.delete.start', 'h2', 'user-1'],
       ['it', 8, 'instance.delete.end', 'h2', 'deleter'],
     ])
+  })
+
+  it('are told once more to who misses some, with the same ids, sent or not; not those that are forgotten', async () => {
+    await using cloud = await aConductor(engine, async ({ attempt }) => aSelection(`h${attempt}`, attempt))
+    const { endpoint, request, ports } = cloud
+    const store = new DatabaseOutbox(ports.database, { owner: 'conductor' })
+    const { uuid: instance_uuid } = await cloud.accept()
+    await endpoint.continueBuild({ instance_uuid, attempt: 1 }, request)
+    const outcome = { result: 'active', launched_at: AT } as const
+    await endpoint.reportBuild({ instance_uuid, attempt: 1, host: 'h1', outcome }, request)
+    await endpoint.deleteInstance({ instance_uuid }, request)
+    const replay = async (changes: object = {}) => {
+      const asked = { instance_uuid, from: 1, to: 100, limit: 100, resend: false, ...changes }
+      const { events, last_sequence } = await endpoint.replayEvents(asked, request)
+      const told = events.map(({ sequence, notification }) => [
+        sequence,
+        notification.event_type,
+        notification.message_id,
+      ])
+      return { told, last_sequence }
+    }
+
+    const unsent = await replay()
+    const waiting = await ports.database.query<{ id: string }>('select id::text from outbox')
+    await store.sent(waiting.map(({ id }) => id))
+    const sent = await replay()
+    const part = await replay({ from: 2, to: 2, resend: true })
+    const again = await cloud.sent()
+    const forgotten = await store.forgetSent(0)
+
+    expect(unsent.told.map(([sequence, event]) => [sequence, event])).toEqual([
+      [1, 'instance.create.start'],
+      [2, 'instance.create.end'],
+      [3, 'instance.delete.start'],
+    ])
+    expect(sent).toEqual(unsent)
+    expect(part).toEqual({ told: [unsent.told[1]], last_sequence: 3 })
+    expect(again.map(({ to, what, args }) => [to, what, args.sevbus])).toEqual([
+      ['versioned_notifications.info', 'instance.create.end', expect.objectContaining({ sequence: 2 })],
+    ])
+    expect(forgotten).toBe(3)
+    expect(await replay()).toEqual({ told: [], last_sequence: 3 })
+    expect(await replay({ instance_uuid: 'aaaaaaaa-0000-4000-8000-000000000001' })).toEqual({
+      told: [],
+      last_sequence: 0,
+    })
   })
 })

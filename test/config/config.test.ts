@@ -37,7 +37,12 @@ describe('configuration', () => {
       rpc_timeout_seconds: 60,
       concurrency: 32,
     })
-    expect(config.notifications).toEqual({ exchange: 'nova', topic: 'versioned_notifications' })
+    expect(config.notifications).toEqual({
+      exchange: 'nova',
+      topic: 'versioned_notifications',
+      instance_usage_audit_period: 'month',
+      keep_hours: 168,
+    })
   })
 
   it('takes the file, and the environment over it', () => {

@@ -137,6 +137,10 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-interface_detach-end': compute.message('instance.interface_detach.end', context, active),
   'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),
   'instance-delete-end': compute.message('instance.delete.end', context, deleted),
+  'instance-exists': conductor.exists(
+    { context, instance: active },
+    { beginning: new Date('2026-10-01T00:00:00Z'), ending: new Date('2026-11-01T00:00:00Z') },
+  ),
   'compute_task-build_instances-error': conductor.buildFailed(
     context,
     { ...building, vm_state: 'error', host: null },

@@ -4,6 +4,7 @@ import {
   InstanceActionRebuildPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
+  InstanceExistsPayload,
 } from '../../src/notifications/payloads.ts'
 import { ComputeTaskPayload } from '../../src/notifications/request-payloads.ts'
 import type { ObjectType } from '../../src/notifications/versioned-object.ts'
@@ -19,7 +20,9 @@ const compute = 'nova-compute'
 const conductor = 'nova-conductor'
 
 /** Every notification that workers send; the compiler wants a row for each. */
-export const NOTIFICATION_CATALOGUE: Readonly<Record<InstanceEvent | `compute_task.${FailedTask}.error`, Told>> = {
+export const NOTIFICATION_CATALOGUE: Readonly<
+  Record<InstanceEvent | 'instance.exists' | `compute_task.${FailedTask}.error`, Told>
+> = {
   'instance.create.start': {
     payload: InstanceCreatePayload,
     publisher: compute,
@@ -230,6 +233,12 @@ export const NOTIFICATION_CATALOGUE: Readonly<Record<InstanceEvent | `compute_ta
     payload: InstanceActionPayload,
     publisher: compute,
     summary: 'It is gone, from `terminated_at` on.',
+  },
+  'instance.exists': {
+    payload: InstanceExistsPayload,
+    publisher: compute,
+    summary:
+      'It lived in an audit period (`notifications.instance_usage_audit_period`): once for each of both, also when it ended within. The rest is as it is when this is told.',
   },
   'compute_task.build_instances.error': {
     payload: ComputeTaskPayload,

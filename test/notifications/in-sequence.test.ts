@@ -1,0 +1,229 @@
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { FilePositions } from '../../src/notifications/file-positions.ts'
+import { type Gap, InSequence, type Positions } from '../../src/notifications/in-sequence.ts'
+import { sequenced } from '../../src/notifications/sequenced.ts'
+import { randomFrom } from '../soak/random.ts'
+
+const A = 'aaaaaaaa-0000-4000-8000-000000000001'
+const B = 'bbbbbbbb-0000-4000-8000-000000000001'
+
+interface Told {
+  readonly message_id: string
+  readonly payload: unknown
+}
+
+function told(uuid: string, sequence: number): Told {
+  return { message_id: `${uuid[0]}${sequence}`, payload: { 'nova_object.data': { uuid }, sevbus: { sequence } } }
+}
+
+class MemoryPositions implements Positions {
+  readonly known = new Map<string, number>()
+  writes = 0
+
+  async read(instances: readonly string[]) {
+    return new Map([...this.known].filter(([uuid]) => instances.includes(uuid)))
+  }
+
+  async write(positions: ReadonlyMap<string, number>) {
+    this.writes += 1
+    for (const [uuid, position] of positions) this.known.set(uuid, position)
+  }
+}
+
+/** A conductor that keeps what it has told, but for what it has forgotten. */
+function aConsumer(forgotten: readonly string[] = []) {
+  const positions = new MemoryPositions()
+  const handled: string[] = []
+  const asked: Gap[] = []
+  const lost: Gap[] = []
+  const sequence = new InSequence<Told>({
+    positions,
+    replay: async (gap) => {
+      asked.push(gap)
+      const all = Array.from({ length: gap.to - gap.from + 1 }, (_, n) => told(gap.instance_uuid, gap.from + n))
+      return all.filter(({ message_id }) => !forgotten.includes(message_id))
+    },
+    onLost: async (gap) => void lost.push(gap),
+  })
+  const take = (...batch: Told[]) =>
+    sequence.handle(batch, async (ordered) => void handled.push(...ordered.map(({ message_id }) => message_id)))
+  return { positions, handled, asked, lost, sequence, take }
+}
+
+describe('notifications in sequence', () => {
+  it('are handed on in their order, each once, however they come', async () => {
+    const { handled, asked, take } = aConsumer()
+
+    await take(told(A, 1), told(B, 1))
+    await take(told(A, 1), told(A, 3), told(A, 2), told(B, 2))
+    await take(told(A, 2), told(A, 4))
+
+    expect(handled).toEqual(['a1', 'b1', 'a2', 'a3', 'b2', 'a4'])
+    expect(asked).toEqual([])
+  })
+
+  it('asks for what is missing before it hands on what comes after, and drops it when it comes late', async () => {
+    const { handled, asked, take, positions } = aConsumer()
+
+    await take(told(A, 4))
+    await take(told(A, 2))
+    await take(told(A, 7), told(A, 9))
+
+    expect(asked).toEqual([
+      { instance_uuid: A, from: 1, to: 3 },
+      { instance_uuid: A, from: 5, to: 6 },
+      { instance_uuid: A, from: 8, to: 8 },
+    ])
+    expect(handled).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7', 'a8', 'a9'])
+    expect([...positions.known]).toEqual([[A, 9]])
+  })
+
+  it('tells what nobody has any more, and goes on after it', async () => {
+    const { handled, lost, take } = aConsumer(['a1', 'a2', 'a4', 'a5'])
+
+    await take(told(A, 6))
+
+    expect(lost).toEqual([
+      { instance_uuid: A, from: 1, to: 2 },
+      { instance_uuid: A, from: 4, to: 5 },
+    ])
+    expect(handled).toEqual(['a3', 'a6'])
+  })
+
+  it('notes nothing when the handler fails, gives back, or what is missing cannot be asked for', async () => {
+    const { positions, sequence } = aConsumer()
+    const unreachable = new InSequence<Told>({ positions, replay: () => Promise.reject(new Error('no conductor')) })
+
+    await expect(sequence.handle([told(A, 1)], () => Promise.reject(new Error('disk full')))).rejects.toThrow(
+      'disk full',
+    )
+    await sequence.handle([told(A, 1)], async () => false)
+    await expect(unreachable.handle([told(A, 2)], async () => {})).rejects.toThrow('no conductor')
+
+    expect(positions.writes).toBe(0)
+  })
+
+  it('lets pass what has no number: notifications of services, and Nova’s', async () => {
+    const { handled, take, positions } = aConsumer()
+    const nova = { message_id: 'nova', payload: { 'nova_object.data': { uuid: A } } }
+
+    await take({ message_id: 'text', payload: 'anything' }, nova, { message_id: 'none', payload: null }, nova)
+
+    expect(handled).toEqual(['text', 'nova', 'none', 'nova'])
+    expect(positions.writes).toBe(0)
+  })
+
+  it('come complete and in order after any loss, repeat and crash', async () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const random = randomFrom(seed)
+      const pick = (below: number) => Math.floor(random() * below)
+      const { handled, sequence } = aConsumer()
+      const all = [A, B].flatMap((uuid) => Array.from({ length: 12 }, (_, n) => told(uuid, n + 1)))
+      const sent = all.filter((_, n) => n % 12 === 11 || random() < 0.7)
+      const arriving = [...sent, ...sent.filter(() => random() < 0.3)].toSorted(() => random() - 0.5)
+      const queue = [...arriving]
+      while (queue.length > 0) {
+        const batch = queue.splice(0, 1 + pick(4))
+        const dies = random() < 0.2
+        await sequence
+          .handle(batch, async (ordered) => {
+            handled.push(...ordered.map(({ message_id }) => message_id))
+            if (dies) throw new Error('killed before it was noted')
+          })
+          .catch(() => queue.unshift(...batch))
+      }
+
+      const last = { a: 0, b: 0 }
+      for (const id of handled) {
+        const uuid = id[0] as 'a' | 'b'
+        const number = Number(id.slice(1))
+        // At most the one that follows; what comes again does so from some earlier one on.
+        expect(number, `seed ${seed}`).toBeLessThanOrEqual(last[uuid] + 1)
+        last[uuid] = number
+      }
+      expect([seed, last]).toEqual([seed, { a: 12, b: 12 }])
+    }
+  })
+})
+
+describe('the handler of a consumer in sequence', () => {
+  it('is given one at a time, or batches, as it is written', async () => {
+    const one: string[] = []
+    const many: string[][] = []
+    const offer = { requeue() {} }
+    const notification = (sequence: number) => ({ ...ENVELOPE, ...told(A, sequence) })
+    const first = sequenced(
+      { payload: 'any', onNotification: async ({ message_id }) => void one.push(message_id as string) },
+      aConsumer().sequence as never,
+    )
+    const second = sequenced(
+      { payload: 'any', onBatch: async (batch) => void many.push(batch.map(({ message_id }) => message_id as string)) },
+      aConsumer().sequence as never,
+    )
+
+    await first.onNotification?.(notification(2) as never, offer)
+    await second.onBatch?.([notification(3), notification(1)] as never, offer)
+
+    expect(one).toEqual(['a1', 'a2'])
+    expect(many).toEqual([['a1', 'a2', 'a3']])
+  })
+
+  it('that gives one back is given it again', async () => {
+    const { positions, sequence } = aConsumer()
+    let isGivenBack = false
+    const handling = sequenced(
+      { payload: 'any', onNotification: async (_, offer) => offer.requeue() },
+      sequence as never,
+    )
+
+    await handling.onNotification?.({ ...ENVELOPE, ...told(A, 1) } as never, {
+      requeue() {
+        isGivenBack = true
+      },
+    })
+
+    expect([isGivenBack, positions.writes]).toEqual([true, 0])
+  })
+})
+
+const ENVELOPE = { event_type: 'instance.create.end', priority: 'INFO', publisher_id: 'nova-compute:h1', timestamp: '' }
+
+describe('positions in a file', () => {
+  const aFile = async () => join(await mkdtemp(join(tmpdir(), 'sevbus-positions-')), 'positions')
+
+  it('outlast the process, and a line that it could not finish', async () => {
+    const path = await aFile()
+    const before = await FilePositions.open(path)
+    await before.write(new Map([[A, 1]]))
+    await before.write(new Map([...[[A, 2] as const], [B, 5]]))
+    await before[Symbol.asyncDispose]()
+    await writeFile(path, `${await readFile(path, 'utf8')}{"${A}":`)
+
+    await using after = await FilePositions.open(path)
+
+    expect([...(await after.read([A, B, 'unknown']))]).toEqual([
+      [A, 2],
+      [B, 5],
+    ])
+    expect(await readFile(path, 'utf8')).toBe(`{"${A}":2,"${B}":5}\n`)
+  })
+
+  it('that are none are refused by line', async () => {
+    const path = await aFile()
+    await writeFile(path, `{"${A}":2}\nnothing\n`)
+
+    await expect(FilePositions.open(path)).rejects.toMatchObject({ code: 'INVALID_FILE', details: { line: 2 } })
+  })
+
+  it('are written anew when many lines say the same', async () => {
+    const path = await aFile()
+    await using positions = await FilePositions.open(path, 3)
+
+    for (const n of [1, 2, 3, 4]) await positions.write(new Map([[A, n]]))
+
+    expect(await readFile(path, 'utf8')).toBe(`{"${A}":3}\n{"${A}":4}\n`)
+  })
+})
