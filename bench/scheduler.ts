@@ -13,14 +13,14 @@ const HELP = `Measures a scheduler on a private PostgreSQL that is durable (fsyn
   --hosts A,B      sizes of the fleet, smallest first (default 100,1000,10000; 50000 takes a minute more)
   --claims N       claims of a turn (default 1000)
   --rounds N       turns of each size (default 3; the median counts)
-  --seconds N      how long a scheduler is watched at rest, and then with reports (default 20)
+  --seconds N      how long a scheduler is watched at rest, and then in each of five turns with reports (default 10)
 `
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: 'select,burst,reports,start' },
     hosts: { type: 'string', default: '100,1000,10000' },
     claims: { type: 'string', default: '1000' },
-    seconds: { type: 'string', default: '20' },
+    seconds: { type: 'string', default: '10' },
     rounds: { type: 'string', default: '3' },
     help: { type: 'boolean', default: false },
   },

@@ -162,7 +162,7 @@ function showCosts(title: string, costs: readonly Cost[]): void {
 }
 
 /** Signs of life and checks of the bus itself go by the clock, and not by boots. */
-const BY_THE_CLOCK = /^(report_host|announce_host|oslo_rpc_server_ping)$/
+const BY_THE_CLOCK = /^(report_host|report_host_unchanged|announce_host|oslo_rpc_server_ping)$/
 
 function showMessages(counts: ReadonlyMap<string, number>): void {
   const all = [...counts].map(([name, count]) => ({ name, each: count / COUNTED }))

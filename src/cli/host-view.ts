@@ -66,6 +66,7 @@ export function hostFacts(host: HostSummary): string {
     ['host', host.host],
     ['state', hostState(host)],
     ['last report', host.last_seen_up],
+    ['worker', host.worker ?? '-'],
     ['zone', host.availability_zone],
     ['aggregates', listed(host.aggregates)],
     ['instances', String(host.instances)],

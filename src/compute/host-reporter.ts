@@ -65,8 +65,10 @@ export class HostReporter {
   #reporting: Promise<void> | undefined
   #lastFailure: SevbusError | undefined
   #lastTrouble: string | undefined = 'the host has not reported yet'
-  /** What was answered last, and how many reports ago. */
-  #answered: { readonly content: string; reports: number } | undefined
+  /** What was answered last, and how many reports ago; its digest as long as nothing else was told since. */
+  #answered:
+    | { readonly content: string; readonly told: string; digest: string | undefined; reports: number }
+    | undefined
   #toldAt = Number.NEGATIVE_INFINITY
 
   constructor(options: HostReporterOptions) {
@@ -181,7 +183,8 @@ export class HostReporter {
   async #send(told: HostReport, signal: AbortSignal): Promise<boolean> {
     const { client, identity, reportIntervalSeconds } = this.#options
     const scheduler = client.of(SchedulerApi)
-    const report = { ...told, worker: identity.next() }
+    const worker = identity.next()
+    const report = { ...told, worker }
     const intervalMs = Math.max(1000, reportIntervalSeconds * 1000)
     // How many builds are under way changes all the time, and is no reason to ask.
     const content = JSON.stringify({ ...told, io_ops: 0 })
@@ -189,13 +192,19 @@ export class HostReporter {
     if (answered?.content === content && answered.reports < ANSWER_EVERY) {
       answered.reports++
       // A report that waits longer is stale: it must not make a dead host look alive.
-      const expirationMs = reportIntervalSeconds * 2000
-      await scheduler.reportHost(newRequestContext(), { report }, { timeoutMs: intervalMs, signal, expirationMs })
+      const options = { timeoutMs: intervalMs, signal, expirationMs: reportIntervalSeconds * 2000 }
+      if (answered.told !== JSON.stringify(told)) answered.digest = undefined
+      const { digest: report_digest } = answered
+      if (report_digest === undefined) await scheduler.reportHost(newRequestContext(), { report }, options)
+      else {
+        const unchanged = { host: told.host, report_digest, worker }
+        await scheduler.reportHostUnchanged(newRequestContext(), unchanged, options)
+      }
       return false
     }
     const timeoutMs = Math.min(intervalMs, ANSWER_MS)
-    await scheduler.announceHost(newRequestContext(), { report }, { timeoutMs, signal })
-    this.#answered = { content, reports: 0 }
+    const taken = await scheduler.announceHost(newRequestContext(), { report }, { timeoutMs, signal })
+    this.#answered = { content, told: JSON.stringify(told), digest: taken.report_digest, reports: 0 }
     return true
   }
 

@@ -6,6 +6,12 @@ import { text } from './text.ts'
 /** As long as Nova stores them. */
 export const AggregateName = text(255).min(1)
 
+/** As it is asked for: one that cannot be seen, or that looks like another, would be nobody's to find again. */
+export const NewAggregateName = AggregateName.refine(
+  (name) => name.trim() === name,
+  'write a name without blanks around it',
+)
+
 export const MAX_METADATA_KEYS = 128
 
 /** Keys and values of an operator's own, and those that the scheduler reads: Nova's names (docs/operators.md). */

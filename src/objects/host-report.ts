@@ -99,6 +99,24 @@ export const HostReport = z.strictObject({
 })
 export type HostReport = z.infer<typeof HostReport>
 
+/** What has this digest is what was told last of a host, and is known: the scheduler says so when it takes a report. */
+const ReportDigest = z.string().regex(/^[0-9a-f]{64}$/, 'as it was given')
+
+/** A host that has what it told last: a sign of life that costs next to nothing. */
+export const UnchangedHost = z.strictObject({
+  host: HostName,
+  report_digest: ReportDigest,
+  worker: ReportingWorker,
+})
+export type UnchangedHost = z.infer<typeof UnchangedHost>
+
+/** What a scheduler answers to a report that it has taken. */
+export const TakenReport = z.object({
+  /** Absent: of a scheduler of an earlier release, or all is to be told again, to be looked at again. */
+  report_digest: ReportDigest.optional(),
+})
+export type TakenReport = z.infer<typeof TakenReport>
+
 /** A host as operators see it. */
 export const HostSummary = z.object({
   host: HostName,
@@ -112,6 +130,8 @@ export const HostSummary = z.object({
   /** Builds that failed there in a row. */
   failed_builds: z.int().default(0),
   last_seen_up: z.string(),
+  /** Whose reports are taken: process and machine. Null: it does not say, or the scheduler is of an earlier release. */
+  worker: z.string().nullable().default(null),
   availability_zone: z.string().default(DEFAULT_AVAILABILITY_ZONE),
   aggregates: z.array(z.string()).default([]),
   hypervisor_type: z.string().nullable().default(null),

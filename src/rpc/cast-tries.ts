@@ -77,7 +77,7 @@ export class CastTries {
     while (!delivery.lost) {
       const failure = await endpoints.run(request, found).then(() => undefined, failureOf)
       if (failure === undefined) {
-        delivery.ack()
+        acknowledge(delivery, found)
         return true
       }
       endpoints.logFailure(request, failure.thrown)
@@ -96,6 +96,11 @@ export class CastTries {
     delivery.requeue()
     return false
   }
+}
+
+/** What the next message says again may come twice. */
+function acknowledge(delivery: Delivery, { method: { isTransient = false } }: Dispatch): void {
+  delivery.ack(isTransient ? 'soon' : 'now')
 }
 
 interface Failure {

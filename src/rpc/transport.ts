@@ -78,7 +78,8 @@ export interface Delivery {
   readonly expirationMs: number | undefined
   /** True once its connection or listener is gone and it was not settled: somebody else gets it. */
   readonly lost?: boolean
-  ack(): void
+  /** @param when `soon`: within moments, together with others; for what nobody would mind to get again until then */
+  ack(when?: 'now' | 'soon'): void
   /** Back to the queue, for whoever comes first. */
   requeue(): void
 }

@@ -20,6 +20,7 @@ export function schedulerEndpoint(
     releaseAllocations: (args, info) => manager.releaseAllocations(args, info),
     reportHost: (args, info) => manager.reportHost(args, info),
     announceHost: (args, info) => manager.announceHost(args, info),
+    reportHostUnchanged: (args, info) => manager.reportHostUnchanged(args, info),
     leaveHost: (args, info) => manager.leaveHost(args, info),
     listHosts: (args) => manager.listHosts(args),
     audit: async (request, info) => ({ report: await auditor.audit(request, info) }),

@@ -2,8 +2,8 @@ import type { HostSummary } from '../objects/host-report.ts'
 import { closedModels } from './encryption-mode.ts'
 import { type HostState, modelOf, type ProviderState } from './host-state.ts'
 
-/** A host as operators see it. */
-export function hostSummary(host: HostState): HostSummary {
+/** A host as operators see it. @param worker where the one is whose reports are taken */
+export function hostSummary(host: HostState, worker?: string): HostSummary {
   const closed = closedModels(host)
   return {
     host: host.host,
@@ -14,6 +14,7 @@ export function hostSummary(host: HostState): HostSummary {
     fenced: host.fenced,
     failed_builds: host.failedBuilds,
     last_seen_up: host.lastSeenUp.toISOString(),
+    worker: worker ?? null,
     availability_zone: host.availabilityZone,
     aggregates: host.aggregates.map(({ name }) => name),
     hypervisor_type: host.hypervisorType,

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { HostReport, HostSummary } from '../objects/host-report.ts'
+import type { HostReport, HostSummary, TakenReport, UnchangedHost } from '../objects/host-report.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import { pageOf } from '../rpc/page.ts'
@@ -51,6 +51,7 @@ type ChoosingMethod =
   | 'releaseAllocations'
   | 'reportHost'
   | 'announceHost'
+  | 'reportHostUnchanged'
   | 'leaveHost'
   | 'listHosts'
 
@@ -149,12 +150,14 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     return null
   }
 
-  async announceHost(
-    { report }: { readonly report: HostReport },
-    { context }: RequestInfo,
-  ): Promise<Record<string, never>> {
-    await this.reports.answer(report, context.request_id)
-    return {}
+  async announceHost({ report }: { readonly report: HostReport }, { context }: RequestInfo): Promise<TakenReport> {
+    const digest = await this.reports.answer(report, context.request_id)
+    return digest === undefined ? {} : { report_digest: digest }
+  }
+
+  async reportHostUnchanged(unchanged: UnchangedHost, { context }: RequestInfo): Promise<null> {
+    this.reports.takeUnchanged(unchanged, context.request_id)
+    return null
   }
 
   async leaveHost(left: WorkerLeft, { context }: RequestInfo): Promise<null> {
@@ -167,6 +170,8 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
   async listHosts({ hosts: names, marker = '', limit = 500 }: HostQuery): Promise<{ hosts: HostSummary[] }> {
     await this.hosts.refreshAll()
     const after = this.hosts.table.list(names).filter(({ host }) => host > marker)
-    return { hosts: [...pageOf(after.slice(0, limit).map(hostSummary))] }
+    const page = after.slice(0, limit)
+    const workers = await this.#placement.workersOf(page.map(({ host }) => host))
+    return { hosts: [...pageOf(page.map((host) => hostSummary(host, workers.get(host.host))))] }
   }
 }

@@ -1,7 +1,20 @@
 import { z } from 'zod'
-import { Aggregate, AggregateMetadataChanges, AggregateName, NewAggregateMetadata } from '../objects/aggregate.ts'
+import {
+  Aggregate,
+  AggregateMetadataChanges,
+  AggregateName,
+  NewAggregateMetadata,
+  NewAggregateName,
+} from '../objects/aggregate.ts'
 import { AuditReport } from '../objects/audit.ts'
-import { HostName, HostReport, HostSummary, ReportingWorker } from '../objects/host-report.ts'
+import {
+  HostName,
+  HostReport,
+  HostSummary,
+  ReportingWorker,
+  TakenReport,
+  UnchangedHost,
+} from '../objects/host-report.ts'
 import { Migration, RequestSpec, Selection } from '../objects/request-spec.ts'
 import { ServerGroup, ServerGroupName, ServerGroupPolicy, ServerGroupRules } from '../objects/server-group.ts'
 import { text } from '../objects/text.ts'
@@ -25,10 +38,12 @@ const NO_MIGRATION = z
  *   from compute workers: announce_host, leave_host, and `worker` in the report of a host, which an older scheduler does
  *   not take: schedulers are upgraded first
  * - 1.2 the report of a host whose hypervisor does not answer has hypervisor_silence, and list_hosts tells it
+ * - 1.3 announce_host answers with report_digest, and only who was given one sends report_host_unchanged: schedulers are
+ *   upgraded first; list_hosts tells the worker whose reports are taken
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.2',
+  version: '1.3',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',
@@ -114,8 +129,17 @@ export const SchedulerApi = defineApi({
       summary:
         'As report_host, for a worker that waits to hear whether it was taken: at its start, when the host has changed, and now and then. Errors: INVALID_INVENTORY, DUPLICATE_HOST when another worker of this host name lives, STALE_REPORT.',
       input: z.strictObject({ report: HostReport }),
-      output: z.object({}),
+      output: TakenReport,
       timeoutMs: 5000,
+    }),
+    reportHostUnchanged: cast({
+      wire: 'report_host_unchanged',
+      since: '1.3',
+      isTransient: true,
+      summary:
+        'A sign of life of a host that has what it told last, by the digest that announce_host answered with. One report of ten tells everything, so what the database has lost or has otherwise is mended by that.',
+      input: UnchangedHost,
+      output: z.null(),
     }),
     leaveHost: cast({
       wire: 'leave_host',
@@ -185,7 +209,7 @@ export const SchedulerApi = defineApi({
       summary:
         'Makes a set of hosts with metadata, which filters read. Errors: AGGREGATE_NAME_EXISTS, COMPUTE_HOST_NOT_FOUND, INVALID_AGGREGATE_ACTION.',
       input: z.strictObject({
-        name: AggregateName,
+        name: NewAggregateName,
         metadata: NewAggregateMetadata.default({}),
         hosts: z.array(HostName).max(1000).default([]),
       }),

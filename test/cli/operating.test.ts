@@ -57,6 +57,7 @@ describe('what operators see', () => {
       io_ops: 2,
       failed_builds: 1,
       missing_models: { 'amd-sev-es': 'the kernel has it off: load kvm_amd with sev_es=1' },
+      worker: 'process 12 on machine m1',
       providers: [
         {
           name: 'node1',
@@ -81,6 +82,7 @@ describe('what operators see', () => {
         'host          node1',
         'state         up',
         'last report   2026-01-01T00:00:00Z',
+        'worker        process 12 on machine m1',
         'zone          room-1',
         'aggregates    fast, room-1',
         'instances     2',

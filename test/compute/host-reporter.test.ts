@@ -7,7 +7,7 @@ import { HostView } from '../../src/compute/host-view.ts'
 import { NO_LIMITS } from '../../src/compute/libvirt/slot-limits.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../../src/compute/resource-tracker.ts'
 import { DuplicateHost, InvalidInventory, MessagingTimeout, NoSuchServer } from '../../src/errors.ts'
-import type { HostReport, ReportingWorker } from '../../src/objects/host-report.ts'
+import type { HostReport, ReportingWorker, UnchangedHost } from '../../src/objects/host-report.ts'
 import type { RpcClient } from '../../src/rpc/client.ts'
 import type { CallOptions } from '../../src/rpc/contract.ts'
 import { aFolder } from './support/folders.ts'
@@ -18,13 +18,15 @@ interface ReporterOptions {
   readonly reportIntervalSeconds?: number
   readonly isAlone?: boolean
   readonly silentAfterMs?: number
+  /** What the scheduler answers to a report; a scheduler of an earlier release answers nothing. */
+  readonly report_digest?: string
 }
 
 const anotherWorker = () => new DuplicateHost('two workers say that they are host node1', { holder_id: 'another' })
 
 /** A reporter on a simulated host, whose scheduler is a function, whose server a switch, and whose log is a list. */
 async function aReporter(heard: Heard, options: ReporterOptions = {}) {
-  const { reportIntervalSeconds = 3600, isAlone = true, silentAfterMs = 10_000 } = options
+  const { reportIntervalSeconds = 3600, isAlone = true, silentAfterMs = 10_000, report_digest } = options
   const driver = await openFakeHost({ folder: await aFolder(), sev_slots: 15 })
   const logged: string[] = []
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line).msg) })
@@ -33,9 +35,17 @@ async function aReporter(heard: Heard, options: ReporterOptions = {}) {
     said.push(how)
     heard(args.report, options)
   }
+  const unchanged: UnchangedHost[] = []
   const scheduler = {
     reportHost: hear('report'),
-    announceHost: hear('announce'),
+    announceHost: async (...asked: Parameters<ReturnType<typeof hear>>) => {
+      await hear('announce')(...asked)
+      return report_digest === undefined ? {} : { report_digest }
+    },
+    reportHostUnchanged: async (_: unknown, told: UnchangedHost) => {
+      said.push('unchanged')
+      unchanged.push(told)
+    },
     leaveHost: async (_: unknown, left: object) => void said.push(`leave ${JSON.stringify(left)}`),
   }
   const client = { of: () => scheduler } as unknown as Pick<RpcClient, 'of'>
@@ -50,6 +60,7 @@ async function aReporter(heard: Heard, options: ReporterOptions = {}) {
     },
   }
   const time = { ms: 0 }
+  const builds = { underWay: 2 }
   let sequence = 0
   const next = (): ReportingWorker => ({ ...ME, sequence: ++sequence })
   const standing = new HostStanding({
@@ -68,7 +79,7 @@ async function aReporter(heard: Heard, options: ReporterOptions = {}) {
     client,
     logger,
     resources: DEFAULT_RESOURCE_OPTIONS,
-    ioOps: () => 2,
+    ioOps: () => builds.underWay,
     traits: [],
     reportIntervalSeconds,
     now: () => time.ms,
@@ -80,7 +91,9 @@ async function aReporter(heard: Heard, options: ReporterOptions = {}) {
     server,
     logged,
     said,
+    unchanged,
     time,
+    builds,
     async close() {
       await reporter.close()
       await driver.close()
@@ -113,6 +126,27 @@ describe('a host reporter', () => {
 
     const tenTimes = Array.from({ length: 10 }, () => 'report')
     expect(said).toEqual(['announce', ...tenTimes, 'announce', 'announce'])
+    await close()
+  })
+
+  it('says no more than that nothing is new, once it was told by which word, until it tells something else', async () => {
+    const report_digest = 'd'.repeat(64)
+    const { reporter, builds, said, unchanged, close } = await aReporter(() => {}, { report_digest })
+    await reporter.start()
+    await reporter.report()
+    builds.underWay = 3
+    await reporter.report()
+    builds.underWay = 2
+    for (let n = 0; n < 10; n++) await reporter.report()
+
+    expect(said).toEqual([
+      ...['announce', 'unchanged', 'report'],
+      ...Array.from({ length: 8 }, () => 'report'),
+      ...['announce', 'unchanged'],
+    ])
+    expect(unchanged).toEqual(
+      [2, 13].map((sequence) => ({ host: 'node1', report_digest, worker: { ...ME, sequence } })),
+    )
     await close()
   })
 

@@ -1,10 +1,25 @@
 import { describe, expect, it } from 'vitest'
-import { Aggregate, AggregateMetadataChanges, NewAggregateMetadata } from '../../src/objects/aggregate.ts'
+import {
+  Aggregate,
+  AggregateMetadataChanges,
+  NewAggregateMetadata,
+  NewAggregateName,
+} from '../../src/objects/aggregate.ts'
 
 const problemsOf = (metadata: Record<string, string | null>) =>
   [NewAggregateMetadata, AggregateMetadataChanges].map((schema) =>
     schema.safeParse(metadata).error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`),
   )
+
+describe('the name of an aggregate', () => {
+  it('is one that can be seen and told from others', () => {
+    const taken = ['gold', 'room 1', '', ' ', '  ', ' gold', 'gold '].filter(
+      (name) => NewAggregateName.safeParse(name).success,
+    )
+
+    expect(taken).toEqual(['gold', 'room 1'])
+  })
+})
 
 describe('metadata of aggregates', () => {
   it.each([

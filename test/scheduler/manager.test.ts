@@ -3,13 +3,14 @@ import { EventEmitter, once } from 'node:events'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { ClaimRefused, DuplicateHost, InvalidInventory, StaleReport } from '../../src/errors.ts'
-import type { HostReport } from '../../src/objects/host-report.ts'
+import type { HostReport, UnchangedHost } from '../../src/objects/host-report.ts'
 import type { Selection } from '../../src/objects/request-spec.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import type { HostState } from '../../src/scheduler/host-state.ts'
 import { type SchedulerDeps, SchedulerManager } from '../../src/scheduler/manager.ts'
 import type { Claim } from '../../src/scheduler/placement/claims.ts'
+import type { Noted, ToldOfHost } from '../../src/scheduler/placement/feed.ts'
 import type { HostRecord } from '../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement, type Placement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
@@ -41,7 +42,7 @@ class FakePlacement implements Placement {
   #losses: number
   readings = 0
   tried: string[] = []
-  noted: HostReport[] = []
+  noted: ToldOfHost[] = []
   recorded: HostReport[] = []
   onLoss = () => {}
   made: Selection | undefined
@@ -79,13 +80,18 @@ class FakePlacement implements Placement {
   }
   hostStates = async () => this.hosts
   hostsSeen = async () => []
-  async noteSeen(reports: readonly HostReport[]) {
-    this.noted.push(...reports)
-    return reports
+  async noteSeen(told: readonly ToldOfHost[]): Promise<readonly Noted[]> {
+    this.noted.push(...told)
+    return told.map(noted)
   }
+  refuseUnchanged = async (_: UnchangedHost) => {}
   noteDown = async () => {}
+  workersOf = async () => new Map<string, string>()
   noteLeft = async () => true
 }
+
+const noted = (told: ToldOfHost): Noted => ({ told, digest: DIGEST, follows: null })
+const DIGEST = 'd'.repeat(64)
 
 const [A, B] = ['00000000-0000-4000-8000-00000000000a', '00000000-0000-4000-8000-00000000000b'] as const
 
@@ -316,7 +322,7 @@ describe('a report of a host', () => {
     const placement = new FakePlacement(names.map((name) => aHost(name)))
     const scheduler = await schedulerOf(placement, { logger })
     const reports = names.map((host) => aHostReport(host))
-    placement.noteSeen = async (told) => told.filter(({ host }) => host === 'cn-2')
+    placement.noteSeen = async (told) => told.filter(({ host }) => host === 'cn-2').map(noted)
     placement.recordHost = async (report) => {
       if (report.host === 'cn-1') throw new InvalidInventory('it has -1 VCPU')
       placement.recorded.push(report)
@@ -341,6 +347,49 @@ describe('a report of a host', () => {
     expect(placement.noted).toEqual([own, strange])
   })
 
+  it('that nothing is new is noted with the others, and one that is not is refused by name or else dropped', async () => {
+    const lines: Record<string, unknown>[] = []
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
+    const placement = new FakePlacement([aHost('cn-1')])
+    const scheduler = await schedulerOf(placement, { logger })
+    lines.splice(0)
+    const unchanged = ['cn-1', 'cn-2', 'cn-3'].map((host) => {
+      const worker = { worker_id: A, sequence: 2, machine: 'm1', pid: 7, clock_ms: 0 }
+      return { host, report_digest: DIGEST, worker }
+    })
+    placement.noteSeen = async (told) => {
+      placement.noted.push(...told)
+      return told.filter(({ host }) => host === 'cn-1').map(noted)
+    }
+    placement.refuseUnchanged = async ({ host }) => {
+      if (host === 'cn-2') throw new DuplicateHost('two workers', { holder_id: B })
+    }
+
+    for (const one of unchanged) await scheduler.reportHostUnchanged(one, info)
+    await scheduler.close()
+
+    expect([placement.noted, placement.recorded]).toEqual([unchanged, []])
+    expect(lines).toMatchObject([{ host: 'cn-2', code: 'DUPLICATE_HOST', msg: 'the report was not taken' }])
+  })
+
+  it('that many make at a time is answered to the first at once, and to the others together', async () => {
+    const placement = new FakePlacement(['cn-1', 'cn-2', 'cn-3'].map((host) => aHost(host)))
+    await using scheduler = await schedulerOf(placement)
+    const groups: string[][] = []
+    placement.noteSeen = async (told) => {
+      groups.push(told.map(({ host }) => host))
+      return told.filter(({ host }) => host !== 'cn-3').map(noted)
+    }
+    placement.record = { changed: true, overcommitted: [], closed: [], digest: 'e'.repeat(64) }
+
+    const names = ['cn-1', 'cn-2', 'cn-3']
+    const answers = await Promise.all(names.map((host) => scheduler.announceHost({ report: aHostReport(host) }, info)))
+
+    expect(groups).toEqual([['cn-1'], ['cn-2', 'cn-3']])
+    expect(answers).toEqual([DIGEST, DIGEST, 'e'.repeat(64)].map((report_digest) => ({ report_digest })))
+    expect(placement.recorded.map(({ host }) => host)).toEqual(['cn-3'])
+  })
+
   it('of a second worker with its host name is refused and counted each time, and said once for each cause', async () => {
     const lines: Record<string, unknown>[] = []
     const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) })
@@ -348,6 +397,7 @@ describe('a report of a host', () => {
     await using scheduler = await schedulerOf(placement, { logger })
     lines.splice(0)
     let error: Error = new DuplicateHost('two workers', { holder_id: A })
+    placement.noteSeen = async () => []
     placement.recordHost = async () => {
       throw error
     }
@@ -379,6 +429,7 @@ describe('a report of a host', () => {
     const placement = new FakePlacement([aHost('cn-1')])
     await using scheduler = await schedulerOf(placement, { logger })
     lines.splice(0)
+    placement.noteSeen = async () => []
     const minute = 60_000
     for (const aheadMs of [300 * minute, 300 * minute, 0, -120 * minute]) {
       const clock_ms = Date.now() + aheadMs
@@ -402,10 +453,10 @@ describe('a report of a host', () => {
     const placement = new FakePlacement([aHost('cn-1')])
     await using scheduler = await schedulerOf(placement, { logger })
     lines.splice(0)
-    placement.record = { changed: false, overcommitted: [], closed: [], tookOverFrom: 'process 3 on machine m0' }
+    placement.noteSeen = async (told) => told.map((one) => ({ ...noted(one), follows: 'process 3 on machine m0' }))
     const { request_id } = info.context
 
-    await scheduler.announceHost({ report: ofWorker(A, 1) }, info)
+    expect(await scheduler.announceHost({ report: ofWorker(A, 1) }, info)).toEqual({ report_digest: DIGEST })
     await scheduler.leaveHost({ host: 'cn-1', worker_id: A, sequence: 2 }, info)
     placement.noteLeft = async () => false
     await scheduler.leaveHost({ host: 'cn-1', worker_id: B, sequence: 2 }, info)

@@ -1,18 +1,31 @@
 import { type Channel, type ConsumeMessage, IllegalOperationError } from 'amqplib'
 
+/** So long an acknowledgement that is in no hurry waits for others, in milliseconds. */
+const SOON_MS = 50
+/** Of what the broker sends ahead so much may wait for that: the rest keeps coming meanwhile. */
+const WAITING_PART = 1 / 4
+/** Without a limit to what it sends ahead. */
+const MAX_WAITING = 64
+
 /**
- * Acknowledges what was settled in one turn of the event loop together: one `basic.ack` with `multiple` up to the lowest
- * tag that is not settled yet, and one by itself for each that is settled beyond it, so that one long piece of work
- * holds back nobody's acknowledgement.
+ * Acknowledges what was settled in one turn of the event loop together, and what is in no hurry with what comes within
+ * moments: a write to the socket costs more than all else about a small message. One `basic.ack` with `multiple` goes up to
+ * the lowest tag that is not settled yet, and one by itself for each that is settled beyond it, so that one long piece of
+ * work holds back nobody's acknowledgement.
  */
 export class RabbitAcks {
   readonly #channel: Channel
   /** Delivered and not settled, in the order of their tags, as Sets keep it. */
   readonly #unsettled = new Set<number>()
+  readonly #maxWaiting: number
   #settled: ConsumeMessage[] = []
+  #isDue = false
+  #timer: NodeJS.Timeout | undefined
 
-  constructor(channel: Channel) {
+  /** @param prefetch how many are sent ahead; 0: any number */
+  constructor(channel: Channel, prefetch = 0) {
     this.#channel = channel
+    this.#maxWaiting = prefetch === 0 ? MAX_WAITING : prefetch * WAITING_PART
   }
 
   /** How many were delivered and not settled. */
@@ -24,10 +37,14 @@ export class RabbitAcks {
     this.#unsettled.add(fields.deliveryTag)
   }
 
-  ack(message: ConsumeMessage): void {
+  ack(message: ConsumeMessage, when: 'now' | 'soon' = 'now'): void {
     this.#unsettled.delete(message.fields.deliveryTag)
     this.#settled.push(message)
-    if (this.#settled.length === 1) process.nextTick(this.flush)
+    if (this.#isDue) return
+    if (when === 'now' || this.#settled.length >= this.#maxWaiting) {
+      this.#isDue = true
+      process.nextTick(this.flush)
+    } else this.#timer ??= setTimeout(this.flush, SOON_MS)
   }
 
   requeue(message: ConsumeMessage): void {
@@ -37,6 +54,9 @@ export class RabbitAcks {
 
   /** Sends what waits. A channel that has closed meanwhile takes none: the broker gives the messages to others. */
   readonly flush = () => {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#isDue = false
     const settled = this.#settled
     this.#settled = []
     const [lowestUnsettled = Number.POSITIVE_INFINITY] = this.#unsettled

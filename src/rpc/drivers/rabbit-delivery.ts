@@ -70,8 +70,8 @@ export class RabbitDelivery implements Delivery {
     return !this.#settled && !this.#channel.isOpen
   }
 
-  ack(): void {
-    if (this.#settle()) this.#channel.acks.ack(this.#message)
+  ack(when: 'now' | 'soon' = 'now'): void {
+    if (this.#settle()) this.#channel.acks.ack(this.#message, when)
   }
 
   requeue(): void {

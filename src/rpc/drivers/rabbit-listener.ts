@@ -140,7 +140,7 @@ class Consuming implements DeliveryChannel {
     this.#channel = channel
     this.#subscription = subscription
     this.#prefetch = prefetch
-    this.acks = new RabbitAcks(channel)
+    this.acks = new RabbitAcks(channel, prefetch)
     this.lost = new Promise((resolve) => {
       this.#ended = () => {
         this.isOpen = false

@@ -4,8 +4,11 @@ import { Coalesced } from './coalesced.ts'
 import { HostTable } from './host-table.ts'
 import { Liveness } from './liveness.ts'
 
-/** Signs of life that were committed late have an earlier time than others that were read. */
-const LATE_MS = 5000
+/**
+ * Signs of life that were committed late have an earlier time than others that were read. One that was later still is
+ * missed, and nothing lost: before a host is held for dead, all are asked for.
+ */
+const LATE_MS = 1000
 
 interface HostViewOptions {
   readonly placement: Pick<Placement, 'changesSince' | 'hostsSeen' | 'noteDown'>

@@ -35,6 +35,8 @@ export class Liveness implements LifeSigns {
   readonly #hosts = new Map<string, Watched>()
   #lastObserved: number | undefined
   #watchedMs = 0
+  /** Before it nobody has been silent for too long, as far as is known of all. */
+  #silentFrom = 0
 
   constructor({ downAfterIntervals = DOWN_AFTER_INTERVALS, longestGapMs }: LivenessOptions) {
     this.#downAfterIntervals = downAfterIntervals
@@ -45,6 +47,7 @@ export class Liveness implements LifeSigns {
   watch({ host, reportIntervalSeconds, secondsSinceSeen, lastSeenUp }: HostState): void {
     const downAfterMs = Math.max(reportIntervalSeconds * 1000 * this.#downAfterIntervals, DOWN_AFTER_MS_AT_LEAST)
     const known = this.#hosts.get(host)
+    this.#silentFrom = Math.min(this.#silentFrom, (known?.seenAt ?? this.#watchedMs) + downAfterMs)
     if (known) known.downAfterMs = downAfterMs
     else {
       const silentBeforeMs = Math.max(0, secondsSinceSeen * 1000)
@@ -83,17 +86,23 @@ export class Liveness implements LifeSigns {
         watched.seenAt = this.#watchedMs
       }
       watched.lastSeenUp = lastSeenUp
-      if (watched.isUp !== wasUp) changed.push(host)
+      if (watched.isUp === wasUp) continue
+      changed.push(host)
+      this.#silentFrom = Math.min(this.#silentFrom, watched.seenAt + watched.downAfterMs)
     }
     return changed
   }
 
   /** Up by what was told so far, and silent for too long: to be asked for once more before it is believed. */
   silent(): readonly string[] {
+    // Asked every second: as long as it cannot be of any, they are not walked.
+    if (this.#watchedMs <= this.#silentFrom) return []
     const silent: string[] = []
-    // Asked every second of every host, so nothing is made for those that live.
+    this.#silentFrom = Number.POSITIVE_INFINITY
     this.#hosts.forEach(({ isUp, seenAt, downAfterMs }, host) => {
-      if (isUp && this.#watchedMs - seenAt > downAfterMs) silent.push(host)
+      if (!isUp) return
+      if (this.#watchedMs - seenAt > downAfterMs) silent.push(host)
+      this.#silentFrom = Math.min(this.#silentFrom, seenAt + downAfterMs)
     })
     return silent
   }

@@ -1,16 +1,20 @@
 import type { Logger } from 'pino'
 import { type SevbusError, toSevbusError } from '../../errors.ts'
-import type { HostReport } from '../../objects/host-report.ts'
+import type { HostReport, UnchangedHost } from '../../objects/host-report.ts'
+import type { Noted, ToldOfHost } from '../placement/feed.ts'
 import type { Placement } from '../placement/placement.ts'
+import { paced } from './paced.ts'
 import { SaidOnce } from './said-once.ts'
 
 /** Reports are gathered for so long: a sign of life that is written this much later is early enough. */
 const GATHER_MS = 500
+/** Who waits for an answer waits no longer than this for others that do. */
+const ANSWER_PACE_MS = 250
 /** A clock that is off by less may be as good as any, in milliseconds; a message on its way is part of it. */
 const CLOCK_OFF_MS = 60_000
 
 interface ReportDeskOptions {
-  readonly placement: Pick<Placement, 'recordHost' | 'noteSeen'>
+  readonly placement: Pick<Placement, 'recordHost' | 'noteSeen' | 'refuseUnchanged'>
   /** Has the host reported before, to whomever? */
   readonly isKnown: (host: string) => boolean
   readonly logger: Logger
@@ -18,9 +22,15 @@ interface ReportDeskOptions {
   readonly clock?: () => number
 }
 
-interface Waiting {
-  readonly report: HostReport
+interface Waiting<Told = ToldOfHost> {
+  readonly told: Told
   readonly request_id: string
+}
+
+/** Somebody waits to hear whether it was taken. */
+interface Asking extends Waiting<HostReport> {
+  /** Of what is noted. */
+  note?: Noted
 }
 
 /**
@@ -34,6 +44,8 @@ export class ReportDesk {
   readonly #clock: () => number
   readonly #said = new SaidOnce()
   readonly #refused = new Map<string, number>()
+  /** The notes of those who wait for an answer. */
+  readonly #answering: (one: Asking) => Promise<void>
   #waiting = new Map<string, Waiting>()
   #timer: NodeJS.Timeout | undefined
   #noting = Promise.resolve()
@@ -43,6 +55,7 @@ export class ReportDesk {
     this.#isKnown = isKnown
     this.#logger = logger
     this.#clock = clock
+    this.#answering = paced(ANSWER_PACE_MS, (asking) => this.#noteAsking(asking))
   }
 
   /** Reports that were not taken, by the code of the error. */
@@ -52,26 +65,31 @@ export class ReportDesk {
 
   /** Of a host that is new it is written at once; else soon. What is refused is counted, and said in the log. */
   async take(report: HostReport, request_id: string): Promise<void> {
-    if (!this.#isKnown(report.host)) return await this.#recordOrTell({ report, request_id })
-    // Two workers of one name must not push each other out: which of them is taken, the database says.
-    const key = `${report.host} ${report.worker?.worker_id}`
-    const other = this.#waiting.get(key)?.report.worker
-    if (other === undefined || report.worker === undefined || report.worker.sequence > other.sequence)
-      this.#waiting.set(key, { report, request_id })
-    this.#timer ??= setTimeout(() => this.#noteLater(), GATHER_MS)
+    if (!this.#isKnown(report.host)) return await this.#recordOrTell({ told: report, request_id })
+    this.#gather({ told: report, request_id })
+  }
+
+  /** Of a host that has what it told last, to whomever. */
+  takeUnchanged(unchanged: UnchangedHost, request_id: string): void {
+    this.#gather({ told: unchanged, request_id })
   }
 
   /**
-   * Writes it at once, for somebody who waits to hear whether it was taken.
+   * Writes it at once, or with others that come now, for somebody who waits to hear whether it was taken.
    *
+   * @returns the digest by which the host may say that nothing is new; undefined: it is to tell everything again
    * @throws InvalidInventory, DuplicateHost, StaleReport
    */
-  async answer(report: HostReport, request_id: string): Promise<void> {
+  async answer(report: HostReport, request_id: string): Promise<string | undefined> {
     this.#compareClocks(report)
+    const one: Asking = { told: report, request_id }
     try {
-      await this.#record({ report, request_id })
+      if (this.#isKnown(report.host)) await this.#answering(one)
+      if (one.note === undefined) return await this.#record(one)
+      if (one.note.follows !== null) this.#sayFollowed(one, one.note.follows)
+      return one.note.digest
     } catch (error) {
-      this.#tell({ report, request_id }, toSevbusError(error))
+      this.#tell(one, toSevbusError(error))
       throw error
     }
   }
@@ -80,6 +98,15 @@ export class ReportDesk {
   async close(): Promise<void> {
     this.#noteLater()
     await this.#noting
+  }
+
+  #gather(one: Waiting): void {
+    // Two workers of one name must not push each other out: which of them is taken, the database says.
+    const { host, worker } = one.told
+    const key = `${host} ${worker?.worker_id}`
+    const other = this.#waiting.get(key)?.told.worker
+    if (other === undefined || worker === undefined || worker.sequence > other.sequence) this.#waiting.set(key, one)
+    this.#timer ??= setTimeout(() => this.#noteLater(), GATHER_MS)
   }
 
   #noteLater(): void {
@@ -92,32 +119,43 @@ export class ReportDesk {
 
   async #note(waiting: readonly Waiting[]): Promise<void> {
     try {
-      const noted = new Set(await this.#placement.noteSeen(waiting.map(({ report }) => report)))
-      for (const one of waiting) if (!noted.has(one.report)) await this.#recordOrTell(one)
+      const noted = await this.#placement.noteSeen(waiting.map(({ told }) => told))
+      const followed = new Map(noted.map(({ told, follows }) => [told, follows]))
+      for (const one of waiting) {
+        const follows = followed.get(one.told)
+        if (follows === undefined) await this.#recordOrTell(one)
+        else if (follows !== null) this.#sayFollowed(one, follows)
+      }
     } catch (error) {
       this.#logger.warn({ err: error, hosts: waiting.length }, 'reports of hosts are lost; the next ones come soon')
     }
   }
 
+  async #noteAsking(asking: readonly Asking[]): Promise<void> {
+    const noted = await this.#placement.noteSeen(asking.map(({ told }) => told))
+    const notes = new Map(noted.map((note) => [note.told, note]))
+    for (const one of asking) {
+      const note = notes.get(one.told)
+      if (note !== undefined) one.note = note
+    }
+  }
+
   async #recordOrTell(one: Waiting): Promise<void> {
     try {
-      await this.#record(one)
+      const { told, request_id } = one
+      if ('report_digest' in told) await this.#placement.refuseUnchanged(told)
+      else await this.#record({ told, request_id })
     } catch (error) {
       this.#tell(one, toSevbusError(error))
     }
   }
 
-  async #record({ report, request_id }: Waiting): Promise<void> {
-    const { host } = report
-    const { changed, overcommitted, closed, tookOverFrom } = await this.#placement.recordHost(report)
-    if (tookOverFrom !== undefined) {
-      const { machine, pid } = report.worker ?? {}
-      this.#logger.info(
-        { host, machine, pid, follows: tookOverFrom, request_id },
-        'another worker serves this host now',
-      )
-    }
-    if (!changed) return
+  async #record(one: Waiting<HostReport>): Promise<string | undefined> {
+    const { told, request_id } = one
+    const { host } = told
+    const { changed, overcommitted, closed, digest, tookOverFrom } = await this.#placement.recordHost(told)
+    if (tookOverFrom !== undefined) this.#sayFollowed(one, tookOverFrom)
+    if (!changed) return digest
     this.#logger.info({ host, request_id }, 'host reported a change')
     for (const inventory of overcommitted) {
       this.#logger.warn(
@@ -131,13 +169,19 @@ export class ReportDesk {
         'the host offers a model that is off until the last slot of the other is given back',
       )
     }
+    return digest
+  }
+
+  #sayFollowed({ told: { host, worker }, request_id }: Waiting, follows: string): void {
+    const { machine, pid } = worker ?? {}
+    this.#logger.info({ host, machine, pid, follows, request_id }, 'another worker serves this host now')
   }
 
   /** What goes wrong at every report is said once. A late one is nothing that anybody could mend. */
-  #tell({ report, request_id }: Waiting, error: SevbusError): void {
+  #tell({ told, request_id }: Waiting, error: SevbusError): void {
     const { code, message, details } = error
     this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1)
-    const { host, worker } = report
+    const { host, worker } = told
     const facts = { host, request_id, code, reason: message }
     if (code === 'STALE_REPORT') {
       this.#logger.debug(facts, 'a late report was dropped')

@@ -11,7 +11,7 @@ import { createServerGroup, deleteServerGroup, listServerGroups } from './server
 
 export interface OperatingPorts {
   readonly database: Database
-  readonly placement: Pick<Placement, 'hostStates'>
+  readonly placement: Pick<Placement, 'hostStates' | 'workersOf'>
   /** Lets this scheduler see what has changed before it answers; the others look within their interval. */
   readonly refresh: () => Promise<void>
   readonly logger: Logger
@@ -85,8 +85,8 @@ export function operatingEndpoint({
   }
 }
 
-async function summaryOf(placement: Pick<Placement, 'hostStates'>, host: string): Promise<HostSummary> {
+async function summaryOf(placement: OperatingPorts['placement'], host: string): Promise<HostSummary> {
   const [state] = await placement.hostStates([host])
   if (state === undefined) throw hostNotFound(host)
-  return hostSummary(state)
+  return hostSummary(state, (await placement.workersOf([host])).get(host))
 }

@@ -1,5 +1,5 @@
 import type { Database, Queryable } from '../../database/database.ts'
-import type { HostReport } from '../../objects/host-report.ts'
+import type { HostReport, ReportingWorker, UnchangedHost } from '../../objects/host-report.ts'
 import type { HostState } from '../host-state.ts'
 import { hostStates } from './host-states.ts'
 import { placeOf, verdictSql } from './worker-hold.ts'
@@ -102,8 +102,16 @@ export async function hostsSeen(database: Queryable, since?: Date): Promise<read
   }))
 }
 
-interface Noted {
-  readonly report: HostReport
+/** What a host says of itself: all of it, or that it is as it was. */
+export type ToldOfHost = HostReport | UnchangedHost
+
+interface SignOfLife {
+  readonly told: ToldOfHost
+  /** By which it may say from now on that nothing is new. */
+  readonly digest: string
+}
+
+export interface Noted extends SignOfLife {
   /** Where the worker is, or was, that another one follows; null: it is the same. */
   readonly follows: string | null
 }
@@ -111,23 +119,24 @@ interface Noted {
 /**
  * Notes that hosts live and still have what they told: one statement for many.
  *
+ * A worker that is taken and says no more than that nothing is new lives, even if the database has something else: it
+ * will be told with the next report.
+ *
  * @returns those of the reports that say what the database has, and come from whom it takes them; the others tell
  *   something new, or are to be refused, and must be recorded
  */
-export async function noteSeen(
-  database: Queryable,
-  seen: readonly { readonly report: HostReport; readonly digest: string }[],
-): Promise<readonly Noted[]> {
-  const workers = seen.map(({ report: { worker } }) => worker)
+export async function noteSeen(database: Queryable, seen: readonly SignOfLife[]): Promise<readonly Noted[]> {
+  const workers = seen.map(({ told }): ReportingWorker | undefined => told.worker)
   const noted = await database.query<{ place: number; follows: string | null }>(
     // Locked in one order, so that the batches of two schedulers do not wait for each other.
     `with living as (
        select h.host, s.place, s.worker_id, s.sequence, s.worker_place,
               case when h.worker_id is distinct from s.worker_id then h.worker_place end as follows
          from compute_hosts h
-         join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) with ordinality
-              as s (host, digest, worker_id, sequence, worker_place, place)
-           on h.host = s.host and h.report_digest = s.digest and h.settled
+         join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[]) with ordinality
+              as s (host, digest, worker_id, sequence, worker_place, is_brief, place)
+           on h.host = s.host
+          and (h.report_digest = s.digest and h.settled or s.is_brief and h.worker_id = s.worker_id)
           and ${verdictSql('s.worker_id', 's.sequence')} = 'taken'
         order by h.host for no key update of h)
      update compute_hosts h
@@ -136,14 +145,15 @@ export async function noteSeen(
        from living where h.host = living.host
      returning living.place - 1 as place, living.follows`,
     [
-      seen.map(({ report }) => report.host),
+      seen.map(({ told }) => told.host),
       seen.map(({ digest }) => digest),
       workers.map((worker) => worker?.worker_id ?? null),
       workers.map((worker) => worker?.sequence ?? null),
       workers.map((worker) => (worker === undefined ? null : placeOf(worker))),
+      seen.map(({ told }) => 'report_digest' in told),
     ],
   )
-  return noted.map(({ place, follows }) => ({ report: (seen[place] as { report: HostReport }).report, follows }))
+  return noted.map(({ place, follows }) => ({ ...(seen[place] as SignOfLife), follows }))
 }
 
 /** Notes that hosts are held for dead, until their next sign of life. */

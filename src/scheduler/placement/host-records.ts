@@ -25,6 +25,8 @@ export interface HostRecord {
   readonly overcommitted: readonly Overcommitted[]
   /** Offered, and off while another model has slots in use. */
   readonly closed: readonly ClosedPool[]
+  /** By which a sign of life may speak of it; undefined while the same must be told again, to be looked at again. */
+  readonly digest?: string
   /** Where the worker is, or was, that another one follows with this report. */
   readonly tookOverFrom?: string
 }
@@ -37,8 +39,8 @@ export interface HostRecord {
  */
 export async function recordHost(database: Database, report: HostReport): Promise<HostRecord> {
   const digest = reportDigest(report)
-  const [noted] = await noteSeen(database, [{ report, digest }])
-  if (noted !== undefined) return { changed: false, overcommitted: [], closed: [], ...following(noted.follows) }
+  const [noted] = await noteSeen(database, [{ told: report, digest }])
+  if (noted !== undefined) return { changed: false, overcommitted: [], closed: [], digest, ...following(noted.follows) }
   return database.transaction(async (tx) => {
     const holder = await lockHolder(tx, report)
     if (holder !== undefined) refuseUnlessTaken(report, holder)
@@ -50,10 +52,12 @@ export async function recordHost(database: Database, report: HostReport): Promis
     await refuseOtherModels(tx, report)
     await writeTraits(tx, report)
     await removeProviders(tx, report)
+    const isOver = await overcommitted(tx, report.host)
     return {
       changed: holder?.report_digest !== digest,
-      overcommitted: await overcommitted(tx, report.host),
+      overcommitted: isOver,
       closed: await closedPools(tx, report.host),
+      ...(isOver.every(({ offered }) => offered) && { digest }),
       ...following(followed),
     }
   })

@@ -1,5 +1,5 @@
 import type { Database } from '../../database/database.ts'
-import type { HostReport } from '../../objects/host-report.ts'
+import type { HostReport, UnchangedHost } from '../../objects/host-report.ts'
 import type { RequestSpec, Selection } from '../../objects/request-spec.ts'
 import type { HintedHosts } from '../hinted-hosts.ts'
 import type { HostState } from '../host-state.ts'
@@ -14,12 +14,21 @@ import {
   releaseGroup,
   type Try,
 } from './claims.ts'
-import { changesSince, type HostChanges, type HostSeen, hostsSeen, noteDown, noteSeen } from './feed.ts'
+import {
+  changesSince,
+  type HostChanges,
+  type HostSeen,
+  hostsSeen,
+  type Noted,
+  noteDown,
+  noteSeen,
+  type ToldOfHost,
+} from './feed.ts'
 import { GroupQueue } from './group-queue.ts'
 import { hintedHosts } from './hinted-hosts.ts'
 import { type HostRecord, recordHost, reportDigest } from './host-records.ts'
 import { hostStates } from './host-states.ts'
-import { noteLeft, type WorkerLeft } from './worker-hold.ts'
+import { noteLeft, refuseUnchanged, type WorkerLeft, workersOf } from './worker-hold.ts'
 
 /** What the scheduler needs from placement. Small on purpose: a fake is twenty lines. */
 export interface Placement {
@@ -58,7 +67,11 @@ export interface Placement {
    *
    * @returns those that say what is known, of workers that are taken; the others must be recorded
    */
-  noteSeen(reports: readonly HostReport[]): Promise<readonly HostReport[]>
+  noteSeen(told: readonly ToldOfHost[]): Promise<readonly Noted[]>
+  /** Of one that was not noted. @throws DuplicateHost, StaleReport, InvalidInventory */
+  refuseUnchanged(unchanged: UnchangedHost): Promise<void>
+  /** Where the workers are whose reports of these hosts are taken, by host; without those that do not say. */
+  workersOf(hosts: readonly string[]): Promise<ReadonlyMap<string, string>>
   /** The worker of a host stops. @returns whether it was the one that is taken */
   noteLeft(left: WorkerLeft): Promise<boolean>
   /** Until their next sign of life. */
@@ -130,9 +143,20 @@ export class DatabasePlacement implements Placement {
     return hostsSeen(this.#database, since)
   }
 
-  async noteSeen(reports: readonly HostReport[]): Promise<readonly HostReport[]> {
-    const told = reports.map((report) => ({ report, digest: reportDigest(report) }))
-    return (await noteSeen(this.#database, told)).map(({ report }) => report)
+  noteSeen(told: readonly ToldOfHost[]): Promise<readonly Noted[]> {
+    const digestOf = (one: ToldOfHost) => ('report_digest' in one ? one.report_digest : reportDigest(one))
+    return noteSeen(
+      this.#database,
+      told.map((one) => ({ told: one, digest: digestOf(one) })),
+    )
+  }
+
+  refuseUnchanged(unchanged: UnchangedHost): Promise<void> {
+    return refuseUnchanged(this.#database, unchanged)
+  }
+
+  workersOf(hosts: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return workersOf(this.#database, hosts)
   }
 
   noteLeft(left: WorkerLeft): Promise<boolean> {

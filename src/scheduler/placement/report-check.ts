@@ -2,7 +2,10 @@ import { InvalidInventory } from '../../errors.ts'
 import type { HostReport, ProviderReport } from '../../objects/host-report.ts'
 import type { Inventory } from '../../objects/inventory.ts'
 import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
-import { MEM_ENCRYPTION_CONTEXT } from '../../objects/resources.ts'
+import { DISK_GB, MEM_ENCRYPTION_CONTEXT, MEMORY_MB, VCPU } from '../../objects/resources.ts'
+
+/** What an instance has of its host itself, wherever its slot is: two of them would be two answers to one question. */
+const ROOT_RESOURCES: ReadonlySet<string> = new Set([VCPU, MEMORY_MB, DISK_GB])
 
 /**
  * Refuses a report that cannot be true: the schema has seen each number by itself, this sees them together.
@@ -26,6 +29,7 @@ export function checkReport({ host, providers }: HostReport): void {
     checkParent(host, provider, root.name)
     checkModel(host, provider)
     for (const [resourceClass, inventory] of Object.entries(provider.inventories)) {
+      checkPlace(host, provider, resourceClass)
       checkInventory(host, provider.name, resourceClass, inventory)
     }
   }
@@ -52,19 +56,27 @@ function checkModel(host: string, { name, traits }: ProviderReport): void {
   refuse(host, name, 'traits', `${name} has the traits ${named}`, 'report a pool for each model')
 }
 
+/** Claims take processors, memory and disk of the host, and a slot of a pool: offered elsewhere, nobody would ever get them. */
+function checkPlace(host: string, { name, parent_name }: ProviderReport, resourceClass: string): void {
+  if (parent_name === null && resourceClass === MEM_ENCRYPTION_CONTEXT) {
+    const fix = `report them of a pool under ${name}, with the trait of their model`
+    refuse(host, name, 'inventories', `${name} itself has ${resourceClass}`, fix)
+  }
+  if (parent_name !== null && ROOT_RESOURCES.has(resourceClass)) {
+    refuse(host, name, 'inventories', `the pool ${name} has ${resourceClass}`, `report it of ${parent_name}`)
+  }
+}
+
+type Lie = (field: string, problem: string, fix: string) => void
+
 function checkInventory(host: string, provider: string, resourceClass: string, inventory: Inventory): void {
-  const { total, reserved, min_unit, max_unit, step_size, allocation_ratio } = inventory
-  const lie = (field: string, problem: string, fix: string) =>
+  const { total, reserved, min_unit, max_unit, step_size } = inventory
+  const lie: Lie = (field, problem, fix) =>
     refuse(host, provider, field, `${resourceClass} of ${provider} has ${problem}`, fix)
   for (const [field, value] of Object.entries({ total, reserved, min_unit, max_unit, step_size })) {
     if (!Number.isInteger(value) || value < 0) lie(field, `${field} ${value}`, 'report a whole number')
   }
-  if (!(allocation_ratio > 0 && allocation_ratio <= 1000)) {
-    lie('allocation_ratio', `allocation_ratio ${allocation_ratio}`, 'report a ratio above 0, at most 1000')
-  }
-  if (resourceClass === MEM_ENCRYPTION_CONTEXT && allocation_ratio !== 1) {
-    lie('allocation_ratio', `allocation_ratio ${allocation_ratio}`, "report 1: a key is one guest's")
-  }
+  checkRatio(resourceClass, inventory, lie)
   if (total < 1) lie('total', `total ${total}`, 'leave out a resource that the host has none of')
   if (reserved > total) lie('reserved', `${reserved} reserved of ${total}`, 'reserve at most the total')
   if (min_unit < 1 || min_unit > max_unit) {
@@ -74,6 +86,19 @@ function checkInventory(host: string, provider: string, resourceClass: string, i
   if (Math.floor(max_unit / step_size) * step_size < min_unit) {
     const problem = `step_size ${step_size}, of which no multiple is from ${min_unit} to ${max_unit}`
     lie('step_size', problem, 'report a step_size that some amount fits')
+  }
+}
+
+function checkRatio(resourceClass: string, { total, allocation_ratio }: Inventory, lie: Lie): void {
+  if (!(allocation_ratio > 0 && allocation_ratio <= 1000)) {
+    lie('allocation_ratio', `allocation_ratio ${allocation_ratio}`, 'report a ratio above 0, at most 1000')
+  }
+  if (resourceClass === MEM_ENCRYPTION_CONTEXT && allocation_ratio !== 1) {
+    lie('allocation_ratio', `allocation_ratio ${allocation_ratio}`, "report 1: a key is one guest's")
+  }
+  if (total >= 1 && Math.floor(total * allocation_ratio) < 1) {
+    const problem = `allocation_ratio ${allocation_ratio}, with which there is nothing to allocate of ${total}`
+    lie('allocation_ratio', problem, 'report a larger one, or leave the resource out')
   }
 }
 

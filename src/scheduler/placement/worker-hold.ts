@@ -1,6 +1,6 @@
 import type { Queryable } from '../../database/database.ts'
 import { DuplicateHost, InvalidInventory, StaleReport } from '../../errors.ts'
-import { type HostReport, type ReportingWorker, SEQUENCES_PER_START } from '../../objects/host-report.ts'
+import { type ReportingWorker, SEQUENCES_PER_START, type UnchangedHost } from '../../objects/host-report.ts'
 
 /** A worker that was started so often since its last report, each time without getting one through, is not believed. */
 const MAX_STARTS_AHEAD = 1000
@@ -27,6 +27,12 @@ export function verdictSql(workerId: string, sequence: string): string {
     else 'stranger' end`
 }
 
+/** Who says something of which host. */
+interface Speaker {
+  readonly host: string
+  readonly worker?: ReportingWorker | undefined
+}
+
 export interface HostHolder {
   readonly worker_id: string | null
   readonly worker_place: string | null
@@ -37,7 +43,7 @@ export interface HostHolder {
 }
 
 /** Locks the host's row, if there is one: two reports of one host are written one after the other. */
-export async function lockHolder(tx: Queryable, { host, worker }: HostReport): Promise<HostHolder | undefined> {
+export async function lockHolder(tx: Queryable, { host, worker }: Speaker): Promise<HostHolder | undefined> {
   const [holder] = await tx.query<HostHolder>(
     `select worker_id, worker_place, report_sequence, report_digest, report_interval_seconds,
             ${verdictSql('$2::text', '$3::bigint')} as verdict
@@ -48,7 +54,7 @@ export async function lockHolder(tx: Queryable, { host, worker }: HostReport): P
 }
 
 /** @throws DuplicateHost, StaleReport, InvalidInventory */
-export function refuseUnlessTaken({ host, worker }: HostReport, holder: HostHolder): void {
+export function refuseUnlessTaken({ host, worker }: Speaker, holder: HostHolder): void {
   const { verdict } = holder
   const at = { host, worker: placeOf(worker), holder: holder.worker_place ?? 'a worker of an earlier release' }
   const known = { sequence: worker?.sequence, known_sequence: Number(holder.report_sequence) }
@@ -80,9 +86,28 @@ export function refuseUnlessTaken({ host, worker }: HostReport, holder: HostHold
   }
 }
 
+/**
+ * Why a sign of life was not noted. Nothing of a host that is not known: its next report tells all of it.
+ *
+ * @throws DuplicateHost, StaleReport, InvalidInventory
+ */
+export async function refuseUnchanged(database: Queryable, unchanged: UnchangedHost): Promise<void> {
+  const holder = await lockHolder(database, unchanged)
+  if (holder !== undefined) refuseUnlessTaken(unchanged, holder)
+}
+
 /** For words. */
 export function placeOf(worker: ReportingWorker | undefined): string {
   return worker === undefined ? 'a worker of an earlier release' : `process ${worker.pid} on machine ${worker.machine}`
+}
+
+/** Where the workers are whose reports are taken, by host. */
+export async function workersOf(database: Queryable, hosts: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const rows = await database.query<{ host: string; worker_place: string }>(
+    'select host, worker_place from compute_hosts where host = any($1) and worker_place is not null and not worker_left',
+    [[...hosts]],
+  )
+  return new Map(rows.map(({ host, worker_place }) => [host, worker_place]))
 }
 
 export interface WorkerLeft {

@@ -5,6 +5,7 @@ import { migrate } from '../../../src/database/migrate.ts'
 import type { Selection } from '../../../src/objects/request-spec.ts'
 import type { HostState } from '../../../src/scheduler/host-state.ts'
 import type { HostChanges } from '../../../src/scheduler/placement/feed.ts'
+import { reportDigest } from '../../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
@@ -151,7 +152,9 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
     const told = aHostReport('cn-1', { slots: { 'amd-sev': 2 } })
     const news = aHostReport('cn-2', { slots: { 'amd-sev': 1 } })
 
-    expect(await placement.noteSeen([told, news, aHostReport('cn-9')])).toEqual([told])
+    expect(await placement.noteSeen([told, news, aHostReport('cn-9')])).toEqual([
+      { told, follows: null, digest: reportDigest(told) },
+    ])
 
     expect(await given.follower.names()).toEqual([])
     const long = new Date('2026-01-01T12:00:00Z')

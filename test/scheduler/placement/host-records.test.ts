@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { HostReport, ProviderReport } from '../../../src/objects/host-report.ts'
 import type { Inventory } from '../../../src/objects/inventory.ts'
+import { reportDigest } from '../../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
@@ -37,7 +38,12 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
       },
     })
 
-    expect(await given.placement.recordHost(told)).toEqual({ changed: true, overcommitted: [], closed: [] })
+    expect(await given.placement.recordHost(told)).toEqual({
+      changed: true,
+      overcommitted: [],
+      closed: [],
+      digest: reportDigest(told),
+    })
 
     const unused = (inventory: Inventory, capacity = inventory.total) => ({
       ...inventory,
@@ -105,6 +111,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
       changed: false,
       overcommitted: [],
       closed: [],
+      digest: reportDigest(aHostReport('cn-1')),
     })
 
     expect(await rows()).toEqual(before)
@@ -162,6 +169,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
         },
       ],
       closed: [],
+      digest: expect.any(String),
     })
     await expect(
       placement.claim(randomUUID(), { host: 'cn-1', attempt: 1, allocations: [slot('cn-1')], report }),
@@ -181,6 +189,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
     const withoutPool = await placement.recordHost(aHostReport('cn-1'))
     const refused = placement.claim(randomUUID(), { host: 'cn-1', attempt: 1, allocations: [slot('cn-1')], report })
 
+    expect(withoutPool).not.toHaveProperty('digest')
     expect(withoutPool.overcommitted).toEqual([
       {
         provider: 'cn-1_amd_sev',
@@ -193,7 +202,8 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
     ])
     await expect(refused).rejects.toMatchObject({ details: { refusal: 'is offered no more' } })
     await placement.release({ instance_uuid: uuid, attempt: 1 })
-    expect(await placement.recordHost(aHostReport('cn-1'))).toEqual({ changed: false, overcommitted: [], closed: [] })
+    const settled = { changed: false, overcommitted: [], closed: [], digest: expect.any(String) }
+    expect(await placement.recordHost(aHostReport('cn-1'))).toEqual(settled)
     expect(await placement.hostStates()).toMatchObject([{ host: 'cn-1', pools: [] }])
   })
 

@@ -20,6 +20,7 @@ describe('the check of a report', () => {
     expect(() => checkReport(aHostReport('cn-1', { slots: { 'amd-sev': 15, 'amd-sev-es': 5 } }))).not.toThrow()
     expect(() => checkReport(withVcpu({ reserved: 8 }))).not.toThrow()
     expect(() => checkReport(withVcpu({ min_unit: 5, step_size: 5 }))).not.toThrow()
+    expect(() => checkReport(withVcpu({ allocation_ratio: 0.125 }))).not.toThrow()
   })
 
   it('refuses encryption keys lent twice', () => {
@@ -32,6 +33,20 @@ describe('the check of a report', () => {
 
     expect(() => checkReport({ ...report, providers: [root, lent] })).toThrow(
       "MEM_ENCRYPTION_CONTEXT of cn-1_amd_sev has allocation_ratio 4; report 1: a key is one guest's",
+    )
+  })
+
+  it('refuses slots of the host itself, and processors of a pool', () => {
+    const { providers, ...report } = aHostReport('cn-1', { slots: { 'amd-sev': 15 } })
+    const [root, pool] = providers as [ProviderReport, ProviderReport]
+    const slots = { ...root, inventories: { ...root.inventories, ...pool.inventories } }
+    const processors = { ...pool, inventories: { ...pool.inventories, VCPU: anInventory(8) } }
+
+    expect(() => checkReport({ ...report, providers: [slots] })).toThrow(
+      'cn-1 itself has MEM_ENCRYPTION_CONTEXT; report them of a pool under cn-1, with the trait of their model',
+    )
+    expect(() => checkReport({ ...report, providers: [root, processors] })).toThrow(
+      'the pool cn-1_amd_sev has VCPU; report it of cn-1',
     )
   })
 
@@ -60,6 +75,10 @@ describe('the check of a report', () => {
     [{ max_unit: 1.5 }, 'VCPU of cn-1 has max_unit 1.5; report a whole number'],
     [{ min_unit: 0 }, 'VCPU of cn-1 has min_unit 0 and max_unit 8; report min_unit from 1 up to max_unit'],
     [{ allocation_ratio: Number.NaN }, 'VCPU of cn-1 has allocation_ratio NaN; report a ratio above 0, at most 1000'],
+    [
+      { allocation_ratio: 1e-300 },
+      'VCPU of cn-1 has allocation_ratio 1e-300, with which there is nothing to allocate of 8; report a larger one, or leave the resource out',
+    ],
     [{ allocation_ratio: 0 }, 'VCPU of cn-1 has allocation_ratio 0; report a ratio above 0, at most 1000'],
     [
       { allocation_ratio: Number.POSITIVE_INFINITY },

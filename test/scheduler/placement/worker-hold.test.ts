@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type HostReport, SEQUENCES_PER_START } from '../../../src/objects/host-report.ts'
+import { type HostReport, type ReportingWorker, SEQUENCES_PER_START } from '../../../src/objects/host-report.ts'
+import type { ToldOfHost } from '../../../src/scheduler/placement/feed.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
@@ -17,8 +18,12 @@ function told(who: Who, sequence: number, vcpus = 8, more: Partial<HostReport> =
 /** Of an earlier release. */
 const nameless = (vcpus = 8) => aHostReport('cn-1', { vcpus })
 
-const TAKEN = { changed: false, overcommitted: [], closed: [] }
-const NEWS = { changed: true, overcommitted: [], closed: [] }
+const digest = expect.stringMatching(/^[0-9a-f]{64}$/)
+const TAKEN = { changed: false, overcommitted: [], closed: [], digest }
+const NEWS = { changed: true, overcommitted: [], closed: [], digest }
+
+const seen = async (placement: DatabasePlacement, all: readonly ToldOfHost[]) =>
+  (await placement.noteSeen(all)).map((noted) => noted.told)
 
 describe.each(databaseEngines)('the worker whose reports of a host are taken, on $name', ({ open }) => {
   async function openPlacement() {
@@ -51,7 +56,7 @@ describe.each(databaseEngines)('the worker whose reports of a host are taken, on
     await given.forgetLife()
 
     for (const second of [told('b', 7), told('b', 8, 16), nameless(), nameless(16)]) {
-      expect(await placement.noteSeen([second])).toEqual([])
+      expect(await seen(placement, [second])).toEqual([])
       await expect(placement.recordHost(second)).rejects.toMatchObject({ code: 'DUPLICATE_HOST' })
     }
 
@@ -70,7 +75,7 @@ describe.each(databaseEngines)('the worker whose reports of a host are taken, on
       },
     })
     expect(await given.known()).toMatchObject({ vcpus: 8, worker_id: IDS.a, sequence: 1, seen: false })
-    expect(await placement.noteSeen([told('a', 2)])).toEqual([told('a', 2)])
+    expect(await seen(placement, [told('a', 2)])).toEqual([told('a', 2)])
     expect(await given.known()).toEqual({
       vcpus: 8,
       worker_id: IDS.a,
@@ -89,13 +94,43 @@ describe.each(databaseEngines)('the worker whose reports of a host are taken, on
     await placement.recordHost(told('a', 7, 16))
 
     for (const late of [told('a', 6), told('a', 7, 4), told('a', 6, 16)]) {
-      expect(await placement.noteSeen([late])).toEqual([])
+      expect(await seen(placement, [late])).toEqual([])
       await expect(placement.recordHost(late)).rejects.toMatchObject({
         code: 'STALE_REPORT',
         details: { host: 'cn-1', sequence: late.worker?.sequence, known_sequence: 7 },
       })
     }
     expect(await given.known()).toMatchObject({ vcpus: 16, sequence: 7 })
+  })
+
+  it('lives by saying that nothing is new, whatever the database has; another one does not, and hears why', async () => {
+    await using given = await openPlacement()
+    const { placement } = given
+    const { digest: report_digest = '' } = await placement.recordHost(told('a', 1))
+    const unchanged = (who: Who, sequence: number, digest = report_digest) => ({
+      host: 'cn-1',
+      report_digest: digest,
+      worker: told(who, sequence).worker as ReportingWorker,
+    })
+    await given.forgetLife()
+    const [strange, late, other] = [unchanged('b', 2), unchanged('a', 1), unchanged('a', 3, 'f'.repeat(64))]
+
+    expect(await seen(placement, [strange])).toEqual([])
+    expect(await seen(placement, [late, { ...other, host: 'cn-9' }])).toEqual([])
+    expect(await given.known()).toMatchObject({ sequence: 1, seen: false })
+    await expect(placement.refuseUnchanged(strange)).rejects.toMatchObject({ code: 'DUPLICATE_HOST' })
+    await expect(placement.refuseUnchanged(late)).rejects.toMatchObject({ code: 'STALE_REPORT' })
+    await placement.refuseUnchanged({ ...other, host: 'cn-9' })
+    for (const own of [unchanged('a', 2), other]) {
+      expect(await seen(placement, [own])).toEqual([own])
+      expect(await given.known()).toMatchObject({ worker_id: IDS.a, sequence: own.worker.sequence, seen: true })
+      await given.forgetLife()
+    }
+
+    await placement.noteDown(['cn-1'])
+    expect(await seen(placement, [unchanged('b', 1, 'f'.repeat(64))])).toEqual([])
+    expect(await seen(placement, [unchanged('b', 1)])).toHaveLength(1)
+    expect(await given.known()).toMatchObject({ worker_id: IDS.b, vcpus: 8, down: false })
   })
 
   it('goes on after a restart, but not from a number that it cannot have come to', async () => {
@@ -106,7 +141,7 @@ describe.each(databaseEngines)('the worker whose reports of a host are taken, on
     expect(await placement.recordHost(told('a', 2 * SEQUENCES_PER_START + 1))).toEqual(TAKEN)
     expect(await placement.recordHost(told('a', 1002 * SEQUENCES_PER_START + 1))).toEqual(TAKEN)
     const ahead = told('a', 2002 * SEQUENCES_PER_START + 2, 16)
-    expect(await placement.noteSeen([ahead])).toEqual([])
+    expect(await seen(placement, [ahead])).toEqual([])
     await expect(placement.recordHost(ahead)).rejects.toMatchObject({
       code: 'INVALID_INVENTORY',
       message:
@@ -125,7 +160,7 @@ describe.each(databaseEngines)('the worker whose reports of a host are taken, on
     expect(await placement.noteLeft({ host: 'cn-1', worker_id: IDS.b, sequence: 9 })).toBe(false)
     expect(await placement.noteLeft({ host: 'cn-1', worker_id: IDS.a, sequence: 1 })).toBe(false)
     expect(await placement.noteLeft({ host: 'cn-1', worker_id: IDS.a, sequence: 3 })).toBe(true)
-    expect(await placement.noteSeen([told('a', 2)])).toEqual([])
+    expect(await seen(placement, [told('a', 2)])).toEqual([])
     expect(await given.known()).toMatchObject({ worker_id: IDS.a, sequence: 3, left: true })
 
     expect(await placement.recordHost(told('b', 1))).toEqual({
@@ -197,10 +232,10 @@ describe.each(databaseEngines)('the worker whose reports of a host are taken, on
     await placement.recordHost(aHostReport('cn-2'))
     const [own, strange, beside] = [told('a', 2), told('b', 3), aHostReport('cn-2')]
 
-    expect(await placement.noteSeen([strange, beside, own])).toEqual(expect.arrayContaining([beside, own]))
+    expect(await seen(placement, [strange, beside, own])).toEqual(expect.arrayContaining([beside, own]))
     expect(await given.known()).toMatchObject({ worker_id: IDS.a, sequence: 2 })
     await placement.noteDown(['cn-1'])
-    const [noted, ...more] = await placement.noteSeen([told('a', 3), told('b', 4)])
+    const [noted, ...more] = await seen(placement, [told('a', 3), told('b', 4)])
 
     expect(more).toEqual([])
     expect(await given.known()).toMatchObject({
