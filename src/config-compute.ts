@@ -93,6 +93,12 @@ export const ComputeSection = z
     attachable_bridges: z.array(BridgeName).max(256).default([]),
     /** Folders of this host whose files, or block devices (`/dev/vg-guests`), may be attached as volumes; none, none may. */
     volume_folders: z.array(Folder).max(64).default([]),
+    /** A display for every guest; `none`: nobody can look at one. */
+    graphics: z.enum(['none', 'vnc', 'spice']).default('none'),
+    /** Where displays listen; whoever reaches that sees the guests, for they ask for no password. */
+    graphics_listen: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
+    /** What proxies reach this host's consoles by; without it where they listen. Nova's server_proxyclient_address. */
+    console_address: z.string().min(1).max(255).optional(),
     /** What a config drive is: a CD-ROM, or a virtio disk. Nova's option of this name. */
     config_drive_format: z.enum(['iso9660', 'vfat']).default('iso9660'),
     /** Every guest gets one, not only those whose image has img_config_drive=mandatory. */

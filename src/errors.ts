@@ -140,6 +140,10 @@ export class BuildAborted extends published('BUILD_ABORTED') {}
 export class BuildInterrupted extends published('BUILD_INTERRUPTED', { retryable: true }) {}
 /** Domain capabilities or a domain document that cannot be understood. */
 export class InvalidDomainXml extends published('INVALID_DOMAIN_XML') {}
+/** The guest has no console of this kind. */
+export class ConsoleTypeUnavailable extends published('CONSOLE_TYPE_UNAVAILABLE', { wireModule: NOVA }) {}
+/** The guest is off: its console is to be had when it runs. */
+export class ConsoleNotAvailable extends published('CONSOLE_NOT_AVAILABLE', { wireModule: NOVA }) {}
 /** The host's operator has not named the folder of this volume, or this network, among those that guests may be given. */
 export class DeviceNotAllowed extends published('DEVICE_NOT_ALLOWED', { retryable: true }) {}
 /** The volume could not be plugged into the guest. */
@@ -269,6 +273,8 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       BuildAborted,
       BuildInterrupted,
       InvalidDomainXml,
+      ConsoleTypeUnavailable,
+      ConsoleNotAvailable,
       DeviceNotAllowed,
       VolumeAttachFailed,
       InterfaceAttachFailed,

@@ -1,4 +1,5 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { CONSOLE_PROTOCOLS } from '../objects/console.ts'
 import type { ActOptions } from './act.ts'
 import type { Define } from './define.ts'
 
@@ -55,4 +56,17 @@ function defineDevices(define: Define): void {
   define('detach-interface <instance> <mac>', 'take a network interface out', async (options, [word, mac]) =>
     (await load()).detachInterface(word as string, mac as string, options),
   ).option(...wait)
+}
+
+/** What they say, and where they are seen. */
+export function defineConsoles(define: Define): void {
+  const load = () => import('./consoles.ts')
+  define(
+    'console-log <instance>',
+    'what an instance has written to its serial port, the end of it',
+    async (options, [word]) => (await load()).consoleLog(word as string, options),
+  ).option('--lines <n>', 'the last so many lines')
+  define('console <instance>', 'where a display of an instance is reached, for a proxy', async (options, [word]) =>
+    (await load()).consoleAddress(word as string, options),
+  ).addOption(new Option('--type <type>', 'of which kind').choices(CONSOLE_PROTOCOLS).default('vnc'))
 }

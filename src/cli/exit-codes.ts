@@ -9,7 +9,7 @@ export const EXIT = {
   USAGE: 2,
   /** No broker, database or worker answered. */
   UNREACHABLE: 3,
-  /** There is no such instance, host, aggregate, group, guest or dead letter. */
+  /** There is no such instance, host, aggregate, group, guest, device or dead letter. */
   NOT_FOUND: 4,
   /** The cloud said no, or would: a contradiction in the request, or no host for it. */
   REFUSED: 5,
@@ -31,6 +31,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   SERVER_LOST: EXIT.UNREACHABLE,
   INSTANCE_NOT_FOUND: EXIT.NOT_FOUND,
   GUEST_NOT_FOUND: EXIT.NOT_FOUND,
+  DEVICE_NOT_FOUND: EXIT.NOT_FOUND,
   DEAD_LETTER_NOT_FOUND: EXIT.NOT_FOUND,
   COMPUTE_HOST_NOT_FOUND: EXIT.NOT_FOUND,
   AGGREGATE_NOT_FOUND: EXIT.NOT_FOUND,
@@ -53,6 +54,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   INSTANCE_INVALID_STATE: EXIT.REFUSED,
   OPERATION_NOT_SUPPORTED_FOR_SEV: EXIT.REFUSED,
   COMPUTE_SERVICE_IN_USE: EXIT.REFUSED,
+  CONSOLE_TYPE_UNAVAILABLE: EXIT.REFUSED,
+  CONSOLE_NOT_AVAILABLE: EXIT.REFUSED,
   NO_VALID_HOST: EXIT.REFUSED,
   MAX_RETRIES_EXCEEDED: EXIT.REFUSED,
 }

@@ -92,6 +92,15 @@ Examples:
   sevbus attach-interface web-1 --wait
   sevbus attach-interface web-1 --bridge br-storage --address 10.1.0.7
 Its host must give the bridge or network away (compute.attachable_bridges, attachable_networks there).`,
+  'console-log': `
+Examples:
+  sevbus console-log web-1
+  sevbus console-log web-1 --lines 20`,
+  console: `
+Examples:
+  sevbus console web-1                  where its VNC display is
+  sevbus console web-1 --type spice
+Its host gives displays to guests (compute.graphics there), or has none.`,
   'detach-interface': `
 Example:
   sevbus detach-interface web-1 fa:16:3e:00:00:05`,

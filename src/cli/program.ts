@@ -3,7 +3,7 @@ import { toSevbusError } from '../errors.ts'
 import { MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { BootOptions } from './boot.ts'
 import { type Define, gathered } from './define.ts'
-import { defineActions } from './define-actions.ts'
+import { defineActions, defineConsoles } from './define-actions.ts'
 import { defineBill } from './define-bill.ts'
 import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
@@ -49,6 +49,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   defineWorkers(define)
   defineOperating(define)
   defineActions(define)
+  defineConsoles(define)
   definePlanning(define)
   const group = (name: Example, summary: string) =>
     defineIn(program.command(name).description(summary).exitOverride().addHelpText('after', EXAMPLES[name]))

@@ -1,3 +1,4 @@
+import { ComputeApi } from '../compute/rpc-api.ts'
 import { endFencedDeletions } from '../conductor/fenced-deletions.ts'
 import { conductorEndpoint } from '../conductor/manager.ts'
 import { OUTBOX_OWNER } from '../conductor/messages.ts'
@@ -70,6 +71,7 @@ export async function startConductor(
     steps: new Steps(database, outbox),
     client,
     scheduler: client.of(SchedulerApi),
+    compute: client.of(ComputeApi),
     events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`),
     logger,
     maxAttempts: config.conductor.max_attempts,

@@ -32,6 +32,8 @@ export function domainOptions(compute: ComputeSection): DomainOptions {
       ...compute.attachable_bridges.map((bridge) => ({ kind: 'bridge', bridge }) as const),
     ],
     volumeFolders: compute.volume_folders,
+    graphics: compute.graphics === 'none' ? undefined : { type: compute.graphics, listen: compute.graphics_listen },
+    consoleAddress: compute.console_address,
     configDriveFormat: compute.config_drive_format,
     forceConfigDrive: compute.force_config_drive,
     cdromBus: compute.cdrom_bus,

@@ -26,6 +26,10 @@ export function confirmedEndpoint(
     detachVolume: first((args, info) => endpoint.detachVolume(args, info)),
     attachInterface: first((args, info) => endpoint.attachInterface(args, info)),
     detachInterface: first((args, info) => endpoint.detachInterface(args, info)),
+    getConsoleOutput: first((args, info) => endpoint.getConsoleOutput(args, info)),
+    getVncConsole: first((args, info) => endpoint.getVncConsole(args, info)),
+    getSpiceConsole: first((args, info) => endpoint.getSpiceConsole(args, info)),
+    getSerialConsole: first((args, info) => endpoint.getSerialConsole(args, info)),
     getDomainXml: first((args, info) => endpoint.getDomainXml(args, info)),
     listGuests: first((args, info) => endpoint.listGuests(args, info)),
   }

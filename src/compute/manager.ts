@@ -7,6 +7,7 @@ import { Actions } from './actions/actions.ts'
 import { DEFAULT_SHUTDOWN, DEFAULT_UNPLUG } from './actions/guest-patience.ts'
 import { Builder } from './builder.ts'
 import type { ComputePorts } from './compute-ports.ts'
+import { consoleOf, consoleOutput } from './consoles.ts'
 import { departures } from './departures.ts'
 import { listGuests } from './guest-list.ts'
 import { InstanceLanes } from './instance-lanes.ts'
@@ -199,6 +200,25 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {
     return this.#actions.begin({ instance, number, action }, context)
+  }
+
+  async getConsoleOutput(
+    { instance_uuid, tail_length }: { readonly instance_uuid: string; readonly tail_length?: number | undefined },
+    { signal }: RequestInfo,
+  ) {
+    return { output: await consoleOutput(this.#ports, instance_uuid, tail_length, signal) }
+  }
+
+  async getVncConsole({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {
+    return { console: await consoleOf(this.#ports, instance_uuid, 'vnc', signal) }
+  }
+
+  async getSpiceConsole({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {
+    return { console: await consoleOf(this.#ports, instance_uuid, 'spice', signal) }
+  }
+
+  async getSerialConsole({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {
+    return { console: await consoleOf(this.#ports, instance_uuid, 'serial', signal) }
   }
 
   async getDomainXml({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {

@@ -5,6 +5,7 @@ import { Allocation } from '../objects/request-spec.ts'
 import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 import { actionMethods } from './action-methods.ts'
+import { consoleMethods } from './console-methods.ts'
 
 /**
  * The compute worker's door; ask one by its host's name.
@@ -16,10 +17,11 @@ import { actionMethods } from './action-methods.ts'
  * - 1.2 start_instance, stop_instance, reboot_instance, pause_instance, unpause_instance, suspend_instance,
  *   resume_instance; list_guests tells of actions
  * - 1.3 attach_volume, detach_volume, attach_interface, detach_interface
+ * - 1.4 get_console_output, get_vnc_console, get_spice_console, get_serial_console
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.3',
+  version: '1.4',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -48,6 +50,7 @@ export const ComputeApi = defineApi({
       output: z.null(),
     }),
     ...actionMethods,
+    ...consoleMethods,
     getDomainXml: call({
       wire: 'get_domain_xml',
       since: '1.0',

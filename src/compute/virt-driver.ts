@@ -44,6 +44,8 @@ export interface VirtDriver {
   encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined>
   /** @throws GuestNotFound */
   domainXml(uuid: string, signal: AbortSignal): Promise<string>
+  /** The end of what the guest has written to its serial port. @throws GuestNotFound */
+  consoleLog(uuid: string, maxBytes: number, signal: AbortSignal): Promise<Buffer>
   /** Of an encrypted guest; one that does not run was not launched. */
   launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch>
   /**

@@ -5,6 +5,7 @@ import { actionsEndpoint } from './actions/endpoint.ts'
 import { recordDeparted } from './arrival.ts'
 import { listAttempts } from './attempt-store.ts'
 import { recordBuildReport } from './build-report.ts'
+import { consolesEndpoint } from './consoles.ts'
 import { continueBuild } from './continue-build.ts'
 import { deleteInstance, recordTerminated } from './delete-instance.ts'
 import { listDepartures } from './departures.ts'
@@ -77,5 +78,6 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
       return replayEvents(ports, replay)
     },
     ...actionsEndpoint(ports),
+    ...consolesEndpoint(ports),
   }
 }

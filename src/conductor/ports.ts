@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { ComputeApi } from '../compute/rpc-api.ts'
 import type { Database, Queryable } from '../database/database.ts'
 import type { DatabaseOutbox } from '../database/outbox.ts'
 import type { InstanceEvents } from '../notifications/instance-events.ts'
@@ -6,6 +7,7 @@ import type { RpcClient } from '../rpc/client.ts'
 import type { ClientOf } from '../rpc/contract.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { SchedulerApi } from '../scheduler/rpc-api.ts'
+import type { consoleMethods } from './console-methods.ts'
 import type { Steps, StoringOutbox } from './steps.ts'
 
 /** Messages stored in the transaction of the fact they tell, and sent after it; those with numbers are kept a while. */
@@ -30,6 +32,8 @@ export interface ConductorPorts {
     ClientOf<typeof SchedulerApi>,
     'selectDestinations' | 'selectDestinationsOfBatch' | 'listHosts'
   >
+  /** Of the hosts: asked, never told, but by stored messages. */
+  readonly compute: Pick<ClientOf<typeof ComputeApi>, keyof typeof consoleMethods>
   readonly events: ConductorEvents
   readonly logger: Logger
   /** Tries to build an instance, each on another host. */

@@ -13,6 +13,7 @@ import { text } from '../objects/text.ts'
 import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 import { actionMethods } from './action-methods.ts'
+import { consoleMethods } from './console-methods.ts'
 
 /** What a compute worker reports about one try: the outcome is a fact, written on the host before it is told. */
 const BuildReport = z.object({
@@ -51,10 +52,11 @@ export const MAX_COUNT = 1000
  * - 1.4 attach_volume, detach_volume, attach_interface, detach_interface; explain_instance tells results of actions
  * - 1.5 from workers: check_action
  * - 1.6 replay_events
+ * - 1.7 get_console_output, get_vnc_console, get_spice_console, get_serial_console
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.6',
+  version: '1.7',
   methods: {
     buildInstances: call({
       wire: 'build_instances',
@@ -220,5 +222,6 @@ export const ConductorApi = defineApi({
       }),
     }),
     ...actionMethods,
+    ...consoleMethods,
   },
 })

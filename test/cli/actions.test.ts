@@ -56,6 +56,14 @@ describe('what is done to instances by the command line', () => {
     expect(await state('detach-volume', 'web', '/srv/volumes/data.raw', '--wait')).toEqual([0, 'active'])
     expect(await state('attach-interface', 'web', '--mac', 'fa:16:3e:00:00:77', '--wait')).toEqual([0, 'active'])
     expect(await state('detach-interface', 'web', 'fa:16:3e:00:00:77', '--wait')).toEqual([0, 'active'])
+    expect(await sevbus('console-log', 'web', '--json')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('"output": ""'),
+    })
+    expect(await sevbus('console', 'web')).toMatchObject({
+      code: 5,
+      out: expect.stringContaining('the guest has no vnc console; set compute.graphics = "vnc" on its host'),
+    })
     const { out } = await sevbus('explain', 'web')
     expect(out).toMatch(/action 1: stop: completed .*\n.*action 2: start: completed/)
   })

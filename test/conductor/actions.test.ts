@@ -377,4 +377,39 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     })
     expect(await cloud.sent()).toEqual([])
   })
+
+  it('a question about a console goes to the host that has the guest, and is refused of one that none has', async () => {
+    const asked: unknown[] = []
+    const console = { host: '10.0.0.1', port: 5900, tls_port: null, internal_access_path: null }
+    const answer =
+      <T>(reply: T) =>
+      async (_context: unknown, args: object, to: { server?: string } = {}) => {
+        asked.push([to.server, args])
+        return reply
+      }
+    const compute = {
+      getConsoleOutput: answer({ output: 'login: ' }),
+      getVncConsole: answer({ console }),
+      getSpiceConsole: answer({ console }),
+      getSerialConsole: answer({ console }),
+    }
+    await using cloud = await aConductor(engine, async ({ attempt }) => aSelection('h1', attempt), { compute })
+    const { uuid: waiting } = await cloud.accept()
+    const { uuid: instance_uuid } = await active(cloud)
+    const { endpoint, request } = cloud
+
+    expect(await endpoint.getConsoleOutput({ instance_uuid, tail_length: 5 }, request)).toEqual({ output: 'login: ' })
+    expect(await endpoint.getVncConsole({ instance_uuid }, request)).toEqual({ console })
+    expect(await endpoint.getSpiceConsole({ instance_uuid }, request)).toEqual({ console })
+    expect(await endpoint.getSerialConsole({ instance_uuid }, request)).toEqual({ console })
+    await expect(endpoint.getVncConsole({ instance_uuid: waiting }, request)).rejects.toThrow('on no host')
+
+    const args = { instance_uuid }
+    expect(asked).toEqual([
+      ['h1', { ...args, tail_length: 5 }],
+      ['h1', args],
+      ['h1', args],
+      ['h1', args],
+    ])
+  })
 })

@@ -1,3 +1,4 @@
+import { ComputeApi } from '../../src/compute/rpc-api.ts'
 import { conductorEndpoint } from '../../src/conductor/manager.ts'
 import type { ConductorPorts } from '../../src/conductor/ports.ts'
 import { conductorMigrations } from '../../src/conductor/schema.ts'
@@ -42,11 +43,12 @@ export async function aConductor(
     announce() {},
     offer() {},
   }
+  const client = new RpcClient({ transport: new MemoryBus().connect(), logger: silent })
   const ports: ConductorPorts = {
     database,
     outbox,
     steps: new Steps(database, outbox),
-    client: new RpcClient({ transport: new MemoryBus().connect(), logger: silent }),
+    client,
     scheduler: {
       selectDestinations: async (_context, args) => ({ selection: await scheduler(args.request_spec as RequestSpec) }),
       selectDestinationsOfBatch: async (_context, { request_spec, instance_uuids }) => ({
@@ -64,6 +66,7 @@ export async function aConductor(
         }),
       }),
     },
+    compute: client.of(ComputeApi),
     events: new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:test'),
     logger: silent,
     maxAttempts: 3,

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
@@ -41,7 +41,7 @@ function realGuests(): void {
   let client: SevbusClient
   let worker: SevbusProcess
 
-  const settings = () => ({ ...libvirtWorker(host), SEVBUS_COMPUTE_BRIDGE: 'br0' })
+  const settings = () => ({ ...libvirtWorker(host), SEVBUS_COMPUTE_BRIDGE: 'br0', SEVBUS_COMPUTE_GRAPHICS: 'vnc' })
   const compute = () => cloud.compute('h1', settings())
 
   beforeAll(async () => {
@@ -214,7 +214,7 @@ function realGuests(): void {
     expect((await domains()).length).toBe(ended?.vm_state === 'active' ? 1 : 0)
   })
 
-  it('gives an encrypted guest all that it may have, each virtio device behind the iommu, and keeps what it says', async () => {
+  it('gives an encrypted guest all that it may have, each virtio device behind the iommu, and shows what it says', async () => {
     const { instances: built } = await client.conductor.buildInstances(context, {
       name: 'vm',
       flavor: { ...sevFlavor, ...SMALL, ephemeral_gb: 1, swap: 64 },
@@ -242,8 +242,13 @@ function realGuests(): void {
       /scsi|virtio-serial/.test(attribute(each, 'type') ?? ''),
     )
     expect(ofVirtio.map((each) => attribute(child(each, 'driver'), 'iommu'))).toEqual(['on', 'on'])
-    const log = join(host.folder, 'instances', uuid, 'console.log')
-    await vi.waitFor(async () => expect(await readFile(log, 'utf8')).toContain(HALTING_FIRMWARE_SAYS), SETTLE)
+    const said = async () => (await client.conductor.getConsoleOutput(context, { instance_uuid: uuid })).output
+    await vi.waitFor(async () => expect(await said()).toContain(HALTING_FIRMWARE_SAYS), SETTLE)
+    const { console } = await client.conductor.getVncConsole(context, { instance_uuid: uuid })
+    expect(console).toEqual({ host: '127.0.0.1', port: expect.any(Number), tls_port: null, internal_access_path: null })
+    await expect(client.conductor.getSpiceConsole(context, { instance_uuid: uuid })).rejects.toMatchObject({
+      code: 'CONSOLE_TYPE_UNAVAILABLE',
+    })
   })
 
   it('is described for lint and xml as it is reported', async () => {

@@ -6,13 +6,14 @@ import type { FolderLock } from '../../folder-lock.ts'
 import { imageLabel } from '../../objects/image-meta.ts'
 import { flushFolder, replaceFile } from '../atomic-file.ts'
 import type { HeldBase, ImageCache } from '../images/image-cache.ts'
-import type { DiskSpec, DomainSpec } from '../libvirt/domain-spec.ts'
+import { CONSOLE_LOG, type DiskSpec, type DomainSpec } from '../libvirt/domain-spec.ts'
 import { BASE_FILE } from './bases-in-use.ts'
 import type { DiskContents } from './disk-contents.ts'
 import { offeredDiskGb } from './disk-space.ts'
 import { flushFile, guestFolder, isMade, makeGuestFolder, refuseOutside, removeGuestFolder } from './guest-folder.ts'
 import { makeConfigDrive } from './make-config-drive.ts'
 import { type DiskTools, makeEphemeralDisk, makeOverlay, makeSwapDisk } from './make-disk.ts'
+import { readConsoleLog } from './read-console-log.ts'
 
 const MIB = 1024 ** 2
 
@@ -64,6 +65,11 @@ export class GuestDisks {
   /** Gone already: returns. */
   async remove(uuid: string): Promise<void> {
     await removeGuestFolder(guestFolder(this.#options.instancesPath, uuid))
+  }
+
+  /** The end of what a guest has said. */
+  async consoleLog(uuid: string, maxBytes: number): Promise<Buffer> {
+    return readConsoleLog(join(guestFolder(this.#options.instancesPath, uuid), CONSOLE_LOG), maxBytes)
   }
 
   /** What guests may have in all, in GiB. */

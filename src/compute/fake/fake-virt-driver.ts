@@ -142,6 +142,12 @@ export class FakeVirtDriver implements VirtDriver {
     return guest.live ?? guest.definition
   }
 
+  /** Its guests do nothing, and so say nothing. */
+  async consoleLog(uuid: string, _maxBytes: number, signal: AbortSignal): Promise<Buffer> {
+    await this.domainXml(uuid, signal)
+    return Buffer.alloc(0)
+  }
+
   async launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch> {
     await this.#answers(signal)
     const guest = this.#store.guests.get(uuid)

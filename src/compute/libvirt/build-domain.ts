@@ -3,6 +3,7 @@ import type { Configurator } from './configurators/configurator.ts'
 import { cpu } from './configurators/cpu.ts'
 import { disks } from './configurators/disks.ts'
 import { firmware } from './configurators/firmware.ts'
+import { graphics } from './configurators/graphics.ts'
 import { guestAgent } from './configurators/guest-agent.ts'
 import { inputs } from './configurators/inputs.ts'
 import { interfaces } from './configurators/interfaces.ts'
@@ -19,7 +20,7 @@ import { sharedMemory } from './configurators/shared-memory.ts'
 import { video } from './configurators/video.ts'
 import { vmcoreinfo } from './configurators/vmcoreinfo.ts'
 import { volumes } from './configurators/volumes.ts'
-import type { DomainSpec } from './domain-spec.ts'
+import { CONSOLE_LOG, type DomainSpec } from './domain-spec.ts'
 import type { GuestSpec } from './guest-spec.ts'
 import type { HostCapabilities } from './host-capabilities.ts'
 
@@ -40,6 +41,7 @@ const CONFIGURATORS: readonly Configurator[] = [
   guestAgent,
   interfaces,
   inputs,
+  graphics,
   video,
   memballoon,
   rng,
@@ -86,8 +88,9 @@ function bareDomain({ uuid, name, flavor, folder }: GuestSpec): DomainSpec {
     controllers: [],
     interfaces: [],
     inputs: [],
-    serial: { logFile: `${folder}/console.log` },
+    serial: { logFile: `${folder}/${CONSOLE_LOG}` },
     guestAgent: false,
+    graphics: undefined,
     video: undefined,
     memballoon: undefined,
     rng: undefined,

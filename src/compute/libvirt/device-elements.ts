@@ -2,6 +2,7 @@ import type {
   ControllerSpec,
   DiskSpec,
   FilesystemSpec,
+  GraphicsSpec,
   InputSpec,
   InterfaceSource,
   InterfaceSpec,
@@ -70,6 +71,10 @@ function sourceElement(source: InterfaceSource): Element {
 
 export function inputElement({ type, bus, iommu }: InputSpec): Element {
   return withoutUndefined({ '@type': type, '@bus': bus, driver: driverElement({ iommu }) })
+}
+
+export function graphicsElement({ type, listen }: GraphicsSpec): Element {
+  return { '@type': type, '@port': -1, '@autoport': 'yes', '@listen': listen }
 }
 
 /** Without any, libvirt would add one to a guest that has graphics: `none` is said, not left out. */

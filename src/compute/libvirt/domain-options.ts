@@ -1,4 +1,4 @@
-import type { NetworkSource, VirtType } from './domain-spec.ts'
+import type { GraphicsSpec, NetworkSource, VirtType } from './domain-spec.ts'
 
 /** What an operator decides about the domains of a host; the names are Nova's where Nova has the option. */
 export interface DomainOptions {
@@ -16,6 +16,10 @@ export interface DomainOptions {
   readonly attachableNetworks: readonly NetworkSource[]
   /** Folders whose files and block devices guests may be given as volumes: requests name paths in them. */
   readonly volumeFolders: readonly string[]
+  /** The display of every guest; undefined: none. */
+  readonly graphics: GraphicsSpec | undefined
+  /** What proxies reach the consoles of this host by; undefined: where they listen. */
+  readonly consoleAddress: string | undefined
   /** What a config drive is: a CD-ROM, or a disk that needs no CD-ROM bus. */
   readonly configDriveFormat: 'iso9660' | 'vfat'
   /** Every guest gets one, whatever its image says. */
@@ -52,6 +56,8 @@ export const DEFAULT_DOMAIN_OPTIONS: DomainOptions = {
   network: { kind: 'network', network: 'default' },
   attachableNetworks: [],
   volumeFolders: [],
+  graphics: undefined,
+  consoleAddress: undefined,
   configDriveFormat: 'iso9660',
   forceConfigDrive: false,
   cdromBus: undefined,

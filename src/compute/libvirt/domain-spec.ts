@@ -1,5 +1,8 @@
 import type { MemEncryption } from '../../objects/mem-encryption.ts'
 
+/** In a guest's folder: what it writes to its serial port. */
+export const CONSOLE_LOG = 'console.log'
+
 /** A libvirt domain as a value: what `domain-xml.ts` writes down and configurators build up. Never changed in place. */
 export interface DomainSpec {
   readonly uuid: string
@@ -24,6 +27,8 @@ export interface DomainSpec {
   readonly serial: { readonly logFile: string }
   /** Where the guest's agent answers; needs a virtio-serial controller. */
   readonly guestAgent: boolean
+  /** Undefined: nobody can look at it. */
+  readonly graphics: GraphicsSpec | undefined
   /** Undefined: none. */
   readonly video: VideoSpec | undefined
   /** Undefined: none; libvirt would add one by itself, so it is told. */
@@ -132,6 +137,13 @@ export type InterfaceSpec = VirtioDevice & { readonly mac: string } & (
 export interface InputSpec extends VirtioDevice {
   readonly type: 'tablet' | 'keyboard'
   readonly bus: 'usb' | 'virtio'
+}
+
+/** A display of the guest, on a port that libvirt chooses. */
+export interface GraphicsSpec {
+  readonly type: 'vnc' | 'spice'
+  /** Address of the host. */
+  readonly listen: string
 }
 
 export interface VideoSpec extends VirtioDevice {

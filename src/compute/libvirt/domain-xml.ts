@@ -4,6 +4,7 @@ import {
   controllerElement,
   diskElement,
   filesystemElement,
+  graphicsElement,
   inputElement,
   interfaceElement,
   memballoonElement,
@@ -160,6 +161,7 @@ function devicesElement(domain: DomainSpec): Element {
       ? { '@type': 'unix', target: { '@type': 'virtio', '@name': 'org.qemu.guest_agent.0' } }
       : undefined,
     input: domain.inputs.map(inputElement),
+    graphics: domain.graphics && graphicsElement(domain.graphics),
     video: videoElement(domain.video),
     memballoon: memballoonElement(domain.memballoon),
     rng: domain.rng && rngElement(domain.rng),

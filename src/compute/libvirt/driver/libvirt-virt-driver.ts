@@ -72,6 +72,11 @@ export class LibvirtVirtDriver implements VirtDriver {
     throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
   }
 
+  async consoleLog(uuid: string, maxBytes: number, signal: AbortSignal): Promise<Buffer> {
+    await this.domainXml(uuid, signal)
+    return await this.#disks.consoleLog(uuid, maxBytes)
+  }
+
   /** By QEMU's own answer. What it refuses to say, or cannot say any more, is no proof. */
   async launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch> {
     try {
