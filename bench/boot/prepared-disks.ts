@@ -27,7 +27,14 @@ export async function openPreparedDisks(instancesPath: string, imageFolder: stri
     now: Date.now,
   })
   const lock = await lockFolder(cacheFolder, { what: 'the cache of a benchmark', fix: 'start one at a time' })
-  const disks = new GuestDisks({ instancesPath, images, lock, tools: { path: SYSTEM_PATH } })
+  const disks = new GuestDisks({
+    instancesPath,
+    basesPath: cacheFolder,
+    images,
+    store: undefined,
+    lock,
+    tools: { path: SYSTEM_PATH },
+  })
   return {
     /** @returns milliseconds */
     async make(domain: DomainSpec, image: Instance['image']): Promise<number> {

@@ -28,6 +28,16 @@ export function defineActions(define: Define): void {
   action('suspend', 'save the memory of instances and power them off', async () => (await load()).suspend)
   action('resume', 'let suspended instances go on', async () => (await load()).resume)
   defineDevices(define)
+  defineSnapshot(define)
+}
+
+/** What is made of them. */
+function defineSnapshot(define: Define): void {
+  define('snapshot <instance> <name>', "make an image of an instance's root disk", async (options, [word, name]) =>
+    (await import('./snapshot.ts')).snapshot(word as string, name as string, options),
+  )
+    .option('--image-id <uuid>', 'how the image is called in the store; else a new id is made')
+    .option('--wait', 'until it is done, or has failed', false)
 }
 
 /** What is plugged into them. */

@@ -92,6 +92,11 @@ Examples:
   sevbus attach-interface web-1 --wait
   sevbus attach-interface web-1 --bridge br-storage --address 10.1.0.7
 Its host must give the bridge or network away (compute.attachable_bridges, attachable_networks there).`,
+  snapshot: `
+Examples:
+  sevbus snapshot web-1 web-1-before-upgrade --wait
+  sevbus explain web-1                  the id of the image, and its size
+Its host writes ID.qcow2 and ID.json into compute.image_folder; boot --image takes the latter.`,
   'console-log': `
 Examples:
   sevbus console-log web-1

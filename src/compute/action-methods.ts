@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { AttachedInterface, Volume } from '../objects/attached-devices.ts'
+import { ImageMeta } from '../objects/image-meta.ts'
 import { Instance } from '../objects/instance.ts'
 import { Mac } from '../objects/ip-address.ts'
 import { cast } from '../rpc/contract.ts'
@@ -90,6 +91,14 @@ export const actionMethods = {
     since: '1.3',
     summary: 'Takes a network interface out; a guest that runs must let it go. report_action tells its end.',
     input: z.strictObject({ ...ofInstance, mac: Mac }),
+    output,
+  }),
+  snapshotInstance: cast({
+    wire: 'snapshot_instance',
+    since: '1.5',
+    summary:
+      "Makes an image of the guest's root disk in the folder of images; a guest that runs stands still meanwhile, as long as what it has written is copied. report_action_stage tells how far it is, report_action its end.",
+    input: z.strictObject({ ...ofInstance, image: ImageMeta }),
     output,
   }),
 }

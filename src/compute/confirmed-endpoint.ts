@@ -26,6 +26,7 @@ export function confirmedEndpoint(
     detachVolume: first((args, info) => endpoint.detachVolume(args, info)),
     attachInterface: first((args, info) => endpoint.attachInterface(args, info)),
     detachInterface: first((args, info) => endpoint.detachInterface(args, info)),
+    snapshotInstance: first((args, info) => endpoint.snapshotInstance(args, info)),
     getConsoleOutput: first((args, info) => endpoint.getConsoleOutput(args, info)),
     getVncConsole: first((args, info) => endpoint.getVncConsole(args, info)),
     getSpiceConsole: first((args, info) => endpoint.getSpiceConsole(args, info)),

@@ -198,6 +198,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return this.#act(args, { name: 'detach_interface', mac: args.mac }, context)
   }
 
+  snapshotInstance(args: ActionArgs<'snapshotInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'snapshot', image: args.image }, context)
+  }
+
   #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {
     return this.#actions.begin({ instance, number, action }, context)
   }

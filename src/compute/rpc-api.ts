@@ -18,10 +18,11 @@ import { consoleMethods } from './console-methods.ts'
  *   resume_instance; list_guests tells of actions
  * - 1.3 attach_volume, detach_volume, attach_interface, detach_interface
  * - 1.4 get_console_output, get_vnc_console, get_spice_console, get_serial_console
+ * - 1.5 snapshot_instance
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.4',
+  version: '1.5',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',

@@ -8,6 +8,7 @@ import { DiskCreationFailed, HostCapabilityMissing } from '../errors.ts'
 const PACKAGES = {
   'qemu-img': 'qemu-utils (Debian) or qemu-img (Fedora)',
   prlimit: 'util-linux',
+  cp: 'coreutils',
   mkswap: 'util-linux',
   'mkfs.ext4': 'e2fsprogs',
   'mkfs.vfat': 'dosfstools',

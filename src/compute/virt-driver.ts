@@ -1,5 +1,6 @@
 import type { EncryptionKeys } from '../objects/guest-report.ts'
 import type { DiskContents } from './disks/disk-contents.ts'
+import type { StoredImage } from './images/image-source.ts'
 import type { DomainSpec } from './libvirt/domain-spec.ts'
 import type { HostCapabilities } from './libvirt/host-capabilities.ts'
 import type { PluggedDevice } from './libvirt/plugged-device.ts'
@@ -82,6 +83,16 @@ export interface VirtDriver {
   hasSavedMemory(uuid: string, signal: AbortSignal): Promise<boolean>
   /** Starts it from its saved memory. @throws SpawnFailed, LibvirtError when it runs already */
   resume(uuid: string, signal: AbortSignal): Promise<void>
+  /** Keeps the root disk as it is now, in the guest's folder; its guest must not write meanwhile. Kept already: keeps it anew. */
+  copyRoot(uuid: string, signal: AbortSignal): Promise<void>
+  /**
+   * Makes an image of what was kept, in the store of images. There already, as the same: leaves it.
+   * @returns its bytes
+   * @throws HostCapabilityMissing, InvalidArguments when another image has its id, DiskCreationFailed
+   */
+  storeCopy(uuid: string, image: StoredImage, signal: AbortSignal): Promise<number>
+  /** Gone already: returns. */
+  removeCopy(uuid: string): Promise<void>
   /**
    * Plugs a device in that `domain` has: at once where the guest runs, and for its next start. There already: returns.
    * @throws GuestNotFound, VolumeAttachFailed, InterfaceAttachFailed

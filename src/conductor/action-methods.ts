@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { BridgeName, LibvirtNetworkName, VolumeBus, VolumePath } from '../objects/attached-devices.ts'
 import { SeenGuestState } from '../objects/guest-deviation.ts'
 import { HostName } from '../objects/host-report.ts'
+import { ImageMeta } from '../objects/image-meta.ts'
 import { Instance } from '../objects/instance.ts'
 import { ActionOutcome } from '../objects/instance-action.ts'
 import { Mac } from '../objects/ip-address.ts'
@@ -156,6 +157,27 @@ export const actionMethods = {
       'Takes a network interface out of an instance, by its MAC address; a guest that runs must let it go. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, DEVICE_NOT_FOUND; in the fault DEVICE_DETACH_FAILED.',
     input: z.strictObject({ ...ofInstance, mac: Mac }),
     output,
+  }),
+  createSnapshot: call({
+    wire: 'create_snapshot',
+    since: '1.8',
+    summary:
+      'Makes an image of the root disk of an instance that is active, paused or stopped, in the folder of images of its host. A guest that runs stands still while what it has written is copied; the image is as after a loss of power. It asks for what the instance runs with, its memory encryption included. When it answers that is stored, and `image` is what the image says. Asked again while it is made, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE; in the fault INVALID_ARGUMENTS when another image has the id, HOST_CAPABILITY_MISSING, DISK_CREATION_FAILED.',
+    input: z.strictObject({ ...ofInstance, image_id: z.guid(), name: text(255).min(1) }),
+    output: z.object({ instance: Instance, image: ImageMeta }),
+  }),
+  reportActionStage: cast({
+    wire: 'report_action_stage',
+    since: '1.8',
+    summary: 'From compute: how far an action has come. Of one that something else took the place of, it is nothing.',
+    input: z.strictObject({
+      ...ofInstance,
+      attempt: z.int().min(1),
+      host: HostName,
+      number: z.int().min(1),
+      task_state: z.enum(['image_pending_upload', 'image_uploading']),
+    }),
+    output: z.null(),
   }),
   reportAction: cast({
     wire: 'report_action',

@@ -53,10 +53,11 @@ export const MAX_COUNT = 1000
  * - 1.5 from workers: check_action
  * - 1.6 replay_events
  * - 1.7 get_console_output, get_vnc_console, get_spice_console, get_serial_console
+ * - 1.8 create_snapshot; from workers: report_action_stage
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.7',
+  version: '1.8',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

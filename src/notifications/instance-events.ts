@@ -19,6 +19,7 @@ import { exceptionPayload, existsPayload, instanceFields, requestSpecPayload } f
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
+  InstanceActionSnapshotPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
 } from './payloads.ts'
@@ -139,6 +140,8 @@ function payloadOf(
       return InstanceActionVolumePayload.wrap({ ...fields, volume_id: action.volume.volume_id })
     case 'detach_volume':
       return InstanceActionVolumePayload.wrap({ ...fields, volume_id: action.volume_id })
+    case 'snapshot':
+      return InstanceActionSnapshotPayload.wrap({ ...fields, snapshot_image_id: String(action.image.id) })
   }
   if (event.startsWith('instance.rebuild')) {
     return InstanceActionRebuildPayload.wrap({ ...fields, trusted_image_certificates: null })

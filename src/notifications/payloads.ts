@@ -163,3 +163,9 @@ export const InstanceActionVolumePayload = objectType(
   '1.7',
   InstanceActionData.extend({ volume_id: z.guid() }),
 )
+
+export const InstanceActionSnapshotPayload = objectType(
+  'InstanceActionSnapshotPayload',
+  '1.10',
+  InstanceActionData.extend({ snapshot_image_id: z.guid() }),
+)

@@ -11,11 +11,14 @@ export interface ActionRule {
   readonly over?: readonly TaskState[]
   /** While it is done. */
   readonly task: TaskState
+  /** Where its host may tell it to be after that. */
+  readonly stages?: readonly TaskState[]
   /** Where the instance rests when it is done; without it where it was. */
   readonly becomes?: VmState
   /** Of its notifications: `instance.<event>.start`, `.end` and `.error`. */
   readonly event:
     | ('power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume')
+    | 'snapshot'
     | ('volume_attach' | 'volume_detach' | 'interface_attach' | 'interface_detach')
   /** QEMU cannot do it to a guest whose memory is encrypted. */
   readonly isForClearGuests?: true
@@ -54,13 +57,19 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot', ActionRule>
   detach_volume: { from: ['active', 'paused', 'stopped'], task: 'detaching-volume', event: 'volume_detach' },
   attach_interface: { from: ['active', 'paused', 'stopped'], task: 'attaching-interface', event: 'interface_attach' },
   detach_interface: { from: ['active', 'paused', 'stopped'], task: 'detaching-interface', event: 'interface_detach' },
+  snapshot: {
+    from: ['active', 'paused', 'stopped'],
+    task: 'image_snapshot',
+    stages: ['image_pending_upload', 'image_uploading'],
+    event: 'snapshot',
+  },
 }
 
 export function ruleOf(action: InstanceAction): ActionRule {
   return RULES[action.name === 'reboot' && action.reboot_type === 'HARD' ? 'hard reboot' : action.name]
 }
 
-const TASKS: readonly string[] = Object.values(RULES).map(({ task }) => task)
+const TASKS: readonly string[] = Object.values(RULES).flatMap(({ task, stages = [] }) => [task, ...stages])
 
 /** Its host is at an action of it, or has been told to be. */
 export function isActing({ task_state }: Pick<Instance, 'task_state'>): boolean {

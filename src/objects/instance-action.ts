@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { AttachedInterface, Volume } from './attached-devices.ts'
 import { Fault } from './fault.ts'
 import { SeenGuestState } from './guest-deviation.ts'
+import { ImageMeta } from './image-meta.ts'
 import { Mac } from './ip-address.ts'
 import { text } from './text.ts'
 
@@ -31,6 +32,8 @@ export const InstanceAction = z.discriminatedUnion('name', [
   z.object({ name: z.literal('detach_volume'), volume_id: z.guid() }),
   z.object({ name: z.literal('attach_interface'), interface: AttachedInterface }),
   z.object({ name: z.literal('detach_interface'), mac: Mac }),
+  /** With what the image is to say. */
+  z.object({ name: z.literal('snapshot'), image: ImageMeta }),
 ])
 export type InstanceAction = z.infer<typeof InstanceAction>
 
@@ -38,6 +41,8 @@ export type InstanceAction = z.infer<typeof InstanceAction>
 export const ActionResult = z.object({
   /** Of a volume that was attached: the name of its disk in the guest's document. */
   device: text(16).optional(),
+  /** Of a snapshot: its bytes in the store. */
+  image_bytes: z.int().min(0).optional(),
 })
 export type ActionResult = z.infer<typeof ActionResult>
 

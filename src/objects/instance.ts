@@ -38,6 +38,9 @@ const TaskState = z.enum([
   'detaching-volume',
   'attaching-interface',
   'detaching-interface',
+  'image_snapshot',
+  'image_pending_upload',
+  'image_uploading',
   'deleting',
 ])
 export type TaskState = z.infer<typeof TaskState>

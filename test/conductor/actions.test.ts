@@ -412,4 +412,33 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
       ['h1', args],
     ])
   })
+
+  it('a snapshot goes through its stages, as its host tells them, and what comes late of one is nothing', async () => {
+    await using cloud = await conductor()
+    const { uuid: instance_uuid } = await active(cloud)
+    const { endpoint, request } = cloud
+    const image_id = '0d2b5b5a-6f1c-4f0e-9a57-0a5d3d0c2001'
+    const reach = (task_state: 'image_pending_upload' | 'image_uploading') =>
+      endpoint.reportActionStage({ instance_uuid, attempt: 1, host: 'h1', number: 1, task_state }, request)
+    const task = async () => (await cloud.instance(instance_uuid)).task_state
+
+    const { image } = await endpoint.createSnapshot({ instance_uuid, image_id, name: 'snap' }, request)
+    const told = await cloud.sent()
+    const tasks = [await task()]
+    await reach('image_pending_upload')
+    tasks.push(await task())
+    const again = await endpoint.createSnapshot({ instance_uuid, image_id, name: 'snap' }, request)
+    await reach('image_uploading')
+    tasks.push(await task())
+    await report(cloud, instance_uuid, 1, { result: 'done', image_bytes: 4096 })
+    await reach('image_uploading')
+
+    expect(image).toMatchObject({ id: image_id, name: 'snap', properties: { hw_mem_encryption: true } })
+    expect(again.image).toEqual(image)
+    expect(told).toEqual([begins('snapshot'), toHost('snapshot_instance', 1, { image })])
+    expect([...tasks, await task()]).toEqual(['image_snapshot', 'image_pending_upload', 'image_uploading', null])
+    expect(await cloud.sent()).toEqual([event('instance.snapshot.end', 'active', { snapshot_image_id: image_id })])
+    const { actions } = await endpoint.explainInstance({ instance_uuid }, request)
+    expect(actions?.[0]).toMatchObject({ status: 'completed', result: { image_bytes: 4096 } })
+  })
 })

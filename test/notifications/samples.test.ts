@@ -65,6 +65,8 @@ const volume = { volume_id, path: '/srv/volumes/data.raw', bus: 'scsi' } as cons
 const attachVolume = { name: 'attach_volume', volume } as const
 const detachVolume = { name: 'detach_volume', volume_id } as const
 
+const snapshot = { name: 'snapshot', image: { ...anImage(), id: 'a07f71dc-8151-4e7d-a0cc-cd24a3f11114' } } as const
+
 const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-create-start': compute.message('instance.create.start', context, building),
   'instance-create-end': compute.message('instance.create.end', context, active),
@@ -133,6 +135,14 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     attachVolume,
   ),
   'instance-volume_detach-end': compute.message('instance.volume_detach.end', context, active, undefined, detachVolume),
+  'instance-snapshot-start': compute.message(
+    'instance.snapshot.start',
+    context,
+    { ...active, task_state: 'image_snapshot' },
+    undefined,
+    snapshot,
+  ),
+  'instance-snapshot-end': compute.message('instance.snapshot.end', context, active, undefined, snapshot),
   'instance-interface_attach-end': compute.message('instance.interface_attach.end', context, active),
   'instance-interface_detach-end': compute.message('instance.interface_detach.end', context, active),
   'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),

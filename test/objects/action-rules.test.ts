@@ -18,6 +18,7 @@ const ACTIONS: readonly InstanceAction[] = [
   { name: 'detach_volume', volume_id: randomUUID() },
   { name: 'attach_interface', interface: { mac: 'fa:16:3e:00:00:06', source: null, ip_address: null } },
   { name: 'detach_interface', mac: 'fa:16:3e:00:00:06' },
+  { name: 'snapshot', image: anInstance().image },
 ]
 
 const resting = (vm_state: VmState): Instance => ({ ...anInstance(), vm_state, task_state: null, host: 'h1' })
@@ -53,11 +54,9 @@ describe('the actions of an instance', () => {
       'unpausing: paused → active',
       'suspending: active → suspended',
       'resuming: suspended → active',
-      ...['attaching-volume', 'detaching-volume', 'attaching-interface', 'detaching-interface'].flatMap((task) => [
-        `${task}: active → active`,
-        `${task}: paused → paused`,
-        `${task}: stopped → stopped`,
-      ]),
+      ...[
+        ...['attaching-volume', 'detaching-volume', 'attaching-interface', 'detaching-interface', 'image_snapshot'],
+      ].flatMap((task) => [`${task}: active → active`, `${task}: paused → paused`, `${task}: stopped → stopped`]),
     ])
     for (const action of ACTIONS) {
       const { from, becomes } = ruleOf(action)
@@ -104,7 +103,9 @@ describe('the actions of an instance', () => {
     const tasks = ACTIONS.map((action) => ruleOf(action).task)
 
     expect(new Set(tasks).size).toBe(ACTIONS.length)
-    expect(tasks.every((task_state) => isActing({ task_state }))).toBe(true)
+    const stages = ACTIONS.flatMap((action) => ruleOf(action).stages ?? [])
+    expect(stages).toEqual(['image_pending_upload', 'image_uploading'])
+    expect([...tasks, ...stages].every((task_state) => isActing({ task_state }))).toBe(true)
     expect([null, 'spawning', 'rebuilding', 'deleting'] as const).not.toSatisfy(
       (others: readonly Instance['task_state'][]) => others.some((task_state) => isActing({ task_state })),
     )

@@ -2,6 +2,7 @@ import type { FailedTask, InstanceEvent } from '../../src/notifications/instance
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
+  InstanceActionSnapshotPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
   InstanceExistsPayload,
@@ -223,6 +224,21 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     payload: InstanceActionPayload,
     publisher: compute,
     summary: 'It has not let the interface go; `fault` says why. Nova has none of this name.',
+  },
+  'instance.snapshot.start': {
+    payload: InstanceActionSnapshotPayload,
+    publisher: compute,
+    summary: 'Its host begins to make an image of its root disk.',
+  },
+  'instance.snapshot.end': {
+    payload: InstanceActionSnapshotPayload,
+    publisher: compute,
+    summary: 'The image is in the store; a boot from it asks for what the instance runs with.',
+  },
+  'instance.snapshot.error': {
+    payload: InstanceActionSnapshotPayload,
+    publisher: compute,
+    summary: 'No image was made; `fault` says why. Nova has none of this name.',
   },
   'instance.delete.start': {
     payload: InstanceActionPayload,

@@ -7,6 +7,7 @@ import { attachInterface, attachVolume, detachInterface, detachVolume } from './
 import { powerOff } from './power-off.ts'
 import { powerOn } from './power-on.ts'
 import { reboot } from './reboot.ts'
+import { snapshot } from './snapshot.ts'
 import { pause, resume, suspend, unpause } from './stand-still.ts'
 
 /**
@@ -25,12 +26,13 @@ export async function perform(begun: Action, ports: ComputePorts, signal: AbortS
 async function once(begun: Action, ports: ComputePorts, signal: AbortSignal): Promise<ActionResult> {
   const { instance, action } = begun
   if (action.name === 'attach_volume') return await attachVolume(instance, action.volume, ports, signal)
+  if (action.name === 'snapshot') return await snapshot(begun, action.image, ports, signal)
   await change({ ...begun, action }, ports, signal)
   return {}
 }
 
 /** An action of whose end there is nothing to tell. */
-type PlainAction = Exclude<InstanceAction, { name: 'attach_volume' }>
+type PlainAction = Exclude<InstanceAction, { name: 'attach_volume' | 'snapshot' }>
 
 async function change(
   begun: Action & { action: PlainAction },

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { DiskCreationFailed, FlavorDiskTooSmall, SevbusError } from '../../errors.ts'
+import { DiskCreationFailed, FlavorDiskTooSmall, HostCapabilityMissing, SevbusError } from '../../errors.ts'
 import type { FolderLock } from '../../folder-lock.ts'
 import { imageLabel } from '../../objects/image-meta.ts'
 import { flushFolder, replaceFile } from '../atomic-file.ts'
 import type { HeldBase, ImageCache } from '../images/image-cache.ts'
+import type { StoredImage } from '../images/image-source.ts'
+import type { ImageStore } from '../images/image-store.ts'
 import { CONSOLE_LOG, type DiskSpec, type DomainSpec } from '../libvirt/domain-spec.ts'
 import { BASE_FILE } from './bases-in-use.ts'
 import type { DiskContents } from './disk-contents.ts'
@@ -14,6 +16,7 @@ import { flushFile, guestFolder, isMade, makeGuestFolder, refuseOutside, removeG
 import { makeConfigDrive } from './make-config-drive.ts'
 import { type DiskTools, makeEphemeralDisk, makeOverlay, makeSwapDisk } from './make-disk.ts'
 import { readConsoleLog } from './read-console-log.ts'
+import { copyRoot, flattenRootCopy, removeRootCopy } from './root-copy.ts'
 
 const MIB = 1024 ** 2
 
@@ -21,6 +24,10 @@ export interface GuestDisksOptions {
   /** Nova's `instances_path`: one folder per guest. */
   readonly instancesPath: string
   readonly images: ImageCache
+  /** Where snapshots go; undefined: nowhere. */
+  readonly store: ImageStore | undefined
+  /** Where bases are. */
+  readonly basesPath: string
   readonly tools: DiskTools
   /** Of the folder: nobody else removes bases meanwhile. */
   readonly lock: FolderLock
@@ -65,6 +72,27 @@ export class GuestDisks {
   /** Gone already: returns. */
   async remove(uuid: string): Promise<void> {
     await removeGuestFolder(guestFolder(this.#options.instancesPath, uuid))
+  }
+
+  /** Keeps the guest's root disk as it is now; nobody writes to it meanwhile. */
+  async copyRoot(uuid: string, signal: AbortSignal): Promise<void> {
+    await copyRoot(guestFolder(this.#options.instancesPath, uuid), this.#options.tools, signal)
+  }
+
+  /** @returns the bytes of the image @throws HostCapabilityMissing, InvalidArguments, DiskCreationFailed */
+  async storeCopy(uuid: string, image: StoredImage, signal: AbortSignal): Promise<number> {
+    const { instancesPath, store, basesPath, tools } = this.#options
+    if (store === undefined) {
+      const fix = 'set compute.image_folder there'
+      throw new HostCapabilityMissing(`this host has no folder for images; ${fix}`, { fix })
+    }
+    const folder = guestFolder(instancesPath, uuid)
+    return await store.add(image, (file) => flattenRootCopy(folder, basesPath, file, tools, signal))
+  }
+
+  /** Gone already: returns. */
+  async removeCopy(uuid: string): Promise<void> {
+    await removeRootCopy(guestFolder(this.#options.instancesPath, uuid))
   }
 
   /** The end of what a guest has said. */

@@ -6,6 +6,7 @@ import { ImageCache } from '../images/image-cache.ts'
 import { ImageFolder } from '../images/image-folder.ts'
 import { ImageServer } from '../images/image-server.ts'
 import type { ImageSource } from '../images/image-source.ts'
+import { ImageStore } from '../images/image-store.ts'
 import { SYSTEM_PATH } from '../run-tool.ts'
 import { basesInUse } from './bases-in-use.ts'
 import { GuestDisks } from './guest-disks.ts'
@@ -58,7 +59,8 @@ export async function openGuestDisks(options: DiskOptions, logger: Logger): Prom
     lock.release()
     throw error
   }
-  return new GuestDisks({ instancesPath, images, lock, tools: { path: toolPath } })
+  const store = options.imageFolder === undefined ? undefined : new ImageStore(options.imageFolder)
+  return new GuestDisks({ instancesPath, basesPath: folder, images, store, lock, tools: { path: toolPath } })
 }
 
 function sourcesOf({ imageFolder, imageUrl }: DiskOptions): readonly ImageSource[] {

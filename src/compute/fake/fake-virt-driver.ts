@@ -1,11 +1,12 @@
 import { on } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EncryptionSlotsExhausted, GuestNotFound, LibvirtError, SpawnFailed } from '../../errors.ts'
+import { DiskCreationFailed, EncryptionSlotsExhausted, GuestNotFound, LibvirtError, SpawnFailed } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
+import type { StoredImage } from '../images/image-source.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import type { DomainSpec } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
@@ -56,6 +57,10 @@ export class FakeVirtDriver implements VirtDriver {
   #capabilities: HostCapabilities
   /** Guests whose QEMU starts now: their key is taken already. */
   readonly #starting = new Map<string, MemEncryptionModel | undefined>()
+  /** Guests whose root disk is kept. */
+  readonly #copies = new Set<string>()
+  /** Made here, by id: its store of images. */
+  readonly images = new Map<string, StoredImage>()
   #spawnsToFail: number
   readonly #waking = new Set<() => void>()
   /** Guests that were asked to shut down and will. */
@@ -314,6 +319,23 @@ export class FakeVirtDriver implements VirtDriver {
     const guest = this.#store.guests.get(uuid)
     if (guest?.saved !== true) throw invalidOperation('domain has no managed save image')
     await this.#start(guest.definition, readDefinition(guest.definition, this.#capabilities), signal)
+  }
+
+  async copyRoot(uuid: string, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    this.#copies.add(uuid)
+  }
+
+  /** Its guests write nothing, so an image of one has no bytes. */
+  async storeCopy(uuid: string, image: StoredImage, signal: AbortSignal): Promise<number> {
+    await this.#answers(signal)
+    if (!this.#copies.has(uuid)) throw new DiskCreationFailed(`nothing is kept of ${uuid}`, { instance_uuid: uuid })
+    this.images.set(image.id, image)
+    return 0
+  }
+
+  async removeCopy(uuid: string): Promise<void> {
+    this.#copies.delete(uuid)
   }
 
   async attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {

@@ -4,7 +4,7 @@ import { ImageDownloadFailed } from '../../errors.ts'
 import type { ImageContent, ImageSource, StoredImage } from './image-source.ts'
 
 /** How files of images are called after the image's id; which format one has it shows itself. */
-const SUFFIXES = ['', '.qcow2', '.raw', '.img']
+export const IMAGE_SUFFIXES = ['', '.qcow2', '.raw', '.img']
 
 const CHUNK_BYTES = 1024 * 1024
 
@@ -20,7 +20,7 @@ export class ImageFolder implements ImageSource {
 
   async open({ id }: StoredImage, signal: AbortSignal): Promise<ImageContent | undefined> {
     signal.throwIfAborted()
-    for (const suffix of SUFFIXES) {
+    for (const suffix of IMAGE_SUFFIXES) {
       const content = await this.#content(join(this.#folder, `${id.toLowerCase()}${suffix}`))
       if (content !== undefined) return content
     }

@@ -33,6 +33,12 @@ export function qcow2Flaw(head: Buffer): string | undefined {
   return featureFlaw(head, version) ?? extensionFlaw(head, version, 1 << clusterBits)
 }
 
+/** Its clusters are in a file that its header names, whatever backing file it is opened with. */
+export function hasDataFile(head: Buffer): boolean {
+  if (head.length < FIXED_LENGTH[3] || head.readUInt32BE(4) !== 3) return false
+  return (head.readBigUInt64BE(72) & (1n << BigInt(EXTERNAL_DATA))) !== 0n
+}
+
 function featureFlaw(head: Buffer, version: 2 | 3): string | undefined {
   if (version === 2) return undefined
   const features = head.readBigUInt64BE(72)

@@ -40,3 +40,14 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
   })
   ports.outbox.announce()
 }
+
+type ActionStage = z.output<(typeof actionMethods)['reportActionStage']['input']>
+
+/** Takes note of how far an action has come. */
+export async function recordActionStage(ports: ConductorPorts, stage: ActionStage): Promise<void> {
+  await ports.database.transaction(async (tx) => {
+    const { instance, action: current } = await lockInstance(tx, stage.instance_uuid)
+    if (current?.number !== stage.number || instance.attempt !== stage.attempt || instance.host !== stage.host) return
+    await changeInstance(tx, instance, { task_state: stage.task_state }, ports.now())
+  })
+}

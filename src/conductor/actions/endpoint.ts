@@ -1,10 +1,12 @@
+import { snapshotImage } from '../../objects/snapshot-image.ts'
 import type { Endpoint } from '../../rpc/contract.ts'
 import type { actionMethods } from '../action-methods.ts'
+import { findInstance } from '../instance-store.ts'
 import type { ConductorPorts } from '../ports.ts'
 import type { ConductorApi } from '../rpc-api.ts'
 import { storedContext } from '../stored-context.ts'
 import { acceptAction } from './accept-action.ts'
-import { recordActionReport } from './action-report.ts'
+import { recordActionReport, recordActionStage } from './action-report.ts'
 import { attachInterface, attachVolume } from './attach.ts'
 import { isActionWanted } from './check-action.ts'
 import { correctInstances } from './correct-instances.ts'
@@ -57,6 +59,16 @@ export function actionsEndpoint(
     async detachInterface({ instance_uuid, mac }, { context }) {
       const action = { name: 'detach_interface', mac: mac.toLowerCase() } as const
       return { instance: await acceptAction(ports, storedContext(context), instance_uuid, action) }
+    },
+    async createSnapshot({ instance_uuid, image_id, name }, { context }) {
+      const { instance: now } = await findInstance(ports.database, instance_uuid)
+      const image = snapshotImage(now, { id: image_id.toLowerCase(), name })
+      const instance = await acceptAction(ports, storedContext(context), instance_uuid, { name: 'snapshot', image })
+      return { instance, image }
+    },
+    async reportActionStage(report) {
+      await recordActionStage(ports, report)
+      return null
     },
     async reportAction(report) {
       await recordActionReport(ports, report)

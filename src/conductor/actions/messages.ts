@@ -40,6 +40,8 @@ export function actionMessage(
       return client.message(ComputeApi, 'attachInterface', context, { ...args, interface: action.interface }, to)
     case 'detach_interface':
       return client.message(ComputeApi, 'detachInterface', context, { ...args, mac: action.mac }, to)
+    case 'snapshot':
+      return client.message(ComputeApi, 'snapshotInstance', context, { ...args, image: action.image }, to)
     default:
       return action satisfies never
   }

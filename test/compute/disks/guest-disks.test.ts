@@ -57,7 +57,7 @@ async function aHost(changes: Partial<DiskOptions> = {}) {
   }
   const guest = (instanceChanges: Parameters<typeof anInstance>[0] = {}, domainOptions: Partial<DomainOptions> = {}) =>
     aGuest(anInstance(instanceChanges), { ...DEFAULT_DOMAIN_OPTIONS, instancesPath, ...domainOptions })
-  return { instancesPath, imageFolder, content, disks: await reopen(), reopen, guest }
+  return { instancesPath, imageFolder, content, options, disks: await reopen(), reopen, guest }
 }
 
 function aGuest(
@@ -312,6 +312,80 @@ describe.runIf(toolPath)("a guest's disks", () => {
         })
       }
     })
+  })
+  const newImage = { ...anInstance().image, id: '0d2b5b5a-6f1c-4f0e-9a57-0a5d3d0c2001', disk_format: 'qcow2' }
+
+  async function written(host: Awaited<ReturnType<typeof aHost>>) {
+    const { domain, contents, folder } = host.guest({ flavor: { root_gb: 1 } })
+    await host.disks.create(domain, contents, never)
+    await run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x5a 3M 64k', join(folder, 'disk')])
+    await host.disks.copyRoot(domain.uuid, never)
+    return { uuid: domain.uuid, folder, image: { ...newImage, properties: { instance_uuid: domain.uuid } } }
+  }
+
+  it('become an image of the store as they were when they were copied, and another guest has what was written', async () => {
+    const host = await aHost()
+    const { disks, imageFolder, content, guest } = host
+    const { uuid, folder, image } = await written(host)
+    await run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x11 3M 64k', join(folder, 'disk')])
+
+    const bytes = await disks.storeCopy(uuid, image, never)
+    const again = await disks.storeCopy(uuid, image, never)
+    await disks.removeCopy(uuid)
+    await disks.removeCopy(uuid)
+
+    const file = join(imageFolder, `${image.id}.qcow2`)
+    expect([bytes, again]).toEqual([(await lstat(file)).size, bytes])
+    expect(JSON.parse(await readFile(join(imageFolder, `${image.id}.json`), 'utf8'))).toEqual({ ...image, size: bytes })
+    expect((await info(file))['backing-filename']).toBeUndefined()
+    expect((await readdir(folder)).toSorted()).toEqual(['console.log', 'disk', 'disk.base'])
+    const { domain, contents, folder: other } = guest({ flavor: { root_gb: 1 } })
+    await disks.create(domain, { ...contents, image: { ...image, size: bytes } }, never)
+    const seen = await asSeen(join(other, 'disk'), 3 * MIB + 65_536)
+    expect(seen.subarray(0, content.length).equals(content)).toBe(true)
+    expect(seen.subarray(3 * MIB).every((byte) => byte === 0x5a)).toBe(true)
+  })
+
+  it('become no image under the id of another one, and none where there is no folder for it', async () => {
+    const host = await aHost()
+    const { uuid, image } = await written(host)
+    const id = anInstance().image.id as string
+    await host.disks.close()
+    opened.length = 0
+    const homeless = await openGuestDisks({ ...host.options, imageFolder: undefined }, pino({ level: 'silent' }))
+    opened.push(homeless)
+
+    await expect(homeless.storeCopy(uuid, image, never)).rejects.toMatchObject({ code: 'HOST_CAPABILITY_MISSING' })
+    await homeless.close()
+    opened.length = 0
+    const disks = await host.reopen()
+    await expect(disks.storeCopy(uuid, { ...image, id }, never)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENTS',
+      details: { field: 'image_id', value: id },
+    })
+    expect((await readdir(host.imageFolder)).toSorted()).toEqual([`${id}.qcow2`])
+  })
+
+  it('become an image of their own base, whatever QEMU was made to write into the header', async () => {
+    const host = await aHost()
+    const { uuid, folder, image } = await written(host)
+    const copy = join(folder, 'disk.snapshot')
+    await run('qemu-img', ['rebase', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '/etc/passwd', copy])
+
+    await host.disks.storeCopy(uuid, image, never)
+
+    const seen = await asSeen(join(host.imageFolder, `${image.id}.qcow2`), host.content.length)
+    expect(seen.equals(host.content)).toBe(true)
+  })
+
+  it('become no image when they name another file for their data', async () => {
+    const host = await aHost()
+    const { uuid, folder, image } = await written(host)
+    const copy = join(folder, 'disk.snapshot')
+    await rm(copy)
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `data_file=${join(folder, 'data')}`, copy, '1M'])
+
+    await expect(host.disks.storeCopy(uuid, image, never)).rejects.toMatchObject({ code: 'DISK_CREATION_FAILED' })
   })
 })
 

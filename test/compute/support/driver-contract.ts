@@ -324,6 +324,25 @@ export function driverContract({ name, machine }: Kind): void {
       await driver.close()
     })
 
+    it('makes an image of the root disk of an encrypted guest that stands still, which goes on afterwards', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const { uuid } = await host.boot({ model: 'amd-sev' })
+      const image = { ...host.instance().image, id: randomUUID(), properties: { instance_uuid: uuid } }
+
+      await driver.pause(uuid)
+      await driver.copyRoot(uuid, never)
+      await driver.unpause(uuid)
+      const bytes = await driver.storeCopy(uuid, image, never)
+      const again = await driver.storeCopy(uuid, image, never)
+      await driver.removeCopy(uuid)
+      await driver.removeCopy(uuid)
+
+      expect(again).toBe(bytes)
+      expect((await driver.guest(uuid, never))?.state).toBe('running')
+      await driver.close()
+    })
+
     it('saves the memory of a guest in clear, and lets it go on; started anew it has forgotten', async () => {
       const host = await Host.open(machine({ sevSlots: 0 }))
       const { driver } = host

@@ -3,6 +3,7 @@ import type { EncryptionKeys } from '../../../objects/guest-report.ts'
 import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
+import type { StoredImage } from '../../images/image-source.ts'
 import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
 import type { DomainSpec } from '../domain-spec.ts'
 import { readEncryptionKeys } from '../encryption-keys.ts'
@@ -170,6 +171,18 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   async resume(uuid: string, signal: AbortSignal): Promise<void> {
     if (await this.#own(uuid, signal)) await this.#start(uuid, signal, 0)
+  }
+
+  copyRoot(uuid: string, signal: AbortSignal): Promise<void> {
+    return this.#disks.copyRoot(uuid, signal)
+  }
+
+  storeCopy(uuid: string, image: StoredImage, signal: AbortSignal): Promise<number> {
+    return this.#disks.storeCopy(uuid, image, signal)
+  }
+
+  removeCopy(uuid: string): Promise<void> {
+    return this.#disks.removeCopy(uuid)
   }
 
   attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
