@@ -20,6 +20,8 @@ Then guests on a simulated host: CPU of all processes, broker and database for a
   --guests N         how many those are (default 50)
   --boots N          on the simulated host, in a round (default 300)
   --rounds N         how many rounds (default 5)
+  --in-flight LIST   how many boots at a time (default 1,32)
+  --profile FOLDER   CPU profiles of the workers on the simulated host go there
 `
 
 const { values } = parseArgs({
@@ -31,6 +33,8 @@ const { values } = parseArgs({
     guests: { type: 'string', default: '50' },
     boots: { type: 'string', default: '300' },
     rounds: { type: 'string', default: '5' },
+    'in-flight': { type: 'string', default: '1,32' },
+    profile: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -41,7 +45,12 @@ if (values.help) {
 
 if (values.only !== 'simulated') await real()
 if (values.only !== 'real') {
-  await benchSimulatedHost({ boots: Number(values.boots), rounds: Number(values.rounds), inFlight: [1, 32] })
+  await benchSimulatedHost({
+    boots: Number(values.boots),
+    rounds: Number(values.rounds),
+    inFlight: values['in-flight'].split(',').map(Number),
+    profileFolder: values.profile,
+  })
 }
 
 async function real(): Promise<void> {

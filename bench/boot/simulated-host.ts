@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
 import { connect } from 'amqplib'
 import { decodeEnvelope } from '../../dist/rpc/envelope.js'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
@@ -10,6 +11,7 @@ import { brokerPid, cpuSecondsOf } from '../turn.ts'
 import { type BenchCloud, median, openBenchCloud } from './bench-cloud.ts'
 import { countMessages } from './count-messages.ts'
 
+const PROFILE_WORKER = fileURLToPath(new URL('./profile-worker.js', import.meta.url))
 const AIM_CPU_MS = 6
 const AIM_MESSAGES = 12
 const COUNTED = 20
@@ -29,19 +31,24 @@ interface Options {
   readonly boots: number
   readonly rounds: number
   readonly inFlight: readonly number[]
+  readonly profileFolder?: string | undefined
 }
 
 /** Milliseconds of CPU of one boot, by who spent them. */
 type Cost = Readonly<Record<'api tier' | 'conductor' | 'scheduler' | 'compute' | 'broker' | 'database', number>>
 
 /** Whole boots on a simulated host: what they cost all processes, and how many messages they are. */
-export async function benchSimulatedHost({ boots, rounds, inFlight }: Options): Promise<void> {
+export async function benchSimulatedHost({ boots, rounds, inFlight, profileFolder }: Options): Promise<void> {
+  const profiled: Record<string, string> =
+    profileFolder === undefined
+      ? {}
+      : { NODE_OPTIONS: `--import=${PROFILE_WORKER}`, BENCH_PROFILE_FOLDER: profileFolder }
   await using bench = await openBenchCloud()
   const { cloud, broker } = bench
   const [compute, conductor, scheduler] = await Promise.all([
-    cloud.compute('h1', HUGE),
-    cloud.worker('conductor', 'c1'),
-    cloud.worker('scheduler', 's1'),
+    cloud.compute('h1', { ...HUGE, ...profiled }),
+    cloud.worker('conductor', 'c1', profiled),
+    cloud.worker('scheduler', 's1', profiled),
   ])
   const client = await cloud.client({ hosts: 1 })
   const listener = await BootListener.open(bench)

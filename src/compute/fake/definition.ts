@@ -1,7 +1,7 @@
 import { HostCapabilityMissing, SpawnFailed } from '../../errors.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { canRun, type HostCapabilities } from '../libvirt/host-capabilities.ts'
-import { modelOf } from '../libvirt/model-of.ts'
+import { modelOfDomain } from '../libvirt/model-of.ts'
 import { attribute, child, children, parseXml, textOf, type XmlElement } from '../libvirt/parse-xml.ts'
 
 /** What the simulated hypervisor understood of a document. */
@@ -32,23 +32,20 @@ export function readDefinition(xml: string, host: HostCapabilities): Definition 
   const disks = children(child(domain, 'devices'), 'disk')
   return {
     uuid,
-    model: launchModel(child(domain, 'launchSecurity'), xml, host),
+    model: launchModel(domain, host),
     diskFiles: disks
       .flatMap((disk) => attribute(child(disk, 'source'), 'file') ?? [])
       .filter((file) => file.includes(`/${uuid}/`)),
   }
 }
 
-function launchModel(
-  security: XmlElement | undefined,
-  xml: string,
-  host: HostCapabilities,
-): MemEncryptionModel | undefined {
+function launchModel(domain: XmlElement, host: HostCapabilities): MemEncryptionModel | undefined {
+  const security = child(domain, 'launchSecurity')
   if (security === undefined) return undefined
   if (!/^(0x)?[0-9a-f]+$/i.test(textOf(child(security, 'policy')) ?? '')) {
     throw new SpawnFailed('XML error: failed to get launch security policy')
   }
-  const model = modelOf(xml)
+  const model = modelOfDomain(domain)
   if (model === undefined || !canRun(host, model)) {
     const type = attribute(security, 'type')
     throw new HostCapabilityMissing(

@@ -66,11 +66,12 @@ export class GuestStore {
       return shrunk
     }
     // Whoever saves hears of what the disk refused.
-    store.#file = await LineFile.create(path, content, { shrink, onBroken: () => {} })
+    // As with real guests: whoever kills the worker finds them again, whoever pulls the plug does not.
+    store.#file = await LineFile.create(path, content, { shrink, onBroken: () => {}, leftToKernel: true })
     return store
   }
 
-  /** Resolves when what the maps have of this guest now is on disk. Those who ask while a write runs share the next one. */
+  /** Resolves when what the maps have of this guest now is in the file. Who asks while a write runs shares the next. */
   save(uuid: string): Promise<void> {
     this.events.emit('changed', uuid)
     return this.#file.append(

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { constants, type FileHandle, open } from 'node:fs/promises'
 import { ServiceStopping } from '../../errors.ts'
 import { replaceFile } from '../atomic-file.ts'
 
@@ -8,7 +8,9 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-export interface LineFileHooks {
+export interface LineFileOptions {
+  /** Lines need not outlast the machine, only this process: they are left to the kernel. */
+  readonly leftToKernel?: boolean
   /** Asked before each write, with the size: new content for the whole file, waiting lines included, or undefined. */
   readonly shrink: (bytes: number) => string | undefined
   /** Called once, when a write or a flush failed. */
@@ -23,7 +25,7 @@ export interface LineFileHooks {
  */
 export class LineFile {
   readonly #path: string
-  readonly #hooks: LineFileHooks
+  readonly #options: LineFileOptions
   #file: FileHandle
   #bytes: number
   #waiting: Waiting[] = []
@@ -32,17 +34,17 @@ export class LineFile {
   #broken: unknown
   #closed = false
 
-  private constructor(path: string, file: FileHandle, bytes: number, hooks: LineFileHooks) {
+  private constructor(path: string, file: FileHandle, bytes: number, options: LineFileOptions) {
     this.#path = path
     this.#file = file
     this.#bytes = bytes
-    this.#hooks = hooks
+    this.#options = options
   }
 
   /** Begins with `content`, in place of what was there. */
-  static async create(path: string, content: string, hooks: LineFileHooks): Promise<LineFile> {
+  static async create(path: string, content: string, options: LineFileOptions): Promise<LineFile> {
     await replaceFile(path, content)
-    return new LineFile(path, await open(path, 'a'), Buffer.byteLength(content), hooks)
+    return new LineFile(path, await openForAppending(path, options), Buffer.byteLength(content), options)
   }
 
   append(line: string): Promise<void> {
@@ -92,22 +94,27 @@ export class LineFile {
   #break(error: unknown): void {
     if (this.#broken !== undefined) return
     this.#broken = error
-    this.#hooks.onBroken(error)
+    this.#options.onBroken(error)
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
-    const shrunk = this.#hooks.shrink(this.#bytes)
+    const shrunk = this.#options.shrink(this.#bytes)
     if (shrunk !== undefined) return this.#replace(shrunk)
     const text = batch.map(({ line }) => `${line}\n`).join('')
     await this.#file.appendFile(text)
-    await this.#file.datasync()
     this.#bytes += Buffer.byteLength(text)
   }
 
   async #replace(content: string): Promise<void> {
     await replaceFile(this.#path, content)
     await this.#file.close()
-    this.#file = await open(this.#path, 'a')
+    this.#file = await openForAppending(this.#path, this.#options)
     this.#bytes = Buffer.byteLength(content)
   }
+}
+
+/** A write that returns is on disk (O_DSYNC): one visit to the kernel, where a write and its flush are two. */
+function openForAppending(path: string, { leftToKernel = false }: LineFileOptions): Promise<FileHandle> {
+  const { O_WRONLY, O_APPEND, O_DSYNC } = constants
+  return open(path, O_WRONLY | O_APPEND | (leftToKernel ? 0 : O_DSYNC))
 }

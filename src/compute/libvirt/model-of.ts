@@ -1,12 +1,16 @@
 import { type MemEncryptionModel, SEV_POLICY } from '../../objects/mem-encryption.ts'
-import { attribute, child, parseXml, textOf } from './parse-xml.ts'
+import { attribute, child, parseXml, textOf, type XmlElement } from './parse-xml.ts'
 
 /**
  * The model that a domain document orders or has; undefined: in clear.
  * @throws InvalidDomainXml
  */
 export function modelOf(domainXml: string): MemEncryptionModel | undefined {
-  const security = child(parseXml(domainXml, 'domain', 'the domain'), 'launchSecurity')
+  return modelOfDomain(parseXml(domainXml, 'domain', 'the domain'))
+}
+
+export function modelOfDomain(domain: XmlElement): MemEncryptionModel | undefined {
+  const security = child(domain, 'launchSecurity')
   const type = attribute(security, 'type')
   if (type === 'sev-snp') return 'amd-sev-snp'
   if (type !== 'sev') return undefined
