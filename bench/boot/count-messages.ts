@@ -5,19 +5,26 @@ import type { InstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 /** RabbitMQ publishes a copy of whatever is published here, while tracing is on ("Firehose Tracer"). */
 const TRACE_EXCHANGE = 'amq.rabbitmq.trace'
 
+export interface Counted {
+  readonly count: number
+  /** Of all of them together. */
+  readonly bytes: number
+}
+
 /** What is published on the broker during the work, by what it is: RPC methods, replies, and notifications. */
 export async function countMessages(broker: InstalledRabbitMq, work: () => Promise<void>) {
   const connection = await connect(broker.url)
   const channel = await connection.createChannel()
   const { queue } = await channel.assertQueue('', { exclusive: true })
   await channel.bindQueue(queue, TRACE_EXCHANGE, 'publish.#')
-  const counts = new Map<string, number>()
+  const counts = new Map<string, Counted>()
   await channel.consume(
     queue,
     (message) => {
       if (message === null) return
       const name = nameOf(message.content)
-      counts.set(name, (counts.get(name) ?? 0) + 1)
+      const { count, bytes } = counts.get(name) ?? { count: 0, bytes: 0 }
+      counts.set(name, { count: count + 1, bytes: bytes + message.content.length })
     },
     { noAck: true },
   )

@@ -9,7 +9,9 @@ import { waitFor } from '../../test/support/wait-for.ts'
 import { cpuMsOf, ownCpuMs } from '../cpu.ts'
 import { brokerPid, cpuSecondsOf } from '../turn.ts'
 import { type BenchCloud, median, openBenchCloud } from './bench-cloud.ts'
-import { countMessages } from './count-messages.ts'
+import { type Counted, countMessages } from './count-messages.ts'
+import { openFloor } from './floor.ts'
+import type { FloorSettings } from './floor-role.ts'
 
 const PROFILE_WORKER = fileURLToPath(new URL('./profile-worker.js', import.meta.url))
 const AIM_CPU_MS = 6
@@ -52,35 +54,87 @@ export async function benchSimulatedHost({ boots, rounds, inFlight, profileFolde
   ])
   const client = await cloud.client({ hosts: 1 })
   const listener = await BootListener.open(bench)
-  const cpu = async (): Promise<Cost> => ({
-    'api tier': ownCpuMs(),
-    conductor: cpuSecondsOf(conductor.pid) * 1000,
-    scheduler: cpuSecondsOf(scheduler.pid) * 1000,
-    compute: cpuSecondsOf(compute.pid) * 1000,
-    broker: cpuSecondsOf(brokerPid(broker.url)) * 1000,
-    database: (await cpuMsOf(bench.databaseUrl)) - ownCpuMs(),
-  })
+  const pids = { conductor: conductor.pid, scheduler: scheduler.pid, compute: compute.pid }
+  const cpu = () => cpuOf(pids, broker.url, bench.databaseUrl)
   try {
     await removeAll(bench, client, await bootAll(client, listener, WARM_UP, Math.max(...inFlight)))
     for (const width of inFlight) {
       const costs: Cost[] = []
       const transactions: number[] = []
       for (let round = 0; round < rounds; round++) {
-        const [committed, before] = [await commits(bench), await cpu()]
+        const [committed, before] = [await commitsIn(cloud), await cpu()]
         const uuids = await bootAll(client, listener, boots, width)
         costs.push(perBoot(before, await cpu(), boots))
-        transactions.push(((await commits(bench)) - committed) / boots)
+        transactions.push(((await commitsIn(cloud)) - committed) / boots)
         await removeAll(bench, client, uuids)
       }
       showCosts(`${width} in flight, ${rounds} rounds of ${boots} boots`, costs)
-      console.log(`  about ${median(transactions).toFixed(0)} transactions a boot, idle looking included`)
+      console.log(`  about ${median(transactions).toFixed(1)} transactions a boot, idle looking included`)
     }
     const counts = await countMessages(broker, async () => {
       await bootAll(client, listener, COUNTED, 1)
     })
     showMessages(counts)
+    for (const queueType of ['quorum', 'classic'] as const) {
+      await benchFloor(bench, { queueType, counts, boots, rounds, inFlight: Math.max(...inFlight) })
+    }
   } finally {
     await listener.close()
+  }
+}
+
+interface FloorOptions {
+  readonly queueType: FloorSettings['queueType']
+  /** Of a real boot. */
+  readonly counts: ReadonlyMap<string, Counted>
+  readonly boots: number
+  readonly rounds: number
+  readonly inFlight: number
+}
+
+/** What of it is the messages and the commits alone. */
+async function benchFloor(
+  { cloud, broker, databaseUrl }: BenchCloud,
+  { queueType, counts, boots, rounds, inFlight }: FloorOptions,
+) {
+  const sizes = [...counts].map(([name, { count, bytes }]) => [
+    name.replace('notification ', ''),
+    Math.round(bytes / count),
+  ])
+  const { folder } = cloud
+  await cloud.database.query('create table if not exists floor (id uuid, kind text, body text)')
+  const floor = await openFloor({
+    amqpUrl: broker.url,
+    databaseUrl,
+    queueType,
+    folder,
+    bytes: Object.fromEntries(sizes),
+  })
+  const [costs, transactions]: [Cost[], number[]] = [[], []]
+  await floor.bootAll(WARM_UP, inFlight)
+  for (let round = 0; round < rounds; round++) {
+    const [committed, before] = [await commitsIn(cloud), await cpuOf(floor.pids, broker.url, databaseUrl)]
+    await floor.bootAll(boots, inFlight)
+    costs.push(perBoot(before, await cpuOf(floor.pids, broker.url, databaseUrl), boots))
+    transactions.push(((await commitsIn(cloud)) - committed) / boots)
+  }
+  await floor.close()
+  showCosts(`its messages and commits alone, ${queueType} queues, ${inFlight} in flight`, costs)
+  console.log(`  about ${median(transactions).toFixed(1)} transactions a boot`)
+}
+
+async function cpuOf(
+  { conductor, scheduler, compute }: Readonly<Record<'conductor' | 'scheduler' | 'compute', number>>,
+  brokerUrl: string,
+  databaseUrl: string,
+): Promise<Cost> {
+  return {
+    'api tier': ownCpuMs(),
+    conductor: cpuSecondsOf(conductor) * 1000,
+    scheduler: cpuSecondsOf(scheduler) * 1000,
+    compute: cpuSecondsOf(compute) * 1000,
+    broker: cpuSecondsOf(brokerPid(brokerUrl)) * 1000,
+    database: (await cpuMsOf(databaseUrl)) - ownCpuMs(),
   }
 }
 
@@ -148,9 +202,9 @@ async function removeAll({ cloud }: BenchCloud, { conductor }: SevbusClient, uui
 }
 
 /** A backend tells its own at most once a second, so a few of the last are missing. */
-async function commits({ cloud }: BenchCloud): Promise<number> {
+async function commitsIn({ database }: BenchCloud['cloud']): Promise<number> {
   const sql = 'select xact_commit::int as count from pg_stat_database where datname = current_database()'
-  const [row] = await cloud.database.query<{ count: number }>(sql)
+  const [row] = await database.query<{ count: number }>(sql)
   return row?.count ?? Number.NaN
 }
 
@@ -171,8 +225,8 @@ function showCosts(title: string, costs: readonly Cost[]): void {
 /** Signs of life and checks of the bus itself go by the clock, and not by boots. */
 const BY_THE_CLOCK = /^(report_host|report_host_unchanged|announce_host|oslo_rpc_server_ping)$/
 
-function showMessages(counts: ReadonlyMap<string, number>): void {
-  const all = [...counts].map(([name, count]) => ({ name, each: count / COUNTED }))
+function showMessages(counts: ReadonlyMap<string, Counted>): void {
+  const all = [...counts].map(([name, { count }]) => ({ name, each: count / COUNTED }))
   const rpc = all.filter(({ name }) => !name.startsWith('notification ') && !BY_THE_CLOCK.test(name))
   const shown = (some: typeof all) => some.map(({ name, each }) => `${name} ${each.toFixed(2)}`).join(', ')
   const sum = rpc.reduce((total, { each }) => total + each, 0)
