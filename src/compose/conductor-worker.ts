@@ -55,7 +55,14 @@ export async function startConductor(
     observer: monitor?.observer,
   })
   const store = new DatabaseOutbox(database, { owner: OUTBOX_OWNER })
-  const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
+  const relay = new Relay({
+    store,
+    transport,
+    logger,
+    pollIntervalMs: OUTBOX_POLL_MS,
+    // Whoever accepts a build goes on with it.
+    doAtHand: (message) => server.doAtHand(message),
+  })
   const outbox: Outbox = {
     storing: store.storing,
     enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),

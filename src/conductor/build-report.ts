@@ -51,8 +51,9 @@ async function rejectVoid(
 /** The end of a boot that nothing has disturbed, without locks. @returns false when it is another, and nothing is done */
 async function becomeActiveAtOnce(ports: ConductorPorts, report: BuildReport): Promise<boolean> {
   if (report.outcome.result !== 'active') return false
-  const record = await ports.steps.read(report.instance_uuid)
-  if (record === undefined || !isCurrent(record.instance, report) || !isOnItsHost(record.instance)) return false
+  const isReady = (instance: Instance) => isCurrent(instance, report) && isOnItsHost(instance)
+  const record = await ports.steps.read(report.instance_uuid, isReady)
+  if (record === undefined || !isReady(record.instance)) return false
   const at = ports.now()
   const next = changed(record.instance, activeSince(report.outcome.launched_at), at)
   const messages = activeMessages(ports, record, next)

@@ -1,4 +1,5 @@
 import { StaleAttempt } from '../errors.ts'
+import type { Instance } from '../objects/instance.ts'
 import { continueArrival } from './arrival.ts'
 import { askScheduler, isWorthAnotherLook, lookAgain } from './ask-scheduler.ts'
 import { failedHosts } from './attempt-store.ts'
@@ -23,7 +24,9 @@ export interface BuildStep {
  */
 export async function continueBuild(ports: ConductorPorts, step: BuildStep, signal: AbortSignal): Promise<void> {
   const { database, scheduler, outbox } = ports
-  const record = (await ports.steps.read(step.instance_uuid)) ?? (await findInstance(database, step.instance_uuid))
+  const isReady = (instance: Instance) => isWaitingForHost(instance, step.attempt)
+  const seen = await ports.steps.read(step.instance_uuid, isReady)
+  const record = seen ?? (await findInstance(database, step.instance_uuid))
   const { instance, context, batch, move } = record
   const key = { uuid: instance.uuid, attempt: step.attempt }
   if (!isWaitingForHost(instance, key.attempt)) {

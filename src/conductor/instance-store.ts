@@ -67,9 +67,24 @@ export async function insertInstance(tx: Queryable, record: InstanceRecord): Pro
   return rows.length > 0
 }
 
+/** What a statement says that changes many instances, and stores the messages of all of them at once. */
+export interface StoredTogether {
+  /** In their order; null: none. */
+  readonly uuids: readonly string[] | null
+  readonly versions: readonly string[] | null
+  /** Of the messages of the first, then of the second, … */
+  readonly stored: readonly StoredAs[] | null
+}
+
+/** Of rows of uuid, version and messages; $2 and $3 are the owner and the lease. */
+export const STORED_TOGETHER = `
+  SELECT array_agg(uuid::text ORDER BY uuid) AS uuids, array_agg(version ORDER BY uuid) AS versions,
+         outbox_store($2, (SELECT jsonb_agg(m.message ORDER BY c.uuid, m.n)
+                             FROM changed c, jsonb_array_elements(c.messages) WITH ORDINALITY AS m (message, n)), $3) AS stored`
+
 const NEW = `
   WITH asked AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS a (instance jsonb, messages jsonb)),
-  stored AS (
+  inserted AS (
     INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image, mem_encryption,
       availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at, batch, config_drive,
       user_data_digest)
@@ -77,27 +92,28 @@ const NEW = `
       n.mem_encryption, n.availability_zone, n.scheduler_hints, n.ip_addresses, n.context, n.created_at, n.updated_at,
       n.batch, n.config_drive, n.user_data_digest
       FROM asked, jsonb_populate_record(NULL::instances, asked.instance) n
-    ON CONFLICT (uuid) DO NOTHING RETURNING uuid, attempt, created_at
+    ON CONFLICT (uuid) DO NOTHING RETURNING uuid, attempt, created_at, xmin::text AS version
   ), tried AS (
     INSERT INTO build_attempts (instance_uuid, attempt, outcome, started_at)
-    SELECT uuid, attempt, 'scheduling', created_at FROM stored
+    SELECT uuid, attempt, 'scheduling', created_at FROM inserted
+  ), changed AS (
+    SELECT i.uuid, i.version, a.messages FROM inserted i JOIN asked a ON (a.instance ->> 'uuid')::uuid = i.uuid
   )
-  SELECT s.uuid, outbox_store($2, a.messages, $3) AS sent
-    FROM stored s JOIN asked a ON (a.instance ->> 'uuid')::uuid = s.uuid`
+  ${STORED_TOGETHER} FROM changed`
 
 /** @returns those whose uuid was not there, with what `outbox_store` returned for their messages */
-export function insertInstances(
+export async function insertInstances(
   db: Queryable,
   beginnings: readonly { readonly record: InstanceRecord; readonly messages: readonly object[] }[],
   { owner, leaseMs }: { readonly owner: string; readonly leaseMs: number },
-): Promise<readonly { readonly uuid: string; readonly sent: readonly StoredAs[] | null }[]> {
+): Promise<StoredTogether | undefined> {
   const rows = beginnings.map(
     ({ record: { instance, context, batch, userDataDigest: user_data_digest }, messages }) => ({
       instance: { ...instance, context, batch, user_data_digest },
       messages,
     }),
   )
-  return db.query(NEW, [JSON.stringify(rows), owner, leaseMs])
+  return (await db.query<StoredTogether>(NEW, [JSON.stringify(rows), owner, leaseMs]))[0]
 }
 
 /** Nobody else changes it until the transaction ends. @throws InstanceNotFound */

@@ -1,11 +1,17 @@
 import type { Database } from '../database/database.ts'
-import { outboxRows, type StoredAs, takenAtOnce } from '../database/outbox.ts'
+import { outboxRows, takenAtOnce } from '../database/outbox.ts'
 import { retryTransaction } from '../database/transactions.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { Selection } from '../objects/request-spec.ts'
 import type { DurableMessage, StoredMessage } from '../rpc/durable-message.ts'
 import { gathered } from '../rpc/gathered.ts'
-import { type InstanceRecord, insertInstances, readInstances } from './instance-store.ts'
+import {
+  type InstanceRecord,
+  insertInstances,
+  readInstances,
+  STORED_TOGETHER,
+  type StoredTogether,
+} from './instance-store.ts'
 
 /** What becomes of an instance, of its try, and who is told of it. */
 export interface Step {
@@ -41,6 +47,9 @@ export interface StoringOutbox {
   announce(): void
 }
 
+/** Records that are kept, at most. */
+const MAX_KNOWN = 1000
+
 interface Asked<Item> {
   readonly item: Item
   isMade: boolean
@@ -54,6 +63,11 @@ interface Asked<Item> {
 export class Steps {
   readonly #database: Database
   readonly #outbox: StoringOutbox
+  /**
+   * As this conductor has written them, until they are asked for. Others may have changed them since: then their versions are
+   * not the same any more, and a step is not made.
+   */
+  readonly #known = new Map<string, InstanceRecord>()
   readonly #read: (asked: Looked) => Promise<void>
   readonly #begin: (asked: Asked<Beginning>) => Promise<void>
   readonly #make: (asked: Asked<Step>) => Promise<void>
@@ -72,8 +86,15 @@ export class Steps {
     this.#make = gathered((asked) => this.#makeAll(asked))
   }
 
-  /** Undefined: there is none, or it has been booted before, and something is done to it. */
-  async read(uuid: string): Promise<InstanceRecord | undefined> {
+  /**
+   * Undefined: there is none, or it has been booted before, and something is done to it.
+   *
+   * @param isReady for the step that is to be made: what was ready when it was last seen here is not read anew
+   */
+  async read(uuid: string, isReady: (instance: Instance) => boolean): Promise<InstanceRecord | undefined> {
+    const known = this.#known.get(uuid)
+    this.#known.delete(uuid)
+    if (known !== undefined && isReady(known.instance)) return known
     const asked: Looked = { uuid }
     await this.#read(asked)
     return asked.record
@@ -96,29 +117,46 @@ export class Steps {
       [...byUuid.values()].map(({ item }) => ({ record: item.record, messages: outboxRows(item.messages) })),
       this.#outbox.storing,
     )
-    for (const { uuid, sent } of stored) this.#settle(byUuid.get(uuid), sent)
+    this.#settle(byUuid, stored, ({ record }, version) => this.#remember({ ...record, version }))
   }
 
   async #makeAll(asked: readonly Asked<Step>[]): Promise<void> {
     const byUuid = firstOf(asked, ({ next }) => next.uuid)
     const { owner, leaseMs } = this.#outbox.storing
     const rows = [...byUuid.values()].map(({ item }) => rowOf(item))
-    const changed = await retryTransaction(() =>
-      this.#database.query<{ uuid: string; sent: readonly StoredAs[] | null }>(MAKE, [
-        JSON.stringify(rows),
-        owner,
-        leaseMs,
-      ]),
+    const [changed] = await retryTransaction(() =>
+      this.#database.query<StoredTogether>(MAKE, [JSON.stringify(rows), owner, leaseMs]),
     )
-    for (const { uuid, sent } of changed) this.#settle(byUuid.get(uuid), sent)
+    this.#settle(byUuid, changed, ({ record, next: instance, outcome }, version) => {
+      if (outcome === 'spawning') this.#remember({ ...record, instance, version })
+    })
   }
 
-  #settle(one: Asked<Step | Beginning> | undefined, stored: readonly StoredAs[] | null): void {
-    if (one === undefined) return
-    one.isMade = true
-    const taken = takenAtOnce(one.item.messages, stored ?? [])
-    this.#outbox.offer(taken)
-    if (taken.length < one.item.messages.length) this.#outbox.announce()
+  #remember(record: InstanceRecord): void {
+    this.#known.set(record.instance.uuid, record)
+    const [oldest] = this.#known.size > MAX_KNOWN ? this.#known.keys() : []
+    if (oldest !== undefined) this.#known.delete(oldest)
+  }
+
+  /** Whatever it did not do of those that were asked for is for their callers. */
+  #settle<Item extends Step | Beginning>(
+    asked: ReadonlyMap<string, Asked<Item>>,
+    together: StoredTogether | undefined,
+    remember: (item: Item, version: string) => void,
+  ): void {
+    const { uuids, versions, stored } = together ?? { uuids: null, versions: null, stored: null }
+    let next = 0
+    for (const [n, uuid] of (uuids ?? []).entries()) {
+      const one = asked.get(uuid)
+      if (one === undefined) throw new Error(`nobody has asked for ${uuid}`)
+      const { messages } = one.item
+      const taken = takenAtOnce(messages, (stored ?? []).slice(next, next + messages.length))
+      next += messages.length
+      one.isMade = true
+      remember(one.item, versions?.[n] as string)
+      this.#outbox.offer(taken)
+      if (taken.length < messages.length) this.#outbox.announce()
+    }
   }
 }
 
@@ -159,11 +197,11 @@ const MAKE = `
     UPDATE instances i SET vm_state = a.vm_state, task_state = a.task_state, host = a.host,
            mem_encryption = a.mem_encryption, launched_at = a.launched_at, updated_at = a.updated_at
       FROM asked a WHERE i.uuid = a.uuid AND i.xmin::text = a.version
-    RETURNING i.uuid, a.messages
+    RETURNING i.uuid, a.messages, i.xmin::text AS version
   ), tried AS (
     UPDATE build_attempts t SET outcome = a.outcome, ended_at = COALESCE(a.ended_at, t.ended_at),
            host = COALESCE(a.try_host, t.host), allocations = COALESCE(a.allocations, t.allocations),
            report = COALESCE(a.report, t.report)
       FROM changed JOIN asked a USING (uuid) WHERE t.instance_uuid = a.uuid AND t.attempt = a.attempt
   )
-  SELECT uuid, outbox_store($2, messages, $3) AS sent FROM changed`
+  ${STORED_TOGETHER} FROM changed`

@@ -114,6 +114,11 @@ export const outboxMigrations: readonly Migration[] = [
         return kept;
       end $$;`,
   },
+  // Its plan is kept, and may have been made when the table was short: what waits of a key is looked up all the same.
+  {
+    id: 'outbox-0005-by-index',
+    sql: 'alter function outbox_store(text, jsonb, double precision, double precision) set enable_seqscan = off',
+  },
 ]
 
 export interface OutboxOptions {

@@ -23,6 +23,11 @@ export interface RelayOptions {
   readonly logger: Logger
   /** How often to look for messages that nobody announced, in milliseconds. */
   readonly pollIntervalMs: number
+  /**
+   * Does at once, in this process, what a message that was just stored asks for. Undefined: not here, send it. Who rejects
+   * has not done it, so it is sent after all; after a crash its store gives it to another.
+   */
+  readonly doAtHand?: (message: StoredMessage) => Promise<void> | undefined
 }
 
 /**
@@ -36,6 +41,8 @@ export class Relay {
   readonly #forget: (id: string) => Promise<void>
   readonly #stop = new AbortController()
   readonly #onTheWay = new Map<string, { readonly sending: Promise<void>; readonly sinceMs: number }>()
+  /** Done here instead of being sent. */
+  readonly #atHand = new Map<string, { readonly doing: Promise<void>; readonly sinceMs: number }>()
   /** Taken when they were stored; they wait for a place. */
   readonly #offered: { readonly message: StoredMessage; readonly atMs: number }[] = []
   /** There was no place for all that was due. */
@@ -70,9 +77,24 @@ export class Relay {
 
   /** These were stored a moment ago, and are taken already: the store need not be asked for them. */
   offer(messages: readonly StoredMessage[]): void {
-    const atMs = performance.now()
-    for (const message of messages) this.#offered.push({ message, atMs })
+    for (const message of messages) {
+      const done = this.#options.doAtHand?.(message)
+      if (done === undefined) this.#offered.push({ message, atMs: performance.now() })
+      else this.#finishAtHand(message, done)
+    }
     this.#launchOffered()
+  }
+
+  #finishAtHand(message: StoredMessage, done: Promise<void>): void {
+    const doing = done
+      .then(() => this.#forget(message.id))
+      .catch(() => void this.#offered.push({ message, atMs: performance.now() }))
+      .then(() => {
+        this.#atHand.delete(message.id)
+        this.#launchOffered()
+        if (this.#closing) this.#wake()
+      })
+    this.#atHand.set(message.id, { doing, sinceMs: performance.now() })
   }
 
   /**
@@ -100,16 +122,17 @@ export class Relay {
       const messages = room > 0 ? await this.#take(room) : []
       this.#hasMore = messages.length >= room
       for (const message of messages) this.#launch(message, sinceMs)
-      if (this.#closing && this.#onTheWay.size === 0 && !this.#changed) return
+      if (this.#closing && this.#onTheWay.size + this.#atHand.size === 0 && !this.#changed) return
       await this.#idle()
     }
-    await Promise.all([...this.#onTheWay.values()].map(({ sending }) => sending))
+    const sending = [...this.#onTheWay.values()].map(({ sending }) => sending)
+    await Promise.all([...sending, ...[...this.#atHand.values()].map(({ doing }) => doing)])
   }
 
   async #take(limit: number): Promise<readonly StoredMessage[]> {
     try {
       const taken = await this.#options.store.take(limit)
-      return taken.filter(({ id }) => !this.#onTheWay.has(id))
+      return taken.filter(({ id }) => !this.#onTheWay.has(id) && !this.#atHand.has(id))
     } catch (error) {
       this.#options.logger.warn({ err: error }, 'stored messages cannot be read now; trying again')
       return []
@@ -139,7 +162,7 @@ export class Relay {
   /** What has been on its way for long is ours still. It may be sent twice where the store cannot be told, with the same ids. */
   async #renew({ ms, renew }: Lease): Promise<void> {
     const longAgoMs = performance.now() - ms / LEASE_PARTS
-    const ids = [...this.#onTheWay].filter(([, { sinceMs }]) => sinceMs <= longAgoMs).map(([id]) => id)
+    const ids = [...this.#onTheWay, ...this.#atHand].filter(([, { sinceMs }]) => sinceMs <= longAgoMs).map(([id]) => id)
     if (ids.length === 0) return
     try {
       await renew(ids)

@@ -6,8 +6,9 @@ import { endedWithin, pause } from './abortable.ts'
 import { CastTries } from './cast-tries.ts'
 import { deadLettersOf } from './dead-letters.ts'
 import type { Binding, Dispatch } from './dispatcher.ts'
+import type { DurableMessage } from './durable-message.ts'
 import { Endpoints } from './endpoints.ts'
-import { decodeMessage } from './envelope.ts'
+import { CONTENT_TYPE, decodeEnvelope, decodeMessage } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
@@ -144,6 +145,22 @@ export class RpcServer {
     const listener = await transport.listen(source, (delivery) => this.#accept(delivery), { prefetch: concurrency })
     this.#listener = listener
     if (this.#drained !== undefined) await listener.close()
+  }
+
+  /**
+   * Does a cast to this service at once, which a sender in this process has stored: without the broker, while a hand is
+   * free. Undefined: send it. Who rejects has not done it.
+   */
+  doAtHand({ to, body, headers }: DurableMessage): Promise<void> | undefined {
+    const isForUs = to.kind === 'topic' && to.topic === this.#topic && to.exchange === this.#options.names.exchange
+    if (!isForUs || !this.isServing || this.#limiter.isFull) return undefined
+    return this.#limiter.run(async () => {
+      const request = decodeRequest(decodeEnvelope(Buffer.from(body), CONTENT_TYPE), headers)
+      await this.#once.run(request.uniqueId, async () => {
+        await this.#endpoints.run(request, this.#endpoints.find(request))
+        return true
+      })
+    })
   }
 
   /** Takes nothing until it is started again. What is in hand may end, within two seconds; the rest goes back. */

@@ -1,7 +1,15 @@
 import type { Logger } from 'pino'
 import type { Queryable } from '../database/database.ts'
+import { retryTransaction } from '../database/transactions.ts'
 import type { RequestInfo } from '../rpc/contract.ts'
-import { type BuildOutcome, countBuild } from './placement/build-outcomes.ts'
+import { gathered } from '../rpc/gathered.ts'
+import { type Build, countFailure, countSuccesses } from './placement/build-outcomes.ts'
+
+/** As the conductor tells it. */
+interface BuildOutcome extends Build {
+  /** Null: the guest runs. */
+  readonly failure: string | null
+}
 
 export interface BuildOutcomesDeps {
   readonly database: Queryable
@@ -12,13 +20,23 @@ export interface BuildOutcomesDeps {
 
 /** Hears from conductors how builds ended, and says so when a host goes out of service by it, or comes back. */
 export function buildOutcomesEndpoint({ database, disableAfter, logger }: BuildOutcomesDeps) {
+  const succeeded = gathered(async (builds: readonly Build[]) => {
+    // Two schedulers may count the same ones in different orders.
+    for (const host of await retryTransaction(() => countSuccesses(database, builds))) {
+      logger.info({ host, failed_builds: 0 }, 'host enabled again: a build succeeded there')
+    }
+  })
   return {
-    async noteBuild(outcome: BuildOutcome, { context }: RequestInfo): Promise<null> {
-      const counted = await countBuild(database, outcome, disableAfter)
-      const { host, failure } = outcome
-      const facts = { host, failed_builds: counted?.failedBuilds, request_id: context.request_id }
-      if (counted?.change === 'disabled') logger.warn({ ...facts, failure }, 'host disabled: its builds fail')
-      if (counted?.change === 'enabled') logger.info(facts, 'host enabled again: a build succeeded there')
+    async noteBuild({ failure, ...build }: BuildOutcome, { context }: RequestInfo): Promise<null> {
+      if (failure === null) {
+        await succeeded(build)
+        return null
+      }
+      const counted = await countFailure(database, build, failure, disableAfter)
+      if (counted?.isDisabled) {
+        const facts = { host: build.host, failed_builds: counted.failedBuilds, request_id: context.request_id }
+        logger.warn({ ...facts, failure }, 'host disabled: its builds fail')
+      }
       return null
     },
   }

@@ -3,6 +3,7 @@ import { changed, lockInstance } from '../../src/conductor/instance-store.ts'
 import { continueBuildMessage } from '../../src/conductor/messages.ts'
 import { type Step, Steps } from '../../src/conductor/steps.ts'
 import type { StoredMessage } from '../../src/rpc/durable-message.ts'
+import { anInstance } from '../compute/support/instances.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aConductor, aSelection } from './conductor-harness.ts'
 
@@ -13,7 +14,7 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
     const { outbox, database } = conductor.ports
     const steps = new Steps(database, { ...outbox, offer: (messages) => offered.push(...messages) })
     const stepOf = async (uuid: string): Promise<Step> => {
-      const record = await steps.read(uuid)
+      const record = await steps.read(uuid, () => true)
       if (record === undefined) throw new Error(`no ${uuid}`)
       const changes = { host: 'h1', task_state: 'spawning' } as const
       const next = changed(record.instance, changes, new Date())
@@ -67,6 +68,24 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
     expect(await test.sent()).toHaveLength(1)
   })
 
+  it('are made of what was written here without reading it, and not if another has changed it since', async () => {
+    await using test = await open()
+    const beginnings = ['1', '2'].map((digit) => {
+      const uuid = `${digit.repeat(8)}-1111-4111-8111-111111111111`
+      const instance = { ...anInstance(), uuid, vm_state: 'building', task_state: 'scheduling', host: null } as const
+      return { record: { instance, context: test.request.context, batch: null, userDataDigest: null }, messages: [] }
+    })
+    expect(await Promise.all(beginnings.map((beginning) => test.steps.begin(beginning)))).toEqual([true, true])
+    await test.ports.database.query(`update instances set name = 'renamed' where uuid::text like '2%'`)
+
+    const [same, changed] = await Promise.all(beginnings.map(({ record }) => test.stepOf(record.instance.uuid)))
+
+    expect([same?.record.instance, changed?.record.instance]).toEqual(beginnings.map(({ record }) => record.instance))
+    expect(await Promise.all([same, changed].map((step) => test.steps.make(step as Step)))).toEqual([true, false])
+    const unready = await test.steps.read(beginnings[0]?.record.instance.uuid as string, () => false)
+    expect(unready?.instance).toEqual({ ...same?.next, updated_at: expect.any(String) })
+  })
+
   it('leave a message to its turn when an older one of its key waits', async () => {
     await using test = await open()
     const { uuid } = await test.accept()
@@ -87,7 +106,7 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
     await using test = await open()
     const known = await test.accept()
     await test.sent()
-    const { context } = (await test.steps.read(known.uuid)) ?? { context: test.request.context }
+    const { context } = (await test.steps.read(known.uuid, () => true)) ?? { context: test.request.context }
     const fresh = { ...known, uuid: '11111111-1111-4111-8111-111111111111' }
     const beginnings = [known, fresh].map((instance) => ({
       record: { instance, context, batch: null, userDataDigest: null },

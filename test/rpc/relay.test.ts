@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
 import type { MessageStore, StoredMessage } from '../../src/rpc/durable-message.ts'
-import { Relay } from '../../src/rpc/relay.ts'
+import { Relay, type RelayOptions } from '../../src/rpc/relay.ts'
 import { silent } from '../support/transports.ts'
 
 const to = { kind: 'topic', exchange: 'x', topic: 'facts' } as const
@@ -56,10 +56,10 @@ class Shelf implements MessageStore {
 }
 
 describe('the relay of stored messages', () => {
-  async function openRelay(pollIntervalMs: number) {
+  async function openRelay(pollIntervalMs: number, doAtHand?: RelayOptions['doAtHand']) {
     const transport = new MemoryBus().connect()
     const store = new Shelf()
-    const relay = new Relay({ store, transport, logger: silent, pollIntervalMs })
+    const relay = new Relay({ store, transport, logger: silent, pollIntervalMs, ...(doAtHand && { doAtHand }) })
     onTestFinished(() => relay.close())
     const received: string[] = []
     const listen = () =>
@@ -101,6 +101,35 @@ describe('the relay of stored messages', () => {
 
     await vi.waitFor(() => expect(received.toSorted()).toEqual(messages.map(({ body }) => body).toSorted()))
     await vi.waitFor(() => expect(store.groups.flat().toSorted()).toEqual(received.toSorted()))
+  })
+
+  it('forgets what was done at hand instead of sending it, and sends what is not for this process or could not be done', async () => {
+    const done: string[] = []
+    const { store, relay, received, listen } = await openRelay(60_000, ({ body }) => {
+      if (body === 'elsewhere') return undefined
+      if (body === 'fails') return Promise.reject(new Error('no'))
+      return Promise.resolve().then(() => void done.push(body))
+    })
+    await listen()
+    const bodies = ['here', 'elsewhere', 'fails']
+
+    relay.offer(bodies.map((body) => ({ to, body, mandatory: true, failures: 0, id: body, orderingKey: body })))
+
+    await vi.waitFor(() => expect(store.groups.flat().toSorted()).toEqual(bodies.toSorted()))
+    expect([done, received.toSorted()]).toEqual([['here'], ['elsewhere', 'fails']])
+  })
+
+  it('waits for what is done at hand when it is closed', async () => {
+    let finish: () => void = () => {}
+    const { store, relay } = await openRelay(60_000, () => new Promise((resolve) => (finish = resolve)))
+    relay.start()
+    relay.offer([{ to, body: '1', mandatory: true, failures: 0, id: '1', orderingKey: '1' }])
+
+    const closed = relay.close(60_000)
+    finish()
+    await closed
+
+    expect(store.groups).toEqual([['1']])
   })
 
   it('finds by itself what nobody announced, and survives a store that fails', async () => {

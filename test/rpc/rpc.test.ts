@@ -407,6 +407,36 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       await vi.waitFor(() => expect(notes.toSorted()).toEqual(['node1: all', 'node2: all', 'node2: directed']))
     })
 
+    it('does a stored cast at hand while a hand is free, and a repeat that comes by the broker not again', async () => {
+      const { serve, rpc, transport } = await openEcho()
+      const noted: string[] = []
+      let finish: () => void = () => {}
+      const note = async ({ text }: { text: string }) => {
+        noted.push(text)
+        if (text === 'slow') await new Promise<void>((resolve) => (finish = resolve))
+        if (text === 'bad') throw new SpawnFailed('no')
+      }
+      const { server } = await serve({ note }, { concurrency: 1 })
+      const stored = (text: string, to = {}) =>
+        rpc.message(EchoApi, 'note', context, { text }, { orderingKey: 'k', ...to })
+
+      const slow = server.doAtHand(stored('slow'))
+      expect(server.doAtHand(stored('no hand is free'))).toBeUndefined()
+      finish()
+      await slow
+      await expect(server.doAtHand(stored('bad'))).rejects.toThrow(SpawnFailed)
+      expect(server.doAtHand(stored('for another', { server: 'node2' }))).toBeUndefined()
+      const twice = stored('once')
+      await server.doAtHand(twice)
+      await transport.publish(twice.to, twice)
+      await rpc.of(EchoApi).note(context, { text: 'last' })
+
+      await vi.waitFor(() => expect(noted.at(-1)).toBe('last'))
+      expect(noted).toEqual(['slow', 'bad', 'once', 'last'])
+      await server.drain(1000)
+      expect(server.doAtHand(stored('after the end'))).toBeUndefined()
+    })
+
     it('drops a fanout that nobody serves', async () => {
       const { client } = await openEcho()
 

@@ -1,18 +1,10 @@
 import type { Queryable } from '../../database/database.ts'
 
-/** How one try ended on its host, as the conductor tells it. */
-export interface BuildOutcome {
+/** A try that has ended on its host. */
+export interface Build {
   readonly instance_uuid: string
   readonly attempt: number
   readonly host: string
-  /** Null: the guest runs. */
-  readonly failure: string | null
-}
-
-/** What a host has become by it; undefined: it was counted before, or the host is not known. */
-export interface CountedBuild {
-  readonly failedBuilds: number
-  readonly change: 'disabled' | 'enabled' | 'none'
 }
 
 /** The last try of a consumer whose outcome was counted: told twice, it is counted once. */
@@ -21,42 +13,66 @@ export const BUILD_OUTCOMES = `
 `
 
 /**
- * Counts builds that failed in a row on a host, and takes one out of service that fails too often: else it stays the
- * emptiest and draws every guest. A success begins anew, and gives back what failures took; who was disabled by an
- * operator stays so.
+ * Counts a build that failed in a row on a host, and takes one out of service that fails too often: else it stays the
+ * emptiest and draws every guest.
  *
  * @param disableAfter Nova's consecutive_build_service_disable_threshold; 0: never
+ * @returns undefined: it was counted before, or the host is not known
  */
-export async function countBuild(
+export async function countFailure(
   database: Queryable,
-  { instance_uuid, attempt, host, failure }: BuildOutcome,
+  { instance_uuid, attempt, host }: Build,
+  failure: string,
   disableAfter: number,
-): Promise<CountedBuild | undefined> {
-  const [written] = await database.query<{ failed_builds: number; is: boolean; was: boolean }>(
+): Promise<{ readonly failedBuilds: number; readonly isDisabled: boolean } | undefined> {
+  const [counted] = await database.query<{ failed_builds: number; disables: boolean }>(
     `with counted as (
        update consumers set counted_attempt = $2 where uuid = $1 and counted_attempt < $2 returning uuid),
-     old as (
-       select h.host, h.disabled, h.disabled_by, h.disabled_reason,
-              case when $4::text is null then 0 else h.failed_builds + 1 end as failed_builds
-         from compute_hosts h, counted where h.host = $3 for no key update of h),
      next as (
-       select old.host, old.failed_builds, old.disabled as was,
-              $4::text is not null and not old.disabled and $5::integer > 0 and old.failed_builds >= $5 as disables,
-              $4::text is null and old.disabled and old.disabled_by = 'build failures' as enables
-         from old)
+       select h.host, h.failed_builds + 1 as failed_builds,
+              not h.disabled and $5::integer > 0 and h.failed_builds + 1 >= $5 as disables
+         from compute_hosts h, counted where h.host = $3 for no key update of h)
      update compute_hosts h set
        failed_builds = next.failed_builds,
-       disabled = (h.disabled or next.disables) and not next.enables,
-       disabled_by = case when next.disables then 'build failures' when next.enables then null else h.disabled_by end,
+       disabled = h.disabled or next.disables,
+       disabled_by = case when next.disables then 'build failures' else h.disabled_by end,
        disabled_reason = case
          when next.disables then format('%s builds in a row failed here, the last one: %s', next.failed_builds, $4::text)
-         when next.enables then null
          else h.disabled_reason end
-      from next where h.host = next.host and (h.failed_builds, next.disables or next.enables) <> (next.failed_builds, false)
-     returning h.failed_builds, h.disabled as is, next.was`,
+      from next where h.host = next.host
+     returning h.failed_builds, next.disables`,
     [instance_uuid, attempt, host, failure, disableAfter],
   )
-  if (written === undefined) return undefined
-  const { failed_builds: failedBuilds, is, was } = written
-  return { failedBuilds, change: is === was ? 'none' : is ? 'disabled' : 'enabled' }
+  return counted && { failedBuilds: counted.failed_builds, isDisabled: counted.disables }
+}
+
+/**
+ * Counts builds that succeeded, all in one statement: many ends of boots, one commit. A success begins the count of failures
+ * anew, and gives back what they took; who was disabled by an operator stays so.
+ *
+ * @returns hosts that are in service again by it
+ */
+export async function countSuccesses(database: Queryable, builds: readonly Build[]): Promise<readonly string[]> {
+  const rows = await database.query<{ host: string; enables: boolean }>(
+    `with told as (select * from jsonb_to_recordset($1::jsonb) as t (instance_uuid uuid, attempt integer, host text)),
+     counted as (
+       update consumers c set counted_attempt = told.attempt
+         from told where c.uuid = told.instance_uuid and c.counted_attempt < told.attempt
+       returning told.host),
+     next as (
+       select h.host, h.disabled and h.disabled_by = 'build failures' as enables
+         from compute_hosts h
+        where h.host in (select host from counted)
+          and (h.failed_builds > 0 or (h.disabled and h.disabled_by = 'build failures'))
+        order by h.host for no key update of h)
+     update compute_hosts h set
+       failed_builds = 0,
+       disabled = h.disabled and not next.enables,
+       disabled_by = case when next.enables then null else h.disabled_by end,
+       disabled_reason = case when next.enables then null else h.disabled_reason end
+      from next where h.host = next.host
+     returning h.host, next.enables`,
+    [JSON.stringify(builds)],
+  )
+  return rows.filter(({ enables }) => enables).map(({ host }) => host)
 }
