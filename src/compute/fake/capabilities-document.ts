@@ -1,7 +1,7 @@
+import { create } from 'xmlbuilder2'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import type { DescriptorFile } from '../libvirt/firmware-descriptors.ts'
 import type { KernelParameters } from '../libvirt/kernel-parameters.ts'
-import { writtenXml } from '../libvirt/xml-element.ts'
 import { type FakeHostFacts, machinesOf } from './fake-host-options.ts'
 
 /** What libvirt would tell about the host as a whole. */
@@ -12,7 +12,7 @@ export function libvirtCapabilitiesDocument(facts: FakeHostFacts): string {
   ])
   const arch = { '@name': 'x86_64', wordsize: 64, machine, domain: [{ '@type': 'qemu' }, { '@type': 'kvm' }] }
   const document = { capabilities: { host: { cpu: { arch: 'x86_64' } }, guest: { os_type: 'hvm', arch } } }
-  return writtenXml(document)
+  return create(document).end({ prettyPrint: true, headless: true, wellFormed: true })
 }
 
 /** The descriptors that its distribution would bring: flash that keeps variables, and a build in memory, which SEV-SNP needs. */
@@ -64,7 +64,7 @@ export function capabilitiesDocument(facts: FakeHostFacts, machine: string): str
       },
     },
   }
-  return writtenXml(document)
+  return create(document).end({ prettyPrint: true, headless: true, wellFormed: true })
 }
 
 /** What the kernel shows: as the slots say, unless the options set a parameter by itself. */

@@ -1,3 +1,4 @@
+import { create } from 'xmlbuilder2'
 import { InvalidDomainXml } from '../../errors.ts'
 import {
   controllerElement,
@@ -12,7 +13,7 @@ import {
   vsockElement,
 } from './device-elements.ts'
 import type { CpuSpec, DomainMetadata, DomainSpec, LaunchSecurity, MemoryBackingSpec } from './domain-spec.ts'
-import { type Element, withoutUndefined, writtenXml } from './xml-element.ts'
+import { type Element, withoutUndefined, written } from './xml-element.ts'
 
 /** Namespace of what we write into a domain's metadata. */
 export const METADATA_NAMESPACE = 'urn:sevbus:instance:1'
@@ -41,7 +42,7 @@ export function domainXml(domain: DomainSpec): string {
  */
 export function xmlOf(document: Element, what: string, instanceUuid: string): string {
   try {
-    return writtenXml(document)
+    return create(written(document) as object).end({ prettyPrint: true, headless: true })
   } catch (error) {
     throw new InvalidDomainXml(
       `${what} cannot be written as XML: ${(error as Error).message}`,
