@@ -34,6 +34,9 @@ export interface WorkerOptions {
   readonly isWanted?: () => Promise<boolean>
   /** What the conductor answers to list_departures, by its marker; it may throw. */
   readonly departed?: (marker?: string) => Promise<readonly { migration_uuid: string; instance: Instance }[]>
+  /** Who answers instead of the conductor that only says what is above. */
+  readonly conductor?: object
+  readonly now?: () => Date
   /** Before each call of the driver and each append to the journal; it may throw. */
   readonly beforeStep?: (step: string) => void | Promise<void>
 }
@@ -78,20 +81,22 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
       message: rpc.message.bind(rpc),
       of: ((api: unknown) => {
         if (api !== ConductorApi) throw new Error('the worker calls nobody but the conductor')
-        return {
-          checkBuild: async () => ({ wanted: await isWanted() }),
-          checkAction: async () => ({ wanted: await isWanted() }),
-          listDepartures: async (_context: unknown, { host, marker }: { host: string; marker?: string }) => {
-            if (host !== HOST) throw new Error('a worker asks for its own host')
-            return { departures: await departed(marker) }
-          },
-        }
+        return (
+          options.conductor ?? {
+            checkBuild: async () => ({ wanted: await isWanted() }),
+            checkAction: async () => ({ wanted: await isWanted() }),
+            listDepartures: async (_context: unknown, { host, marker }: { host: string; marker?: string }) => {
+              if (host !== HOST) throw new Error('a worker asks for its own host')
+              return { departures: await departed(marker) }
+            },
+          }
+        )
       }) as unknown as RpcClient['of'],
     },
     logger: silent,
     retryDelaysMs: [1],
     shutdown: options.shutdown ?? { timeoutMs: 60_000, askAgainMs: 1000, lookMs: 1 },
-    now: () => new Date('2026-01-01T00:02:00.000Z'),
+    now: options.now ?? (() => new Date('2026-01-01T00:02:00.000Z')),
     unplug: options.unplug ?? { timeoutMs: 60_000, askAgainMs: 1000, lookMs: 1 },
     domainOptions: { ...DEFAULT_DOMAIN_OPTIONS, ...options.domainOptions },
     ...(maxConcurrentBuilds !== undefined && { maxConcurrentBuilds }),

@@ -1,0 +1,79 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { correctionOf } from '../../src/objects/guest-deviation.ts'
+import { databaseEngines } from '../support/databases.ts'
+import { ActingCloud, INCIDENTS, REQUESTS, type Step } from './acting-cloud.ts'
+
+/** `INTERLEAVINGS=2000 npx vitest run test/compose/interleavings.test.ts` is the long form. */
+const RUNS = Number(process.env.INTERLEAVINGS ?? 15)
+
+const what = fc.oneof(
+  { weight: 5, arbitrary: fc.constantFrom(...(Object.keys(REQUESTS) as (keyof typeof REQUESTS)[])) },
+  { weight: 8, arbitrary: fc.constantFrom('deliver' as const, 'let it work' as const) },
+  { weight: 5, arbitrary: fc.constantFrom(...INCIDENTS) },
+)
+const steps: fc.Arbitrary<Step[]> = fc.array(fc.record({ do: what, which: fc.nat(1000) }), {
+  minLength: 15,
+  maxLength: 60,
+  size: 'max',
+})
+
+const PHASES = /^(instance\.\w+)\.(start|end|error) (\S+)$/
+
+/** By instance and event how many have begun, and how many have ended. */
+function phasesOf(events: readonly string[]) {
+  const counts = new Map<string, { started: number; ended: number }>()
+  for (const each of events) {
+    const [, event, phase, uuid] = PHASES.exec(each) ?? []
+    const key = `${event} ${uuid}`
+    const { started, ended } = counts.get(key) ?? { started: 0, ended: 0 }
+    counts.set(key, phase === 'start' ? { started: started + 1, ended } : { started, ended: ended + 1 })
+  }
+  return counts
+}
+
+async function expectAgreement(cloud: ActingCloud): Promise<void> {
+  const told = phasesOf(cloud.events)
+  for (const uuid of cloud.uuids) {
+    const { vm_state, task_state, host, mem_encryption } = await cloud.instance(uuid)
+    const { state, inClear } = await cloud.guest(uuid)
+    const actions = await cloud.actions(uuid)
+    const isDeleted = vm_state === 'deleted'
+    // It rests, and its guest does what it should, or what it may.
+    expect(task_state).toBeNull()
+    expect([undefined, 'told']).toContain(correctionOf(vm_state, state))
+    expect(actions.filter(({ status }) => status === 'accepted')).toEqual([])
+    // Nothing of a deleted one is left, and its claim was given back; of others it was not.
+    expect([host, cloud.released.includes(uuid)]).toEqual(isDeleted ? [null, true] : ['node1', false])
+    if (isDeleted) expect([state, (await cloud.leftovers()).includes(uuid)]).toEqual(['missing', false])
+    expect([uuid, mem_encryption !== null && inClear]).toEqual([uuid, false])
+    // What has begun has ended, once, but what something else took the place of.
+    const givenUp = actions.filter(({ status }) => status === 'given up').length
+    const sums = [...told].filter(([key]) => key.endsWith(uuid))
+    const open = sums.map(([, { started, ended }]) => started - ended)
+    expect(open.every((count) => count >= 0)).toBe(true)
+    expect(open.reduce((sum, count) => sum + count, 0)).toBe(givenUp)
+    expect(told.get(`instance.delete ${uuid}`)).toEqual(isDeleted ? { started: 1, ended: 1 } : undefined)
+  }
+}
+
+describe('whatever is asked of instances, and whatever happens meanwhile', () => {
+  it('they come to rest, with guests that do what they should, encrypted as asked, and every end told', async () => {
+    const [engine] = databaseEngines
+    if (engine === undefined) throw new Error('there is no database to test with')
+    let acted = 0
+    await fc.assert(
+      fc.asyncProperty(steps, async (history) => {
+        await using cloud = await ActingCloud.open(engine)
+        for (const step of history) await cloud.run(step)
+        await cloud.settle()
+        await expectAgreement(cloud)
+        for (const uuid of cloud.uuids) acted += (await cloud.actions(uuid)).length
+      }),
+      // A history this long takes minutes to be shortened, and is replayed by its seed.
+      { numRuns: RUNS, endOnFailure: true },
+    )
+    // Else it would have shown little.
+    expect(acted).toBeGreaterThan(RUNS)
+  }, 3_600_000)
+})
