@@ -101,7 +101,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
 
   async close(): Promise<void> {
     await this.reports.close()
-    this.hosts.close()
+    await this.hosts.close()
   }
 
   async selectDestinations(

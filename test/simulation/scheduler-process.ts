@@ -67,7 +67,7 @@ export class SchedulerProcess {
   kill(): void {
     this.state = 'is dead'
     this.#database.die()
-    this.manager.hosts.close()
+    void this.manager.hosts.close()
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { endedWithin } from '../../rpc/abortable.ts'
 import type { Placement } from '../placement/placement.ts'
 import { Coalesced } from './coalesced.ts'
 import { HostTable } from './host-table.ts'
@@ -9,6 +10,9 @@ import { Liveness } from './liveness.ts'
  * missed, and nothing lost: before a host is held for dead, all are asked for.
  */
 const LATE_MS = 1000
+
+/** A look that is under way when it closes may end, for the database closes next; one that hangs is left alone. */
+const LAST_LOOK_MS = 2000
 
 interface HostViewOptions {
   readonly placement: Pick<Placement, 'changesSince' | 'hostsSeen' | 'noteDown'>
@@ -35,6 +39,7 @@ export class HostView {
   #latestSign: Date | undefined
   #readAt: number | undefined
   #timer: NodeJS.Timeout | undefined
+  #ticking = Promise.resolve()
   #isStale = false
   #isClosed = false
 
@@ -57,9 +62,10 @@ export class HostView {
     this.#tickLater()
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#timer)
+    await endedWithin(LAST_LOOK_MS, this.#ticking)
   }
 
   /** Seconds since the reading began that the memory comes from. */
@@ -135,7 +141,9 @@ export class HostView {
 
   #tickLater(): void {
     if (this.#isClosed) return
-    this.#timer = setTimeout(() => void this.#tick(), this.#refreshIntervalMs)
+    this.#timer = setTimeout(() => {
+      this.#ticking = this.#tick()
+    }, this.#refreshIntervalMs)
   }
 
   /** Never rejects. */
@@ -145,6 +153,7 @@ export class HostView {
       if (this.#isStale) this.#logger.info('hosts are read again')
       this.#isStale = false
     } catch (error) {
+      if (this.#isClosed) return
       const facts = { err: error }
       if (!this.#isStale) this.#logger.warn(facts, 'hosts cannot be read: what is known grows old, and claims decide')
       this.#isStale = true

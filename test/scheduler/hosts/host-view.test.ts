@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { DatabaseUnavailable } from '../../../src/errors.ts'
@@ -168,6 +169,40 @@ describe('readings of the hosts', () => {
     expect(answers).toEqual([])
   })
 
+  it('end before the view has closed, so that the database can close next, and then there is no other', async () => {
+    const happened: string[] = []
+    const begun = new EventEmitter()
+    let answer = () => {}
+    const view = new HostView({
+      placement: {
+        changesSince: async () => ({ cursor: '1', hosts: [aHost('cn-1')], removed: [], complete: true }),
+        hostsSeen: async (since) => {
+          if (happened.push(since === undefined ? 'the first look' : 'a look') === 1) {
+            return [{ host: 'cn-1', lastSeenUp: new Date(), downSince: undefined }]
+          }
+          begun.emit('look')
+          await new Promise<void>((resolve) => {
+            answer = resolve
+          })
+          happened.push('it ends')
+          return []
+        },
+        noteDown: async () => {},
+      },
+      refreshIntervalMs: 1,
+      logger: pino({ level: 'silent' }),
+    })
+    const looking = once(begun, 'look')
+    await view.start()
+    await looking
+
+    const closed = view.close().then(() => happened.push('closed'))
+    answer()
+    await closed
+
+    expect(happened).toEqual(['the first look', 'a look', 'it ends', 'closed'])
+  })
+
   it('go on by themselves after one that failed, and say so once', async () => {
     let fails = 0
     const lines: string[] = []
@@ -201,7 +236,7 @@ describe('readings of the hosts', () => {
     const again = spoken('hosts are read again')
     await view.start()
     await again
-    view.close()
+    await view.close()
 
     expect(lines).toEqual([
       'hosts were read',
