@@ -31,6 +31,7 @@ export {
   InstanceActionRebuildPayload,
   InstanceCreatePayload,
   InstanceExistsPayload,
+  SlotPayload,
 } from './notifications/payloads.ts'
 export { ComputeTaskPayload } from './notifications/request-payloads.ts'
 

@@ -109,7 +109,7 @@ export async function tryFailed(
   const reason = cleanText(`${fault.code}: ${fault.message}`, 4000)
   await endAttempt(tx, key, { outcome: 'failed', reason }, at)
   const failure = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
-  await ports.outbox.enqueue(tx, [buildFails(ports, context, instance, fault, failure)])
+  await ports.outbox.enqueue(tx, buildFails(ports, context, instance, fault, failure))
   // What no other host could do either is no fault of this one.
   if (retryable && instance.host !== null) {
     const words = reason.slice(0, MAX_FAILURE)

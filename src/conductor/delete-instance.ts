@@ -110,5 +110,8 @@ export async function endDeletion(
   await forgetUserData(tx, record)
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
-  await ports.outbox.enqueue(tx, [deletionEnds(ports, context, deleted, host), releaseMessage(ports, context, deleted)])
+  await ports.outbox.enqueue(tx, [
+    ...deletionEnds(ports, context, deleted, host),
+    releaseMessage(ports, context, deleted),
+  ])
 }

@@ -15,23 +15,25 @@ import { isMoving } from './stages.ts'
  */
 type Teller = Pick<ConductorPorts, 'events'>
 
-/** `instance.create.start`, or `instance.rebuild.start` of one that lives already. @param placed it has its host */
-export function buildStarts({ events }: Teller, context: RequestContext, placed: Instance): DurableMessage {
-  return events.onBehalfOf(placed.host as string).message(`instance.${buildOf(placed)}.start`, context, placed)
+/** `instance.create.start`, or `instance.rebuild.start` of one that lives already. @param placed it has its host, and its slot */
+export function buildStarts({ events }: Teller, context: RequestContext, placed: Instance): readonly DurableMessage[] {
+  const claimed = events.slot('slot.claimed', context, placed)
+  const started = events.onBehalfOf(placed.host as string).message(`instance.${buildOf(placed)}.start`, context, placed)
+  return [...claimed, started]
 }
 
-/** This try of it is over. @param instance as it was on its host */
+/** This try of it is over, and is charged for no more. @param instance as it was on its host */
 export function buildFails(
   { events }: Teller,
   context: RequestContext,
   instance: Instance,
   fault: Fault,
   error: SevbusError,
-): DurableMessage {
+): readonly DurableMessage[] {
   const failed = { ...instance, task_state: null, fault, updated_at: fault.created_at }
-  return events
-    .onBehalfOf(instance.host as string)
-    .message(`instance.${buildOf(instance)}.error`, context, failed, error)
+  const event = `instance.${buildOf(instance)}.error` as const
+  const told = events.onBehalfOf(instance.host as string).message(event, context, failed, error)
+  return [told, ...events.slot('slot.released', context, instance)]
 }
 
 function buildOf(instance: Instance): 'create' | 'rebuild' {
@@ -58,6 +60,8 @@ export function deletionEnds(
   context: RequestContext,
   deleted: Instance,
   host: string,
-): DurableMessage {
-  return events.onBehalfOf(host).message('instance.delete.end', context, { ...deleted, host })
+): readonly DurableMessage[] {
+  const gone = { ...deleted, host }
+  const told = events.onBehalfOf(host).message('instance.delete.end', context, gone)
+  return [told, ...events.slot('slot.released', context, gone)]
 }

@@ -5,7 +5,7 @@ import { cleanText } from '../objects/text.ts'
 import { beginAction } from './actions/begin-action.ts'
 import { endAttempt, evacuateAttempt } from './attempt-store.ts'
 import { changeInstance, type InstanceRecord } from './instance-store.ts'
-import { endMoveMessage, noteBuildMessage, terminateMessage } from './messages.ts'
+import { asLeft, endMoveMessage, noteBuildMessage, terminateMessage } from './messages.ts'
 import { endMove, type MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 
@@ -61,6 +61,8 @@ export async function settle(
   await endMove(tx, move.uuid, source === 'gone' ? 'completed' : 'done', at)
   await ports.outbox.enqueue(tx, [
     ports.events.onBehalfOf(host).message('instance.rebuild.end', context, active),
+    // Kept on the source until that is fenced or rid of its guest, but charged for no more.
+    ...ports.events.slot('slot.released', context, asLeft(instance, move)),
     noteBuildMessage(ports, context, active, host, null),
     endMoveMessage(ports, move, source === 'gone' ? 'confirmMove' : 'finishMove'),
   ])
@@ -80,6 +82,11 @@ export async function callOff(
   if (move.arrived_at !== null) return settle(ports, tx, record, move, 'left behind')
   const { uuid, attempt, host } = instance
   await endAttempt(tx, { uuid, attempt }, { outcome: 'aborted', reason: 'the instance was deleted' }, ports.now())
-  if (host !== null) await ports.outbox.enqueue(tx, [terminateMessage(ports, context, host, instance, true)])
+  if (host !== null) {
+    await ports.outbox.enqueue(tx, [
+      terminateMessage(ports, context, host, instance, true),
+      ...ports.events.slot('slot.released', context, instance),
+    ])
+  }
   return goBack(ports, tx, record, move, instance.fault)
 }

@@ -42,7 +42,7 @@ export async function handOverAtOnce(ports: ConductorPorts, record: InstanceReco
   const next = changed(instance, changes, ports.now())
   const userData = await userDataOf(ports.database, record)
   const messages = [
-    buildStarts(ports, context, next),
+    ...buildStarts(ports, context, next),
     buildMessage(ports, context, selection.host, next, selection.allocations, userData),
   ]
   return ports.steps.make({ record, next, outcome: 'spawning', selection, messages })
@@ -63,7 +63,7 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
   await placeAttempt(tx, key, selection)
   const userData = await userDataOf(tx, record)
   const message = buildMessage(ports, context, selection.host, placed, selection.allocations, userData)
-  await ports.outbox.enqueue(tx, [buildStarts(ports, context, placed), message])
+  await ports.outbox.enqueue(tx, [...buildStarts(ports, context, placed), message])
 }
 
 /** No host: the instance is ERROR with the reason, or where it was, and those who watch are told. */

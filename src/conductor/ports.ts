@@ -19,7 +19,7 @@ export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'se
 /** Notifications of what is decided here: an accepted build, a deletion without a host, a build without one. */
 export type ConductorEvents = Pick<
   InstanceEvents,
-  'message' | 'buildFailed' | 'rebuildFailed' | 'exists' | 'onBehalfOf'
+  'message' | 'buildFailed' | 'rebuildFailed' | 'exists' | 'slot' | 'onBehalfOf'
 >
 
 /** What the conductor works with; everything it does not own comes from outside. */

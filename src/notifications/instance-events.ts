@@ -22,6 +22,7 @@ import {
   InstanceActionSnapshotPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
+  SlotPayload,
 } from './payloads.ts'
 import { ComputeTaskPayload } from './request-payloads.ts'
 
@@ -36,6 +37,9 @@ export type InstanceEvent =
   | 'instance.rebuild.error'
   | 'instance.delete.start'
   | 'instance.delete.end'
+
+/** What is charged for an encrypted guest beside its flavor. */
+export type SlotEvent = 'slot.claimed' | 'slot.released'
 
 /** An instance that lived, with the context of the request that made it. */
 export interface InstanceExistence {
@@ -75,6 +79,25 @@ export class InstanceEvents {
     const fault = error ? exceptionPayload(error, { module: 'sevbus.compute', function: functionOf(event) }) : null
     const payload = payloadOf(event, instance, instanceFields(context, instance, fault), action)
     return this.#message(event, context, instance, payload, error !== undefined)
+  }
+
+  /** @returns nothing of a guest in clear, or of one that is on no host */
+  slot(event: SlotEvent, context: RequestContext, instance: Instance): readonly DurableMessage[] {
+    const { host, mem_encryption: encryption } = instance
+    const slot = slotOf(instance)
+    if (host === null || encryption === null || slot == null) return []
+    const payload = SlotPayload.wrap({
+      instance_uuid: instance.uuid,
+      tenant_id: instance.project_id,
+      user_id: instance.user_id,
+      host,
+      attempt: instance.attempt,
+      model: encryption.model,
+      provider: slot.provider,
+      resource_class: slot.resource_class,
+      amount: slot.amount,
+    })
+    return [this.#message(event, context, instance, payload, false)]
   }
 
   /** `instance.exists`, in the name of the host that it is on; on none, in ours. */

@@ -169,3 +169,22 @@ export const InstanceActionSnapshotPayload = objectType(
   '1.10',
   InstanceActionData.extend({ snapshot_image_id: z.guid() }),
 )
+
+/** A slot for an encrypted guest, from when and until when it is charged. Nova tells nothing of the kind. */
+export const SlotPayload = objectType(
+  'SlotPayload',
+  '1.0',
+  z.looseObject({
+    instance_uuid: z.guid(),
+    tenant_id: text,
+    user_id: text,
+    host: z.string(),
+    /** The try that it was claimed for. */
+    attempt: z.int().min(1),
+    model: z.string(),
+    provider: z.string(),
+    resource_class: z.string(),
+    amount: z.int().min(1),
+  }),
+  'sevbus',
+)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
-/** Namespace of Nova's objects: consumers look for it. */
-const NAMESPACE = 'nova'
+/** Nova's objects, for which consumers look, and those that Nova does not have. */
+export type Namespace = 'nova' | 'sevbus'
 
 /**
  * A versioned object as Nova serialises it. A minor version adds fields, a major one breaks; so a reader takes any
@@ -17,6 +17,7 @@ export interface VersionedObject<Name extends string, Data> {
 export interface ObjectType<Name extends string, Data extends z.ZodType> {
   readonly name: Name
   readonly version: string
+  readonly namespace: Namespace
   /** Reads objects of any minor version; writes this one. */
   readonly schema: z.ZodType<VersionedObject<Name, z.output<Data>>>
   /** Wraps data, checked: a payload that breaks its own contract must not leave the house. */
@@ -27,6 +28,7 @@ export function objectType<const Name extends string, Data extends z.ZodType>(
   name: Name,
   version: string,
   data: Data,
+  namespace: Namespace = 'nova',
 ): ObjectType<Name, Data> {
   const major = version.split('.')[0]
   const schema = z.looseObject({
@@ -37,9 +39,9 @@ export function objectType<const Name extends string, Data extends z.ZodType>(
   }) as unknown as z.ZodType<VersionedObject<Name, z.output<Data>>>
   const wrap = (fields: z.input<Data>) => ({
     'nova_object.name': name,
-    'nova_object.namespace': NAMESPACE,
+    'nova_object.namespace': namespace,
     'nova_object.version': version,
     'nova_object.data': data.parse(fields),
   })
-  return Object.freeze({ name, version, schema, wrap })
+  return Object.freeze({ name, version, namespace, schema, wrap })
 }

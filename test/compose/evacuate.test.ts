@@ -144,13 +144,16 @@ describe.each(databaseEngines)('the evacuation of a dead host on $name', (engine
     expect([await cloud.guests('h1'), await cloud.guests('h2')]).toEqual([[], [uuid]])
     expect(await cloud.audit()).toEqual([])
     expect(await cloud.get(uuid)).toEqual(moved)
-    await vi.waitFor(() => expect(cloud.events).toHaveLength(5), SETTLE)
+    await vi.waitFor(() => expect(cloud.events).toHaveLength(8), SETTLE)
     expect(cloud.events).toEqual([
+      'slot.claimed nova-conductor:local',
       'instance.create.start nova-compute:h1',
       'instance.create.end nova-compute:h1',
       'instance.evacuate nova-conductor:local',
+      'slot.claimed nova-conductor:local',
       'instance.rebuild.start nova-compute:h2',
       'instance.rebuild.end nova-compute:h2',
+      'slot.released nova-conductor:local',
     ])
     const { attempts, migrations } = await cloud.explain(uuid)
     expect(attempts.map(({ host, outcome }) => `${outcome} on ${host}`)).toEqual(['evacuated on h1', 'active on h2'])

@@ -110,6 +110,8 @@ it('a boot is one trace, from the request of the API tier to the guest that runs
       "        conductor/continue_build (consumer)",
       "          scheduler/select_destinations (client)",
       "            scheduler/select_destinations (server)",
+      "          send slot.claimed (producer)",
+      "            process slot.claimed (consumer)",
       "          send instance.create.start (producer)",
       "            process instance.create.start (consumer)",
       "          compute/build_and_run_instance (producer)",

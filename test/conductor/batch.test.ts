@@ -52,10 +52,13 @@ describe.each(databaseEngines)('instances that are all or nothing, on $name', (e
     expect(asked).toEqual(UUIDS)
     expect(await its.states()).toEqual(['building spawning h1', 'building spawning h2', 'building spawning h3'])
     expect((await its.conductor.sent()).map(({ to, what }) => `${to} ${what}`)).toEqual([
+      'versioned_notifications.info slot.claimed',
       'versioned_notifications.info instance.create.start',
       'sevbus-compute.h1 build_and_run_instance',
+      'versioned_notifications.info slot.claimed',
       'versioned_notifications.info instance.create.start',
       'sevbus-compute.h2 build_and_run_instance',
+      'versioned_notifications.info slot.claimed',
       'versioned_notifications.info instance.create.start',
       'sevbus-compute.h3 build_and_run_instance',
     ])

@@ -207,6 +207,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect(await conductor.instance(uuid)).toMatchObject({ vm_state: 'building', task_state: 'spawning', host: 'h1' })
     const sent = await conductor.sent()
     expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual([
+      'versioned_notifications.info slot.claimed',
       'versioned_notifications.info instance.create.start',
       'sevbus-compute.h1 build_and_run_instance',
     ])
@@ -271,6 +272,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
       })
       expect(await conductor.instance(uuid)).toMatchObject({ host: 'h1', mem_encryption: sev })
       expect((await conductor.sent()).map(({ what, args }) => [what, args.instance])).toMatchObject([
+        ['slot.claimed', undefined],
         ['instance.create.start', undefined],
         ['build_and_run_instance', { mem_encryption: sev }],
       ])
@@ -450,6 +452,7 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     expect(fault?.message).toContain('QEMU died')
     expect((await conductor.sent()).map(({ what }) => what)).toEqual([
       'instance.create.error',
+      'slot.released',
       'note_build',
       'compute_task.build_instances.error',
       'release_allocations',
@@ -494,7 +497,11 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
       host: null,
       terminated_at: '2026-01-02T00:00:00.000Z',
     })
-    expect((await conductor.sent()).map(({ what }) => what)).toEqual(['instance.delete.end', 'release_allocations'])
+    expect((await conductor.sent()).map(({ what }) => what)).toEqual([
+      'instance.delete.end',
+      'slot.released',
+      'release_allocations',
+    ])
   })
 
   it('deletes an instance that has no host at once, and tells of both ends', async () => {
@@ -556,11 +563,12 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     const sent = await conductor.sent()
     expect(sent.map(({ to, what }) => `${to} ${what}`)).toEqual([
       'versioned_notifications.error instance.create.error',
+      'versioned_notifications.info slot.released',
       'sevbus-scheduler note_build',
       'sevbus-conductor continue_build',
       'sevbus-compute.h1 terminate_instance',
     ])
-    expect(sent.slice(1).map(({ args }) => args.attempt ?? args.void)).toEqual([1, 2, true])
+    expect(sent.slice(2).map(({ args }) => args.attempt ?? args.void)).toEqual([1, 2, true])
   })
 
   it('answers no more instances at once than fit into a message', async () => {

@@ -169,6 +169,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     })
     expect(await given.told()).toEqual([
       'instance.rebuild.end → versioned_notifications.info',
+      'slot.released → versioned_notifications.info',
       'note_build → sevbus-scheduler',
       'finish_move → sevbus-scheduler',
     ])
@@ -220,6 +221,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     expect(await given.instance(given.uuid)).toMatchObject({ vm_state: 'active', task_state: null, host: 'h2' })
     expect(await given.told()).toEqual([
       'instance.rebuild.end → versioned_notifications.info',
+      'slot.released → versioned_notifications.info',
       'note_build → sevbus-scheduler',
       'confirm_move → sevbus-scheduler',
     ])
@@ -468,6 +470,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     const sent = await given.sent()
     expect(sent.map(({ what, to, args }) => [what, to, args.void ?? null])).toEqual([
       ['terminate_instance', 'sevbus-compute.h2', true],
+      ['slot.released', 'versioned_notifications.info', null],
       ['revert_move', 'sevbus-scheduler', null],
       ['instance.delete.start', 'versioned_notifications.info', null],
       ['terminate_instance', 'sevbus-compute.h1', false],
@@ -493,6 +496,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     expect(instance).toMatchObject({ task_state: 'deleting', host: 'h2', attempt: 2 })
     expect(await given.told()).toEqual([
       'instance.rebuild.end → versioned_notifications.info',
+      'slot.released → versioned_notifications.info',
       'note_build → sevbus-scheduler',
       'finish_move → sevbus-scheduler',
       'instance.delete.start → versioned_notifications.info',
@@ -540,6 +544,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     expect(await reviveOverdue(given.ports)).toBe(1)
     expect(await given.told()).toEqual([
       'instance.rebuild.error → versioned_notifications.error',
+      'slot.released → versioned_notifications.info',
       'note_build → sevbus-scheduler',
       'continue_build → sevbus-conductor',
       'terminate_instance → sevbus-compute.h2',

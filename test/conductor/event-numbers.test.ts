@@ -34,20 +34,30 @@ describe.each(databaseEngines)('the notifications of an instance, on $name', (en
     const events = (await cloud.sent()).filter(({ args }) => 'sevbus' in args)
     const told = events.map(({ what, args }) => {
       const { sequence } = args.sevbus as { sequence: number }
-      const { uuid, host, action_initiator_user } = args['nova_object.data'] as Record<string, unknown>
-      return [uuid === instance_uuid ? 'it' : 'other', sequence, what, host, action_initiator_user]
+      const { uuid, instance_uuid: slotOf, host } = args['nova_object.data'] as Record<string, unknown>
+      return [(uuid ?? slotOf) === instance_uuid ? 'it' : 'other', sequence, what, host]
     })
     expect(told).toEqual([
-      ['it', 1, 'instance.create.start', 'h1', 'user-1'],
-      ['other', 1, 'instance.create.start', 'h1', 'user-1'],
-      ['it', 2, 'instance.create.error', 'h1', 'user-1'],
-      ['it', 3, 'instance.create.start', 'h2', 'user-1'],
-      ['it', 4, 'instance.create.end', 'h2', 'user-1'],
-      ['it', 5, 'instance.power_off.start', 'h2', 'user-1'],
-      ['it', 6, 'instance.power_off.end', 'h2', 'user-1'],
-      ['it', 7, 'instance.delete.start', 'h2', 'user-1'],
-      ['it', 8, 'instance.delete.end', 'h2', 'deleter'],
+      ['it', 1, 'slot.claimed', 'h1'],
+      ['it', 2, 'instance.create.start', 'h1'],
+      ['other', 1, 'slot.claimed', 'h1'],
+      ['other', 2, 'instance.create.start', 'h1'],
+      ['it', 3, 'instance.create.error', 'h1'],
+      ['it', 4, 'slot.released', 'h1'],
+      ['it', 5, 'slot.claimed', 'h2'],
+      ['it', 6, 'instance.create.start', 'h2'],
+      ['it', 7, 'instance.create.end', 'h2'],
+      ['it', 8, 'instance.power_off.start', 'h2'],
+      ['it', 9, 'instance.power_off.end', 'h2'],
+      ['it', 10, 'instance.delete.start', 'h2'],
+      ['it', 11, 'instance.delete.end', 'h2'],
+      ['it', 12, 'slot.released', 'h2'],
     ])
+    const ended = events.find(({ what }) => what === 'instance.delete.end')
+    expect(ended?.args['nova_object.data']).toMatchObject({
+      action_initiator_user: 'deleter',
+      terminated_at: AT.replace('.000', ''),
+    })
   })
 
   it('are told once more to who misses some, with the same ids, sent or not; not those that are forgotten', async () => {
@@ -79,17 +89,18 @@ describe.each(databaseEngines)('the notifications of an instance, on $name', (en
     const forgotten = await store.forgetSent(0)
 
     expect(unsent.told.map(([sequence, event]) => [sequence, event])).toEqual([
-      [1, 'instance.create.start'],
-      [2, 'instance.create.end'],
-      [3, 'instance.delete.start'],
+      [1, 'slot.claimed'],
+      [2, 'instance.create.start'],
+      [3, 'instance.create.end'],
+      [4, 'instance.delete.start'],
     ])
     expect(sent).toEqual(unsent)
-    expect(part).toEqual({ told: [unsent.told[1]], last_sequence: 3 })
+    expect(part).toEqual({ told: [unsent.told[1]], last_sequence: 4 })
     expect(again.map(({ to, what, args }) => [to, what, args.sevbus])).toEqual([
-      ['versioned_notifications.info', 'instance.create.end', expect.objectContaining({ sequence: 2 })],
+      ['versioned_notifications.info', 'instance.create.start', expect.objectContaining({ sequence: 2 })],
     ])
-    expect(forgotten).toBe(3)
-    expect(await replay()).toEqual({ told: [], last_sequence: 3 })
+    expect(forgotten).toBe(4)
+    expect(await replay()).toEqual({ told: [], last_sequence: 4 })
     expect(await replay({ instance_uuid: 'aaaaaaaa-0000-4000-8000-000000000001' })).toEqual({
       told: [],
       last_sequence: 0,

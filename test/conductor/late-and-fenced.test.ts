@@ -71,7 +71,7 @@ describe.each(databaseEngines)('with a host that was away, on $name', (engine) =
 
     expect([whileDown, waiting.task_state, ended, await later()]).toEqual([0, 'deleting', 1, 0])
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'deleted', task_state: null, host: null })
-    expect(sent.map(({ what }) => what)).toEqual(['instance.delete.end', 'release_allocations'])
+    expect(sent.map(({ what }) => what)).toEqual(['instance.delete.end', 'slot.released', 'release_allocations'])
     expect(await cloud.sent()).toEqual([])
   })
 
@@ -92,6 +92,7 @@ describe.each(databaseEngines)('with a host that was away, on $name', (engine) =
     expect(told.filter((what) => what !== 'terminate_instance')).toEqual([
       'instance.delete.start',
       'instance.delete.end',
+      'slot.released',
       'release_allocations',
     ])
     expect((await cloud.instance(uuid)).vm_state).toBe('deleted')

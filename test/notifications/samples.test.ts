@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { NoValidHost, SpawnFailed, VolumeAttachFailed } from '../../src/errors.ts'
-import { InstanceEvents } from '../../src/notifications/instance-events.ts'
+import { InstanceEvents, type SlotEvent } from '../../src/notifications/instance-events.ts'
 import { DEFAULT_NOTIFICATION_NAMES, decodeNotification } from '../../src/notifications/notification.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import { RequestSpec } from '../../src/objects/request-spec.ts'
@@ -66,6 +66,10 @@ const attachVolume = { name: 'attach_volume', volume } as const
 const detachVolume = { name: 'detach_volume', volume_id } as const
 
 const snapshot = { name: 'snapshot', image: { ...anImage(), id: 'a07f71dc-8151-4e7d-a0cc-cd24a3f11114' } } as const
+
+function slotMessage(event: SlotEvent): DurableMessage {
+  return conductor.slot(event, context, active)[0] as DurableMessage
+}
 
 const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-create-start': compute.message('instance.create.start', context, building),
@@ -147,6 +151,8 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-interface_detach-end': compute.message('instance.interface_detach.end', context, active),
   'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),
   'instance-delete-end': compute.message('instance.delete.end', context, deleted),
+  'slot-claimed': slotMessage('slot.claimed'),
+  'slot-released': slotMessage('slot.released'),
   'instance-exists': conductor.exists(
     { context, instance: active },
     { beginning: new Date('2026-10-01T00:00:00Z'), ending: new Date('2026-11-01T00:00:00Z') },

@@ -1,4 +1,4 @@
-import type { FailedTask, InstanceEvent } from '../../src/notifications/instance-events.ts'
+import type { FailedTask, InstanceEvent, SlotEvent } from '../../src/notifications/instance-events.ts'
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
@@ -6,6 +6,7 @@ import {
   InstanceActionVolumePayload,
   InstanceCreatePayload,
   InstanceExistsPayload,
+  SlotPayload,
 } from '../../src/notifications/payloads.ts'
 import { ComputeTaskPayload } from '../../src/notifications/request-payloads.ts'
 import type { ObjectType } from '../../src/notifications/versioned-object.ts'
@@ -22,7 +23,7 @@ const conductor = 'nova-conductor'
 
 /** Every notification that workers send; the compiler wants a row for each. */
 export const NOTIFICATION_CATALOGUE: Readonly<
-  Record<InstanceEvent | 'instance.exists' | `compute_task.${FailedTask}.error`, Told>
+  Record<InstanceEvent | SlotEvent | 'instance.exists' | `compute_task.${FailedTask}.error`, Told>
 > = {
   'instance.create.start': {
     payload: InstanceCreatePayload,
@@ -249,6 +250,17 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     payload: InstanceActionPayload,
     publisher: compute,
     summary: 'It is gone, from `terminated_at` on.',
+  },
+  'slot.claimed': {
+    payload: SlotPayload,
+    publisher: conductor,
+    summary:
+      'A slot for its encryption is claimed for a try of it, and charged from now on. Nova has none of this name.',
+  },
+  'slot.released': {
+    payload: SlotPayload,
+    publisher: conductor,
+    summary: 'That slot is charged no more. Nova has none of this name.',
   },
   'instance.exists': {
     payload: InstanceExistsPayload,

@@ -77,7 +77,7 @@ export function plainer(schema: JsonSchema): void {
 }
 
 function seal({ properties = {} }: JsonSchema, type: PayloadType): void {
-  properties['nova_object.namespace'] = { const: 'nova' }
+  properties['nova_object.namespace'] = { const: type.namespace }
   properties['nova_object.version'] = { const: type.version }
   const data = properties['nova_object.data'] as JsonSchema
   data.additionalProperties = OPEN_DATA.has(type.name)
