@@ -12,7 +12,7 @@ const each = {
   setupFiles: 'test/servers/leave-with-parent.ts',
   pool: 'forks',
   // For what hangs: thousands of cases on a busy machine are no failure.
-  testTimeout: 120_000,
+  testTimeout: 240_000,
   hookTimeout: 60_000,
   teardownTimeout: 30_000,
 } as const

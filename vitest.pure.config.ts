@@ -21,7 +21,7 @@ export default defineConfig({
     isolate: false,
     reporters: ['default'],
     // As in vitest.config.ts: thousands of cases on a busy machine are no failure.
-    testTimeout: 120_000,
+    testTimeout: 240_000,
     coverage: {
       provider: 'v8',
       include: [

@@ -152,11 +152,15 @@ describe('workers in processes of their own, on RabbitMQ and PostgreSQL', () => 
     const worker = await cloud.worker('scheduler', 's1', { SEVBUS_WORKER_SELF_CHECK_SECONDS: '0.2' })
     const queue = `${prefix}scheduler.s1`
 
-    // Otherwise than workers declare it: they are refused (406) as long as it is there.
-    await onChannel(url, async (channel) => {
-      await channel.deleteQueue(queue)
-      await channel.assertQueue(queue, { durable: true })
-    })
+    // Otherwise than workers declare it: they are refused (406) as long as it is there. Whoever declares it first has it.
+    await vi.waitFor(
+      () =>
+        onChannel(url, async (channel) => {
+          await channel.deleteQueue(queue)
+          await channel.assertQueue(queue, { durable: true })
+        }),
+      SETTLE,
+    )
     await worker.said(`"repairs":2`)
     await worker.said('WORKER_DEAF')
 
