@@ -13,7 +13,7 @@ const each = {
   pool: 'forks',
   // For what hangs: thousands of cases on a busy machine are no failure.
   testTimeout: 240_000,
-  hookTimeout: 60_000,
+  hookTimeout: 90_000,
   teardownTimeout: 30_000,
 } as const
 

@@ -1,10 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const CATALOGUE = `
 [flavors."m1.sev"]

@@ -5,7 +5,6 @@ import { anImage, sevFlavor } from '../support/requests.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }
 
 it('audit tells by its exit code whether all agrees, whether findings remain, and whether somebody did not answer', async () => {

@@ -4,7 +4,6 @@ import { describe, expect, it, vi } from 'vitest'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {

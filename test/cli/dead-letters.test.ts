@@ -5,8 +5,6 @@ import { onChannel } from '../support/raw-channel.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
-
 it('dead letters are listed, shown without tokens, replayed and purged by hand', async () => {
   await using cloud = await ProcessCloud.open()
   await cloud.worker('conductor', 'c1')

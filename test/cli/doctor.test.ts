@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Diagnosis, diagnosisOf } from '../../src/cli/diagnosis.ts'
 import { diagnosisText } from '../../src/cli/doctor-view.ts'
 import { wrapped } from '../../src/cli/wrapped.ts'
@@ -10,8 +10,6 @@ import { loadConfig } from '../../src/config.ts'
 import { findingsOf } from '../compute/support/recorded-host.ts'
 import { intel, milan } from '../compute/support/recorded-hosts.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
-
-vi.setConfig({ testTimeout: 60_000 })
 
 async function doctor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   return await runSevbus(['doctor', ...args], env)

@@ -13,7 +13,6 @@ import type { ServerGroup } from '../../src/objects/server-group.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }
 const plain = stripVTControlCharacters
 const QUIET = { json: false, debug: false }

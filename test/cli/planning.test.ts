@@ -1,15 +1,13 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { openDriver } from '../../src/compose/compute-host.ts'
 import { slotLimits } from '../../src/compose/host-options.ts'
 import { HostView } from '../../src/compute/host-view.ts'
 import { loadConfig } from '../../src/config.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { silent } from '../support/transports.ts'
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const folder = mkdtempSync(join(tmpdir(), 'sevbus-planning-'))
 

@@ -4,9 +4,7 @@ import { mkdtempSync, readFileSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { describe, expect, it, vi } from 'vitest'
-
-vi.setConfig({ testTimeout: 60_000 })
+import { describe, expect, it } from 'vitest'
 
 /** What README says that a clone can do without a broker: each line, and the exit code that its remark promises. */
 const LINE = /^npx (sevbus (?:--config \S+ )?(?:lint|xml|host-capabilities)\b.*)$/gm

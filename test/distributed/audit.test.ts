@@ -4,7 +4,6 @@ import { anImage, sevFlavor } from '../support/requests.ts'
 import type { SevbusProcess } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
-vi.setConfig({ testTimeout: 180_000 })
 const context = newRequestContext()
 const SETTLE = { timeout: 90_000, interval: 500 }
 const HOST = { SEVBUS_FAKE_SEV_SLOTS: '6', SEVBUS_FAKE_SPAWN_DELAY_MS: '50' }

@@ -12,8 +12,6 @@ import { databaseEngines } from '../support/databases.ts'
 import { SevbusProcess } from '../support/sevbus-process.ts'
 import { MadeOnBroker, silent } from '../support/transports.ts'
 
-vi.setConfig({ testTimeout: 180_000 })
-
 const uuid = (n: number) => `178b0921-8f85-4257-88b6-${n.toString(16).padStart(12, '0')}`
 
 /** One life each: a second longer than the one before. */

@@ -9,7 +9,6 @@ const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 const SEV_HOST = { SEVBUS_FAKE_SEV_SLOTS: '8', SEVBUS_FAKE_SPAWN_DELAY_MS: '300' }
 /** What a killed conductor was just sending is another's after the outbox's lease. */
 const SETTLE = { timeout: 90_000, interval: 200 }
-vi.setConfig({ testTimeout: 240_000 })
 
 async function instances({ conductor }: SevbusClient): Promise<readonly Instance[]> {
   return (await conductor.listInstances(context, {})).instances

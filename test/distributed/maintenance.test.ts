@@ -3,8 +3,6 @@ import { newRequestContext } from '../../src/client.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
-
 const SETTLE = { timeout: 30_000, interval: 100 }
 const context = newRequestContext()
 const UEFI = anImage({ hw_firmware_type: 'uefi', hw_machine_type: 'q35' })

@@ -6,7 +6,6 @@ import { ProcessCloud } from '../support/worker-processes.ts'
 
 const MONITORED = { SEVBUS_WORKER_MONITOR_PORT: '0' }
 const SETTLE = { timeout: 30_000, interval: 200 }
-vi.setConfig({ testTimeout: 120_000 })
 
 function urlOf(worker: SevbusProcess): string {
   return /"monitor":"([^"]+)"/.exec(worker.output)?.[1] ?? ''

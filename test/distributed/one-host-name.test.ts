@@ -5,8 +5,6 @@ import { anImage, plainFlavor } from '../support/requests.ts'
 import type { SevbusProcess } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
-vi.setConfig({ testTimeout: 180_000 })
-
 const SETTLE = { timeout: 60_000, interval: 200 }
 const REFUSED = 'this worker takes no requests: two workers say that they are host h1'
 const READY = 'compute worker is ready'

@@ -9,7 +9,6 @@ const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 const SEV_HOST = { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_SPAWN_DELAY_MS: '150' }
 /** What a killed conductor was just sending is another's after the outbox's lease. */
 const SETTLE = { timeout: 60_000, interval: 200 }
-vi.setConfig({ testTimeout: 120_000 })
 
 async function boot({ conductor }: SevbusClient, name: string, count: number, flavor = sevFlavor): Promise<Instance[]> {
   return (await conductor.buildInstances(context, { name, flavor, image: anImage(), count })).instances

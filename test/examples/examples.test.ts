@@ -7,7 +7,6 @@ import { anImage, sevFlavor } from '../support/requests.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 const context = newRequestContext()
-vi.setConfig({ testTimeout: 120_000 })
 const SETTLE = { timeout: 30_000, interval: 200 }
 
 /** Runs an example as its first lines say. */

@@ -32,7 +32,6 @@ for arg; do
 done
 exec /usr/bin/qemu-system-x86_64 "$@"
 `
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
 /** Everything but the silicon: broker, database, workers, libvirt, QEMU. */
 function realGuests(): void {

@@ -24,7 +24,6 @@ const MODELS = [
 ] as const
 const image = { ...anImage(), disk_format: 'raw' } as const
 const SETTLE = { timeout: 60_000, interval: 100 }
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
 /** The same on real hardware (`SEVBUS_TEST_LIBVIRT`) as on the emulated host. */
 describe.runIf(missing === undefined)('a host with SEV', () => {

@@ -15,7 +15,6 @@ const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 const flavor = { ...sevFlavor, memory_mb: 64, root_gb: 1, ephemeral_gb: 0, swap: 0 }
 const image = { ...anImage(), disk_format: 'raw' }
 const SETTLE = { timeout: 90_000, interval: 200 }
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 90_000 })
 
 /** A daemon that hangs, or is away: its guests run on, and nobody may take the host for dead, nor send guests there. */
 function silentLibvirtd(): void {

@@ -12,8 +12,6 @@ import { RpcServer } from '../../src/rpc/server.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { freshNames, silent } from '../support/transports.ts'
 
-vi.setConfig({ testTimeout: 60_000 })
-
 const Note = z.object({ text: z.string() })
 const WorkApi = defineApi({
   service: 'work',

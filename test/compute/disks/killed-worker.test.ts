@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pino } from 'pino'
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { diskContents } from '../../../src/compute/disks/disk-contents.ts'
 import { type DiskOptions, openGuestDisks } from '../../../src/compute/disks/open-guest-disks.ts'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
@@ -16,7 +16,6 @@ import { aFolder } from '../support/folders.ts'
 import { aCapableHost } from '../support/hosts.ts'
 import { anInstance } from '../support/instances.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
 const never = new AbortController().signal
 const MIB = 1024 ** 2
 const TOOLS = ['qemu-img', 'mkfs.ext4', 'mkswap', 'genisoimage'] as const

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Database } from '../../../src/database/database.ts'
 import { SevbusError } from '../../../src/errors.ts'
 import { type HostReport, SEQUENCES_PER_START } from '../../../src/objects/host-report.ts'
@@ -7,8 +7,6 @@ import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const IDS = [1, 2, 3].map((n) => `00000000-0000-4000-8000-00000000000${n}`)
 
