@@ -54,7 +54,42 @@ const WRONG: readonly string[] = [
 
   `select format('%s is in error without a reason', uuid) as problem
      from instances where vm_state = 'error' and (fault is null or fault ->> 'code' is null)`,
+  ...told(),
 ]
+
+/** What was told of instances, against what they were: each fact once, to the second, under numbers without gaps. */
+function told(): readonly string[] {
+  const events = `
+    with told as (
+      select left(ordering_key, 36)::uuid as uuid, number, m ->> 'event_type' as event, m -> 'payload' -> 'nova_object.data' as data
+        from (select ordering_key, number, (body::jsonb ->> 'oslo.message')::jsonb as m
+                from (select ordering_key, number, body from outbox_sent
+                      union all select ordering_key, number, body from outbox where number is not null) kept) read
+    ), counts as (
+      select i.uuid, i.vm_state, i.launched_at, i.terminated_at, i.mem_encryption is not null as is_encrypted,
+             count(*) filter (where event = 'instance.create.end') as begun,
+             count(*) filter (where event = 'instance.delete.end') as ended,
+             count(*) filter (where event = 'slot.claimed') - count(*) filter (where event = 'slot.released') as slots,
+             max(data ->> 'launched_at') filter (where event = 'instance.create.end') as told_launched,
+             max(data ->> 'terminated_at') filter (where event = 'instance.delete.end') as told_terminated
+        from instances i left join told on told.uuid = i.uuid group by i.uuid)`
+  return [
+    `${events} select format('%s: %s notifications, numbered %s to %s, and %s numbers were given', ordering_key, n, low, high, last)
+            as problem
+       from outbox_series s, lateral (select count(*) as n, count(distinct number) as numbers, min(number) as low,
+                                             max(number) as high
+                                        from told where uuid = left(s.ordering_key, 36)::uuid) t
+      where (n, numbers, low, high) is distinct from (last, last, 1::bigint, last)`,
+    `${events} select format('%s is %s since %s until %s, and told as begun %s times, at %s, and ended %s times, at %s', uuid,
+                             vm_state, launched_at, terminated_at, begun, told_launched, ended, told_terminated) as problem
+       from counts
+      where begun <> (launched_at is not null)::int or ended <> (vm_state = 'deleted')::int
+         or told_launched::timestamptz is distinct from date_trunc('second', launched_at)
+         or told_terminated::timestamptz is distinct from date_trunc('second', terminated_at)`,
+    `${events} select format('%s is %s, and charged for %s slots', uuid, vm_state, slots) as problem
+       from counts where slots <> (vm_state = 'active' and is_encrypted)::int`,
+  ]
+}
 
 /** @returns a line for each thing that is wrong */
 export async function disagreements(database: Queryable): Promise<readonly string[]> {
