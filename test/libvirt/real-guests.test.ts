@@ -250,6 +250,33 @@ function realGuests(): void {
     })
   })
 
+  it('has instances follow guests that are ended, started or forgotten by hand, and none when libvirtd is restarted', async () => {
+    const [dies = '', vanishes = ''] = await boot(sevFlavor, 2)
+    const [lives = ''] = await boot(plainFlavor)
+    await settled([dies, vanishes, lives])
+    const become = (states: object) =>
+      vi.waitFor(async () => {
+        const found = (await instances()).filter(({ task_state }) => task_state === null)
+        expect(Object.fromEntries(found.map(({ uuid, vm_state }) => [uuid, vm_state]))).toMatchObject(states)
+      }, SETTLE)
+
+    await host.virsh('destroy', dies)
+    await host.virsh('destroy', vanishes)
+    await host.virsh('undefine', '--nvram', vanishes)
+    await become({ [dies]: 'stopped', [vanishes]: 'error', [lives]: 'active' })
+    await host.virsh('start', dies)
+    await vi.waitFor(async () => expect(await host.virsh('domstate', dies)).toMatch(/^shut off/), SETTLE)
+    await become({ [dies]: 'stopped' })
+    await host.restart()
+    await client.conductor.startInstance(context, { instance_uuid: dies })
+    await client.conductor.rebootInstance(context, { instance_uuid: vanishes, reboot_type: 'HARD' })
+
+    await become({ [dies]: 'active', [vanishes]: 'active', [lives]: 'active' })
+    expect((await leftovers()).keys).toBe(2)
+    const { actions = [] } = await client.conductor.explainInstance(context, { instance_uuid: lives })
+    expect(actions).toEqual([])
+  })
+
   it('is described for lint and xml as it is reported', async () => {
     const described = cloud.start(['host-capabilities', '--host', 'h1'], settings())
     expect(await described.exited()).toBe(0)
