@@ -63,6 +63,12 @@ export function resume(words: readonly string[], options: ActOptions): Promise<n
   )
 }
 
+export function unrescue(words: readonly string[], options: ActOptions): Promise<number> {
+  return act(words, options, ({ conductor, context }, instance_uuid) =>
+    conductor.unrescueInstance(context, { instance_uuid }),
+  )
+}
+
 /** @returns the exit code: refused when it was waited for, and an action failed */
 export function act(words: readonly string[], options: ActOptions, ask: Ask): Promise<number> {
   return withSession(options, async (session) => {

@@ -27,8 +27,20 @@ export function defineActions(define: Define): void {
   action('unpause', 'let paused instances go on', async () => (await load()).unpause)
   action('suspend', 'save the memory of instances and power them off', async () => (await load()).suspend)
   action('resume', 'let suspended instances go on', async () => (await load()).resume)
+  action('unrescue', 'boot rescued instances from their own disks again', async () => (await load()).unrescue)
+  defineRescue(define)
   defineDevices(define)
   defineSnapshot(define)
+}
+
+function defineRescue(define: Define): void {
+  define(
+    'rescue <instance>',
+    'boot an instance from another image, its own disk beside that',
+    async (options, [word]) => (await import('./snapshot.ts')).rescue(word as string, options),
+  )
+    .option('--image <image>', 'a name of the catalogue, or a JSON file; else the image it was booted from')
+    .option('--wait', 'until it is done, or has failed', false)
 }
 
 /** What is made of them. */

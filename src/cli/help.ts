@@ -92,6 +92,14 @@ Examples:
   sevbus attach-interface web-1 --wait
   sevbus attach-interface web-1 --bridge br-storage --address 10.1.0.7
 Its host must give the bridge or network away (compute.attachable_bridges, attachable_networks there).`,
+  rescue: `
+Examples:
+  sevbus rescue web-1 --image rescue-system --wait
+  sevbus rescue web-1                   from the image it was booted from
+Encrypted as before, or refused. Its own disk is the second one.`,
+  unrescue: `
+Example:
+  sevbus unrescue web-1 --wait`,
   snapshot: `
 Examples:
   sevbus snapshot web-1 web-1-before-upgrade --wait

@@ -130,6 +130,7 @@ function defineOperating(define: Define): void {
         'paused',
         'suspended',
         'stopped',
+        'rescued',
         'error',
         'deleted',
       ]),

@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { NewImageMeta } from '../objects/image-meta.ts'
 import { type ActOptions, act } from './act.ts'
+import { fromCatalogue } from './catalogue.ts'
+import { loadCliConfig } from './session.ts'
 
 interface SnapshotOptions extends ActOptions {
   readonly imageId?: string
@@ -9,5 +12,17 @@ export function snapshot(word: string, name: string, options: SnapshotOptions): 
   const image_id = options.imageId ?? randomUUID()
   return act([word], options, ({ conductor, context }, instance_uuid) =>
     conductor.createSnapshot(context, { instance_uuid, image_id, name }),
+  )
+}
+
+interface RescueOptions extends ActOptions {
+  readonly image?: string
+}
+
+export function rescue(word: string, options: RescueOptions): Promise<number> {
+  const { images } = loadCliConfig(options)
+  const image = options.image === undefined ? undefined : fromCatalogue('image', NewImageMeta, options.image, images)
+  return act([word], options, ({ conductor, context }, instance_uuid) =>
+    conductor.rescueInstance(context, { instance_uuid, ...(image && { image }) }),
   )
 }

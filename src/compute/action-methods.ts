@@ -101,4 +101,19 @@ export const actionMethods = {
     input: z.strictObject({ ...ofInstance, image: ImageMeta }),
     output,
   }),
+  rescueInstance: cast({
+    wire: 'rescue_instance',
+    since: '1.6',
+    summary:
+      'Boots the guest from this image, with its own root disk beside that, and proves its encryption; if that fails it is as it was. report_action tells its end.',
+    input: z.strictObject({ ...ofInstance, image: ImageMeta }),
+    output,
+  }),
+  unrescueInstance: cast({
+    wire: 'unrescue_instance',
+    since: '1.6',
+    summary: 'Boots a rescued guest from its own disk again, as start_instance does. report_action tells its end.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
 }

@@ -27,6 +27,8 @@ export function confirmedEndpoint(
     attachInterface: first((args, info) => endpoint.attachInterface(args, info)),
     detachInterface: first((args, info) => endpoint.detachInterface(args, info)),
     snapshotInstance: first((args, info) => endpoint.snapshotInstance(args, info)),
+    rescueInstance: first((args, info) => endpoint.rescueInstance(args, info)),
+    unrescueInstance: first((args, info) => endpoint.unrescueInstance(args, info)),
     getConsoleOutput: first((args, info) => endpoint.getConsoleOutput(args, info)),
     getVncConsole: first((args, info) => endpoint.getVncConsole(args, info)),
     getSpiceConsole: first((args, info) => endpoint.getSpiceConsole(args, info)),

@@ -202,6 +202,14 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return this.#act(args, { name: 'snapshot', image: args.image }, context)
   }
 
+  rescueInstance(args: ActionArgs<'rescueInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'rescue', image: args.image }, context)
+  }
+
+  unrescueInstance(args: ActionArgs<'unrescueInstance'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'unrescue' }, context)
+  }
+
   #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {
     return this.#actions.begin({ instance, number, action }, context)
   }

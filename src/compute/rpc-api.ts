@@ -19,10 +19,11 @@ import { consoleMethods } from './console-methods.ts'
  * - 1.3 attach_volume, detach_volume, attach_interface, detach_interface
  * - 1.4 get_console_output, get_vnc_console, get_spice_console, get_serial_console
  * - 1.5 snapshot_instance
+ * - 1.6 rescue_instance, unrescue_instance
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.5',
+  version: '1.6',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',

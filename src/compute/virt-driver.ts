@@ -91,6 +91,8 @@ export interface VirtDriver {
    * @throws HostCapabilityMissing, InvalidArguments when another image has its id, DiskCreationFailed
    */
   storeCopy(uuid: string, image: StoredImage, signal: AbortSignal): Promise<number>
+  /** The disk that the guest was booted from while it was rescued. Gone already: returns. */
+  removeRescueDisk(uuid: string): Promise<void>
   /** Gone already: returns. */
   removeCopy(uuid: string): Promise<void>
   /**

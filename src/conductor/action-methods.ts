@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { BridgeName, LibvirtNetworkName, VolumeBus, VolumePath } from '../objects/attached-devices.ts'
 import { SeenGuestState } from '../objects/guest-deviation.ts'
 import { HostName } from '../objects/host-report.ts'
-import { ImageMeta } from '../objects/image-meta.ts'
+import { ImageMeta, NewImageMeta } from '../objects/image-meta.ts'
 import { Instance } from '../objects/instance.ts'
 import { ActionOutcome } from '../objects/instance-action.ts'
 import { Mac } from '../objects/ip-address.ts'
@@ -165,6 +165,26 @@ export const actionMethods = {
       'Makes an image of the root disk of an instance that is active, paused or stopped, in the folder of images of its host. A guest that runs stands still while what it has written is copied; the image is as after a loss of power. It asks for what the instance runs with, its memory encryption included. When it answers that is stored, and `image` is what the image says. Asked again while it is made, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE; in the fault INVALID_ARGUMENTS when another image has the id, HOST_CAPABILITY_MISSING, DISK_CREATION_FAILED.',
     input: z.strictObject({ ...ofInstance, image_id: z.guid(), name: text(255).min(1) }),
     output: z.object({ instance: Instance, image: ImageMeta }),
+  }),
+  rescueInstance: call({
+    wire: 'rescue_instance',
+    since: '1.9',
+    summary:
+      'Boots an instance that is active, stopped or in ERROR from another image, with its own root disk beside that: on its host, with the encryption and the slot that it has, which is proved as at any start. An image that cannot be booted so is refused. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE; FLAVOR_IMAGE_CONFLICT and others of build_instances.',
+    input: z.strictObject({
+      ...ofInstance,
+      /** Absent: the image that it was booted from. */
+      image: NewImageMeta.optional(),
+    }),
+    output,
+  }),
+  unrescueInstance: call({
+    wire: 'unrescue_instance',
+    since: '1.9',
+    summary:
+      'Boots a rescued instance from its own root disk again, encrypted as it was. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
   }),
   reportActionStage: cast({
     wire: 'report_action_stage',

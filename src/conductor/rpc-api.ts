@@ -54,10 +54,11 @@ export const MAX_COUNT = 1000
  * - 1.6 replay_events
  * - 1.7 get_console_output, get_vnc_console, get_spice_console, get_serial_console
  * - 1.8 create_snapshot; from workers: report_action_stage
+ * - 1.9 rescue_instance, unrescue_instance
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.8',
+  version: '1.9',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -19,6 +19,7 @@ import { exceptionPayload, existsPayload, instanceFields, requestSpecPayload } f
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
+  InstanceActionRescuePayload,
   InstanceActionSnapshotPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
@@ -163,6 +164,8 @@ function payloadOf(
       return InstanceActionVolumePayload.wrap({ ...fields, volume_id: action.volume.volume_id })
     case 'detach_volume':
       return InstanceActionVolumePayload.wrap({ ...fields, volume_id: action.volume_id })
+    case 'rescue':
+      return InstanceActionRescuePayload.wrap({ ...fields, rescue_image_ref: action.image.id ?? null })
     case 'snapshot':
       return InstanceActionSnapshotPayload.wrap({ ...fields, snapshot_image_id: String(action.image.id) })
   }

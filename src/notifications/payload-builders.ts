@@ -48,6 +48,7 @@ const POWER_STATES: Partial<Record<Instance['vm_state'], z.infer<typeof PowerSta
   // libvirt's suspended guests are off, and Nova says so.
   suspended: 'shutdown',
   stopped: 'shutdown',
+  rescued: 'running',
 }
 
 /** All fields of Nova's InstancePayload; what this system has no source for is null. */

@@ -188,3 +188,9 @@ export const SlotPayload = objectType(
   }),
   'sevbus',
 )
+
+export const InstanceActionRescuePayload = objectType(
+  'InstanceActionRescuePayload',
+  '1.4',
+  InstanceActionData.extend({ rescue_image_ref: z.guid().nullable() }),
+)

@@ -18,7 +18,7 @@ export interface ActionRule {
   /** Of its notifications: `instance.<event>.start`, `.end` and `.error`. */
   readonly event:
     | ('power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume')
-    | 'snapshot'
+    | ('snapshot' | 'rescue' | 'unrescue')
     | ('volume_attach' | 'volume_detach' | 'interface_attach' | 'interface_detach')
   /** QEMU cannot do it to a guest whose memory is encrypted. */
   readonly isForClearGuests?: true
@@ -63,6 +63,8 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot', ActionRule>
     stages: ['image_pending_upload', 'image_uploading'],
     event: 'snapshot',
   },
+  rescue: { from: ['active', 'stopped', 'error'], task: 'rescuing', becomes: 'rescued', event: 'rescue' },
+  unrescue: { from: ['rescued'], task: 'unrescuing', becomes: 'active', event: 'unrescue' },
 }
 
 export function ruleOf(action: InstanceAction): ActionRule {
@@ -134,6 +136,7 @@ const GUESTS: Partial<Record<VmState, GuestState>> = {
   paused: 'paused',
   suspended: 'shutoff',
   stopped: 'shutoff',
+  rescued: 'running',
 }
 
 /** Where an instance rests after an action failed: where it was, unless its guest does something else by now. */

@@ -28,6 +28,8 @@ const CORRECTIONS: Readonly<Record<VmState, Partial<Record<SeenGuestState, Corre
   suspended: { running: 'told', paused: 'told' },
   // Without a guest it is as good as with one that is off: a start defines it anew.
   stopped: { running: 'force stop', paused: 'force stop' },
+  // As in Nova: whoever rescues it does with its guest what it takes.
+  rescued: {},
   error: {},
   deleted: {},
 }

@@ -34,6 +34,9 @@ export const InstanceAction = z.discriminatedUnion('name', [
   z.object({ name: z.literal('detach_interface'), mac: Mac }),
   /** With what the image is to say. */
   z.object({ name: z.literal('snapshot'), image: ImageMeta }),
+  /** With what it is to boot from. */
+  z.object({ name: z.literal('rescue'), image: ImageMeta }),
+  z.object({ name: z.literal('unrescue') }),
 ])
 export type InstanceAction = z.infer<typeof InstanceAction>
 

@@ -13,7 +13,7 @@ import { SchedulingReport } from './scheduling-report.ts'
 import { text } from './text.ts'
 
 /** Nova's vm_state: where the instance rests. */
-export const VmState = z.enum(['building', 'active', 'paused', 'suspended', 'stopped', 'error', 'deleted'])
+export const VmState = z.enum(['building', 'active', 'paused', 'suspended', 'stopped', 'rescued', 'error', 'deleted'])
 export type VmState = z.infer<typeof VmState>
 
 /**
@@ -41,6 +41,8 @@ const TaskState = z.enum([
   'image_snapshot',
   'image_pending_upload',
   'image_uploading',
+  'rescuing',
+  'unrescuing',
   'deleting',
 ])
 export type TaskState = z.infer<typeof TaskState>
@@ -48,12 +50,13 @@ export type TaskState = z.infer<typeof TaskState>
 /** Every change of state that may happen; anything else is a defect, and is refused. */
 const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
   building: ['building', 'active', 'error', 'deleted'],
-  active: ['active', 'paused', 'suspended', 'stopped', 'error', 'deleted'],
+  active: ['active', 'paused', 'suspended', 'stopped', 'rescued', 'error', 'deleted'],
   paused: ['active', 'paused', 'stopped', 'error', 'deleted'],
   suspended: ['active', 'suspended', 'stopped', 'error', 'deleted'],
-  stopped: ['active', 'stopped', 'error', 'deleted'],
+  stopped: ['active', 'stopped', 'rescued', 'error', 'deleted'],
+  rescued: ['active', 'rescued', 'error', 'deleted'],
   // With a guest on a host it can be mended; without one only be deleted.
-  error: ['active', 'stopped', 'error', 'deleted'],
+  error: ['active', 'stopped', 'rescued', 'error', 'deleted'],
   deleted: [],
 }
 

@@ -441,4 +441,33 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     const { actions } = await endpoint.explainInstance({ instance_uuid }, request)
     expect(actions?.[0]).toMatchObject({ status: 'completed', result: { image_bytes: 4096 } })
   })
+
+  it('a rescue keeps the encryption, or is refused, and an instance that is rescued goes back to its own disk', async () => {
+    await using cloud = await conductor()
+    const { uuid: instance_uuid, image } = await active(cloud)
+    const { endpoint, request } = cloud
+    const bios = { ...image, properties: { hw_firmware_type: 'bios' } }
+    await cloud.sent()
+
+    await expect(endpoint.rescueInstance({ instance_uuid, image: bios }, request)).rejects.toThrow(
+      withCode('FLAVOR_IMAGE_CONFLICT'),
+    )
+    await endpoint.rescueInstance({ instance_uuid }, request)
+    const told = await cloud.sent()
+    await report(cloud, instance_uuid, 1)
+    const rescued = await cloud.instance(instance_uuid)
+    const toldEnd = await cloud.sent()
+    await endpoint.unrescueInstance({ instance_uuid }, request)
+    const toldBack = await cloud.sent()
+    await report(cloud, instance_uuid, 2)
+
+    const asked = { ...image.properties, hw_mem_encryption: true, hw_mem_encryption_model: 'amd-sev' }
+    const by = { image: expect.objectContaining({ properties: asked }) }
+    expect(told).toEqual([begins('rescue'), toHost('rescue_instance', 1, by)])
+    expect(rescued).toMatchObject({ vm_state: 'rescued', task_state: null, host: 'h1' })
+    const ref = { rescue_image_ref: image.id ?? null, power_state: 'running' }
+    expect(toldEnd).toEqual([event('instance.rescue.end', 'rescued', ref)])
+    expect(toldBack).toEqual([begins('unrescue'), toHost('unrescue_instance', 2)])
+    expect(await cloud.instance(instance_uuid)).toMatchObject({ vm_state: 'active', task_state: null })
+  })
 })

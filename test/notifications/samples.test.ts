@@ -139,6 +139,13 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     attachVolume,
   ),
   'instance-volume_detach-end': compute.message('instance.volume_detach.end', context, active, undefined, detachVolume),
+  'instance-rescue-end': compute.message(
+    'instance.rescue.end',
+    context,
+    { ...active, vm_state: 'rescued' },
+    undefined,
+    { ...snapshot, name: 'rescue' },
+  ),
   'instance-snapshot-start': compute.message(
     'instance.snapshot.start',
     context,

@@ -19,6 +19,8 @@ const ACTIONS: readonly InstanceAction[] = [
   { name: 'attach_interface', interface: { mac: 'fa:16:3e:00:00:06', source: null, ip_address: null } },
   { name: 'detach_interface', mac: 'fa:16:3e:00:00:06' },
   { name: 'snapshot', image: anInstance().image },
+  { name: 'rescue', image: anInstance().image },
+  { name: 'unrescue' },
 ]
 
 const resting = (vm_state: VmState): Instance => ({ ...anInstance(), vm_state, task_state: null, host: 'h1' })
@@ -57,6 +59,10 @@ describe('the actions of an instance', () => {
       ...[
         ...['attaching-volume', 'detaching-volume', 'attaching-interface', 'detaching-interface', 'image_snapshot'],
       ].flatMap((task) => [`${task}: active → active`, `${task}: paused → paused`, `${task}: stopped → stopped`]),
+      'rescuing: active → rescued',
+      'rescuing: stopped → rescued',
+      'rescuing: error → rescued',
+      'unrescuing: rescued → active',
     ])
     for (const action of ACTIONS) {
       const { from, becomes } = ruleOf(action)

@@ -2,6 +2,7 @@ import type { FailedTask, InstanceEvent, SlotEvent } from '../../src/notificatio
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
+  InstanceActionRescuePayload,
   InstanceActionSnapshotPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
@@ -240,6 +241,37 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     payload: InstanceActionSnapshotPayload,
     publisher: compute,
     summary: 'No image was made; `fault` says why. Nova has none of this name.',
+  },
+  'instance.rescue.start': {
+    payload: InstanceActionRescuePayload,
+    publisher: compute,
+    summary: 'Its host begins to boot it from another image.',
+  },
+  'instance.rescue.end': {
+    payload: InstanceActionRescuePayload,
+    publisher: compute,
+    summary: 'It runs from the other image, encrypted as before, with its own disk beside that.',
+  },
+  'instance.rescue.error': {
+    payload: InstanceActionRescuePayload,
+    publisher: compute,
+    summary:
+      'It could not be rescued; `state` is what it is after that, and `fault` says why. Nova has none of this name.',
+  },
+  'instance.unrescue.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to boot it from its own disk again.',
+  },
+  'instance.unrescue.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It runs from its own disk again, encrypted as before.',
+  },
+  'instance.unrescue.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be booted from its own disk; `fault` says why. Nova has none of this name.',
   },
   'instance.delete.start': {
     payload: InstanceActionPayload,

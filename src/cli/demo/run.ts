@@ -130,7 +130,16 @@ class Player {
   }
 }
 
-const NOTIFICATIONS_OF = { building: 0, active: 2, paused: 4, suspended: 4, stopped: 4, error: 1, deleted: 4 } as const
+const NOTIFICATIONS_OF = {
+  building: 0,
+  active: 2,
+  paused: 4,
+  suspended: 4,
+  stopped: 4,
+  rescued: 4,
+  error: 1,
+  deleted: 4,
+} as const
 
 function progress({ vm_state, task_state, host, updated_at }: Instance): string {
   return `${vm_state} ${task_state} ${host} ${updated_at}`

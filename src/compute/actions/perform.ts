@@ -7,6 +7,7 @@ import { attachInterface, attachVolume, detachInterface, detachVolume } from './
 import { powerOff } from './power-off.ts'
 import { powerOn } from './power-on.ts'
 import { reboot } from './reboot.ts'
+import { rescue, unrescue } from './rescue.ts'
 import { snapshot } from './snapshot.ts'
 import { pause, resume, suspend, unpause } from './stand-still.ts'
 
@@ -62,6 +63,10 @@ async function change(
       return await attachInterface(instance, action.interface, ports, signal)
     case 'detach_interface':
       return await detachInterface(instance, action.mac, ports, signal)
+    case 'rescue':
+      return await rescue(instance, action.image, ports, signal)
+    case 'unrescue':
+      return await unrescue(instance, ports, signal)
     default:
       return action satisfies never
   }

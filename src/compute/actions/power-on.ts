@@ -28,7 +28,7 @@ export async function powerOn(instance: Instance, ports: ComputePorts, signal: A
 }
 
 /** Fail closed, as at the first boot: what is not proven does not run. */
-async function prove(instance: Instance, ports: ComputePorts, signal: AbortSignal): Promise<void> {
+export async function prove(instance: Instance, ports: ComputePorts, signal: AbortSignal): Promise<void> {
   const { driver } = ports
   try {
     await verifyEncryption(instance, driver, signal)

@@ -3,14 +3,18 @@ import { join } from 'node:path'
 
 /** In a guest's folder: the name of the base that its root disk begins as. As long as it is there, the base stays. */
 export const BASE_FILE = 'disk.base'
+/** The same of the disk that it is rescued by. */
+export const RESCUE_BASE_FILE = 'disk.rescue.base'
 
 /** The names of the bases that guests have. */
 export async function basesInUse(instancesPath: string): Promise<ReadonlySet<string>> {
   const used = new Set<string>()
   for (const entry of await readdir(instancesPath, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue
-    const name = await readFile(join(instancesPath, entry.name, BASE_FILE), 'utf8').catch(absent)
-    if (name !== undefined) used.add(name.trim())
+    for (const file of [BASE_FILE, RESCUE_BASE_FILE]) {
+      const name = await readFile(join(instancesPath, entry.name, file), 'utf8').catch(absent)
+      if (name !== undefined) used.add(name.trim())
+    }
   }
   return used
 }

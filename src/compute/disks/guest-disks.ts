@@ -8,8 +8,8 @@ import { flushFolder, replaceFile } from '../atomic-file.ts'
 import type { HeldBase, ImageCache } from '../images/image-cache.ts'
 import type { StoredImage } from '../images/image-source.ts'
 import type { ImageStore } from '../images/image-store.ts'
-import { CONSOLE_LOG, type DiskSpec, type DomainSpec } from '../libvirt/domain-spec.ts'
-import { BASE_FILE } from './bases-in-use.ts'
+import { CONSOLE_LOG, type DiskSpec, type DomainSpec, RESCUE_DISK } from '../libvirt/domain-spec.ts'
+import { BASE_FILE, RESCUE_BASE_FILE } from './bases-in-use.ts'
 import type { DiskContents } from './disk-contents.ts'
 import { offeredDiskGb } from './disk-space.ts'
 import { flushFile, guestFolder, isMade, makeGuestFolder, refuseOutside, removeGuestFolder } from './guest-folder.ts'
@@ -91,6 +91,13 @@ export class GuestDisks {
   }
 
   /** Gone already: returns. */
+  async removeRescueDisk(uuid: string): Promise<void> {
+    const folder = guestFolder(this.#options.instancesPath, uuid)
+    // The disk first: while it is there its base stays.
+    for (const name of [RESCUE_DISK, RESCUE_BASE_FILE]) await rm(join(folder, name), { force: true })
+  }
+
+  /** Gone already: returns. */
   async removeCopy(uuid: string): Promise<void> {
     await removeRootCopy(guestFolder(this.#options.instancesPath, uuid))
   }
@@ -127,6 +134,7 @@ export class GuestDisks {
     const { tools } = this.#options
     switch (disk.role) {
       case 'root':
+      case 'rescue':
         return await this.#makeRoot(disk, file, contents, signal)
       case 'ephemeral':
         return await makeEphemeralDisk(file, disk.sizeMib, tools, signal)
@@ -145,7 +153,8 @@ export class GuestDisks {
     using base = await this.#options.images.hold(image, signal)
     refuseTooSmall(disk, image, base)
     // Before the disk that needs it: what is read after a crash is never less than what is used.
-    await replaceFile(join(disk.file, '..', BASE_FILE), base.name)
+    const about = disk.role === 'rescue' ? RESCUE_BASE_FILE : BASE_FILE
+    await replaceFile(join(disk.file, '..', about), base.name)
     await makeOverlay(
       file,
       base.path,

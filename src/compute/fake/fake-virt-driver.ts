@@ -8,7 +8,7 @@ import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
 import type { StoredImage } from '../images/image-source.ts'
 import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
-import type { DomainSpec } from '../libvirt/domain-spec.ts'
+import { type DomainSpec, RESCUE_DISK } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
 import { encryptionKeys } from '../libvirt/encryption-keys.ts'
 import { effectiveDescriptors } from '../libvirt/firmware-descriptors.ts'
@@ -332,6 +332,14 @@ export class FakeVirtDriver implements VirtDriver {
     if (!this.#copies.has(uuid)) throw new DiskCreationFailed(`nothing is kept of ${uuid}`, { instance_uuid: uuid })
     this.images.set(image.id, image)
     return 0
+  }
+
+  async removeRescueDisk(uuid: string): Promise<void> {
+    const files = this.#store.disks.get(uuid)
+    if (files === undefined) return
+    const kept = files.filter((file) => !file.endsWith(`/${RESCUE_DISK}`))
+    this.#store.disks.set(uuid, kept)
+    await this.#store.save(uuid)
   }
 
   async removeCopy(uuid: string): Promise<void> {

@@ -28,8 +28,13 @@ export function diskElement(disk: DiskSpec): Element {
     target: { '@dev': disk.target, '@bus': disk.bus },
     readonly: isCdrom ? {} : undefined,
     serial: disk.serial,
-    boot: disk.role === 'root' ? { '@order': 1 } : undefined,
+    boot: orderOf(disk),
   })
+}
+
+/** Of a guest that is rescued its own disk is the second choice. */
+function orderOf({ role, bootOrder = 1 }: DiskSpec): Element | undefined {
+  return role === 'root' || role === 'rescue' ? { '@order': bootOrder } : undefined
 }
 
 export function filesystemElement({ folder, tag, iommu }: FilesystemSpec): Element {

@@ -2,6 +2,8 @@ import type { MemEncryption } from '../../objects/mem-encryption.ts'
 
 /** In a guest's folder: what it writes to its serial port. */
 export const CONSOLE_LOG = 'console.log'
+/** There, too: what it boots from while it is rescued. */
+export const RESCUE_DISK = 'disk.rescue'
 
 /** A libvirt domain as a value: what `domain-xml.ts` writes down and configurators build up. Never changed in place. */
 export interface DomainSpec {
@@ -86,10 +88,13 @@ export interface VirtioDevice {
 export type DiskBus = 'virtio' | 'scsi' | 'sata' | 'ide' | 'usb'
 
 export interface DiskSpec extends VirtioDevice {
-  readonly role: 'root' | 'ephemeral' | 'swap' | 'config drive' | 'volume'
+  /** `rescue` is booted from, in place of `root`. */
+  readonly role: 'root' | 'rescue' | 'ephemeral' | 'swap' | 'config drive' | 'volume'
   readonly device: 'disk' | 'cdrom'
   readonly format: 'qcow2' | 'raw'
   readonly file: string
+  /** Of a root disk that is not booted from; 1 without it. */
+  readonly bootOrder?: number
   /** As the guest reads it from the disk. */
   readonly serial?: string
   readonly bus: DiskBus

@@ -25,6 +25,8 @@ export interface GuestSpec {
   readonly interfaces: readonly AttachedInterface[]
   /** The request wants one. */
   readonly configDrive: boolean
+  /** It boots from another disk than its own. */
+  readonly isRescued: boolean
   /** Folder of the guest's disks and console log. */
   readonly folder: string
   readonly options: DomainOptions
@@ -49,6 +51,7 @@ export function guestSpec(instance: Instance, options: DomainOptions = DEFAULT_D
     volumes: instance.volumes,
     interfaces: instance.interfaces,
     configDrive: instance.config_drive,
+    isRescued: false,
     folder: `${options.instancesPath}/${instance.uuid}`,
     options,
   }

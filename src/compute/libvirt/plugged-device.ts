@@ -1,4 +1,4 @@
-import type { DiskSpec, InterfaceSpec } from './domain-spec.ts'
+import { type DiskSpec, type InterfaceSpec, RESCUE_DISK } from './domain-spec.ts'
 import { attribute, child, children, parseXml } from './parse-xml.ts'
 
 /** What is plugged into a guest, or out of it, as it is or is to be in its document. */
@@ -21,6 +21,12 @@ export function isPlugged(xml: string, device: PluggedDevice): boolean {
   if (device.kind === 'disk') return targetOf(xml, device.disk) !== undefined
   const interfaces = children(child(parseXml(xml, 'domain', 'the domain'), 'devices'), 'interface')
   return interfaces.some((each) => attribute(child(each, 'mac'), 'address')?.toLowerCase() === device.interface.mac)
+}
+
+/** Is the guest booted from another disk than its own? */
+export function isRescued(xml: string): boolean {
+  const disks = children(child(parseXml(xml, 'domain', 'the domain'), 'devices'), 'disk')
+  return disks.some((each) => attribute(child(each, 'source'), 'file')?.endsWith(`/${RESCUE_DISK}`) === true)
 }
 
 /** Has the guest that runs a controller for disks on SCSI? */

@@ -1,3 +1,4 @@
+import { rescueImage } from '../../objects/rescue-image.ts'
 import { snapshotImage } from '../../objects/snapshot-image.ts'
 import type { Endpoint } from '../../rpc/contract.ts'
 import type { actionMethods } from '../action-methods.ts'
@@ -65,6 +66,14 @@ export function actionsEndpoint(
       const image = snapshotImage(now, { id: image_id.toLowerCase(), name })
       const instance = await acceptAction(ports, storedContext(context), instance_uuid, { name: 'snapshot', image })
       return { instance, image }
+    },
+    async rescueInstance({ instance_uuid, image }, { context }) {
+      const { instance: now } = await findInstance(ports.database, instance_uuid)
+      const action = { name: 'rescue', image: rescueImage(now, image ?? now.image) } as const
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, action) }
+    },
+    async unrescueInstance({ instance_uuid }, { context }) {
+      return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'unrescue' }) }
     },
     async reportActionStage(report) {
       await recordActionStage(ports, report)

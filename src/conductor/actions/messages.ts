@@ -42,6 +42,10 @@ export function actionMessage(
       return client.message(ComputeApi, 'detachInterface', context, { ...args, mac: action.mac }, to)
     case 'snapshot':
       return client.message(ComputeApi, 'snapshotInstance', context, { ...args, image: action.image }, to)
+    case 'rescue':
+      return client.message(ComputeApi, 'rescueInstance', context, { ...args, image: action.image }, to)
+    case 'unrescue':
+      return client.message(ComputeApi, 'unrescueInstance', context, args, to)
     default:
       return action satisfies never
   }

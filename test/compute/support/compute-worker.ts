@@ -138,7 +138,7 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
     [
       ...['capabilities', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
       ...['guest', 'shutdown', 'powerOff', 'pause', 'unpause', 'suspend', 'hasSavedMemory', 'resume'],
-      ...['attach', 'detach', 'copyRoot', 'storeCopy', 'removeCopy'],
+      ...['attach', 'detach', 'copyRoot', 'storeCopy', 'removeCopy', 'removeRescueDisk'],
     ],
     beforeStep,
   )

@@ -8,7 +8,7 @@ import type { DiskSpec, DomainSpec, InterfaceSpec, NetworkSource } from '../../.
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
 import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
 import { attribute, child, children, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
-import { isPlugged } from '../../../src/compute/libvirt/plugged-device.ts'
+import { isPlugged, isRescued } from '../../../src/compute/libvirt/plugged-device.ts'
 import { encryptionFlaw } from '../../../src/compute/libvirt/verify-encryption.ts'
 import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
 import type { Instance } from '../../../src/objects/instance.ts'
@@ -65,9 +65,12 @@ class Host {
     return anInstance({ ...guests, ...changes, flavor: { ...guests?.flavor, ...changes.flavor } })
   }
 
-  async domain(instance: Instance, capabilities?: HostCapabilities): Promise<DomainSpec> {
+  async domain(instance: Instance, capabilities?: HostCapabilities, changes: object = {}): Promise<DomainSpec> {
     const options = { ...DEFAULT_DOMAIN_OPTIONS, ...this.#machine.options }
-    return buildDomain(guestSpec(instance, options), capabilities ?? (await this.driver.capabilities(never)))
+    return buildDomain(
+      { ...guestSpec(instance, options), ...changes },
+      capabilities ?? (await this.driver.capabilities(never)),
+    )
   }
 
   async boot(changes: InstanceChanges = {}): Promise<DomainSpec> {
@@ -340,6 +343,30 @@ export function driverContract({ name, machine }: Kind): void {
 
       expect(again).toBe(bytes)
       expect((await driver.guest(uuid, never))?.state).toBe('running')
+      await driver.close()
+    })
+
+    it('boots an encrypted guest from another disk with its own beside that, and from its own again', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const instance = host.instance({ model: 'amd-sev' })
+      const domain = await host.domain(instance)
+      await driver.createDisks(domain, diskContents(instance, domain), never)
+      await driver.spawn(domain, never)
+      const { uuid } = domain
+      const rescued = await host.domain(instance, undefined, { isRescued: true })
+
+      await driver.createDisks(rescued, diskContents(instance, rescued), never)
+      await driver.powerOff(uuid)
+      await driver.spawn(rescued, never)
+      const during = await driver.domainXml(uuid, never)
+      const launch = await driver.launch(uuid, never)
+      await driver.powerOff(uuid)
+      await driver.spawn(domain, never)
+      for (let times = 0; times < 2; times++) await driver.removeRescueDisk(uuid)
+
+      expect([isRescued(during), isRescued(await driver.domainXml(uuid, never))]).toEqual([true, false])
+      expect(launch.isEncrypted).toBe(true)
       await driver.close()
     })
 

@@ -1,7 +1,7 @@
 import { FlavorImageConflict } from '../../../errors.ts'
 import { deviceChoice } from '../../../objects/device-choices.ts'
 import { imageLabel } from '../../../objects/image-meta.ts'
-import type { DiskBus, DiskSpec } from '../domain-spec.ts'
+import { type DiskBus, type DiskSpec, RESCUE_DISK } from '../domain-spec.ts'
 import type { GuestSpec } from '../guest-spec.ts'
 import type { Configurator } from './configurator.ts'
 import { freeTarget } from './disk-targets.ts'
@@ -12,15 +12,26 @@ export const disks: Configurator = (domain, guest) => {
   const bus = diskBus(guest)
   refuseIdeOnQ35(bus, domain.os.machine, 'hw_disk_bus', 'set hw_machine_type=pc or another hw_disk_bus on the image')
   const { root_gb, ephemeral_gb, swap } = guest.flavor
+  const rescue = { role: 'rescue', file: `${guest.folder}/${RESCUE_DISK}`, sizeMib: 0 } as const
   const wanted = [
+    ...(guest.isRescued ? [rescue] : []),
     { role: 'root', file: `${guest.folder}/disk`, sizeMib: root_gb * 1024 },
     { role: 'ephemeral', file: `${guest.folder}/disk.eph0`, sizeMib: ephemeral_gb * 1024 },
     { role: 'swap', file: `${guest.folder}/disk.swap`, sizeMib: swap },
   ] as const
   const made: DiskSpec[] = []
   for (const disk of wanted) {
-    if (disk.role !== 'root' && disk.sizeMib === 0) continue
-    made.push({ ...disk, device: 'disk', format: 'qcow2', bus, target: freeTarget(made, bus), iommu: false })
+    if (disk.role !== 'root' && disk.role !== 'rescue' && disk.sizeMib === 0) continue
+    const bootOrder = guest.isRescued && disk.role === 'root' ? { bootOrder: 2 } : {}
+    made.push({
+      ...disk,
+      ...bootOrder,
+      device: 'disk',
+      format: 'qcow2',
+      bus,
+      target: freeTarget(made, bus),
+      iommu: false,
+    })
   }
   return { ...domain, disks: made }
 }

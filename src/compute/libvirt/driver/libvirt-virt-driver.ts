@@ -181,6 +181,10 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#disks.storeCopy(uuid, image, signal)
   }
 
+  removeRescueDisk(uuid: string): Promise<void> {
+    return this.#disks.removeRescueDisk(uuid)
+  }
+
   removeCopy(uuid: string): Promise<void> {
     return this.#disks.removeCopy(uuid)
   }
