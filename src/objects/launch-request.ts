@@ -13,6 +13,7 @@ import { type MemoryBacking, memoryBacking } from './memory-backing.ts'
 import { refuseUncountedResources } from './placement-specs.ts'
 import { refuseContradictingTraits } from './requested-traits.ts'
 import { requestedRng } from './rng-request.ts'
+import { shutdownTimeoutSeconds } from './shutdown-timeout.ts'
 
 /** One way to run the guest. */
 export interface LaunchChoice {
@@ -66,6 +67,7 @@ function judged(flavor: Flavor, image: ImageMeta, judge: Judge): LaunchRequest {
     refuseHostDevicesInClear(flavor, judge)
   }
   requestedRng(flavor, judge)
+  judge(() => shutdownTimeoutSeconds(image))
   return { choices }
 }
 

@@ -56,6 +56,19 @@ describe('a stop', () => {
     })
   })
 
+  it('gives a guest as long as its image says, and not as long as the host gives others', async () => {
+    const shutdown = { timeoutMs: 3_600_000, askAgainMs: 1, lookMs: 1 }
+    const fake = { shutdown_delay_ms: Number.POSITIVE_INFINITY }
+    await withWorker({ fake, shutdown }, async (worker) => {
+      const instance = await booted(worker, { properties: { os_shutdown_timeout: '0' } })
+
+      await stop(worker, instance)
+
+      expect(await guestOf(worker, instance)).toBe('shutoff')
+      expect(await worker.sent()).toEqual([reported(instance, 1)])
+    })
+  })
+
   it.each([
     ['is to be hard', false, undefined],
     ['cannot be asked for', true, new LibvirtError('the agent is not connected', { libvirt_code: 86 })],

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GuestNotFound, LibvirtError } from '../../errors.ts'
 import type { Instance } from '../../objects/instance.ts'
+import { shutdownTimeoutSeconds } from '../../objects/shutdown-timeout.ts'
 import type { ComputePorts } from '../compute-ports.ts'
 
 type Ports = Pick<ComputePorts, 'driver' | 'shutdown' | 'logger'>
@@ -11,7 +12,7 @@ type Ports = Pick<ComputePorts, 'driver' | 'shutdown' | 'logger'>
  * @throws GuestNotFound, or what the hypervisor refuses
  */
 export async function powerOff(
-  { uuid }: Pick<Instance, 'uuid'>,
+  { uuid, image }: Pick<Instance, 'uuid' | 'image'>,
   { clean_shutdown }: { readonly clean_shutdown: boolean },
   ports: Ports,
   signal: AbortSignal,
@@ -19,14 +20,20 @@ export async function powerOff(
   const { driver } = ports
   const guest = await driver.guest(uuid, signal)
   if (guest === undefined) throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
-  if (clean_shutdown && guest.state === 'running') await shutDown(uuid, ports, signal)
+  if (clean_shutdown && guest.state === 'running') await shutDown(uuid, shutdownTimeoutSeconds(image), ports, signal)
   signal.throwIfAborted()
   await driver.powerOff(uuid)
 }
 
 /** Returns when the guest is off, or has not followed for as long as it may take. */
-async function shutDown(uuid: string, { driver, shutdown, logger }: Ports, signal: AbortSignal): Promise<void> {
-  const { timeoutMs, askAgainMs, lookMs } = shutdown
+async function shutDown(
+  uuid: string,
+  ofImage: number | undefined,
+  { driver, shutdown, logger }: Ports,
+  signal: AbortSignal,
+): Promise<void> {
+  const { askAgainMs, lookMs } = shutdown
+  const timeoutMs = ofImage === undefined ? shutdown.timeoutMs : ofImage * 1000
   const begun = performance.now()
   for (let asked = 0; performance.now() - begun < timeoutMs; ) {
     if (performance.now() - begun >= asked * askAgainMs) {
