@@ -184,6 +184,12 @@ Exit codes: 0 all agrees, 6 findings remain, 3 none remain but somebody did not 
 Examples:
   sevbus events               takes nothing away from billing
   sevbus events --json        one notification a line`,
+  broker: `
+Examples:
+  sevbus broker policies                          rabbitmqctl commands, to be looked at
+  sevbus broker policies | sh                     on a machine of the broker
+  sevbus broker policies --json                   as the management API takes them
+A queue that is full refuses what comes: it waits in the outbox, the log says so, and it goes out when there is room.`,
   bill: `
 Examples:
   sevbus bill run                                     follows the notifications: a worker of its own, like the others

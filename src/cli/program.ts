@@ -5,6 +5,7 @@ import type { BootOptions } from './boot.ts'
 import { type Define, gathered } from './define.ts'
 import { defineActions, defineConsoles } from './define-actions.ts'
 import { defineBill } from './define-bill.ts'
+import { defineBroker } from './define-broker.ts'
 import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from './help.ts'
@@ -58,6 +59,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   defineGroup(group('group', 'server groups: instances that are to run together, or apart'))
   defineDeadLetters(group('dead-letters', 'messages that nobody could handle'))
   defineBill(group('bill', 'usage and what it costs, out of the notifications'))
+  defineBroker(group('broker', 'what the operator of the broker sets there'))
   const db = program.command('db').description('the database').exitOverride()
   db.command('migrate')
     .description('make or update the tables; all steps or none, safe to run at every start')

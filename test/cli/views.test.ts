@@ -294,6 +294,16 @@ describe('exit codes', () => {
       'host-capabilities',
       'doctor',
       'bill',
+      'broker',
+      ...[
+        'attach-volume',
+        'detach-volume',
+        'attach-interface',
+        'detach-interface',
+        'snapshot',
+        'console',
+        'console-log',
+      ],
     ]
 
     expect(Object.keys(EXAMPLES).toSorted()).toEqual(['sevbus', ...commands].toSorted())

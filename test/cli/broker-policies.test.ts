@@ -1,0 +1,83 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { policiesOf } from '../../src/cli/broker-policies.ts'
+import { loadConfig } from '../../src/config.ts'
+import { DatabaseOutbox, outboxMigrations } from '../../src/database/outbox.ts'
+import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
+import { Relay } from '../../src/rpc/relay.ts'
+import type { Delivery } from '../../src/rpc/transport.ts'
+import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
+import { notRun } from '../servers/not-run.ts'
+import { databaseEngines } from '../support/databases.ts'
+import { silent } from '../support/transports.ts'
+
+const config = loadConfig({ env: { SEVBUS_BILL_POOL: 'bill+1', SEVBUS_TRANSPORT_URL: 'amqp://guest:guest@h1/cloud' } })
+
+describe('the policies for the broker', () => {
+  it('bound the queues of notifications and of the bill, and no others, and refuse what is over', () => {
+    const policies = policiesOf(config, 1_000_000)
+
+    expect(policies).toEqual([
+      {
+        vhost: 'cloud',
+        name: 'sevbus-notifications',
+        pattern: '^versioned_notifications\\.[a-z]+$',
+        definition: { 'max-length-bytes': 1_000_000, overflow: 'reject-publish' },
+        'apply-to': 'queues',
+        priority: 10,
+      },
+      expect.objectContaining({ name: 'sevbus-bill', pattern: '^bill\\+1$' }),
+    ])
+  })
+})
+
+const started = await startInstalledRabbitMq()
+
+if (started === undefined) {
+  notRun({
+    name: 'a queue that is full by policy',
+    why: 'RabbitMQ is not installed, and a container cannot be told so here',
+    how: 'apt-get install rabbitmq-server',
+  })
+} else {
+  const broker = started
+  it('what a full queue refuses waits in the outbox, is told, and goes out in its order when there is room', async () => {
+    onTestFinished(() => broker.close())
+    const [engine] = databaseEngines
+    await using opened = await (engine as NonNullable<typeof engine>).open(outboxMigrations)
+    const { name, pattern, definition } = policiesOf(config, 5_000)[0] as ReturnType<typeof policiesOf>[number]
+    const bounds = JSON.stringify(definition)
+    await broker.control('set_policy', '--apply-to', 'queues', '--priority', '10', name, pattern, bounds)
+    const transport = new RabbitTransport({ url: broker.url, logger: silent })
+    onTestFinished(() => transport.close())
+    await transport.connect(AbortSignal.timeout(20_000))
+    const to = { kind: 'notification', exchange: 'nova', topic: 'versioned_notifications', priority: 'info' } as const
+    const store = new DatabaseOutbox(opened.database, { owner: 'conductor' })
+    const count = 20
+    const messages = Array.from({ length: count }, (_, n) => ({
+      ...{ to, mandatory: false, orderingKey: 'a' },
+      body: JSON.stringify({ n, filler: 'x'.repeat(1000) }),
+    }))
+    await opened.database.transaction((tx) => store.enqueue(tx, messages))
+    const warned: string[] = []
+    const logger = { ...silent, warn: (_facts: object, text: string) => void warned.push(text) } as typeof silent
+    const relay = new Relay({ store, transport, logger, pollIntervalMs: 50 })
+    relay.start()
+    onTestFinished(() => relay.close())
+
+    await vi.waitFor(() => expect(transport.counts.published.refused).toBeGreaterThan(0), { timeout: 20_000 })
+    await vi.waitFor(() => expect(warned[0]).toContain('message kept, not sent'), { timeout: 20_000 })
+    const waiting = await store.backlog()
+    const received: number[] = []
+    const places = { exchange: 'nova', topics: ['versioned_notifications'], priorities: ['info'] as const }
+    const take = (delivery: Delivery) => {
+      received.push(JSON.parse(delivery.body.toString()).n)
+      delivery.ack()
+    }
+    const listener = await transport.listen({ kind: 'notifications', ...places }, take, { prefetch: 64 })
+    onTestFinished(() => listener.close())
+
+    expect(waiting.messages).toBeGreaterThan(0)
+    await vi.waitFor(async () => expect((await store.backlog()).messages).toBe(0), { timeout: 60_000 })
+    await vi.waitFor(() => expect([...new Set(received)]).toEqual(messages.map((_, n) => n)), { timeout: 20_000 })
+  }, 120_000)
+}
