@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const LONG = [
   /\/soak\.test\.ts$/,
   /\/distributed\//,
-  /\/libvirt\/(?:driver-contract|silent-libvirtd|real-guests)\.test\.ts$/,
+  /\/libvirt\/(?:driver-contract|silent-libvirtd|real-guests|clean-stop)\.test\.ts$/,
   /\/(?:storm|simulation|killed-worker)\.test\.ts$/,
   /\/(?:cli|interop|libvirt)\//,
   /-properties\.test\.ts$/,
