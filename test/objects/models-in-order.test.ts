@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { ImageMeta } from '../../src/objects/image-meta.ts'
-import { launchProblems, launchRequest } from '../../src/objects/launch-request.ts'
+import { launchProblems, launchRequest, requestOfMove } from '../../src/objects/launch-request.ts'
 import { requestFlavor } from '../../src/objects/resource-request.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 
@@ -26,6 +26,15 @@ describe('several models that will do', () => {
     expect(models('amd-sev-snp,amd-sev-es')).toEqual(['amd-sev-snp', 'amd-sev-es'])
     expect(models('amd-sev-es, amd-sev-snp')).toEqual(['amd-sev-es', 'amd-sev-snp'])
     expect(models('amd-sev , amd-sev-es,amd-sev-snp')).toEqual(['amd-sev', 'amd-sev-es', 'amd-sev-snp'])
+  })
+
+  it('are, for an instance that moves, those down to the one that it runs with, and never less', () => {
+    const request = launchRequest(modelled('amd-sev-snp,amd-sev-es,amd-sev'), anImage(STATELESS))
+    const running = request.choices.map(({ encryption }) => encryption ?? null)
+    const moved = running.map((now) => requestOfMove(request, now).choices.map(({ encryption }) => encryption?.model))
+
+    expect(moved).toEqual([['amd-sev-snp'], ['amd-sev-snp', 'amd-sev-es'], ['amd-sev-snp', 'amd-sev-es', 'amd-sev']])
+    expect(() => requestOfMove(request, null)).toThrow(expect.objectContaining({ code: 'INVALID_PROPERTY' }))
   })
 
   it('have each its own policy, and its own rule whether memory is locked', () => {
