@@ -43,5 +43,6 @@ export function connectLibvirt({ libvirt }: Config, logger: Logger): Libvirt {
     controlTimeoutMs: libvirt.control_timeout_seconds * 1000,
     queryTimeoutMs: libvirt.query_timeout_seconds * 1000,
     onTrouble: ({ code, message }) => logger.warn({ code, uri: libvirt.uri }, message),
+    onTroubleEnd: () => logger.info({ uri: libvirt.uri }, 'connected to libvirt again'),
   })
 }

@@ -4,14 +4,17 @@ import { dial, type PkiFiles, SYSTEM_PKI } from './dial.ts'
 import { EVENT_ID, type GuestEvent, GuestEventStream, guestEvent } from './guest-events.ts'
 import type { KeepaliveOptions } from './keepalive.ts'
 import { Line, type LineOptions } from './line.ts'
+import { Outage } from './outage.ts'
 import type { Args, ProcedureName, Result } from './procedures.ts'
 import { openSession, type SessionOptions } from './session.ts'
 import { parseLibvirtUri, type SocketFolders } from './uri.ts'
 
 export interface LibvirtOptions {
   readonly uri: string
-  /** A connection was lost, or cannot be opened; it is tried again all the same. */
+  /** Connections were lost, or cannot be opened; they are tried again all the same. Told once for all of them. */
   readonly onTrouble: (trouble: SevbusError) => void
+  /** All of them stand again. */
+  readonly onTroubleEnd?: () => void
   readonly pki?: PkiFiles
   readonly sockets?: SocketFolders
   readonly keepalive?: KeepaliveOptions
@@ -64,10 +67,21 @@ export class LibvirtConnections {
   constructor(given: LibvirtOptions) {
     const options = { sockets: usualSockets(), ...USUAL, ...given }
     const { name, endpoints } = parseLibvirtUri(options.uri, options.sockets)
+    const { onTrouble, onTroubleEnd: onEnd = () => {}, patienceMs } = options
+    const outage = new Outage({ onTrouble, onEnd, patienceMs, now: () => performance.now() })
     const line = ({ onMessage, prepare, onConnected }: Purpose) => {
+      const itself = {}
       const way = (signal: AbortSignal) => dial(endpoints, options.pki, signal)
       const session = { ...options, name, dial: way, onMessage, prepare }
-      return new Line({ ...options, onConnected, open: (signal) => openSession(session, signal) })
+      return new Line({
+        ...options,
+        open: (signal) => openSession(session, signal),
+        onTrouble: (trouble) => outage.lost(itself, trouble),
+        onConnected: (connection) => {
+          outage.back(itself)
+          onConnected(connection)
+        },
+      })
     }
     this.#queryTimeoutMs = options.queryTimeoutMs
     this.#controlTimeoutMs = options.controlTimeoutMs
