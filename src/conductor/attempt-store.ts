@@ -3,6 +3,9 @@ import { BuildAttempt } from '../objects/instance.ts'
 import type { Allocation, Selection } from '../objects/request-spec.ts'
 import type { SchedulingReport } from '../objects/scheduling-report.ts'
 
+/** So much of the words of one failure is told where there may be several. */
+export const MAX_FAILURE = 300
+
 /** One try of one instance. */
 export interface AttemptKey {
   readonly uuid: string
@@ -81,6 +84,17 @@ export async function failedHosts(db: Queryable, uuid: string, fromAttempt = 1):
     [uuid, fromAttempt],
   )
   return rows.map(({ host }) => host)
+}
+
+/** Why tries of it have failed on their hosts, in words, from this try on: `h1: SPAWN_FAILED: no QEMU; h2: …`. */
+export async function failuresOf(db: Queryable, uuid: string, fromAttempt = 1): Promise<string | undefined> {
+  const rows = await db.query<{ host: string; reason: string }>(
+    `SELECT host, reason FROM build_attempts
+     WHERE instance_uuid = $1 AND attempt >= $2 AND outcome = 'failed' AND host IS NOT NULL ORDER BY attempt`,
+    [uuid, fromAttempt],
+  )
+  if (rows.length === 0) return undefined
+  return rows.map(({ host, reason }) => `${host}: ${reason.slice(0, MAX_FAILURE)}`).join('; ')
 }
 
 export async function listAttempts(db: Queryable, uuid: string): Promise<readonly BuildAttempt[]> {

@@ -4,7 +4,7 @@ import { type Fault, faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
 import { arrive } from './arrival.ts'
-import { endAttempt, startAttempt } from './attempt-store.ts'
+import { endAttempt, failuresOf, MAX_FAILURE, startAttempt } from './attempt-store.ts'
 import { buildFails } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
@@ -87,9 +87,6 @@ async function becomeActive(
   await ports.outbox.enqueue(tx, activeMessages(ports, record, active))
 }
 
-/** So much of the words goes into the reason why a host is disabled. */
-const MAX_FAILURE = 300
-
 export interface FailedTry {
   readonly fault: Fault
   readonly retryable: boolean
@@ -122,7 +119,8 @@ export async function tryFailed(
     await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, next)])
     return
   }
-  const final = retryable ? retriesExceeded(instance, fault, tries, ports.maxAttempts, at) : fault
+  const failures = (await failuresOf(tx, instance.uuid, move?.first_attempt)) ?? reason
+  const final = retryable ? retriesExceeded(instance, fault, failures, tries, ports.maxAttempts, at) : fault
   const error = new (ERRORS_BY_CODE.get(final.code) ?? InternalError)(final.message)
   if (move !== undefined) {
     const back = await goBack(ports, tx, record, move, final)
@@ -141,9 +139,16 @@ export async function tryFailed(
   ])
 }
 
-function retriesExceeded(instance: Instance, last: Fault, tries: number, limit: number, at: Date): Fault {
+function retriesExceeded(
+  instance: Instance,
+  last: Fault,
+  failures: string,
+  tries: number,
+  limit: number,
+  at: Date,
+): Fault {
   const error = new MaxRetriesExceeded(
-    `instance ${instance.uuid} failed on ${tries} host(s), the limit is ${limit}; the last failure: ${last.message}`,
+    `instance ${instance.uuid} failed on ${tries} host(s), the limit is ${limit}: ${failures}`,
     { last_code: last.code, attempts: tries, fix: 'see why each try failed with: sevbus explain' },
   )
   return faultOf(error, at.toISOString())

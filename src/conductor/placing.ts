@@ -5,7 +5,8 @@ import type { Instance } from '../objects/instance.ts'
 import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
-import { type AttemptKey, endAttempt, placeAttempt } from './attempt-store.ts'
+import { cleanText } from '../objects/text.ts'
+import { type AttemptKey, endAttempt, failuresOf, placeAttempt } from './attempt-store.ts'
 import { chosenEncryption } from './chosen-encryption.ts'
 import { buildStarts } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
@@ -78,9 +79,13 @@ export async function refuse(
   const { instance, context, move } = record
   if (!isWaitingForHost(instance, key.attempt)) return
   const at = ports.now()
-  const fault = faultOf(error, at.toISOString())
+  const refused = faultOf(error, at.toISOString())
+  // What no host is left for has a reason on those where it was tried.
+  const failures = await failuresOf(tx, instance.uuid, move?.first_attempt)
+  const message = failures && `${refused.message}; it had failed on ${failures}`
+  const fault = message === undefined ? refused : { ...refused, message: cleanText(message, 4000) }
   const report = SchedulingReport.safeParse(error.details.report).data
-  await endAttempt(tx, key, { outcome: outcomeOf(error), reason: fault.message, report }, at)
+  await endAttempt(tx, key, { outcome: outcomeOf(error), reason: refused.message, report }, at)
   if (move !== undefined) {
     const back = await goBack(ports, tx, record, move, fault)
     const spec = requestSpec(instance, ignoredHosts, move)

@@ -449,13 +449,33 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
       host: null,
       code: 'MAX_RETRIES_EXCEEDED',
     })
-    expect(fault?.message).toContain('QEMU died')
+    expect(fault?.message).toBe(
+      `instance ${uuid} failed on 2 host(s), the limit is 2: h1: SPAWN_FAILED: QEMU died; h2: SPAWN_FAILED: QEMU died`,
+    )
     expect((await conductor.sent()).map(({ what }) => what)).toEqual([
       'instance.create.error',
       'slot.released',
       'note_build',
       'compute_task.build_instances.error',
       'release_allocations',
+    ])
+  })
+
+  it('says where and why it had failed when no host is left for another try', async () => {
+    await using conductor = await aConductor(engine, async ({ attempt }) => {
+      if (attempt > 1) throw new NoValidHost('no valid host: 1 of 1 refused')
+      return aSelection('h1')
+    })
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    await conductor.endpoint.reportBuild(failedReport(uuid, 'h1', 1), conductor.request)
+
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 2 }, conductor.request)
+
+    const { fault } = await conductor.instance(uuid)
+    expect([fault?.code, fault?.message]).toEqual([
+      'NO_VALID_HOST',
+      'no valid host: 1 of 1 refused; it had failed on h1: SPAWN_FAILED: QEMU died',
     ])
   })
 
