@@ -2,7 +2,7 @@ import { HostCapabilityMissing, SpawnFailed } from '../../errors.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { canRun, type HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { modelOfDomain } from '../libvirt/model-of.ts'
-import { attribute, child, children, parseXml, textOf, type XmlElement } from '../libvirt/parse-xml.ts'
+import { attribute, child, children, parseDomain, textOf, type XmlElement } from '../libvirt/parse-xml.ts'
 
 /** What the simulated hypervisor understood of a document. */
 export interface Definition {
@@ -19,7 +19,7 @@ export interface Definition {
  * @throws InvalidDomainXml, SpawnFailed; HostCapabilityMissing when this host cannot do what it asks
  */
 export function readDefinition(xml: string, host: HostCapabilities): Definition {
-  const domain = parseXml(xml, 'domain', 'the domain')
+  const domain = parseDomain(xml)
   const uuid = textOf(child(domain, 'uuid'))
   if (uuid === undefined) throw new SpawnFailed('the domain document has no uuid')
   const machine = attribute(child(domain, 'os', 'type'), 'machine') ?? ''

@@ -1,12 +1,12 @@
 import { type MemEncryptionModel, SEV_POLICY } from '../../objects/mem-encryption.ts'
-import { attribute, child, parseXml, textOf, type XmlElement } from './parse-xml.ts'
+import { attribute, child, parseDomain, textOf, type XmlElement } from './parse-xml.ts'
 
 /**
  * The model that a domain document orders or has; undefined: in clear.
  * @throws InvalidDomainXml
  */
 export function modelOf(domainXml: string): MemEncryptionModel | undefined {
-  return modelOfDomain(parseXml(domainXml, 'domain', 'the domain'))
+  return modelOfDomain(parseDomain(domainXml))
 }
 
 export function modelOfDomain(domain: XmlElement): MemEncryptionModel | undefined {

@@ -1,6 +1,6 @@
 import { MEM_ENCRYPTION_MODELS, type MemEncryption } from '../../objects/mem-encryption.ts'
 import type { GuestLaunch } from '../virt-driver.ts'
-import { attribute, child, parseXml, textOf } from './parse-xml.ts'
+import { attribute, child, parseDomain, textOf } from './parse-xml.ts'
 
 /**
  * Does the guest that runs have the encryption that was ordered? The order is no proof: libvirt drops what it does not know
@@ -17,7 +17,7 @@ export function encryptionFlaw(liveXml: string, launch: GuestLaunch, expected: M
 
 function documentFlaw(liveXml: string, expected: MemEncryption): string | undefined {
   const { launchSecurityType, locksMemory } = MEM_ENCRYPTION_MODELS[expected.model]
-  const domain = parseXml(liveXml, 'domain', 'the live domain')
+  const domain = parseDomain(liveXml)
   const security = child(domain, 'launchSecurity')
   if (security === undefined) return 'it runs without launchSecurity'
   const type = attribute(security, 'type')

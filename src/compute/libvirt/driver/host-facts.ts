@@ -11,8 +11,13 @@ import {
   parseLibvirtCapabilities,
 } from '../libvirt-capabilities.ts'
 import { readDescriptorFiles } from '../read-firmware-descriptors.ts'
+import { remembered } from '../remembered.ts'
 import type { Libvirt } from '../rpc/libvirt.ts'
 import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
+
+/** A host is asked before each boot, so that a change is seen; its documents are long, and almost always the same. */
+const capabilitiesIn = remembered(parseLibvirtCapabilities)
+const domainCapabilitiesIn = remembered(parseDomainCapabilities)
 
 /** What the operator says about a host, and where its files are. */
 export interface HostOptions {
@@ -50,7 +55,7 @@ export async function askLibvirt(
   options: HostOptions,
   signal: AbortSignal,
 ): Promise<LibvirtAnswers> {
-  const capabilities = parseLibvirtCapabilities(await libvirt.connectGetCapabilities({ signal }))
+  const capabilities = capabilitiesIn(await libvirt.connectGetCapabilities({ signal }))
   const arch = capabilities.arch ?? 'unknown'
   const defaultMachineType = options.machineTypeOf(arch) ?? machineOfQemu(capabilities, arch)
   const machines = machineTypesOfInterest(capabilities, arch, defaultMachineType)
@@ -78,7 +83,7 @@ async function askAbout(
   signal: AbortSignal,
 ): Promise<DomainCapabilities | undefined> {
   try {
-    return parseDomainCapabilities(await libvirt.connectGetDomainCapabilities(of, { signal }))
+    return domainCapabilitiesIn(await libvirt.connectGetDomainCapabilities(of, { signal }))
   } catch (error) {
     if (REFUSALS.some((code) => isLibvirtError(error, code))) return undefined
     throw error
