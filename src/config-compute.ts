@@ -71,6 +71,11 @@ export const ComputeSection = z
     num_sev_snp_encrypted_guests: Count.optional(),
     /** Where guests' disks are, a folder for each: Nova's option of this name. QEMU's user must be able to pass through. */
     instances_path: Folder.default('/var/lib/sevbus/instances'),
+    /**
+     * A folder that hosts share, mounted alike on all of them, with the instances_path of each below it: between these
+     * instances are migrated and resized.
+     */
+    shared_instances_path: Folder.optional(),
     /** Images as files, each named by its id, alone or with .qcow2, .raw or .img behind it. Looked into before image_url. */
     image_folder: Folder.optional(),
     /** Images from a web server, `{id}` for the image's: `https://images.example.com/{id}`. No login, no redirects. */
@@ -124,6 +129,14 @@ export const ComputeSection = z
     /** Disk offered per disk. */
     disk_allocation_ratio: z.number().positive().max(64).default(1),
   })
+  .refine(
+    ({ shared_instances_path: shared, instances_path: own }) => shared === undefined || own.startsWith(`${shared}/`),
+    {
+      path: ['instances_path'],
+      message:
+        'must be a folder of this host alone below compute.shared_instances_path: <shared_instances_path>/<name of the host>',
+    },
+  )
   .refine((compute) => (compute.cpu_mode === 'custom') === (compute.cpu_model !== undefined), {
     path: ['cpu_model'],
     message: 'belongs to compute.cpu_mode = "custom": set both, or neither',

@@ -64,6 +64,8 @@ export const ConfigSchema = z.strictObject({
       max_attempts: z.int().min(1).max(100).default(3),
       /** A build that its host has not reported after so long is tried elsewhere: Nova's instance_build_timeout. */
       build_timeout_seconds: Seconds.default(600),
+      /** An instance may be resized on the host that it is on: Nova's option of this name. */
+      allow_resize_to_same_host: z.boolean().default(false),
     })
     .prefault({}),
   scheduler: z

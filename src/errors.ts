@@ -80,6 +80,10 @@ export class InstanceInvalidState extends published('INSTANCE_INVALID_STATE', { 
 export class OperationNotSupportedForSEV extends published('OPERATION_NOT_SUPPORTED_FOR_SEV', { wireModule: NOVA }) {}
 /** The instance has no device of this name. */
 export class DeviceNotFound extends published('DEVICE_NOT_FOUND', { wireModule: NOVA }) {}
+/** The instance has the flavor already that it is to be resized to. */
+export class CannotResizeToSameFlavor extends published('CANNOT_RESIZE_TO_SAME_FLAVOR', { wireModule: NOVA }) {}
+/** The new flavor has a smaller disk than the instance. */
+export class CannotResizeDisk extends published('CANNOT_RESIZE_DISK', { wireModule: NOVA }) {}
 /** An instance with this uuid exists already, with another request. */
 export class InstanceExists extends published('INSTANCE_EXISTS', { wireModule: NOVA }) {}
 
@@ -134,6 +138,8 @@ export class ImageDownloadFailed extends published('IMAGE_DOWNLOAD_FAILED', { re
 export class ImageCorrupt extends published('IMAGE_CORRUPT', { retryable: true }) {}
 /** A disk of the guest could not be made: no space, or a tool failed. */
 export class DiskCreationFailed extends published('DISK_CREATION_FAILED', { retryable: true }) {}
+/** The host that an instance is to come to does not see the disks of the one that it is to leave. */
+export class InvalidSharedStorage extends published('INVALID_SHARED_STORAGE', { retryable: true, wireModule: NOVA }) {}
 /** The build was given up: its instance was deleted, or a later attempt took over. */
 export class BuildAborted extends published('BUILD_ABORTED') {}
 /** The worker was interrupted while it built, more often than it may be. */
@@ -246,6 +252,8 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       InstanceInvalidState,
       OperationNotSupportedForSEV,
       DeviceNotFound,
+      CannotResizeToSameFlavor,
+      CannotResizeDisk,
       InstanceExists,
       NoValidHost,
       MaxRetriesExceeded,
@@ -270,6 +278,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       ImageDownloadFailed,
       ImageCorrupt,
       DiskCreationFailed,
+      InvalidSharedStorage,
       BuildAborted,
       BuildInterrupted,
       InvalidDomainXml,

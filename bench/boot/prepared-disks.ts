@@ -29,6 +29,7 @@ export async function openPreparedDisks(instancesPath: string, imageFolder: stri
   const lock = await lockFolder(cacheFolder, { what: 'the cache of a benchmark', fix: 'start one at a time' })
   const disks = new GuestDisks({
     instancesPath,
+    sharedPath: undefined,
     basesPath: cacheFolder,
     images,
     store: undefined,

@@ -27,11 +27,21 @@ function actionText({ number, action, status, fault, request_id, started_at }: A
   return fault === null ? line : `${line}\n  ${fault.code}: ${fault.message}`
 }
 
-function migrationText({ type, status, source_host: from, dest_host: to }: InstanceMigration): string {
-  const move = `${type} from ${from}${to === null ? '' : ` to ${to}`}`
+function migrationText({ type, status, source_host: from, dest_host: to, ...flavors }: InstanceMigration): string {
+  const { source_flavor: old, new_flavor: next } = flavors
+  const size = next === null ? '' : `, ${old} to ${next}`
+  const move = `${type} from ${from}${to === null ? '' : ` to ${to}`}${size}`
   switch (status) {
     case 'accepted':
       return `${move}: under way`
+    case 'finished':
+      return `${move}: there; what it had on ${from} is kept until you decide: sevbus resize-confirm, or resize-revert`
+    case 'confirming':
+      return `${move}: it stays; ${from} is told to remove what it had there`
+    case 'reverting':
+      return `${move}: it goes back; ${to} is told to remove what it has there`
+    case 'reverted':
+      return `${move}: reverted; the instance is on ${from} as before`
     case 'failed':
       return `${move}: failed; the instance stayed on ${from}`
     case 'completed':

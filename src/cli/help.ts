@@ -124,6 +124,26 @@ Examples:
 It is built anew from its image; what was on the disk of the dead host is lost. What it had there stays claimed until that
 host is back and has removed the guest, or until you have seen to it that its power is off:
   sevbus host set node1 --fenced`,
+  resize: `
+Examples:
+  sevbus resize web-1 --flavor m1.sev --wait
+  sevbus resize web-1 --flavor larger.json --host node2
+Its guest goes off once a host has a place for it, and starts there on copies of its disks, with the new flavor: it may gain,
+lose or change its encryption. What it has on both hosts stays its own until you say:
+  sevbus resize-confirm web-1
+  sevbus resize-revert web-1`,
+  migrate: `
+Examples:
+  sevbus migrate web-1 --wait
+  sevbus migrate web-1 --host node2
+As a resize, with the flavor that it has: encrypted instances, too, for they are started anew. Then: resize-confirm, or
+resize-revert.`,
+  'resize-confirm': `
+Examples:
+  sevbus resize-confirm web-1 --wait`,
+  'resize-revert': `
+Examples:
+  sevbus resize-revert web-1 --wait      its disks are as they were when it left: what was written since is lost`,
   hosts: `
 Examples:
   sevbus hosts                used/usable per pool of encryption slots

@@ -7,6 +7,7 @@ import { defineActions, defineConsoles } from './define-actions.ts'
 import { defineBill } from './define-bill.ts'
 import { defineBroker } from './define-broker.ts'
 import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
+import { defineMoves } from './define-moves.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from './help.ts'
 import { printError } from './output.ts'
@@ -133,6 +134,7 @@ function defineOperating(define: Define): void {
         'suspended',
         'stopped',
         'rescued',
+        'resized',
         'error',
         'deleted',
       ]),
@@ -143,11 +145,7 @@ function defineOperating(define: Define): void {
   define('delete <instances...>', 'delete instances, by uuid or name', async (options, words) =>
     (await import('./instances.ts')).remove(words, options),
   )
-  define('evacuate <instance>', 'rebuild an instance elsewhere whose host is dead', async (options, [word]) =>
-    (await import('./evacuate.ts')).evacuate(word as string, options),
-  )
-    .option('--host <host>', 'only there')
-    .option('--wait', 'until it runs there, or is where it was', false)
+  defineMoves(define)
   define('hosts', 'hosts and the use of their encryption slots', async (options) =>
     (await import('./hosts.ts')).hosts(options),
   )

@@ -82,6 +82,7 @@ export async function startConductor(
     events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`),
     logger,
     maxAttempts: config.conductor.max_attempts,
+    allowResizeToSameHost: config.conductor.allow_resize_to_same_host,
     buildTimeoutMs: config.conductor.build_timeout_seconds * 1000,
     now: () => new Date(),
   }

@@ -57,6 +57,7 @@ export function guestNetwork({ network = 'default', bridge }: Pick<ComputeSectio
 export function diskOptions(compute: ComputeSection): DiskOptions {
   return {
     instancesPath: compute.instances_path,
+    sharedPath: compute.shared_instances_path,
     imageFolder: compute.image_folder,
     imageUrl: compute.image_url,
     imageMaxBytes: compute.image_max_gb * BYTES_PER_GIB,

@@ -3,6 +3,7 @@ import { AttachedInterface, Volume } from '../objects/attached-devices.ts'
 import { ImageMeta } from '../objects/image-meta.ts'
 import { Instance } from '../objects/instance.ts'
 import { Mac } from '../objects/ip-address.ts'
+import { StorageId } from '../objects/left-disks.ts'
 import { cast } from '../rpc/contract.ts'
 
 /** The instance as last stored, and the number of the action among all of that instance. */
@@ -114,6 +115,22 @@ export const actionMethods = {
     since: '1.6',
     summary: 'Boots a rescued guest from its own disk again, as start_instance does. report_action tells its end.',
     input: z.strictObject(ofInstance),
+    output,
+  }),
+  resizeInstance: cast({
+    wire: 'resize_instance',
+    since: '1.7',
+    summary:
+      'At the source of a resize or cold migration: powers the guest off, asking it to shut down first, and makes its disks ready to be taken by a host with the same `storage`; with another nothing is done (INVALID_SHARED_STORAGE). report_action tells its end, and the disks.',
+    input: z.strictObject({ ...ofInstance, clean_shutdown: z.boolean().default(true), storage: StorageId }),
+    output,
+  }),
+  finishRevertResize: cast({
+    wire: 'finish_revert_resize',
+    since: '1.7',
+    summary:
+      'At the source again: gives the guest its disks back, and starts it as start_instance does, or with `power_on` false only defines it. report_action tells its end.',
+    input: z.strictObject({ ...ofInstance, power_on: z.boolean() }),
     output,
   }),
 }

@@ -11,13 +11,15 @@ import { encryptionFlaw } from './libvirt/verify-encryption.ts'
 import { Rollback, type UndoFailure } from './rollback.ts'
 import type { VirtDriver } from './virt-driver.ts'
 
+type BootedBuild = Pick<Build, 'instance' | 'allocations' | 'user_data' | 'disks' | 'power_on'>
+
 /**
  * Boots the guest, or throws having left nothing behind, except for what `onUndoFailed` heard of.
  *
  * @throws a SevbusError, or the signal's reason
  */
 export async function bootGuest(
-  { instance, allocations, user_data }: Pick<Build, 'instance' | 'allocations' | 'user_data'>,
+  { instance, allocations, user_data, disks, power_on = true }: BootedBuild,
   { host, driver, domainOptions, slotLimits }: Pick<ComputePorts, 'host' | 'driver' | 'domainOptions' | 'slotLimits'>,
   signal: AbortSignal,
   onUndoFailed: (failure: UndoFailure) => void,
@@ -30,12 +32,16 @@ export async function bootGuest(
     const domain = buildDomain(guestSpec(instance, domainOptions), capabilities)
 
     rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
-    await driver.createDisks(domain, diskContents(instance, domain, user_data), signal)
+    const contents = diskContents(instance, domain, user_data)
+    if (disks !== undefined) await driver.takeDisks(domain, disks, contents, signal)
+    await driver.createDisks(domain, contents, signal)
 
     rollback.add('destroy guest', () => driver.destroy(instance.uuid))
-    await driver.spawn(domain, signal)
-
-    await verifyEncryption(instance, driver, signal)
+    // One that stays off proves its encryption when it is started.
+    if (power_on) {
+      await driver.spawn(domain, signal)
+      await verifyEncryption(instance, driver, signal)
+    } else await driver.define(domain, signal)
     signal.throwIfAborted()
     rollback.commit()
   } catch (error) {

@@ -43,7 +43,7 @@ export class Builder {
       if (isLate(build.instance, this.#ports) && !(await this.#isWanted(build, AbortSignal.any([signal, draining])))) {
         return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
       }
-      if (!isFirst) await removeLeftovers(uuid, build.context, this.#ports, stopping)
+      if (!isFirst) await removeLeftovers(uuid, build.context, this.#ports, stopping, build.disks !== undefined)
       await this.#boot(build, AbortSignal.any([signal, stopping]))
     })
     try {
@@ -58,7 +58,9 @@ export class Builder {
   /** After a start of the worker: is the interrupted try still wanted? Then again, else away with it, in silence. */
   async recover(uuid: string, attempt: number, signal: AbortSignal): Promise<void> {
     const { journal, logger } = this.#ports
-    await removeLeftovers(uuid, this.#current(uuid, attempt)?.context, this.#ports, this.#signals.stopping)
+    const found = this.#current(uuid, attempt)
+    const isTakenOver = found?.disks !== undefined
+    await removeLeftovers(uuid, found?.context, this.#ports, this.#signals.stopping, isTakenOver)
     const build = this.#current(uuid, attempt)
     if (build === undefined) return
     const wanted = await this.#isWanted(build, AbortSignal.any([signal, this.#signals.draining])).catch(() => undefined)
@@ -103,7 +105,10 @@ export class Builder {
         }),
       )
     } catch (error) {
-      if (!isClean) await removeLeftovers(uuid, build.context, this.#ports, this.#signals.stopping)
+      if (!isClean) {
+        const isTakenOver = build.disks !== undefined
+        await removeLeftovers(uuid, build.context, this.#ports, this.#signals.stopping, isTakenOver)
+      }
       signal.throwIfAborted()
       return this.#failed(build, toSevbusError(error))
     }

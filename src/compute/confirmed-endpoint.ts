@@ -14,6 +14,10 @@ export function confirmedEndpoint(
     }
   return {
     buildAndRunInstance: first((args, info) => endpoint.buildAndRunInstance(args, info)),
+    prepResize: first((args, info) => endpoint.prepResize(args, info)),
+    resizeInstance: first((args, info) => endpoint.resizeInstance(args, info)),
+    finishResize: first((args, info) => endpoint.finishResize(args, info)),
+    finishRevertResize: first((args, info) => endpoint.finishRevertResize(args, info)),
     terminateInstance: first((args, info) => endpoint.terminateInstance(args, info)),
     startInstance: first((args, info) => endpoint.startInstance(args, info)),
     stopInstance: first((args, info) => endpoint.stopInstance(args, info)),

@@ -4,7 +4,8 @@ import { untilDone } from './patience.ts'
 
 /**
  * Removes whatever the host has of an instance: guest first, then its disks. Tries until the host lets it: a guest
- * that cannot be removed keeps its claim, and nobody is told that it is gone.
+ * that cannot be removed keeps its claim, and nobody is told that it is gone. What was set aside goes, too, unless it is what the guest is to be
+ * built from.
  *
  * @param context of the request that wants it gone, or had it made; for the log
  * @throws the signal's reason
@@ -14,9 +15,12 @@ export async function removeLeftovers(
   context: RequestContext | undefined,
   ports: ComputePorts,
   stopping: AbortSignal,
+  keepsDisksAside = false,
 ): Promise<void> {
   const { driver } = ports
   const options = { ...ports, request_id: context?.request_id }
   await untilDone(`destroy guest ${uuid}`, () => driver.destroy(uuid), options, stopping)
   await untilDone(`remove disks of ${uuid}`, () => driver.removeDisks(uuid), options, stopping)
+  if (keepsDisksAside) return
+  await untilDone(`remove what ${uuid} has left`, () => driver.removeDisksAside(uuid), options, stopping)
 }

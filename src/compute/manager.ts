@@ -1,12 +1,13 @@
 import type { z } from 'zod'
 import { BuildAborted, ServiceStopping } from '../errors.ts'
+import type { Instance } from '../objects/instance.ts'
 import type { InstanceAction } from '../objects/instance-action.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import type { actionMethods } from './action-methods.ts'
 import { Actions } from './actions/actions.ts'
 import { DEFAULT_SHUTDOWN, DEFAULT_UNPLUG } from './actions/guest-patience.ts'
 import { Builder } from './builder.ts'
-import type { ComputePorts } from './compute-ports.ts'
+import { type ComputePorts, timestamp } from './compute-ports.ts'
 import { consoleOf, consoleOutput } from './consoles.ts'
 import { departures } from './departures.ts'
 import { listGuests } from './guest-list.ts'
@@ -16,12 +17,15 @@ import type { KnownTry, Termination } from './journal/state.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from './libvirt/domain-options.ts'
 import { NO_LIMITS } from './libvirt/slot-limits.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
+import { prepareArrival } from './prepare-arrival.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
 type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
 type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionMethods)[N]['input']>
+type FinishArgs = z.output<(typeof ComputeApi)['methods']['finishResize']['input']>
+type PrepArgs = z.output<(typeof ComputeApi)['methods']['prepResize']['input']>
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -104,9 +108,26 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     }
   }
 
-  /** The same try again, or an older one than was here, changes nothing. */
-  async buildAndRunInstance({ instance, allocations, user_data }: BuildArgs, { context }: RequestInfo): Promise<null> {
+  buildAndRunInstance(args: BuildArgs, { context }: RequestInfo): Promise<null> {
+    return this.#beginBuild(args, context)
+  }
+
+  finishResize(args: FinishArgs, { context }: RequestInfo): Promise<null> {
+    return this.#beginBuild(args, context)
+  }
+
+  async prepResize({ instance, allocations }: PrepArgs, { signal }: RequestInfo): Promise<{ storage: string }> {
     this.#refuseWhenDraining()
+    return { storage: await prepareArrival(instance, allocations, this.#ports, signal) }
+  }
+
+  /** The same try again, or an older one than was here, changes nothing. */
+  async #beginBuild(
+    args: BuildArgs & Partial<Pick<FinishArgs, 'disks' | 'power_on'>>,
+    context: RequestInfo['context'],
+  ): Promise<null> {
+    this.#refuseWhenDraining()
+    const { instance, ...given } = args
     const { journal, logger } = this.#ports
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
@@ -116,7 +137,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       await journal.flushed()
       return null
     }
-    await journal.append([{ type: 'build_begun', instance, allocations, user_data, context, interruptions: 0 }])
+    await journal.append([{ type: 'build_begun', instance, ...given, context, interruptions: 0 }])
     const isFirst = known === undefined
     this.#lanes.run(uuid, (signal) => this.#builder.build(uuid, attempt, isFirst, signal), tookOver(uuid))
     return null
@@ -129,11 +150,14 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   }
 
   async #beginTermination(args: TerminateArgs, context: RequestInfo['context']): Promise<null> {
-    const { instance, migration_uuid } = args
+    const { instance, migration_uuid, only_disks_aside, ...rest } = args
     const { journal, logger } = this.#ports
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
     const ended = endOf(known, args)
+    if (only_disks_aside && migration_uuid !== undefined && ended === undefined) {
+      return this.#removeLeft(instance, migration_uuid, context)
+    }
     if (known !== undefined && attempt < known.attempt && ended === undefined) {
       const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
       logger.info(facts, 'termination of an older try ignored')
@@ -149,8 +173,20 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       return null
     }
     const ofMove = migration_uuid === undefined ? {} : { migration_uuid }
-    await journal.append([{ type: 'terminate_begun', instance, context, void: args.void, ...ofMove }])
+    await journal.append([{ type: 'terminate_begun', instance, ...rest, ...ofMove, context }])
     this.#terminate(uuid)
+    return null
+  }
+
+  /** The instance was resized on this host, and its guest stays: only what it had before goes. */
+  async #removeLeft(
+    { uuid, attempt }: Instance,
+    migrationUuid: string,
+    context: RequestInfo['context'],
+  ): Promise<null> {
+    await this.#ports.driver.removeDisksAside(uuid)
+    const at = timestamp(this.#ports)
+    await this.#record([queued([this.#terminator.terminated(context, uuid, attempt, at, migrationUuid)])])
     return null
   }
 
@@ -208,6 +244,15 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   unrescueInstance(args: ActionArgs<'unrescueInstance'>, { context }: RequestInfo): Promise<null> {
     return this.#act(args, { name: 'unrescue' }, context)
+  }
+
+  resizeInstance(args: ActionArgs<'resizeInstance'>, { context }: RequestInfo): Promise<null> {
+    const { clean_shutdown, storage } = args
+    return this.#act(args, { name: 'resize_instance', clean_shutdown, storage }, context)
+  }
+
+  finishRevertResize(args: ActionArgs<'finishRevertResize'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'finish_revert_resize', power_on: args.power_on }, context)
   }
 
   #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { EncryptionKeys, GuestReport } from '../objects/guest-report.ts'
 import { Instance } from '../objects/instance.ts'
+import { LeftDisks, StorageId } from '../objects/left-disks.ts'
 import { Allocation } from '../objects/request-spec.ts'
 import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
@@ -20,10 +21,12 @@ import { consoleMethods } from './console-methods.ts'
  * - 1.4 get_console_output, get_vnc_console, get_spice_console, get_serial_console
  * - 1.5 snapshot_instance
  * - 1.6 rescue_instance, unrescue_instance
+ * - 1.7 prep_resize, resize_instance, finish_resize, finish_revert_resize; terminate_instance takes keeps_disks_aside and
+ *   only_disks_aside, which an older worker refuses
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.6',
+  version: '1.7',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -39,6 +42,30 @@ export const ComputeApi = defineApi({
       }),
       output: z.null(),
     }),
+    prepResize: call({
+      wire: 'prep_resize',
+      since: '1.7',
+      summary:
+        'Could this host, where its resources are claimed, take over the instance as it is given? Changes nothing. `storage` names what it sees of disks: hosts that tell the same can take over guests from each other. Errors: CLAIM_MISMATCH, HOST_CAPABILITY_MISSING, and others of build_and_run_instance.',
+      input: z.strictObject({ instance: Instance, allocations: z.array(Allocation).max(64) }),
+      output: z.object({ storage: StorageId }),
+      timeoutMs: 30_000,
+    }),
+    finishResize: cast({
+      wire: 'finish_resize',
+      since: '1.7',
+      summary:
+        'At the destination of a resize or cold migration: builds the instance as build_and_run_instance does, on copies of the `disks` that its source has left, made larger where its flavor is; with `power_on` false it is defined and stays off. Accepted once written to the journal; report_build tells its end.',
+      input: z.strictObject({
+        instance: Instance,
+        allocations: z.array(Allocation).max(64),
+        disks: LeftDisks,
+        power_on: z.boolean(),
+        /** What the request had for cloud-init, base64. */
+        user_data: UserData.optional(),
+      }),
+      output: z.null(),
+    }),
     terminateInstance: cast({
       wire: 'terminate_instance',
       since: '1.0',
@@ -48,6 +75,10 @@ export const ComputeApi = defineApi({
         instance: Instance,
         void: z.boolean().default(false),
         migration_uuid: z.guid().optional(),
+        /** True: the instance goes back to what it has left on this very host, which is kept. */
+        keeps_disks_aside: z.boolean().optional(),
+        /** True: the instance stays on this very host, and only what it has left here goes. */
+        only_disks_aside: z.boolean().optional(),
       }),
       output: z.null(),
     }),

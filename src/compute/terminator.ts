@@ -21,7 +21,7 @@ export class Terminator {
     const begun = journal.termination(uuid)
     if (begun === undefined) return
     try {
-      await removeLeftovers(uuid, begun.context, this.#ports, this.#signals.stopping)
+      await removeLeftovers(uuid, begun.context, this.#ports, this.#signals.stopping, begun.keeps_disks_aside)
     } catch (error) {
       if (this.#signals.stopping.aborted) return
       throw error

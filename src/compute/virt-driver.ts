@@ -1,4 +1,5 @@
 import type { EncryptionKeys } from '../objects/guest-report.ts'
+import type { LeftDisks } from '../objects/left-disks.ts'
 import type { DiskContents } from './disks/disk-contents.ts'
 import type { StoredImage } from './images/image-source.ts'
 import type { DomainSpec } from './libvirt/domain-spec.ts'
@@ -57,11 +58,27 @@ export interface VirtDriver {
   createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void>
   /** Gone already: returns. */
   removeDisks(uuid: string): Promise<void>
+  /** What it sees of disks: hosts that tell the same can take over guests from each other. */
+  storage(signal: AbortSignal): Promise<string>
+  /** Of a guest that is off: its disks are kept, where it does not find them. Done already: tells them again. */
+  setDisksAside(uuid: string): Promise<LeftDisks>
+  /** Its disks are its own again; done already, or never set aside: returns. */
+  bringDisksBack(uuid: string): Promise<void>
+  /** What was set aside is not needed any more; gone already: returns. */
+  removeDisksAside(uuid: string): Promise<void>
+  /**
+   * Makes the guest's disks as copies of those that another host has left, made larger where the domain's are; what it does
+   * not find there is for `createDisks` to make. Done already: leaves them.
+   * @throws InvalidSharedStorage, DiskCreationFailed, and what createDisks throws
+   */
+  takeDisks(domain: DomainSpec, left: LeftDisks, contents: DiskContents, signal: AbortSignal): Promise<void>
   /**
    * Defines and starts the guest; running already with the same definition: returns.
    * @throws SpawnFailed, EncryptionSlotsExhausted, HostCapabilityMissing
    */
   spawn(domain: DomainSpec, signal: AbortSignal): Promise<void>
+  /** Only defines the guest, which is off; anew where it is defined already. @throws SpawnFailed, HostCapabilityMissing */
+  define(domain: DomainSpec, signal: AbortSignal): Promise<void>
   /** One of `guests`; undefined: the host has no such guest. */
   guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined>
   /**

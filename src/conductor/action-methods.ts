@@ -213,3 +213,6 @@ export const actionMethods = {
     output: z.null(),
   }),
 }
+
+export type ActionReport = z.output<(typeof actionMethods)['reportAction']['input']>
+export type ActionStage = z.output<(typeof actionMethods)['reportActionStage']['input']>

@@ -7,6 +7,7 @@ import { continueBuildMessage, departureMessage, endMoveMessage } from './messag
 import { endMove, findMove, type MoveRecord, noteArrival } from './migration-store.ts'
 import { settle } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
+import { leftDestination, settleResize } from './resize/decide.ts'
 
 /**
  * The guest runs at its destination. It does not count as the instance yet: the host that it comes from may have come back
@@ -54,13 +55,19 @@ export interface Departed {
   readonly migration_uuid: string
 }
 
-/** The host that an instance has left has nothing of it any more: what it had there is free. Told twice, it is nothing. */
+/**
+ * The host that an instance has left has nothing of it any more: what it had there is free; or the one that it is to go back
+ * from. Told twice, it is nothing.
+ */
 export async function recordDeparted(ports: ConductorPorts, { instance_uuid, host, migration_uuid }: Departed) {
   await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, instance_uuid)
     const move = await findMove(tx, migration_uuid)
-    if (move?.instance_uuid !== record.instance.uuid || move.source_host !== host) return
-    if (move.status === 'done') {
+    if (move?.instance_uuid !== record.instance.uuid) return
+    if (move.status === 'reverting' && move.dest_host === host) return leftDestination(ports, tx, record, move)
+    if (move.source_host !== host) return
+    if (move.status === 'confirming') await settleResize(ports, tx, record, move, 'gone')
+    else if (move.status === 'done') {
       await endMove(tx, move.uuid, 'completed', ports.now())
       await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'confirmMove')])
     } else if (move.status === 'accepted' && move.arrived_at !== null) {

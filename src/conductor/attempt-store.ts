@@ -59,12 +59,19 @@ export async function allocationsOf(db: Queryable, { uuid, attempt }: AttemptKey
   return row?.allocations ?? []
 }
 
-/** The try that had become active ran until its host died. */
-export async function evacuateAttempt(tx: Queryable, { uuid, attempt }: AttemptKey, reason: string): Promise<void> {
-  await tx.query(
-    `UPDATE build_attempts SET outcome = 'evacuated', reason = $3 WHERE instance_uuid = $1 AND attempt = $2`,
-    [uuid, attempt, reason],
-  )
+/** The try that had become active ran until its host died, or until the instance lived under another try. */
+export async function leaveAttempt(
+  tx: Queryable,
+  { uuid, attempt }: AttemptKey,
+  outcome: 'evacuated' | 'moved' | 'reverted',
+  reason: string,
+): Promise<void> {
+  await tx.query('UPDATE build_attempts SET outcome = $3, reason = $4 WHERE instance_uuid = $1 AND attempt = $2', [
+    uuid,
+    attempt,
+    outcome,
+    reason,
+  ])
 }
 
 /** The highest number that a try of it has had, whatever became of it. */

@@ -8,9 +8,11 @@ import { endAttempt, failuresOf, MAX_FAILURE, startAttempt } from './attempt-sto
 import { buildFails } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
-import { goBack } from './moving.ts'
+import type { MoveRecord } from './migration-store.ts'
+import { goBack, notTaken } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
+import { arriveResized, destinationFailed } from './resize/arrive.ts'
 import type { BuildReport } from './rpc-api.ts'
 import { isOnItsHost, stagesOf } from './stages.ts'
 
@@ -23,7 +25,8 @@ export async function recordBuildReport(ports: ConductorPorts, report: BuildRepo
     if (!isCurrent(instance, report)) return rejectVoid(ports, tx, record, report)
     if (!isOnItsHost(instance) || move?.arrived_at) return
     const { outcome } = report
-    if (outcome.result === 'failed') await tryFailed(ports, tx, record, outcome)
+    if (move !== undefined && move.type !== 'evacuation') await resizeEnded(ports, tx, record, move, outcome)
+    else if (outcome.result === 'failed') await tryFailed(ports, tx, record, outcome)
     else if (move !== undefined) await arrive(ports, tx, record, move, outcome.launched_at)
     else await becomeActive(ports, tx, record, outcome.launched_at)
   })
@@ -32,6 +35,18 @@ export async function recordBuildReport(ports: ConductorPorts, report: BuildRepo
 
 function isCurrent(instance: Instance, { attempt, host }: BuildReport): boolean {
   return instance.vm_state !== 'deleted' && instance.attempt === attempt && instance.host === host
+}
+
+function resizeEnded(
+  ports: ConductorPorts,
+  tx: Queryable,
+  record: InstanceRecord,
+  move: MoveRecord,
+  outcome: BuildReport['outcome'],
+): Promise<unknown> {
+  return outcome.result === 'failed'
+    ? destinationFailed(ports, tx, record, move, outcome)
+    : arriveResized(ports, tx, record, move, outcome.launched_at)
 }
 
 /** A guest that runs under a try that is void must not run: its claim belongs to somebody else by now. */
@@ -90,14 +105,18 @@ async function becomeActive(
 export interface FailedTry {
   readonly fault: Fault
   readonly retryable: boolean
+  /** As it was, or was to be, on the host of the try; absent: as it is. */
+  readonly there?: Instance
 }
 
-/** Tries again elsewhere while that can help; then the instance is ERROR, or where it was, with the reason of the last try. */
+/**
+ * Tries again elsewhere while that can help; then the instance is ERROR, or where it was, with the reason of the last try.
+ */
 export async function tryFailed(
   ports: ConductorPorts,
   tx: Queryable,
   record: InstanceRecord,
-  { fault, retryable }: FailedTry,
+  { fault, retryable, there = record.instance }: FailedTry,
 ): Promise<void> {
   const { instance, context, move } = record
   const at = ports.now()
@@ -106,15 +125,17 @@ export async function tryFailed(
   const reason = cleanText(`${fault.code}: ${fault.message}`, 4000)
   await endAttempt(tx, key, { outcome: 'failed', reason }, at)
   const failure = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
-  await ports.outbox.enqueue(tx, buildFails(ports, context, instance, fault, failure))
+  await ports.outbox.enqueue(tx, buildFails(ports, context, there, fault, failure))
   // What no other host could do either is no fault of this one.
-  if (retryable && instance.host !== null) {
+  if (retryable && there.host !== null) {
     const words = reason.slice(0, MAX_FAILURE)
-    await ports.outbox.enqueue(tx, [noteBuildMessage(ports, context, instance, instance.host, words)])
+    await ports.outbox.enqueue(tx, [noteBuildMessage(ports, context, instance, there.host, words)])
   }
   if (retryable && tries < ports.maxAttempts) {
     const attempt = instance.attempt + 1
-    const next = await changeInstance(tx, instance, { task_state: stagesOf(instance).waiting, host: null, attempt }, at)
+    // What is resized, or migrated, is where it was until it has left.
+    const host = move && move.type !== 'evacuation' ? move.source_host : null
+    const next = await changeInstance(tx, instance, { task_state: stagesOf(instance).waiting, host, attempt }, at)
     await startAttempt(tx, { uuid: instance.uuid, attempt }, at)
     await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, next)])
     return
@@ -124,8 +145,7 @@ export async function tryFailed(
   const error = new (ERRORS_BY_CODE.get(final.code) ?? InternalError)(final.message)
   if (move !== undefined) {
     const back = await goBack(ports, tx, record, move, final)
-    const spec = requestSpec(instance, [], move)
-    return ports.outbox.enqueue(tx, [ports.events.rebuildFailed(context, back, spec, error)])
+    return ports.outbox.enqueue(tx, [notTaken(ports, record, move, back, error)])
   }
   const failed = await changeInstance(
     tx,

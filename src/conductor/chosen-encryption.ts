@@ -16,8 +16,9 @@ export function chosenEncryption(
   selection: Selection,
   move?: MoveRecord,
 ): MemEncryption | null {
-  const asked = launchRequest(flavor, image)
-  const request = move ? requestOfMove(asked, move.source_encryption) : asked
+  const asked = launchRequest(move?.new_flavor ?? flavor, image)
+  // Another flavor is another order; else it is no less than what it had.
+  const request = move && move.new_flavor === null ? requestOfMove(asked, move.source_encryption) : asked
   const { choices } = request
   if (selection.mem_encryption !== undefined) {
     return refuseDisagreement(request, selection.mem_encryption).encryption ?? null

@@ -6,11 +6,13 @@ import { failedHosts } from './attempt-store.ts'
 import { continueBatch } from './continue-batch.ts'
 import { hostOf } from './host-life.ts'
 import { findInstance, type InstanceRecord } from './instance-store.ts'
-import { hostsLeft } from './migration-store.ts'
-import { handOver, handOverAtOnce, placeOf, refuse } from './placing.ts'
+import { hostsLeft, type MoveRecord } from './migration-store.ts'
+import { handOver, handOverAtOnce, type Place, placeOf, refuse } from './placing.ts'
 import type { ConductorPorts } from './ports.ts'
 import { serviceInUse } from './refuse-evacuation.ts'
 import { requestSpec } from './request-spec.ts'
+import { continueReturn } from './resize/continue-return.ts'
+import { prepareResize } from './resize/prepare.ts'
 import { isWaitingForHost } from './stages.ts'
 
 export interface BuildStep {
@@ -30,8 +32,9 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   const { instance, context, batch, move } = record
   const key = { uuid: instance.uuid, attempt: step.attempt }
   if (!isWaitingForHost(instance, key.attempt)) {
-    const isArriving = move !== undefined && move.arrived_at !== null && instance.attempt === key.attempt
-    return isArriving ? continueArrival(ports, record, move, signal) : undefined
+    return move !== undefined && instance.attempt === key.attempt
+      ? continueMove(ports, record, move, signal)
+      : undefined
   }
   if (batch !== null && key.attempt === 1) return continueBatch(ports, key, batch, signal)
   const ignored = await ignoredHosts(ports, record)
@@ -44,18 +47,38 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   // Somebody was faster: a later try, or the deletion of the instance.
   if (answer instanceof StaleAttempt && move === undefined) return
   if ('selection' in answer) {
-    if (await handOverAtOnce(ports, record, answer)) return
-    await database.transaction((tx) => handOver(ports, tx, key, answer))
+    if (await goThere(ports, record, answer, signal)) return
   } else if (await isWorthAnotherLook(ports, key, answer)) await lookAgain(ports, key)
   else await database.transaction((tx) => refuse(ports, tx, key, answer, ignored))
   outbox.announce()
 }
 
+/** @returns whether that was done, and told, at once */
+async function goThere(ports: ConductorPorts, record: InstanceRecord, place: Place, signal: AbortSignal) {
+  const { instance, move } = record
+  if (move !== undefined && move.type !== 'evacuation') await prepareResize(ports, record, move, place, signal)
+  else if (await handOverAtOnce(ports, record, place)) return true
+  else {
+    const key = { uuid: instance.uuid, attempt: instance.attempt }
+    await ports.database.transaction((tx) => handOver(ports, tx, key, place))
+  }
+  return false
+}
+
+async function continueMove(ports: ConductorPorts, record: InstanceRecord, move: MoveRecord, signal: AbortSignal) {
+  if (move.status === 'reverting') return continueReturn(ports, record, move, signal)
+  if (move.status === 'accepted' && move.arrived_at !== null) return continueArrival(ports, record, move, signal)
+}
+
 /** Where it has failed; of a move also where it comes from, and where a guest may be that it left earlier. */
-async function ignoredHosts({ database }: ConductorPorts, { instance, move }: InstanceRecord) {
+async function ignoredHosts(ports: ConductorPorts, { instance, move }: InstanceRecord) {
+  const { database, allowResizeToSameHost } = ports
   // The first try has none behind it.
   const failed = instance.attempt === 1 ? [] : await failedHosts(database, instance.uuid, move?.first_attempt)
-  return move === undefined ? failed : [...new Set([...(await hostsLeft(database, instance.uuid)), ...failed])]
+  if (move === undefined) return failed
+  const mayStay = move.type === 'resize' && allowResizeToSameHost
+  const left = (await hostsLeft(database, instance.uuid)).filter((host) => !(mayStay && host === move.source_host))
+  return [...new Set([...left, ...failed])]
 }
 
 /** A host that came back has its guest: there is nothing to evacuate any more. @throws ComputeServiceInUse */

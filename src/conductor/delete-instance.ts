@@ -7,8 +7,10 @@ import { endAttempt } from './attempt-store.ts'
 import { deletionEnds, deletionStarts } from './host-events.ts'
 import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } from './instance-store.ts'
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
-import { callOff } from './moving.ts'
+import type { MoveRecord } from './migration-store.ts'
+import { callOffEvacuation } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
+import { callOffResize } from './resize/call-off.ts'
 import { forgetUserData } from './user-data-store.ts'
 
 /** Starts the deletion; where a host has the guest, its report ends it. Asked again, the host is told again. */
@@ -24,6 +26,12 @@ export async function deleteInstance(ports: ConductorPorts, context: RequestCont
   })
   ports.outbox.announce()
   return instance
+}
+
+function callOff(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, move: MoveRecord): Promise<Instance> {
+  return move.type === 'evacuation'
+    ? callOffEvacuation(ports, tx, record, move)
+    : callOffResize(ports, tx, record, move, 'the instance was deleted')
 }
 
 async function deleteOnHost(

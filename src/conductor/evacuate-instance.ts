@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Queryable } from '../database/database.ts'
-import { ComputeHostNotFound, InstanceInvalidState, InvalidArguments } from '../errors.ts'
+import { InstanceInvalidState } from '../errors.ts'
 import { isActing } from '../objects/action-rules.ts'
 import type { Instance } from '../objects/instance.ts'
 import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
@@ -12,7 +12,9 @@ import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
 import { continueBuildMessage } from './messages.ts'
 import { insertMove } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { refuseDestination } from './refuse-destination.ts'
 import { hostToLeave, serviceInUse } from './refuse-evacuation.ts'
+import { callOffResize } from './resize/call-off.ts'
 import { REBUILD } from './stages.ts'
 
 export interface Evacuation {
@@ -34,42 +36,25 @@ export async function evacuateInstance(
   { instance_uuid, host: asked }: Evacuation,
   signal: AbortSignal,
 ): Promise<Instance> {
-  const { instance: seen } = await findInstance(ports.database, instance_uuid)
-  const source = hostToLeave(seen)
+  const found = await findInstance(ports.database, instance_uuid)
+  const seen = found.instance
+  const source = hostToLeave(found)
   // By the rules of now: what an earlier release had let through is refused before anything changes.
   refuseDisagreement(launchRequest(seen.flavor, seen.image), seen.mem_encryption)
   const known = await hostOf(ports, context, source, signal)
   if (known?.state === 'up') throw serviceInUse(known)
-  if (asked !== undefined) await refuseDestination(ports, context, source, asked, signal)
+  if (asked !== undefined) await refuseDestination(ports, context, { source, asked }, signal)
   const instance = await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, instance_uuid)
-    if (hostToLeave(record.instance) !== source) throw leftMeanwhile(record.instance, source)
-    return begin(ports, tx, context, record.instance, asked ?? null)
+    if (hostToLeave(record) !== source) throw leftMeanwhile(record.instance, source)
+    // A dead host does not end its part of a resize either: the instance is its own again before it is brought elsewhere.
+    const { move } = record
+    const reason = `host ${source} was down`
+    const instance = move ? await callOffResize(ports, tx, record, move, reason) : record.instance
+    return begin(ports, tx, context, instance, asked ?? null)
   })
   ports.outbox.announce()
   return instance
-}
-
-async function refuseDestination(
-  ports: ConductorPorts,
-  context: RequestContext,
-  source: string,
-  asked: string,
-  signal: AbortSignal,
-): Promise<void> {
-  if (asked === source) {
-    const fix = 'name another host, or none'
-    throw new InvalidArguments(`host ${asked} is the one that the instance is to leave; ${fix}`, {
-      field: 'host',
-      value: asked,
-      fix,
-    })
-  }
-  if ((await hostOf(ports, context, asked, signal)) !== undefined) return
-  throw new ComputeHostNotFound(`no host ${asked} has reported`, {
-    host: asked,
-    fix: 'see their names with: sevbus hosts',
-  })
 }
 
 function leftMeanwhile({ uuid, host }: Instance, source: string): InstanceInvalidState {

@@ -6,7 +6,7 @@ import type { InstanceAction } from '../objects/instance-action.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import type { ConductorPorts } from './ports.ts'
-import { isMoving } from './stages.ts'
+import { REBUILD, RESIZE, stagesOf } from './stages.ts'
 
 /**
  * What is told in the name of a host's compute service, where consumers look for it. It is stored here all the same, with the
@@ -15,10 +15,15 @@ import { isMoving } from './stages.ts'
  */
 type Teller = Pick<ConductorPorts, 'events'>
 
-/** `instance.create.start`, or `instance.rebuild.start` of one that lives already. @param placed it has its host, and its slot */
+/** Nova's events of a build: a new instance is created by it, one that is evacuated is rebuilt, one that moves arrives. */
+const CREATE = { start: 'instance.create.start', error: 'instance.create.error' } as const
+const REBUILD_EVENTS = { start: 'instance.rebuild.start', error: 'instance.rebuild.error' } as const
+const RESIZE_EVENTS = { start: 'instance.resize_finish.start', error: 'instance.resize.error' } as const
+
+/** @param placed it has its host, and its slot */
 export function buildStarts({ events }: Teller, context: RequestContext, placed: Instance): readonly DurableMessage[] {
   const claimed = events.slot('slot.claimed', context, placed)
-  const started = events.onBehalfOf(placed.host as string).message(`instance.${buildOf(placed)}.start`, context, placed)
+  const started = events.onBehalfOf(placed.host as string).message(buildOf(placed).start, context, placed)
   return [...claimed, started]
 }
 
@@ -31,13 +36,15 @@ export function buildFails(
   error: SevbusError,
 ): readonly DurableMessage[] {
   const failed = { ...instance, task_state: null, fault, updated_at: fault.created_at }
-  const event = `instance.${buildOf(instance)}.error` as const
+  const event = buildOf(instance).error
   const told = events.onBehalfOf(instance.host as string).message(event, context, failed, error)
   return [told, ...events.slot('slot.released', context, instance)]
 }
 
-function buildOf(instance: Instance): 'create' | 'rebuild' {
-  return isMoving(instance) ? 'rebuild' : 'create'
+function buildOf(instance: Instance) {
+  const stages = stagesOf(instance)
+  if (stages === RESIZE) return RESIZE_EVENTS
+  return stages === REBUILD ? REBUILD_EVENTS : CREATE
 }
 
 export function actionStarts(

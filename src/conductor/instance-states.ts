@@ -24,6 +24,8 @@ export async function listInstanceStates(db: Queryable, query: InstanceStateQuer
        FROM outbox WHERE owner = $5 AND ordering_key NOT LIKE '%/%' GROUP BY 1
      )
      SELECT instances.uuid, name, vm_state, task_state, host, attempt, mem_encryption->>'model' AS model, updated_at,
+            CASE WHEN vm_state = 'resized' THEN (SELECT source_host FROM migrations m WHERE m.instance_uuid = instances.uuid
+              AND m.status IN ('finished', 'confirming', 'reverting')) END AS leaving,
             COALESCE(waiting.messages, false) AS messages_waiting, COALESCE(waiting.hosts, '{}') AS hosts_waiting,
             (SELECT COALESCE(max(number), 0) FROM instance_actions WHERE instance_uuid = instances.uuid) AS last_action
      FROM instances LEFT JOIN waiting ON waiting.uuid = instances.uuid::text

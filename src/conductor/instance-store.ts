@@ -7,7 +7,7 @@ import { pageOf } from '../rpc/page.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type CurrentAction, currentAction } from './actions/action-store.ts'
 import { currentMove, type MoveRecord } from './migration-store.ts'
-import { isMoving } from './stages.ts'
+import { hasMove } from './stages.ts'
 
 /** An instance with the context of the request that made it, that moves it, or that has something done to it. */
 export interface InstanceRecord {
@@ -30,7 +30,7 @@ export type InstanceChanges = Partial<
   Pick<
     Instance,
     | ('vm_state' | 'task_state' | 'host' | 'attempt' | 'mem_encryption' | 'fault' | 'launched_at' | 'terminated_at')
-    | ('volumes' | 'interfaces' | 'ip_addresses')
+    | ('volumes' | 'interfaces' | 'ip_addresses' | 'flavor')
   >
 >
 
@@ -137,7 +137,7 @@ export async function readInstances(
   const rows = await db.query<InstanceRow>('SELECT *, xmin::text AS version FROM instances WHERE uuid = ANY($1)', [
     uuids,
   ])
-  const records = rows.map(toRecord).filter(({ instance }) => !isMoving(instance) && !isActing(instance))
+  const records = rows.map(toRecord).filter(({ instance }) => !hasMove(instance) && !isActing(instance))
   return new Map(records.map((record) => [record.instance.uuid, record]))
 }
 
@@ -208,6 +208,9 @@ export async function changeInstance(
       JSON.stringify(next.ip_addresses),
     ],
   )
+  if (changes.flavor !== undefined) {
+    await tx.query('UPDATE instances SET flavor = $2 WHERE uuid = $1', [next.uuid, JSON.stringify(next.flavor)])
+  }
   return next
 }
 
@@ -242,13 +245,10 @@ export interface InstanceRow {
 
 async function withWork(db: Queryable, record: InstanceRecord): Promise<InstanceRecord> {
   const { instance } = record
-  if (isMoving(instance)) {
-    const move = await currentMove(db, instance.uuid)
-    return move ? { ...record, context: move.context, move } : record
-  }
-  if (!isActing(instance)) return record
-  const action = await currentAction(db, instance.uuid)
-  return action ? { ...record, context: action.context, action } : record
+  const move = hasMove(instance) ? await currentMove(db, instance.uuid) : undefined
+  const action = isActing(instance) ? await currentAction(db, instance.uuid) : undefined
+  const context = action?.context ?? move?.context ?? record.context
+  return { ...record, context, ...(move && { move }), ...(action && { action }) }
 }
 
 function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {

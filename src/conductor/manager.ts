@@ -15,6 +15,7 @@ import { findInstance, listInstances } from './instance-store.ts'
 import { listMoves } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import { replayEvents } from './replay-events.ts'
+import { resizeEndpoint } from './resize/endpoint.ts'
 import type { ConductorApi } from './rpc-api.ts'
 import { isOnItsHost } from './stages.ts'
 import { storedContext } from './stored-context.ts'
@@ -79,5 +80,6 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
     },
     ...actionsEndpoint(ports),
     ...consolesEndpoint(ports),
+    ...resizeEndpoint(ports),
   }
 }

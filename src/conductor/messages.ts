@@ -1,5 +1,6 @@
 import { ComputeApi } from '../compute/rpc-api.ts'
 import type { Instance } from '../objects/instance.ts'
+import type { LeftDisks } from '../objects/left-disks.ts'
 import type { Allocation, Migration } from '../objects/request-spec.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
@@ -44,15 +45,50 @@ export function terminateMessage(
 
 /** The host is to remove the guest that the instance has left there, and to say when it is gone; nobody else is told. */
 export function departureMessage({ client }: Sender, instance: Instance, move: MoveRecord): DurableMessage {
-  const args = { instance: asLeft(instance, move), void: true, migration_uuid: move.uuid }
+  const isHere = move.dest_host === move.source_host
+  const args = {
+    ...{ instance: asLeft(instance, move), void: true, migration_uuid: move.uuid },
+    ...(isHere && { only_disks_aside: true }),
+  }
   const to = toHost(instance, move.source_host)
   return client.message(ComputeApi, 'terminateInstance', move.context, args, to)
 }
 
 /** The instance as the host knows it that it has left. */
 export function asLeft(instance: Instance, move: MoveRecord): Instance {
-  const { source_host: host, source_attempt: attempt, source_encryption: mem_encryption } = move
-  return { ...instance, host, attempt, mem_encryption }
+  const { source_host: host, source_attempt: attempt, source_encryption: mem_encryption, source_flavor } = move
+  return { ...instance, host, attempt, mem_encryption, flavor: source_flavor ?? instance.flavor }
+}
+
+/** The instance as it is to be where it goes. */
+export function asArriving(instance: Instance, move: MoveRecord): Instance {
+  const { dest_host: host, dest_encryption: mem_encryption, new_flavor } = move
+  return { ...instance, host, mem_encryption, flavor: new_flavor ?? instance.flavor }
+}
+
+/** The destination is to build the guest on the disks that the source has left. */
+export function finishResizeMessage(
+  { client }: Sender,
+  instance: Instance,
+  move: MoveRecord,
+  allocations: readonly Allocation[],
+  userData: string | undefined,
+): DurableMessage {
+  const args = {
+    instance,
+    allocations: [...allocations],
+    disks: move.disks as LeftDisks,
+    power_on: move.source_vm_state !== 'stopped',
+    ...(userData !== undefined && { user_data: userData }),
+  }
+  return client.message(ComputeApi, 'finishResize', move.context, args, toHost(instance, instance.host as string))
+}
+
+/** The destination is to remove the guest, for the instance goes back, and to say when it is gone. */
+export function leaveDestinationMessage({ client }: Sender, instance: Instance, move: MoveRecord): DurableMessage {
+  const args = { instance, void: true, migration_uuid: move.uuid, keeps_disks_aside: true }
+  const to = toHost(instance, move.dest_host as string)
+  return client.message(ComputeApi, 'terminateInstance', move.context, args, to)
 }
 
 /** @param failure null: the guest runs */

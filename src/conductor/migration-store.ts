@@ -1,5 +1,9 @@
 import type { Queryable } from '../database/database.ts'
+import type { Fault } from '../objects/fault.ts'
+import type { Flavor } from '../objects/flavor.ts'
+import type { VmState } from '../objects/instance.ts'
 import { InstanceMigration } from '../objects/instance-migration.ts'
+import type { LeftDisks } from '../objects/left-disks.ts'
 import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { Migration } from '../objects/request-spec.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
@@ -18,30 +22,47 @@ export interface MoveRecord {
   readonly first_attempt: number
   /** Only there; null: wherever a scheduler finds. */
   readonly asked_host: string | null
+  /** Where it goes, once that is known. */
+  readonly dest_host: string | null
   /** ISO 8601; since then a guest runs at the destination. */
   readonly arrived_at: string | null
+  /** Of a resize; null: the flavor stays as it is. */
+  readonly source_flavor: Flavor | null
+  readonly new_flavor: Flavor | null
+  /** Of a resize or migration: what it is again when it rests. */
+  readonly source_vm_state: VmState | null
+  readonly dest_encryption: MemEncryption | null
+  /** As the source has made them ready for the destination. */
+  readonly disks: LeftDisks | null
+  /** Why it goes back; null: somebody wanted it. */
+  readonly fault: Fault | null
   /** Who asked for the move: goes with every message about it. */
   readonly context: RequestContext
 }
 
-type NewMove = Omit<MoveRecord, 'status' | 'arrived_at'>
+type Later = 'status' | 'dest_host' | 'arrived_at' | 'dest_encryption' | 'disks' | 'fault'
+type OfResize = 'source_flavor' | 'new_flavor' | 'source_vm_state'
+type NewMove = Omit<MoveRecord, Later | OfResize> & Partial<Pick<MoveRecord, OfResize>>
 
 export async function insertMove(tx: Queryable, move: NewMove, at: Date): Promise<void> {
   await tx.query(
     `INSERT INTO migrations (uuid, instance_uuid, type, status, source_host, source_attempt, source_encryption,
-       first_attempt, asked_host, context, created_at, updated_at, asked_at)
-     VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, $10, $10, $10)`,
+       first_attempt, asked_host, context, created_at, updated_at, asked_at, source_flavor, new_flavor, source_vm_state)
+     VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, $10, $10, $10, $11, $12, $13)`,
     [
       move.uuid,
       move.instance_uuid,
       move.type,
       move.source_host,
       move.source_attempt,
-      move.source_encryption === null ? null : JSON.stringify(move.source_encryption),
+      json(move.source_encryption),
       move.first_attempt,
       move.asked_host,
       JSON.stringify(move.context),
       at,
+      json(move.source_flavor),
+      json(move.new_flavor),
+      move.source_vm_state ?? null,
     ],
   )
 }
@@ -54,7 +75,35 @@ export async function noteArrival(tx: Queryable, uuid: string, host: string, arr
   )
 }
 
-export async function endMove(tx: Queryable, uuid: string, status: 'done' | 'completed' | 'failed', at: Date) {
+/** The host that a resize goes to, and what it will run with there. */
+export async function noteDestination(
+  tx: Queryable,
+  uuid: string,
+  { host, encryption }: { readonly host: string; readonly encryption: MemEncryption | null },
+  at: Date,
+): Promise<void> {
+  const sql = 'UPDATE migrations SET dest_host = $2, dest_encryption = $3, updated_at = $4 WHERE uuid = $1'
+  await tx.query(sql, [uuid, host, json(encryption), at])
+}
+
+export async function noteDisks(tx: Queryable, uuid: string, disks: LeftDisks, at: Date): Promise<void> {
+  await tx.query('UPDATE migrations SET disks = $2, updated_at = $3 WHERE uuid = $1', [uuid, JSON.stringify(disks), at])
+}
+
+/** Somebody has decided about it, or something has gone wrong at its destination. */
+export async function decideMove(
+  tx: Queryable,
+  uuid: string,
+  { status, fault = null }: { readonly status: 'confirming' | 'reverting'; readonly fault?: Fault | null },
+  at: Date,
+): Promise<void> {
+  const sql = 'UPDATE migrations SET status = $2, fault = $3, updated_at = $4, asked_at = $4 WHERE uuid = $1'
+  await tx.query(sql, [uuid, status, json(fault), at])
+}
+
+export type MoveEnd = 'finished' | 'done' | 'completed' | 'failed' | 'reverted'
+
+export async function endMove(tx: Queryable, uuid: string, status: MoveEnd, at: Date) {
   await tx.query('UPDATE migrations SET status = $2, updated_at = $3 WHERE uuid = $1', [uuid, status, at])
 }
 
@@ -67,9 +116,9 @@ export async function findMove(tx: Queryable, uuid: string): Promise<MoveRecord 
   return toMove(await tx.query<MoveRow>('SELECT * FROM migrations WHERE uuid = $1', [uuid]))[0]
 }
 
-/** The one that is under way. */
+/** The one that is under way, or waits for a decision. */
 export async function currentMove(db: Queryable, instanceUuid: string): Promise<MoveRecord | undefined> {
-  const sql = `SELECT * FROM migrations WHERE instance_uuid = $1 AND status = 'accepted'`
+  const sql = `SELECT * FROM migrations WHERE instance_uuid = $1 AND status IN ('accepted', 'finished', 'confirming', 'reverting')`
   return toMove(await db.query<MoveRow>(sql, [instanceUuid]))[0]
 }
 
@@ -78,7 +127,7 @@ export async function departuresFrom(db: Queryable, host: string, after: string 
   const rows = await db.query<MoveRow>(
     `SELECT * FROM migrations
      WHERE source_host = $1 AND ($2::uuid IS NULL OR uuid > $2)
-       AND (status = 'done' OR status = 'accepted' AND arrived_at IS NOT NULL)
+       AND (status IN ('done', 'confirming') OR status = 'accepted' AND arrived_at IS NOT NULL)
      ORDER BY uuid LIMIT $3`,
     [host, after ?? null, limit],
   )
@@ -104,20 +153,25 @@ export async function allDepartures(db: Queryable): Promise<readonly { uuid: str
 /** Where a guest of it may be still that it left. */
 export async function hostsLeft(db: Queryable, instanceUuid: string): Promise<readonly string[]> {
   const rows = await db.query<{ source_host: string }>(
-    `SELECT DISTINCT source_host FROM migrations WHERE instance_uuid = $1 AND status IN ('accepted', 'done')`,
+    `SELECT DISTINCT source_host FROM migrations WHERE instance_uuid = $1
+       AND status IN ('accepted', 'finished', 'confirming', 'reverting', 'done')`,
     [instanceUuid],
   )
   return rows.map(({ source_host }) => source_host)
 }
 
 export async function listMoves(db: Queryable, instanceUuid: string): Promise<readonly InstanceMigration[]> {
-  const rows = await db.query<{ created_at: Date; updated_at: Date }>(
-    'SELECT * FROM migrations WHERE instance_uuid = $1 ORDER BY first_attempt',
-    [instanceUuid],
-  )
+  const rows = await db.query<{
+    source_flavor: Flavor | null
+    new_flavor: Flavor | null
+    created_at: Date
+    updated_at: Date
+  }>('SELECT * FROM migrations WHERE instance_uuid = $1 ORDER BY first_attempt', [instanceUuid])
   return rows.map((row) =>
     InstanceMigration.parse({
       ...row,
+      source_flavor: row.source_flavor?.name ?? null,
+      new_flavor: row.new_flavor?.name ?? null,
       created_at: row.created_at.toISOString(),
       updated_at: row.updated_at.toISOString(),
     }),
@@ -130,4 +184,8 @@ interface MoveRow extends Omit<MoveRecord, 'arrived_at'> {
 
 function toMove(rows: readonly MoveRow[]): readonly MoveRecord[] {
   return rows.map((row) => ({ ...row, arrived_at: row.arrived_at?.toISOString() ?? null }))
+}
+
+function json(value: unknown): string | null {
+  return value === null || value === undefined ? null : JSON.stringify(value)
 }

@@ -1,19 +1,25 @@
 import type { Queryable } from '../database/database.ts'
+import type { SevbusError } from '../errors.ts'
 import type { Fault } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
+import type { DurableMessage } from '../rpc/durable-message.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
+import { mayHaveLeft } from './actions/action-store.ts'
 import { beginAction } from './actions/begin-action.ts'
-import { endAttempt, evacuateAttempt } from './attempt-store.ts'
+import { endAttempt, leaveAttempt } from './attempt-store.ts'
 import { changeInstance, type InstanceRecord } from './instance-store.ts'
 import { asLeft, endMoveMessage, noteBuildMessage, terminateMessage } from './messages.ts'
-import { endMove, type MoveRecord } from './migration-store.ts'
+import { endMove, type MoveEnd, type MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { requestSpec } from './request-spec.ts'
 
 /**
  * The instance is where it was, and what it had there is its own again. What was tried elsewhere is void by that: the
  * numbers of those tries are above its own, and are never given again.
  *
  * @param fault why; null when nobody is to blame
+ * @param status of the move
  */
 export async function goBack(
   ports: ConductorPorts,
@@ -21,14 +27,41 @@ export async function goBack(
   { instance }: InstanceRecord,
   move: MoveRecord,
   fault: Fault | null,
+  status: Extract<MoveEnd, 'failed' | 'reverted'> = 'failed',
 ): Promise<Instance> {
   const at = ports.now()
   const { source_host: host, source_attempt: attempt, source_encryption: mem_encryption } = move
-  const changes = { task_state: null, host, attempt, mem_encryption, fault: fault && notMoved(fault, move) }
+  const changes = {
+    ...{ task_state: null, host, attempt, mem_encryption, fault: fault && notMoved(fault, move) },
+    vm_state: move.source_vm_state ?? instance.vm_state,
+    ...(move.source_flavor && { flavor: move.source_flavor }),
+  }
   const back = await changeInstance(tx, instance, changes, at)
-  await endMove(tx, move.uuid, 'failed', at)
+  await endMove(tx, move.uuid, status, at)
   await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'revertMove')])
-  return back
+  const isLeft = move.type === 'evacuation' && (await mayHaveLeft(tx, instance.uuid))
+  return isLeft ? startAsBefore(ports, tx, move.context, back) : back
+}
+
+/** Its host makes of the guest what it was before it was to leave. */
+export function startAsBefore(ports: ConductorPorts, tx: Queryable, context: RequestContext, back: Instance) {
+  const power_on = back.vm_state !== 'stopped'
+  return beginAction(ports, tx, context, back, { name: 'finish_revert_resize', power_on })
+}
+
+/** Nobody could take it: those who watch are told, in Nova's words. */
+export function notTaken(
+  { events }: Pick<ConductorPorts, 'events'>,
+  { instance, context }: InstanceRecord,
+  move: MoveRecord,
+  back: Instance,
+  error: SevbusError,
+  ignoredHosts: readonly string[] = [],
+): DurableMessage {
+  const spec = requestSpec(instance, ignoredHosts, move)
+  return move.type === 'evacuation'
+    ? events.rebuildFailed(context, back, spec, error)
+    : events.migrationFailed(context, back, spec, error)
 }
 
 function notMoved(fault: Fault, { type, source_host }: MoveRecord): Fault {
@@ -57,7 +90,7 @@ export async function settle(
   const active = await changeInstance(tx, instance, arrived, at)
   await endAttempt(tx, { uuid, attempt }, { outcome: 'active', reason: null }, at)
   const reason = `host ${move.source_host} was down; try ${attempt} took over on ${host}`
-  await evacuateAttempt(tx, { uuid, attempt: move.source_attempt }, reason)
+  await leaveAttempt(tx, { uuid, attempt: move.source_attempt }, 'evacuated', reason)
   await endMove(tx, move.uuid, source === 'gone' ? 'completed' : 'done', at)
   await ports.outbox.enqueue(tx, [
     ports.events.onBehalfOf(host).message('instance.rebuild.end', context, active),
@@ -71,8 +104,8 @@ export async function settle(
   return wasStopped ? beginAction(ports, tx, move.context, active, { name: 'stop', clean_shutdown: true }) : active
 }
 
-/** For a deletion: the instance is in one place, where it can be deleted. */
-export async function callOff(
+/** For a deletion: an evacuated instance is in one place, where it can be deleted. */
+export async function callOffEvacuation(
   ports: ConductorPorts,
   tx: Queryable,
   record: InstanceRecord,

@@ -12,7 +12,7 @@ import { buildStarts } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { buildMessage, releaseMessage } from './messages.ts'
 import type { MoveRecord } from './migration-store.ts'
-import { goBack } from './moving.ts'
+import { goBack, notTaken } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
 import { isWaitingForHost, stagesOf } from './stages.ts'
@@ -88,8 +88,7 @@ export async function refuse(
   await endAttempt(tx, key, { outcome: outcomeOf(error), reason: refused.message, report }, at)
   if (move !== undefined) {
     const back = await goBack(ports, tx, record, move, fault)
-    const spec = requestSpec(instance, ignoredHosts, move)
-    return ports.outbox.enqueue(tx, [ports.events.rebuildFailed(context, back, spec, error)])
+    return ports.outbox.enqueue(tx, [notTaken(ports, record, move, back, error, ignoredHosts)])
   }
   const failed = await changeInstance(tx, instance, { vm_state: 'error', task_state: null, host: null, fault }, at)
   await ports.outbox.enqueue(tx, [

@@ -19,7 +19,7 @@ export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'se
 /** Notifications of what is decided here: an accepted build, a deletion without a host, a build without one. */
 export type ConductorEvents = Pick<
   InstanceEvents,
-  'message' | 'buildFailed' | 'rebuildFailed' | 'exists' | 'slot' | 'onBehalfOf'
+  'message' | 'resizePrep' | 'buildFailed' | 'rebuildFailed' | 'migrationFailed' | 'exists' | 'slot' | 'onBehalfOf'
 >
 
 /** What the conductor works with; everything it does not own comes from outside. */
@@ -33,12 +33,14 @@ export interface ConductorPorts {
     'selectDestinations' | 'selectDestinationsOfBatch' | 'listHosts'
   >
   /** Of the hosts: asked, never told, but by stored messages. */
-  readonly compute: Pick<ClientOf<typeof ComputeApi>, keyof typeof consoleMethods>
+  readonly compute: Pick<ClientOf<typeof ComputeApi>, keyof typeof consoleMethods | 'prepResize'>
   readonly events: ConductorEvents
   readonly logger: Logger
   /** Tries to build an instance, each on another host. */
   readonly maxAttempts: number
   /** A try that is not heard of for so long is given up, in milliseconds. */
   readonly buildTimeoutMs: number
+  /** An instance may be resized where it is. */
+  readonly allowResizeToSameHost: boolean
   readonly now: () => Date
 }

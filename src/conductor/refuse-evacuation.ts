@@ -2,6 +2,8 @@ import { ComputeServiceInUse, InstanceInvalidState } from '../errors.ts'
 import { isActing } from '../objects/action-rules.ts'
 import type { HostSummary } from '../objects/host-report.ts'
 import type { Instance } from '../objects/instance.ts'
+import type { InstanceRecord } from './instance-store.ts'
+import { isStillAtSource } from './resize/call-off.ts'
 import { isMoving } from './stages.ts'
 
 /**
@@ -10,11 +12,13 @@ import { isMoving } from './stages.ts'
  * @returns the host
  * @throws InstanceInvalidState
  */
-export function hostToLeave(instance: Instance): string {
+export function hostToLeave(record: InstanceRecord): string {
+  const { instance } = record
   const { uuid, host, vm_state, task_state } = instance
   const canMove = vm_state === 'active' || vm_state === 'stopped'
   // A dead host will never end what it was told to do.
-  if (canMove && (task_state === null || isActing(instance)) && host !== null) return host
+  const isOver = record.move === undefined ? isActing(instance) : isStillAtSource(record)
+  if (canMove && (task_state === null || isOver) && host !== null) return host
   const [is, fix] = obstacle(instance)
   throw new InstanceInvalidState(`instance ${uuid} ${is} and cannot be evacuated: ${fix}`, {
     instance_uuid: uuid,

@@ -8,19 +8,27 @@ import type { MoveRecord } from './migration-store.ts'
 /** The question to the scheduler for this try, with the launch's translated flavor. Of a move it is the launch's again. */
 export function requestSpec(instance: Instance, ignoreHosts: readonly string[], move?: MoveRecord): RequestSpec {
   // Nothing is refused here: what an earlier release accepted and this one does not, the scheduler refuses by name.
-  const encryptions = memEncryptionRequest(instance.flavor, instance.image, collectInto([]))
+  const flavor = move?.new_flavor ?? instance.flavor
+  const encryptions = memEncryptionRequest(flavor, instance.image, collectInto([]))
   return RequestSpec.parse({
     instance_uuid: instance.uuid,
     attempt: instance.attempt,
     project_id: instance.project_id,
     user_id: instance.user_id,
-    flavor: requestFlavor(instance.flavor, encryptions),
+    flavor: requestFlavor(flavor, encryptions),
     image: instance.image,
-    mem_encryption: move ? move.source_encryption : instance.mem_encryption,
+    mem_encryption: encryptionOf(instance, move),
     availability_zone: instance.availability_zone,
     scheduler_hints: instance.scheduler_hints,
     ignore_hosts: ignoreHosts,
     force_hosts: move?.asked_host ? [move.asked_host] : [],
     ...(move && { migration: { uuid: move.uuid, type: move.type } }),
   })
+}
+
+/** With another flavor it is what that asks for, else what the instance has. */
+function encryptionOf({ mem_encryption, image }: Instance, move?: MoveRecord) {
+  if (move === undefined) return mem_encryption
+  if (move.new_flavor === null) return move.source_encryption
+  return memEncryptionRequest(move.new_flavor, image, collectInto([]))[0] ?? null
 }

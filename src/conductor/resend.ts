@@ -1,12 +1,8 @@
 import type { Queryable } from '../database/database.ts'
-import type { DurableMessage } from '../rpc/durable-message.ts'
-import { actionMessage } from './actions/messages.ts'
-import { allocationsOf } from './attempt-store.ts'
-import { type InstanceRecord, lockInstance } from './instance-store.ts'
-import { buildMessage, continueBuildMessage, departureMessage, terminateMessage } from './messages.ts'
+import { lockInstance } from './instance-store.ts'
 import { allDepartures } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
-import { userDataOf } from './user-data-store.ts'
+import { waitedFor } from './waited-for.ts'
 import { askAgain } from './watchdog.ts'
 
 /**
@@ -26,22 +22,4 @@ export async function resendUnfinished(ports: ConductorPorts): Promise<void> {
 
 async function resend(ports: ConductorPorts, tx: Queryable, uuid: string): Promise<void> {
   await ports.outbox.enqueue(tx, await waitedFor(ports, tx, await lockInstance(tx, uuid)))
-}
-
-async function waitedFor(
-  ports: ConductorPorts,
-  tx: Queryable,
-  record: InstanceRecord,
-): Promise<readonly DurableMessage[]> {
-  const { instance, context, move, action } = record
-  const { uuid, attempt, task_state: task, host } = instance
-  if (task === null) return []
-  if (host === null) return [continueBuildMessage(ports, context, instance)]
-  if (task === 'deleting') return [terminateMessage(ports, context, host, instance)]
-  if (action !== undefined) return [actionMessage(ports, instance, action)]
-  if (move !== undefined && move.arrived_at !== null) {
-    return [departureMessage(ports, instance, move), continueBuildMessage(ports, context, instance)]
-  }
-  const allocations = await allocationsOf(tx, { uuid, attempt })
-  return [buildMessage(ports, context, host, instance, allocations, await userDataOf(tx, record))]
 }

@@ -14,6 +14,7 @@ import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 import { actionMethods } from './action-methods.ts'
 import { consoleMethods } from './console-methods.ts'
+import { moveMethods } from './move-methods.ts'
 
 /** What a compute worker reports about one try: the outcome is a fact, written on the host before it is told. */
 const BuildReport = z.object({
@@ -55,10 +56,11 @@ export const MAX_COUNT = 1000
  * - 1.7 get_console_output, get_vnc_console, get_spice_console, get_serial_console
  * - 1.8 create_snapshot; from workers: report_action_stage
  * - 1.9 rescue_instance, unrescue_instance
+ * - 1.10 resize_instance, migrate_instance, confirm_resize, revert_resize; report_action tells the disks of a guest that leaves
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.9',
+  version: '1.10',
   methods: {
     buildInstances: call({
       wire: 'build_instances',
@@ -225,5 +227,6 @@ export const ConductorApi = defineApi({
     }),
     ...actionMethods,
     ...consoleMethods,
+    ...moveMethods,
   },
 })

@@ -144,4 +144,25 @@ export const conductorMigrations: readonly Migration[] = [
         finished_at timestamptz
       );`,
   },
+  {
+    id: 'conductor-0009-resizes',
+    sql: `
+      ALTER TABLE migrations
+        -- Of a resize: what it had, and is to have. Null: the flavor stays as it is.
+        ADD COLUMN source_flavor jsonb,
+        ADD COLUMN new_flavor jsonb,
+        -- What it is again when it rests.
+        ADD COLUMN source_vm_state text,
+        ADD COLUMN dest_encryption jsonb,
+        -- As the source has made them ready for the destination.
+        ADD COLUMN disks jsonb,
+        -- Why it goes back; null: somebody wanted it.
+        ADD COLUMN fault jsonb;
+      DROP INDEX migrations_one_at_a_time;
+      CREATE UNIQUE INDEX migrations_one_at_a_time ON migrations (instance_uuid)
+       WHERE status IN ('accepted', 'finished', 'confirming', 'reverting');
+      DROP INDEX migrations_leaving;
+      CREATE INDEX migrations_leaving ON migrations (source_host, uuid)
+       WHERE status IN ('accepted', 'finished', 'confirming', 'reverting', 'done');`,
+  },
 ]

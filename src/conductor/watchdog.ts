@@ -1,12 +1,14 @@
 import type { Queryable } from '../database/database.ts'
 import { BuildInterrupted } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
-import { actionMessage } from './actions/messages.ts'
 import { tryFailed } from './build-report.ts'
 import { type InstanceRecord, lockInstance } from './instance-store.ts'
-import { continueBuildMessage, departureMessage, terminateMessage } from './messages.ts'
+import { departureMessage, terminateMessage } from './messages.ts'
 import { findMove, noteAsked, unansweredMoves } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { giveUpDestination, settleResize } from './resize/decide.ts'
+import { isOnItsHost, RESIZE } from './stages.ts'
+import { waitedFor } from './waited-for.ts'
 
 /** How many overdue instances are looked at in one round. */
 const BATCH = 100
@@ -41,7 +43,7 @@ export async function reviveOverdue(ports: ConductorPorts): Promise<number> {
 async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promise<void> {
   await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, uuid)
-    const { instance, context, move, action } = record
+    const { instance, context, move } = record
     if (instance.task_state === null || new Date(instance.updated_at) >= overdue) return
     const facts = {
       instance_uuid: uuid,
@@ -52,17 +54,18 @@ async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promi
     }
     ports.logger.warn(facts, 'overdue: nothing was heard of it for the build timeout')
     await tx.query('UPDATE instances SET updated_at = $2 WHERE uuid = $1', [uuid, ports.now()])
-    if (instance.host === null) await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, instance)])
-    else if (instance.task_state === 'deleting')
-      await ports.outbox.enqueue(tx, [terminateMessage(ports, context, instance.host, instance)])
-    else if (action !== undefined) await ports.outbox.enqueue(tx, [actionMessage(ports, instance, action)])
-    else if (move !== undefined && move.arrived_at !== null)
-      await ports.outbox.enqueue(tx, [
-        departureMessage(ports, instance, move),
-        continueBuildMessage(ports, context, instance),
-      ])
-    else await tryElsewhere(ports, tx, record, instance.host)
+    if (move?.status === 'confirming') await settleResize(ports, tx, record, move, 'left behind')
+    else if (instance.host === null || !isBuildOverdue(record)) {
+      await ports.outbox.enqueue(tx, await waitedFor(ports, tx, record))
+    } else if (move !== undefined && instance.task_state === RESIZE.onHost) {
+      await giveUpDestination(ports, tx, record, move)
+    } else await tryElsewhere(ports, tx, record, instance.host)
   })
+}
+
+/** A host was told to build it, and has not said how that ended. */
+function isBuildOverdue({ instance, move }: InstanceRecord): boolean {
+  return isOnItsHost(instance) && !move?.arrived_at
 }
 
 /** Asks the host again to remove the guest of an instance that lives elsewhere. */

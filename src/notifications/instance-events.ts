@@ -1,5 +1,6 @@
 import type { SevbusError } from '../errors.ts'
 import type { ActionRule } from '../objects/action-rules.ts'
+import type { Flavor } from '../objects/flavor.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { InstanceAction } from '../objects/instance-action.ts'
 import { MEM_ENCRYPTION_MODELS } from '../objects/mem-encryption.ts'
@@ -15,11 +16,18 @@ import {
   SEVBUS_EXTENSION_VERSION,
   type SevbusExtension,
 } from './notification.ts'
-import { exceptionPayload, existsPayload, instanceFields, requestSpecPayload } from './payload-builders.ts'
+import {
+  exceptionPayload,
+  existsPayload,
+  flavorPayload,
+  instanceFields,
+  requestSpecPayload,
+} from './payload-builders.ts'
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
   InstanceActionRescuePayload,
+  InstanceActionResizePrepPayload,
   InstanceActionSnapshotPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
@@ -36,6 +44,9 @@ export type InstanceEvent =
   | 'instance.rebuild.start'
   | 'instance.rebuild.end'
   | 'instance.rebuild.error'
+  | `instance.resize_prep.${'start' | 'end'}`
+  | `instance.resize_finish.${'start' | 'end'}`
+  | `instance.resize_confirm.${'start' | 'end'}`
   | 'instance.delete.start'
   | 'instance.delete.end'
 
@@ -49,7 +60,7 @@ export interface InstanceExistence {
 }
 
 /** What the conductor may not be able to do for an instance: `compute_task.build_instances.error`. */
-export type FailedTask = 'build_instances' | 'rebuild_server'
+export type FailedTask = 'build_instances' | 'rebuild_server' | 'migrate_server'
 
 /** Makes the notifications of one service; what is made is stored by the caller, with the fact it reports. */
 export class InstanceEvents {
@@ -71,7 +82,7 @@ export class InstanceEvents {
 
   /** @param action that it tells of, if it is of one: some payloads say what was asked for */
   message(
-    event: InstanceEvent,
+    event: Exclude<InstanceEvent, `instance.resize_prep.${string}`>,
     context: RequestContext,
     instance: Instance,
     error?: SevbusError,
@@ -115,6 +126,18 @@ export class InstanceEvents {
   /** `compute_task.rebuild_server.error`: the instance could not be evacuated. */
   rebuildFailed(context: RequestContext, instance: Instance, spec: RequestSpec, error: SevbusError): DurableMessage {
     return this.#taskFailed('rebuild_server', context, instance, spec, error)
+  }
+
+  /** `compute_task.migrate_server.error`: the instance could not be resized, or migrated. */
+  migrationFailed(context: RequestContext, instance: Instance, spec: RequestSpec, error: SevbusError): DurableMessage {
+    return this.#taskFailed('migrate_server', context, instance, spec, error)
+  }
+
+  /** `instance.resize_prep`, of the host that the instance is to come to: with the flavor that it is to have. */
+  resizePrep(phase: 'start' | 'end', context: RequestContext, instance: Instance, flavor: Flavor): DurableMessage {
+    const fields = { ...instanceFields(context, instance, null), new_flavor: flavorPayload(flavor) }
+    const body = { ...InstanceActionResizePrepPayload.wrap(fields), sevbus: extension(instance) }
+    return this.#message(`instance.resize_prep.${phase}`, context, instance, body, false)
   }
 
   #taskFailed(

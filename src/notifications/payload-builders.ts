@@ -20,7 +20,7 @@ function moment(iso: string | null): string | null {
   return iso === null ? null : `${iso.slice(0, 19)}Z`
 }
 
-function flavorPayload(flavor: Flavor) {
+export function flavorPayload(flavor: Flavor) {
   return FlavorPayload.wrap({ ...flavor })
 }
 

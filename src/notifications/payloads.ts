@@ -152,6 +152,12 @@ export const InstanceCreatePayload = objectType(
   }),
 )
 
+export const InstanceActionResizePrepPayload = objectType(
+  'InstanceActionResizePrepPayload',
+  '1.4',
+  InstanceActionData.extend({ new_flavor: FlavorPayload.schema.nullable() }),
+)
+
 export const InstanceActionRebuildPayload = objectType(
   'InstanceActionRebuildPayload',
   '1.10',

@@ -20,6 +20,7 @@ export interface ActionRule {
     | ('power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume')
     | ('snapshot' | 'rescue' | 'unrescue')
     | ('volume_attach' | 'volume_detach' | 'interface_attach' | 'interface_detach')
+    | ('resize' | 'resize_revert')
   /** QEMU cannot do it to a guest whose memory is encrypted. */
   readonly isForClearGuests?: true
 }
@@ -28,7 +29,7 @@ export interface ActionRule {
  * Every action by Nova's name, with Nova's rules (`check_instance_state` in nova/compute/api.py). None of them gives a claim
  * back: whatever its guest does, what an instance has on its host stays its own.
  */
-const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot', ActionRule>> = {
+const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot' | 'revert to off', ActionRule>> = {
   start: { from: ['stopped'], task: 'powering-on', becomes: 'active', event: 'power_on' },
   stop: { from: ['active', 'error'], task: 'powering-off', becomes: 'stopped', event: 'power_off' },
   reboot: { from: ['active'], task: 'rebooting', becomes: 'active', event: 'reboot' },
@@ -65,10 +66,21 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot', ActionRule>
   },
   rescue: { from: ['active', 'stopped', 'error'], task: 'rescuing', becomes: 'rescued', event: 'rescue' },
   unrescue: { from: ['rescued'], task: 'unrescuing', becomes: 'active', event: 'unrescue' },
+  // Parts of a move, which nobody asks for by themselves.
+  resize_instance: { from: ['active', 'stopped'], task: 'resize_migrating', becomes: 'resized', event: 'resize' },
+  finish_revert_resize: {
+    from: ['active'],
+    task: 'resize_reverting',
+    becomes: 'active',
+    event: 'resize_revert',
+  },
+  'revert to off': { from: ['stopped'], task: 'resize_reverting', becomes: 'stopped', event: 'resize_revert' },
 }
 
 export function ruleOf(action: InstanceAction): ActionRule {
-  return RULES[action.name === 'reboot' && action.reboot_type === 'HARD' ? 'hard reboot' : action.name]
+  if (action.name === 'reboot' && action.reboot_type === 'HARD') return RULES['hard reboot']
+  if (action.name === 'finish_revert_resize' && !action.power_on) return RULES['revert to off']
+  return RULES[action.name]
 }
 
 const TASKS: readonly string[] = Object.values(RULES).flatMap(({ task, stages = [] }) => [task, ...stages])
@@ -139,8 +151,13 @@ const GUESTS: Partial<Record<VmState, GuestState>> = {
   rescued: 'running',
 }
 
+/** Does the guest of an instance do what it does when that rests? */
+export function isAsItRests(vm_state: VmState, guest: GuestState): boolean {
+  return GUESTS[vm_state] === guest
+}
+
 /** Where an instance rests after an action failed: where it was, unless its guest does something else by now. */
 export function stateAfterFailure(before: VmState, guest: GuestState): VmState {
-  if (GUESTS[before] === guest) return before
+  if (isAsItRests(before, guest)) return before
   return guest === 'running' ? 'active' : 'error'
 }

@@ -30,6 +30,8 @@ const CORRECTIONS: Readonly<Record<VmState, Partial<Record<SeenGuestState, Corre
   stopped: { running: 'force stop', paused: 'force stop' },
   // As in Nova: whoever rescues it does with its guest what it takes.
   rescued: {},
+  // At either end of a move that nobody has decided about, as in Nova.
+  resized: {},
   error: {},
   deleted: {},
 }

@@ -4,6 +4,7 @@ import { Fault } from './fault.ts'
 import { SeenGuestState } from './guest-deviation.ts'
 import { ImageMeta } from './image-meta.ts'
 import { Mac } from './ip-address.ts'
+import { LeftDisks, StorageId } from './left-disks.ts'
 import { text } from './text.ts'
 
 /**
@@ -37,6 +38,19 @@ export const InstanceAction = z.discriminatedUnion('name', [
   /** With what it is to boot from. */
   z.object({ name: z.literal('rescue'), image: ImageMeta }),
   z.object({ name: z.literal('unrescue') }),
+  /** At the source of a resize or cold migration: the guest goes off, and its disks are made ready to be taken. */
+  z.object({
+    name: z.literal('resize_instance'),
+    clean_shutdown: z.boolean(),
+    /** Where the destination looks for disks: it must be the same as here. */
+    storage: StorageId,
+  }),
+  /** At the source again: the guest is as it was before. */
+  z.object({
+    name: z.literal('finish_revert_resize'),
+    /** It ran. */
+    power_on: z.boolean(),
+  }),
 ])
 export type InstanceAction = z.infer<typeof InstanceAction>
 
@@ -46,6 +60,8 @@ export const ActionResult = z.object({
   device: text(16).optional(),
   /** Of a snapshot: its bytes in the store. */
   image_bytes: z.int().min(0).optional(),
+  /** Of a guest that leaves this host. */
+  disks: LeftDisks.optional(),
 })
 export type ActionResult = z.infer<typeof ActionResult>
 

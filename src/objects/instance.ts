@@ -13,19 +13,30 @@ import { SchedulingReport } from './scheduling-report.ts'
 import { text } from './text.ts'
 
 /** Nova's vm_state: where the instance rests. */
-export const VmState = z.enum(['building', 'active', 'paused', 'suspended', 'stopped', 'rescued', 'error', 'deleted'])
+export const VmState = z.enum([
+  ...(['building', 'active', 'paused', 'suspended', 'stopped'] as const),
+  ...(['rescued', 'resized', 'error', 'deleted'] as const),
+])
 export type VmState = z.infer<typeof VmState>
 
 /**
  * Nova's task_state: what is being done to it; null when nothing is. A new instance waits for a host (`scheduling`) and is
- * booted there (`spawning`); one that is evacuated stays as it is and is rebuilt by the same steps. The others are of
- * actions (`action-rules.ts`); those of devices are no words of Nova's, which has none for them.
+ * booted there (`spawning`); one that is evacuated stays as it is and is rebuilt by the same steps. One that is resized, or
+ * migrated, looks for a host (`resize_prep`), leaves its own (`resize_migrating`) and is built at the other
+ * (`resize_finish`). The others are of actions (`action-rules.ts`); those of
+ * devices are no words of Nova's, which has none for them.
  */
 const TaskState = z.enum([
   'scheduling',
   'spawning',
   'rebuilding',
   'rebuild_spawning',
+  'resize_prep',
+  'resize_migrating',
+  'resize_migrated',
+  'resize_finish',
+  'resize_confirming',
+  'resize_reverting',
   'powering-off',
   'powering-on',
   'rebooting',
@@ -50,11 +61,13 @@ export type TaskState = z.infer<typeof TaskState>
 /** Every change of state that may happen; anything else is a defect, and is refused. */
 const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
   building: ['building', 'active', 'error', 'deleted'],
-  active: ['active', 'paused', 'suspended', 'stopped', 'rescued', 'error', 'deleted'],
+  active: ['active', 'paused', 'suspended', 'stopped', 'rescued', 'resized', 'error', 'deleted'],
   paused: ['active', 'paused', 'stopped', 'error', 'deleted'],
   suspended: ['active', 'suspended', 'stopped', 'error', 'deleted'],
-  stopped: ['active', 'stopped', 'rescued', 'error', 'deleted'],
+  stopped: ['active', 'stopped', 'rescued', 'resized', 'error', 'deleted'],
   rescued: ['active', 'rescued', 'error', 'deleted'],
+  // At its destination, until somebody decides whether it stays there.
+  resized: ['active', 'stopped', 'resized', 'error', 'deleted'],
   // With a guest on a host it can be mended; without one only be deleted.
   error: ['active', 'stopped', 'rescued', 'error', 'deleted'],
   deleted: [],
@@ -108,6 +121,8 @@ export const InstanceState = z.object({
   /** Null: it runs in clear. */
   model: MemEncryptionModel.nullable(),
   updated_at: Timestamp,
+  /** The host that it has left, until it is decided whether it stays where it is: what it has there waits for it. */
+  leaving: HostName.nullable().default(null),
   /** Something about it has not left the conductors yet: a release of its claim, for one. */
   messages_waiting: z.boolean(),
   /** The same, for these hosts: a build, or a termination. */
@@ -121,8 +136,11 @@ export type InstanceState = z.infer<typeof InstanceState>
 export const BuildAttempt = z.object({
   attempt: z.int().min(1),
   host: HostName.nullable(),
-  /** Evacuated: its guest was left behind on a host that was down. */
-  outcome: z.enum(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted', 'evacuated']),
+  /** Evacuated: its guest was left behind on a host that was down; moved and reverted: the guest of the other end lives on. */
+  outcome: z.enum([
+    ...(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted', 'evacuated'] as const),
+    ...(['moved', 'reverted'] as const),
+  ]),
   reason: z.string().max(4000).nullable(),
   allocations: z.array(Allocation),
   report: SchedulingReport.nullable(),

@@ -16,7 +16,9 @@ import { type SchedulingRequest, schedulingRequest } from './scheduling-request.
 export function requestsByModel(spec: RequestSpec, overheadMb?: number): readonly SchedulingRequest[] {
   const asked = launchRequest(spec.flavor, spec.image)
   refuseDisagreement(asked, spec.mem_encryption)
-  const { choices } = spec.migration ? requestOfMove(asked, spec.mem_encryption) : asked
+  // A resize is another order, for the flavor that comes with it.
+  const keepsFlavor = spec.migration !== undefined && spec.migration.type !== 'resize'
+  const { choices } = keepsFlavor ? requestOfMove(asked, spec.mem_encryption) : asked
   return choices.map(({ encryption }) => {
     // The translated flavor asks for a slot itself, and so does not tell any more who had asked.
     const requestedBy = spec.mem_encryption?.requested_by

@@ -129,6 +129,8 @@ describe('tables', () => {
       source_host: 'node1',
       source_attempt: 1,
       dest_host: 'node2',
+      source_flavor: null,
+      new_flavor: null,
       created_at: '2026-01-01T00:00:00.000Z',
       updated_at: '2026-01-01T00:00:00.000Z',
     }
@@ -139,12 +141,20 @@ describe('tables', () => {
         { ...move, status: 'completed' },
         { ...move, status: 'done' },
         { ...move, status: 'accepted', dest_host: null },
+        { ...move, type: 'resize', status: 'finished', source_flavor: 'm1.small', new_flavor: 'm1.sev' },
+        { ...move, type: 'migration', status: 'confirming' },
+        { ...move, type: 'migration', status: 'reverting' },
+        { ...move, type: 'migration', status: 'reverted' },
       ]).split('\n'),
     ).toEqual([
       'evacuation from node1: failed; the instance stayed on node1',
       'evacuation from node1 to node2: done, and node1 has nothing of it any more',
       'evacuation from node1 to node2: done; what it had on node1 stays claimed until that host is back and has removed the guest, or is powered off for good: sevbus host set node1 --fenced',
       'evacuation from node1: under way',
+      'resize from node1 to node2, m1.small to m1.sev: there; what it had on node1 is kept until you decide: sevbus resize-confirm, or resize-revert',
+      'migration from node1 to node2: it stays; node1 is told to remove what it had there',
+      'migration from node1 to node2: it goes back; node2 is told to remove what it has there',
+      'migration from node1 to node2: reverted; the instance is on node1 as before',
     ])
     expect(migrationLines([])).toBe('')
   })
@@ -280,6 +290,7 @@ describe('exit codes', () => {
       'show',
       'delete',
       'evacuate',
+      ...['resize', 'migrate', 'resize-confirm', 'resize-revert'],
       'hosts',
       'explain',
       'host',
@@ -287,6 +298,7 @@ describe('exit codes', () => {
       'group',
       'events',
       ...['start', 'stop', 'reboot', 'pause', 'unpause', 'suspend', 'resume'],
+      ...['rescue', 'unrescue'],
       'dead-letters',
       'db',
       'lint',

@@ -94,6 +94,16 @@ async function openCloud(engine: DatabaseEngine) {
     return rests(instance_uuid)
   }
 
+  async function migrate(instance_uuid: string) {
+    await conductor.migrateInstance(context, { instance_uuid })
+    return rests(instance_uuid)
+  }
+
+  async function decide(instance_uuid: string, what: 'confirmResize' | 'revertResize') {
+    await conductor[what](context, { instance_uuid })
+    return rests(instance_uuid)
+  }
+
   /** Encryption slots in use, by host. */
   async function slots(): Promise<Readonly<Record<string, number | undefined>>> {
     const { hosts } = await operator.listHosts(context, {})
@@ -110,6 +120,8 @@ async function openCloud(engine: DatabaseEngine) {
     get,
     boot,
     evacuate,
+    migrate,
+    decide,
     slots,
     events,
     rests,
@@ -124,6 +136,47 @@ async function openCloud(engine: DatabaseEngine) {
     },
   }
 }
+
+describe.each(databaseEngines)('a cold migration on $name', (engine) => {
+  it('holds slots on both hosts until it is decided, both ways, and the audit finds nothing at any rest', async () => {
+    const cloud = await openCloud(engine)
+    await cloud.on('h1')
+    const { uuid } = await cloud.boot()
+    await cloud.on('h2')
+
+    expect(await cloud.migrate(uuid)).toMatchObject({ vm_state: 'resized', host: 'h2', attempt: 2 })
+    await cloud.slotsBecome({ h1: 1, h2: 1 })
+    expect(await cloud.audit()).toEqual([])
+    expect(await cloud.decide(uuid, 'revertResize')).toMatchObject({ vm_state: 'active', host: 'h1', attempt: 1 })
+    await cloud.slotsBecome({ h1: 1, h2: 0 })
+    expect([await cloud.guests('h1'), await cloud.guests('h2'), await cloud.audit()]).toEqual([[uuid], [], []])
+
+    await cloud.migrate(uuid)
+    const moved = await cloud.decide(uuid, 'confirmResize')
+
+    expect(moved).toMatchObject({ vm_state: 'active', host: 'h2', attempt: 3, mem_encryption: { model: 'amd-sev' } })
+    await cloud.slotsBecome({ h1: 0, h2: 1 })
+    expect([await cloud.guests('h1'), await cloud.guests('h2'), await cloud.audit()]).toEqual([[], [uuid], []])
+    const there = ['resize_prep.start', 'resize_prep.end']
+    const out = ['resize.start', 'resize.end']
+    await vi.waitFor(() => expect(cloud.events).toContain('instance.resize_confirm.end nova-compute:h1'), SETTLE)
+    const told = cloud.events.filter((event) => !event.startsWith('slot.'))
+    expect(told.slice(2)).toEqual([
+      ...[...there.map((event) => `instance.${event} nova-compute:h2`)],
+      ...[...out.map((event) => `instance.${event} nova-compute:h1`)],
+      'instance.resize_finish.start nova-compute:h2',
+      'instance.resize_finish.end nova-compute:h2',
+      'instance.resize_revert.start nova-compute:h1',
+      'instance.resize_revert.end nova-compute:h1',
+      ...[...there.map((event) => `instance.${event} nova-compute:h2`)],
+      ...[...out.map((event) => `instance.${event} nova-compute:h1`)],
+      'instance.resize_finish.start nova-compute:h2',
+      'instance.resize_finish.end nova-compute:h2',
+      'instance.resize_confirm.start nova-compute:h1',
+      'instance.resize_confirm.end nova-compute:h1',
+    ])
+  })
+})
 
 describe.each(databaseEngines)('the evacuation of a dead host on $name', (engine) => {
   it('brings its instance up elsewhere, and the slot stays until the host is back and rid of the guest', async () => {

@@ -392,6 +392,7 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
       getVncConsole: answer({ console }),
       getSpiceConsole: answer({ console }),
       getSerialConsole: answer({ console }),
+      prepResize: answer({ storage: 'simulated' }),
     }
     await using cloud = await aConductor(engine, async ({ attempt }) => aSelection('h1', attempt), { compute })
     const { uuid: waiting } = await cloud.accept()

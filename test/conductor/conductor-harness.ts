@@ -32,6 +32,8 @@ export async function aConductor(
   const opened = await engine.open([...outboxMigrations, ...conductorMigrations, ...more])
   const { database } = opened
   const states = new Map<string, 'up' | 'down'>()
+  const fenced = new Set<string>()
+  const prepares = new Map<string, (instance: Instance) => Promise<string>>()
   const store = new DatabaseOutbox(database, { owner: 'conductor' })
   const { storing } = store
   const outbox: ConductorPorts['outbox'] = {
@@ -62,11 +64,18 @@ export async function aConductor(
       listHosts: async (_context, { hosts = [] }) => ({
         hosts: hosts.flatMap((host) => {
           const state = states.get(host)
-          return state === undefined ? [] : [HostSummary.parse({ ...A_SUMMARY, host, state })]
+          return state === undefined ? [] : [HostSummary.parse({ ...A_SUMMARY, host, state, fenced: fenced.has(host) })]
         }),
       }),
     },
-    compute: client.of(ComputeApi),
+    compute: {
+      ...client.of(ComputeApi),
+      prepResize: async (_context, args, { server = '' } = {}) => {
+        const answer = await (prepares.get(server) ?? (async () => 'simulated'))(args.instance as Instance)
+        return { storage: answer }
+      },
+    },
+    allowResizeToSameHost: false,
     events: new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:test'),
     logger: silent,
     maxAttempts: 3,
@@ -81,6 +90,10 @@ export async function aConductor(
     endpoint,
     /** Hosts as the scheduler sees them; those that are not there have never reported. */
     states,
+    /** Of these nobody has to wait for. */
+    fenced,
+    /** What a host answers that is asked whether it can take an instance; those that are not there can. */
+    prepares,
     request,
     /** Accepts one SEV instance. */
     async accept(): Promise<Instance> {

@@ -3,6 +3,12 @@ import type { Instance } from '../../src/objects/instance.ts'
 /** What a host says to the conductor. */
 export type Told =
   | { readonly what: 'report_build'; readonly uuid: string; readonly attempt: number; readonly runs: boolean }
+  | ({
+      readonly what: 'report_action'
+      readonly uuid: string
+      readonly attempt: number
+      readonly number: number
+    } & Ended)
   | {
       readonly what: 'report_terminated'
       readonly uuid: string
@@ -10,50 +16,116 @@ export type Told =
       readonly migration_uuid?: string | undefined
     }
 
+interface Ended {
+  /** What the guest does after it. */
+  readonly guest: 'running' | 'shutoff'
+  readonly isDone: boolean
+}
+
 interface Known {
   readonly attempt: number
   readonly isGone: boolean
 }
 
-/** A host and its worker, as far as evacuation has to do with them: what runs there, and what its journal knows. */
+interface Termination {
+  readonly isVoid: boolean
+  readonly migration_uuid?: string | undefined
+  readonly keepsDisksAside?: boolean | undefined
+}
+
+type Guest = Pick<Instance, 'uuid' | 'attempt'>
+
+/** A host and its worker, as far as moves have to do with them: what runs there, and what its journal knows. */
 export class DyingHost {
   readonly name: string
-  /** Instances that have a guest here, with the try that it is of. */
+  /** Instances that have a guest here that runs, with the try that it is of. */
   readonly guests = new Map<string, number>()
+  /** Those whose disks were set aside, and those that have theirs. */
+  readonly aside = new Set<string>()
+  readonly #disks = new Set<string>()
   readonly #known = new Map<string, Known>()
+  /** The last action of each, with how it ended. */
+  readonly #ended = new Map<string, { readonly number: number; readonly attempt: number } & Ended>()
   isUp = true
   isFenced = false
-  /** The next build fails. */
+  /** The next build, or part of a resize, fails. */
   failsNext = false
 
   constructor(name: string) {
     this.name = name
   }
 
-  build({ uuid, attempt }: Pick<Instance, 'uuid' | 'attempt'>): readonly Told[] {
+  build({ uuid, attempt }: Guest): readonly Told[] {
     const known = this.#known.get(uuid)
     if (known !== undefined && attempt <= known.attempt) return []
-    const runs = !this.failsNext
-    this.failsNext = false
+    const runs = !this.#fails()
     this.#known.set(uuid, { attempt, isGone: !runs })
+    this.#ended.delete(uuid)
     if (runs) this.guests.set(uuid, attempt)
     else this.guests.delete(uuid)
+    if (runs) this.#disks.add(uuid)
+    else this.#disks.delete(uuid)
     return [{ what: 'report_build', uuid, attempt, runs }]
   }
 
+  /** Its part of a resize: the guest goes off, and its disks are set aside. One that fails may have done half of it. */
+  leave(guest: Guest, number: number): readonly Told[] {
+    const { uuid } = guest
+    return this.#act(guest, number, false, () => {
+      const isHalfDone = this.#fails()
+      this.guests.delete(uuid)
+      if (!isHalfDone) {
+        this.aside.add(uuid)
+        this.#disks.delete(uuid)
+      }
+      return { isDone: !isHalfDone, guest: 'shutoff' }
+    })
+  }
+
+  comeBack(guest: Guest, number: number): readonly Told[] {
+    return this.#act(guest, number, true, () => {
+      if (this.aside.delete(guest.uuid)) this.#disks.add(guest.uuid)
+      if (!this.#disks.has(guest.uuid)) return { isDone: false, guest: 'shutoff' }
+      this.guests.set(guest.uuid, guest.attempt)
+      this.#known.set(guest.uuid, { attempt: guest.attempt, isGone: false })
+      return { isDone: true, guest: 'running' }
+    })
+  }
+
   terminate(
-    { uuid, attempt }: Pick<Instance, 'uuid' | 'attempt'>,
-    isVoid: boolean,
-    migration_uuid?: string,
+    { uuid, attempt }: Guest,
+    { isVoid, migration_uuid, keepsDisksAside = false }: Termination,
   ): readonly Told[] {
     const known = this.#known.get(uuid)
     const isLater = known !== undefined && known.attempt > attempt
-    if (isLater && !(migration_uuid !== undefined && known.isGone)) return []
+    if (isLater && migration_uuid === undefined) return []
     if (!isLater) {
       this.guests.delete(uuid)
+      this.#disks.delete(uuid)
+      this.#ended.delete(uuid)
       this.#known.set(uuid, { attempt, isGone: true })
     }
+    // Of an instance that was resized here, only what it had before goes.
+    if (!keepsDisksAside) this.aside.delete(uuid)
     if (isVoid && migration_uuid === undefined) return []
     return [{ what: 'report_terminated', uuid, attempt, migration_uuid }]
+  }
+
+  #act({ uuid, attempt }: Guest, number: number, isReturn: boolean, work: () => Ended): readonly Told[] {
+    const known = this.#known.get(uuid)
+    const last = this.#ended.get(uuid)
+    if (last?.number === number && last.attempt === attempt) return [{ what: 'report_action', uuid, ...last }]
+    if (number <= (last?.number ?? 0)) return []
+    if (known !== undefined && attempt < known.attempt && !(isReturn && known.isGone)) return []
+    if (known?.attempt === attempt && known.isGone) return []
+    const ended = { number, attempt, ...work() }
+    this.#ended.set(uuid, ended)
+    return [{ what: 'report_action', uuid, ...ended }]
+  }
+
+  #fails(): boolean {
+    const fails = this.failsNext
+    this.failsNext = false
+    return fails
   }
 }

@@ -1,22 +1,25 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { databaseEngines } from '../support/databases.ts'
-import { EvacuatingCloud, HOSTS, STEPS } from './evacuating-cloud.ts'
+import { DECISIONS, EvacuatingCloud, HOSTS, STEPS } from './evacuating-cloud.ts'
 
 const step = fc.record({
   do: fc.oneof(
     { weight: 5, arbitrary: fc.constant('deliver' as const) },
     { weight: 2, arbitrary: fc.constant('evacuate' as const) },
     { weight: 4, arbitrary: fc.constantFrom(...STEPS) },
+    { weight: 3, arbitrary: fc.constantFrom(...DECISIONS) },
   ),
   which: fc.nat(1000),
   host: fc.constantFrom(...HOSTS),
 })
-const steps = fc.array(step, { minLength: 10, maxLength: 50, size: 'max' })
+const steps = fc.array(step, { minLength: 10, maxLength: 60, size: 'max' })
 
-describe.each(databaseEngines)('evacuations on $name', (engine) => {
+describe.each(databaseEngines)('moves on $name', (engine) => {
   it('keep the slot of every guest that may run, and end with one guest, one claim and one place, whatever happens', async () => {
-    let arrived = 0
+    let evacuated = 0
+    let moved = 0
+    let reverted = 0
     await fc.assert(
       fc.asyncProperty(steps, async (history) => {
         await using cloud = await EvacuatingCloud.open(engine)
@@ -25,19 +28,26 @@ describe.each(databaseEngines)('evacuations on $name', (engine) => {
         for (const one of history) {
           await cloud.run(one)
           expect(await cloud.unclaimed()).toEqual([])
+          expect(await cloud.doubled()).toEqual([])
         }
+        await cloud.settle()
+        // Whatever happened before, all that lives can be moved once more.
+        for (const [which] of cloud.uuids.entries()) await cloud.run({ do: 'migrate', which, host: 'h1' })
         await cloud.settle()
         for (const uuid of cloud.uuids) {
           const { vm_state, task_state, host, running, claims } = await cloud.places(uuid)
           expect({ task_state, running, claims }).toEqual({ task_state: null, running: host, claims: host })
           expect(host).toHaveLength(vm_state === 'deleted' ? 0 : 1)
         }
-        arrived += await cloud.ended('completed')
+        expect(cloud.setAside).toEqual([])
+        evacuated += await cloud.ended('completed', 'evacuation')
+        moved += await cloud.ended('completed', 'migration', 'resize')
+        reverted += await cloud.ended('reverted', 'migration', 'resize')
       }),
       // A history this long takes minutes to be shortened, and is replayed by its seed.
       { numRuns: engine.concurrent ? 20 : 12, endOnFailure: true },
     )
     // Else it would have shown little.
-    expect(arrived).toBeGreaterThan(5)
+    expect([evacuated > 3, moved > 3, reverted > 1]).toEqual([true, true, true])
   }, 240_000)
 })

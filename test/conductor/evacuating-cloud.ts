@@ -1,5 +1,5 @@
 import { reviveOverdue } from '../../src/conductor/watchdog.ts'
-import { NoValidHost, SevbusError } from '../../src/errors.ts'
+import { MessagingTimeout, NoValidHost, SevbusError } from '../../src/errors.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { Migration, RequestSpec, Selection } from '../../src/objects/request-spec.ts'
 import { setHost } from '../../src/scheduler/operating/host-settings.ts'
@@ -13,9 +13,11 @@ import { DyingHost, type Told } from './dying-hosts.ts'
 
 export const HOSTS = ['h1', 'h2', 'h3'] as const
 export const STEPS = ['deliver', 'twice', 'evacuate', 'die', 'return', 'fence', 'fail', 'wait', 'delete'] as const
+/** What operators ask of hosts that are up. */
+export const DECISIONS = ['resize', 'migrate', 'confirm', 'revert'] as const
 
 export interface Step {
-  readonly do: (typeof STEPS)[number]
+  readonly do: (typeof STEPS)[number] | (typeof DECISIONS)[number]
   readonly which: number
   readonly host: (typeof HOSTS)[number]
 }
@@ -24,6 +26,7 @@ const SLOTS = 2
 const NO_REPORT = { hosts_considered: 1, rejected: [], rejections: [], ranking: [] }
 const BUILD_TIMEOUT_MS = 60_000
 const LATER = '2026-01-02T00:00:00.000Z'
+const DISKS = { folder: '/shared', files: [{ name: 'disk', bytes: 1 }] }
 const QEMU_DIED = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: LATER }
 
 /** Something on its way: it arrives in any order, and perhaps twice. */
@@ -38,9 +41,13 @@ interface Args {
   readonly instance: Instance
   readonly void: boolean
   readonly migration_uuid: string | undefined
+  readonly keeps_disks_aside: boolean | undefined
   readonly uuid: string
   readonly host: string
   readonly runs: boolean
+  readonly number: number
+  readonly isDone: boolean
+  readonly guest: 'running' | 'shutoff'
   readonly instance_uuid: string
   readonly attempt: number
   readonly migration: Migration
@@ -65,12 +72,16 @@ export class EvacuatingCloud implements AsyncDisposable {
 
   static async open(engine: DatabaseEngine): Promise<EvacuatingCloud> {
     const clock = { now: new Date('2026-01-01T00:00:00Z') }
-    const ports = { now: () => clock.now, buildTimeoutMs: BUILD_TIMEOUT_MS }
+    const ports = { now: () => clock.now, buildTimeoutMs: BUILD_TIMEOUT_MS, allowResizeToSameHost: true }
     const conductor = await aConductor(engine, (spec) => cloud.#select(spec), ports, placementMigrations)
     const cloud = new EvacuatingCloud(conductor, clock)
     for (const name of HOSTS) {
       await cloud.#placement.recordHost(aHostReport(name, { slots: { 'amd-sev': SLOTS } }))
       conductor.states.set(name, 'up')
+      conductor.prepares.set(name, async () => {
+        if (cloud.#host(name).isUp) return 'simulated'
+        throw new MessagingTimeout('no answer')
+      })
     }
     return cloud
   }
@@ -93,6 +104,9 @@ export class EvacuatingCloud implements AsyncDisposable {
     const host = this.#host(step.host)
     const uuid = this.#uuids[step.which % this.#uuids.length] as string
     await this.#steps[step.do](uuid, host, step.which)
+    // What is decided goes on for a while, and then something comes between.
+    const isDecision = DECISIONS.some((each) => each === step.do)
+    for (let n = 0; isDecision && n < step.which % 16; n++) await this.#deliverOne(step.which + n)
     await this.#collect()
   }
 
@@ -105,7 +119,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     for (let rounds = 0; rounds < 20; rounds++) {
       await this.#deliverAll()
       await this.#pass()
-      if (this.#letters.length === 0) return
+      if (this.#letters.length === 0 && !(await this.#decideAll())) return
     }
     throw new Error(`it does not come to rest: ${JSON.stringify(this.#letters)}`)
   }
@@ -119,7 +133,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     )
     const claims = new Set(rows.map(({ claim }) => claim))
     const lived = await database.query<{ uuid: string; attempt: number }>(
-      `select instance_uuid as uuid, attempt from build_attempts where outcome in ('active', 'evacuated')`,
+      `select instance_uuid as uuid, attempt from build_attempts where outcome in ('active', 'evacuated', 'moved', 'reverted')`,
     )
     const powered = [...this.#hosts.values()].filter(({ isFenced }) => !isFenced)
     return lived
@@ -127,6 +141,24 @@ export class EvacuatingCloud implements AsyncDisposable {
         powered.filter(({ guests }) => guests.get(uuid) === attempt).map(({ name }) => `${uuid} on ${name}`),
       )
       .filter((guest) => !claims.has(guest))
+  }
+
+  /** Guests that were the instance once, and run on two hosts that are up: they would write to one disk, or in its name. */
+  async doubled(): Promise<readonly string[]> {
+    const running = [...this.#hosts.values()].filter(({ isUp }) => isUp).flatMap(({ guests }) => [...guests])
+    const lived = await this.#conductor.ports.database.query<{ uuid: string; attempt: number }>(
+      `select instance_uuid as uuid, attempt from build_attempts
+        where outcome in ('active', 'evacuated', 'moved', 'reverted')`,
+    )
+    const uuids = running
+      .filter(([uuid, attempt]) => lived.some((each) => each.uuid === uuid && each.attempt === attempt))
+      .map(([uuid]) => uuid)
+    return uuids.filter((uuid, index) => uuids.indexOf(uuid) !== index)
+  }
+
+  /** Disks that were set aside and that nobody comes back for. */
+  get setAside(): readonly string[] {
+    return [...this.#hosts.values()].flatMap(({ name, aside }) => [...aside].map((uuid) => `${uuid} on ${name}`))
   }
 
   /** Where an instance is by the conductor, by the hosts, and by its claims. */
@@ -146,10 +178,10 @@ export class EvacuatingCloud implements AsyncDisposable {
     }
   }
 
-  /** Moves that have ended so. */
-  async ended(status: string): Promise<number> {
-    const sql = 'select count(*)::int as count from migrations where status = $1'
-    return (await this.#conductor.ports.database.query<{ count: number }>(sql, [status]))[0]?.count ?? 0
+  /** Moves of these types that have ended so. */
+  async ended(status: string, ...types: readonly string[]): Promise<number> {
+    const sql = 'select count(*)::int as count from migrations where status = $1 and type = any($2)'
+    return (await this.#conductor.ports.database.query<{ count: number }>(sql, [status, types]))[0]?.count ?? 0
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -170,6 +202,22 @@ export class EvacuatingCloud implements AsyncDisposable {
       const { endpoint, request } = this.#conductor
       await endpoint.evacuateInstance({ instance_uuid: uuid }, request).catch(expected)
     },
+    resize: async (uuid) => {
+      const { flavor } = await this.#conductor.instance(uuid)
+      const other = { ...flavor, flavorid: flavor.flavorid === 'larger' ? 'f1' : 'larger' }
+      const { endpoint, request } = this.#conductor
+      await endpoint.resizeInstance({ instance_uuid: uuid, flavor: other }, request).catch(expected)
+    },
+    migrate: async (uuid) => {
+      const { endpoint, request } = this.#conductor
+      await endpoint.migrateInstance({ instance_uuid: uuid }, request).catch(expected)
+    },
+    confirm: async (uuid) => {
+      await this.#conductor.endpoint.confirmResize({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
+    },
+    revert: async (uuid) => {
+      await this.#conductor.endpoint.revertResize({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
+    },
     delete: async (uuid) => {
       await this.#conductor.endpoint.deleteInstance({ instance_uuid: uuid }, this.#conductor.request)
     },
@@ -178,6 +226,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     fence: async (_uuid, host) => {
       this.#die(host)
       host.isFenced = true
+      this.#conductor.fenced.add(host.name)
       await setHost(this.#conductor.ports.database, host.name, { fenced: true })
     },
     fail: async (_uuid, host) => {
@@ -198,6 +247,15 @@ export class EvacuatingCloud implements AsyncDisposable {
     report_terminated: ({ uuid: instance_uuid, attempt, host, migration_uuid }) => {
       const report = { instance_uuid, attempt, host, terminated_at: LATER, ...(migration_uuid && { migration_uuid }) }
       return this.#conductor.endpoint.reportTerminated(report, this.#conductor.request)
+    },
+    report_action: ({ uuid: instance_uuid, attempt, host, number, isDone, guest }) => {
+      const outcome = isDone
+        ? ({ result: 'done', disks: DISKS } as const)
+        : ({ result: 'failed', fault: QEMU_DIED, guest } as const)
+      return this.#conductor.endpoint.reportAction(
+        { instance_uuid, attempt, host, number, outcome },
+        this.#conductor.request,
+      )
     },
     release_allocations: (args) => this.#placement.release(args),
     confirm_move: (args) => confirmMove(this.#conductor.ports.database, args),
@@ -235,11 +293,12 @@ export class EvacuatingCloud implements AsyncDisposable {
     const { ports, states, endpoint, request } = this.#conductor
     if (host.isFenced) await setHost(ports.database, host.name, { forced_down: false })
     host.isFenced = false
+    this.#conductor.fenced.delete(host.name)
     host.isUp = true
     states.set(host.name, 'up')
     const { departures } = await endpoint.listDepartures({ host: host.name, limit: 100 }, request)
     for (const { instance, migration_uuid } of departures) {
-      this.#tell(host, host.terminate(instance as Instance, true, migration_uuid))
+      this.#tell(host, host.terminate(instance as Instance, { isVoid: true, migration_uuid }))
     }
   }
 
@@ -266,10 +325,27 @@ export class EvacuatingCloud implements AsyncDisposable {
     const given = args as unknown as Args
     if (host?.isUp === false) return false
     if (host === undefined) await (this.#takes[String(what)] as (args: Args) => Promise<unknown>)(given)
-    else if (what === 'build_and_run_instance') this.#tell(host, host.build(given.instance))
-    else this.#tell(host, host.terminate(given.instance, given.void, given.migration_uuid))
+    else if (what === 'build_and_run_instance' || what === 'finish_resize') this.#tell(host, host.build(given.instance))
+    else if (what === 'resize_instance') this.#tell(host, host.leave(given.instance, given.number))
+    else if (what === 'finish_revert_resize') this.#tell(host, host.comeBack(given.instance, given.number))
+    else {
+      const { void: isVoid, migration_uuid, keeps_disks_aside: keepsDisksAside } = given
+      this.#tell(host, host.terminate(given.instance, { isVoid, migration_uuid, keepsDisksAside }))
+    }
     await this.#collect()
     return true
+  }
+
+  /** @returns whether there was anything to decide about */
+  async #decideAll(): Promise<boolean> {
+    let decided = 0
+    for (const [index, uuid] of this.#uuids.entries()) {
+      if ((await this.#conductor.instance(uuid)).vm_state !== 'resized') continue
+      await this.#steps[index % 2 === 0 ? 'confirm' : 'revert'](uuid, this.#host('h1'), 0)
+      await this.#collect()
+      decided++
+    }
+    return decided > 0
   }
 
   async #pass(): Promise<void> {

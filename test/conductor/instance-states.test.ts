@@ -23,6 +23,7 @@ describe.each(databaseEngines)('states of instances on $name', (engine) => {
         attempt: 1,
         model: 'amd-sev',
         updated_at: now.toISOString(),
+        leaving: null,
         messages_waiting: true,
         last_action: 0,
         hosts_waiting: ['h1'],

@@ -44,6 +44,7 @@ const building: Instance = {
 }
 const active: Instance = { ...building, vm_state: 'active', launched_at: '2026-11-24T03:13:11.500Z' }
 const stopped: Instance = { ...active, vm_state: 'stopped' }
+const resized: Instance = { ...active, vm_state: 'resized' }
 const deleted: Instance = { ...active, vm_state: 'deleted', terminated_at: '2026-11-24T04:00:00.000Z' }
 const spec = RequestSpec.parse({
   instance_uuid: building.uuid,
@@ -156,6 +157,35 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-snapshot-end': compute.message('instance.snapshot.end', context, active, undefined, snapshot),
   'instance-interface_attach-end': compute.message('instance.interface_attach.end', context, active),
   'instance-interface_detach-end': compute.message('instance.interface_detach.end', context, active),
+  'instance-resize_prep-start': compute.resizePrep(
+    'start',
+    context,
+    { ...active, task_state: 'resize_prep' },
+    sevFlavor,
+  ),
+  'instance-resize_prep-end': compute.resizePrep('end', context, { ...active, task_state: 'resize_prep' }, sevFlavor),
+  'instance-resize-start': compute.message('instance.resize.start', context, {
+    ...active,
+    task_state: 'resize_migrating',
+  }),
+  'instance-resize-end': compute.message('instance.resize.end', context, { ...active, task_state: 'resize_migrated' }),
+  'instance-resize-error': compute.message('instance.resize.error', context, active, spawnFailed),
+  'instance-resize_finish-start': compute.message('instance.resize_finish.start', context, {
+    ...active,
+    task_state: 'resize_finish',
+  }),
+  'instance-resize_finish-end': compute.message('instance.resize_finish.end', context, resized),
+  'instance-resize_confirm-start': compute.message('instance.resize_confirm.start', context, {
+    ...resized,
+    task_state: 'resize_confirming',
+  }),
+  'instance-resize_confirm-end': compute.message('instance.resize_confirm.end', context, active),
+  'instance-resize_revert-start': compute.message('instance.resize_revert.start', context, {
+    ...active,
+    task_state: 'resize_reverting',
+  }),
+  'instance-resize_revert-end': compute.message('instance.resize_revert.end', context, active),
+  'compute_task-migrate_server-error': conductor.migrationFailed(context, active, spec, noHost),
   'instance-delete-start': compute.message('instance.delete.start', context, { ...active, task_state: 'deleting' }),
   'instance-delete-end': compute.message('instance.delete.end', context, deleted),
   'slot-claimed': slotMessage('slot.claimed'),

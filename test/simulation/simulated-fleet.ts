@@ -55,6 +55,7 @@ function stateOf(instance: SimulatedInstance, isOnItsWay: boolean): InstanceStat
     attempt: current,
     model: answer?.mem_encryption?.model ?? null,
     updated_at: '2026-03-01T10:00:00.000Z',
+    leaving: null,
     messages_waiting: isOnItsWay,
     hosts_waiting: [],
   }

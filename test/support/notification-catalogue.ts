@@ -3,6 +3,7 @@ import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
   InstanceActionRescuePayload,
+  InstanceActionResizePrepPayload,
   InstanceActionSnapshotPayload,
   InstanceActionVolumePayload,
   InstanceCreatePayload,
@@ -273,6 +274,67 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: compute,
     summary: 'It could not be booted from its own disk; `fault` says why. Nova has none of this name.',
   },
+  'instance.resize_prep.start': {
+    payload: InstanceActionResizePrepPayload,
+    publisher: compute,
+    summary: 'A host begins to make sure that it can take it; `new_flavor` is what it is to have.',
+  },
+  'instance.resize_prep.end': {
+    payload: InstanceActionResizePrepPayload,
+    publisher: compute,
+    summary: 'It can, and has what it needs claimed there; nothing has changed for the guest yet.',
+  },
+  'instance.resize.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to power it off, and to make its disks ready to be taken.',
+  },
+  'instance.resize.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is off there, and its disks are ready; what it has on that host is kept.',
+  },
+  'instance.resize.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary:
+      'It could not leave its host, or could not be built at the other; it is what it was, or on its way back. `fault` says why.',
+  },
+  'instance.resize_finish.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'The other host begins to build it, with the flavor and the encryption that it is to have.',
+  },
+  'instance.resize_finish.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is there, from `launched_at` on, in state `resized`; what it had on the host that it left is kept.',
+  },
+  'instance.resize_confirm.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is to stay; the host that it left begins to remove what it had there.',
+  },
+  'instance.resize_confirm.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It stays; what it had on the host that it left is gone, or goes when that host is back.',
+  },
+  'instance.resize_revert.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'The other host has nothing of it any more; the one that it left begins to make it what it was.',
+  },
+  'instance.resize_revert.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is what it was, with the flavor and the encryption that it had.',
+  },
+  'instance.resize_revert.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is on the host that it left, but could not be started; `fault` says why. Nova has none of this name.',
+  },
   'instance.delete.start': {
     payload: InstanceActionPayload,
     publisher: compute,
@@ -304,6 +366,11 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     payload: ComputeTaskPayload,
     publisher: conductor,
     summary: 'No host took it, or every one failed: it is in ERROR.',
+  },
+  'compute_task.migrate_server.error': {
+    payload: ComputeTaskPayload,
+    publisher: conductor,
+    summary: 'No host took it in a resize or migration: it stays what it was.',
   },
   'compute_task.rebuild_server.error': {
     payload: ComputeTaskPayload,

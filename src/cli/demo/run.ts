@@ -139,6 +139,7 @@ const NOTIFICATIONS_OF = {
   suspended: 4,
   stopped: 4,
   rescued: 4,
+  resized: 8,
   error: 1,
   deleted: 4,
 } as const

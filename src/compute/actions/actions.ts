@@ -8,7 +8,7 @@ import type { RequestContext } from '../../rpc/request-context.ts'
 import { type ComputePorts, type StopSignals, timestamp } from '../compute-ports.ts'
 import type { InstanceLanes } from '../instance-lanes.ts'
 import { queued } from '../journal/journal.ts'
-import type { Action, EndedAction } from '../journal/state.ts'
+import type { Action, EndedAction, KnownTry } from '../journal/state.ts'
 import { isLate } from '../late.ts'
 import { untilDone } from '../patience.ts'
 import { isWanted } from './is-wanted.ts'
@@ -50,22 +50,27 @@ export class Actions {
       await this.#record([queued([this.#report(context, uuid, ended)])])
       return null
     }
-    if (this.#isOver(instance, number)) {
+    if (this.#isOver(instance, number, action)) {
       logger.info(facts, 'action ignored: something later was begun')
       await journal.flushed()
       return null
     }
-    await journal.append([{ type: 'action_begun', instance, number, action, context }])
+    // After a later try here the earlier one is the instance again, and what is done to it then is no repeat.
+    const isRestored = (journal.known(uuid)?.attempt ?? attempt) > attempt
+    const restored = isRestored ? [{ type: 'try_restored', uuid, attempt } as const] : []
+    await journal.append([...restored, { type: 'action_begun', instance, number, action, context }])
     this.#run(uuid, number)
     return null
   }
 
   /** Its guest is of a later try, or on its way out, or this or a later action was begun already. */
-  #isOver({ uuid, attempt }: Instance, number: number): boolean {
+  #isOver({ uuid, attempt }: Instance, number: number, { name }: InstanceAction): boolean {
     const { journal } = this.#ports
     const known = journal.known(uuid)
     const lastNumber = Math.max(journal.action(uuid)?.number ?? 0, journal.endedAction(uuid)?.number ?? 0)
     if (number <= lastNumber || journal.termination(uuid) !== undefined) return true
+    // The only one that goes back to an earlier try, when the later one has nothing here any more.
+    if (name === 'finish_revert_resize' && known !== undefined && attempt < known.attempt) return !leftNothing(known)
     return (
       known !== undefined && (attempt < known.attempt || (attempt === known.attempt && known.terminated !== undefined))
     )
@@ -149,4 +154,8 @@ export class Actions {
     await this.#ports.journal.append(records)
     this.#ports.outbox.announce()
   }
+}
+
+function leftNothing({ terminated, outcome }: KnownTry): boolean {
+  return terminated !== undefined || outcome === 'failed' || outcome === 'unwanted'
 }

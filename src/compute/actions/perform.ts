@@ -8,6 +8,7 @@ import { powerOff } from './power-off.ts'
 import { powerOn } from './power-on.ts'
 import { reboot } from './reboot.ts'
 import { rescue, unrescue } from './rescue.ts'
+import { comeBack, leaveHost } from './resize.ts'
 import { snapshot } from './snapshot.ts'
 import { pause, resume, suspend, unpause } from './stand-still.ts'
 
@@ -28,12 +29,13 @@ async function once(begun: Action, ports: ComputePorts, signal: AbortSignal): Pr
   const { instance, action } = begun
   if (action.name === 'attach_volume') return await attachVolume(instance, action.volume, ports, signal)
   if (action.name === 'snapshot') return await snapshot(begun, action.image, ports, signal)
+  if (action.name === 'resize_instance') return await leaveHost(instance, action, ports, signal)
   await change({ ...begun, action }, ports, signal)
   return {}
 }
 
 /** An action of whose end there is nothing to tell. */
-type PlainAction = Exclude<InstanceAction, { name: 'attach_volume' | 'snapshot' }>
+type PlainAction = Exclude<InstanceAction, { name: 'attach_volume' | 'snapshot' | 'resize_instance' }>
 
 async function change(
   begun: Action & { action: PlainAction },
@@ -67,6 +69,8 @@ async function change(
       return await rescue(instance, action.image, ports, signal)
     case 'unrescue':
       return await unrescue(instance, ports, signal)
+    case 'finish_revert_resize':
+      return await comeBack(instance, action, ports, signal)
     default:
       return action satisfies never
   }

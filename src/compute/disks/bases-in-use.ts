@@ -1,6 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
+/** Nova's name of the folder with bases, under `instances_path`. */
+export const BASES = '_base'
+
 /** In a guest's folder: the name of the base that its root disk begins as. As long as it is there, the base stays. */
 export const BASE_FILE = 'disk.base'
 /** The same of the disk that it is rescued by. */

@@ -1,28 +1,49 @@
 import { randomUUID } from 'node:crypto'
 import { open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { DiskCreationFailed, FlavorDiskTooSmall, HostCapabilityMissing, SevbusError } from '../../errors.ts'
+import {
+  DiskCreationFailed,
+  FlavorDiskTooSmall,
+  GuestNotFound,
+  HostCapabilityMissing,
+  SevbusError,
+} from '../../errors.ts'
 import type { FolderLock } from '../../folder-lock.ts'
 import { imageLabel } from '../../objects/image-meta.ts'
+import type { LeftDisks } from '../../objects/left-disks.ts'
 import { flushFolder, replaceFile } from '../atomic-file.ts'
 import type { HeldBase, ImageCache } from '../images/image-cache.ts'
 import type { StoredImage } from '../images/image-source.ts'
 import type { ImageStore } from '../images/image-store.ts'
 import { CONSOLE_LOG, type DiskSpec, type DomainSpec, RESCUE_DISK } from '../libvirt/domain-spec.ts'
-import { BASE_FILE, RESCUE_BASE_FILE } from './bases-in-use.ts'
+import { BASE_FILE, BASES, RESCUE_BASE_FILE } from './bases-in-use.ts'
 import type { DiskContents } from './disk-contents.ts'
 import { offeredDiskGb } from './disk-space.ts'
-import { flushFile, guestFolder, isMade, makeGuestFolder, refuseOutside, removeGuestFolder } from './guest-folder.ts'
+import {
+  asideOf,
+  filesOf,
+  flushFile,
+  guestFolder,
+  isFolder,
+  isMade,
+  makeGuestFolder,
+  refuseOutside,
+  removeGuestFolder,
+} from './guest-folder.ts'
 import { makeConfigDrive } from './make-config-drive.ts'
 import { type DiskTools, makeEphemeralDisk, makeOverlay, makeSwapDisk } from './make-disk.ts'
 import { readConsoleLog } from './read-console-log.ts'
 import { copyRoot, flattenRootCopy, removeRootCopy } from './root-copy.ts'
+import { refuseOtherFolder, storageId } from './shared-storage.ts'
+import { takeGuestDisks } from './take-disks.ts'
 
 const MIB = 1024 ** 2
 
 export interface GuestDisksOptions {
   /** Nova's `instances_path`: one folder per guest. */
   readonly instancesPath: string
+  /** What hosts share that can take over guests from each other, this one's `instancesPath` below it; undefined: nothing. */
+  readonly sharedPath: string | undefined
   readonly images: ImageCache
   /** Where snapshots go; undefined: nowhere. */
   readonly store: ImageStore | undefined
@@ -105,6 +126,62 @@ export class GuestDisks {
   /** The end of what a guest has said. */
   async consoleLog(uuid: string, maxBytes: number): Promise<Buffer> {
     return readConsoleLog(join(guestFolder(this.#options.instancesPath, uuid), CONSOLE_LOG), maxBytes)
+  }
+
+  /** Hosts that tell the same see each other's disks. */
+  storage(): Promise<string> {
+    return storageId(this.#root)
+  }
+
+  /** Kept as they are, where the guest does not find them; done already: tells them again. @throws GuestNotFound */
+  async setAside(uuid: string): Promise<LeftDisks> {
+    const folder = guestFolder(this.#options.instancesPath, uuid)
+    const aside = asideOf(folder)
+    if (!(await isFolder(aside))) {
+      if (!(await isFolder(folder)))
+        throw new GuestNotFound(`this host has no disks of ${uuid}`, { instance_uuid: uuid })
+      await rename(folder, aside)
+      await flushFolder(this.#options.instancesPath)
+    }
+    return { folder: aside, files: await filesOf(aside) }
+  }
+
+  /** Its own again, in place of what was made of them here; done already: returns. */
+  async bringBack(uuid: string): Promise<void> {
+    const folder = guestFolder(this.#options.instancesPath, uuid)
+    const aside = asideOf(folder)
+    if (!(await isFolder(aside))) return
+    await removeGuestFolder(folder)
+    await rename(aside, folder)
+    await flushFolder(this.#options.instancesPath)
+  }
+
+  /** Gone already: returns. */
+  async removeAside(uuid: string): Promise<void> {
+    await removeGuestFolder(asideOf(guestFolder(this.#options.instancesPath, uuid)))
+  }
+
+  /**
+   * Copies what another host has left; done already: returns.
+   * @throws InvalidSharedStorage, DiskCreationFailed, HostCapabilityMissing, the signal's reason
+   */
+  async take(domain: DomainSpec, left: LeftDisks, { image }: DiskContents, signal: AbortSignal): Promise<void> {
+    const folder = guestFolder(this.#options.instancesPath, domain.uuid)
+    try {
+      await refuseOtherFolder(this.#root, left.folder, basename(asideOf(folder)))
+      await makeGuestFolder(folder)
+      await removeUnfinished(folder)
+      const { images, tools } = this.#options
+      await takeGuestDisks(domain, left, image, { images, tools, basesFolder: BASES }, signal)
+      await flushFolder(folder)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw error instanceof SevbusError ? error : notMade(folder, error as NodeJS.ErrnoException)
+    }
+  }
+
+  get #root(): string {
+    return this.#options.sharedPath ?? this.#options.instancesPath
   }
 
   /** What guests may have in all, in GiB. */

@@ -1,4 +1,4 @@
-import { lstat, mkdir, open, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DiskCreationFailed, InvalidArguments } from '../../errors.ts'
 import { flushFolder } from '../atomic-file.ts'
@@ -48,6 +48,31 @@ export async function isMade(file: string): Promise<boolean> {
       throw error
     },
   )
+}
+
+/** Where the disks of a guest are that has left for another host, or another size: Nova's name. */
+export function asideOf(folder: string): string {
+  return `${folder}_resize`
+}
+
+/** A link is none. */
+export async function isFolder(path: string): Promise<boolean> {
+  return lstat(path).then(
+    (stat) => stat.isDirectory(),
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return false
+      throw error
+    },
+  )
+}
+
+/** Files with their sizes, by name. */
+export async function filesOf(folder: string): Promise<{ name: string; bytes: number }[]> {
+  const names = (await readdir(folder, { withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name)
+  const sizes = names.sort().map(async (name) => ({ name, bytes: (await lstat(join(folder, name))).size }))
+  return await Promise.all(sizes)
 }
 
 /** Gone already: returns. Links are removed, and not what they lead to. */

@@ -8,17 +8,17 @@ import { ImageServer } from '../images/image-server.ts'
 import type { ImageSource } from '../images/image-source.ts'
 import { ImageStore } from '../images/image-store.ts'
 import { SYSTEM_PATH } from '../run-tool.ts'
-import { basesInUse } from './bases-in-use.ts'
+import { BASES, basesInUse } from './bases-in-use.ts'
 import { GuestDisks } from './guest-disks.ts'
 
-/** Nova's name of the folder, under `instances_path`. */
-const BASES = '_base'
 /** A store that sends nothing for so long is given up, in milliseconds. */
 const SILENCE_MS = 60_000
 
 /** What an operator decides about images and where disks are. */
 export interface DiskOptions {
   readonly instancesPath: string
+  /** What hosts share; undefined: nothing. */
+  readonly sharedPath?: string | undefined
   /** Images by id in a folder; a URL with `{id}`. Either, both or none. */
   readonly imageFolder: string | undefined
   readonly imageUrl: string | undefined
@@ -32,7 +32,7 @@ export interface DiskOptions {
 
 /** Opens this host's disks; one worker at a time. @throws AlreadyInUse */
 export async function openGuestDisks(options: DiskOptions, logger: Logger): Promise<GuestDisks> {
-  const { instancesPath, toolPath = SYSTEM_PATH } = options
+  const { instancesPath, sharedPath, toolPath = SYSTEM_PATH } = options
   const folder = join(instancesPath, BASES)
   // QEMU's user passes through, and nobody looks around.
   await mkdir(folder, { recursive: true, mode: 0o711 })
@@ -60,7 +60,15 @@ export async function openGuestDisks(options: DiskOptions, logger: Logger): Prom
     throw error
   }
   const store = options.imageFolder === undefined ? undefined : new ImageStore(options.imageFolder)
-  return new GuestDisks({ instancesPath, basesPath: folder, images, store, lock, tools: { path: toolPath } })
+  return new GuestDisks({
+    instancesPath,
+    sharedPath,
+    basesPath: folder,
+    images,
+    store,
+    lock,
+    tools: { path: toolPath },
+  })
 }
 
 function sourcesOf({ imageFolder, imageUrl }: DiskOptions): readonly ImageSource[] {

@@ -41,6 +41,8 @@ export interface FakeHostOptions {
   readonly shutdown_delay_ms?: number
   /** Fault: its guests let go of no device while they run, as without an operating system. */
   readonly holds_devices?: boolean
+  /** What it sees of disks: simulated hosts that have the same can take over guests from each other. */
+  readonly storage?: string
   /** Fault: so many spawns fail (`Infinity`: all), or those for which the function gives an error. */
   readonly fail_spawn?: number | ((instanceUuid: string) => SevbusError | undefined)
   /** Fault: answers no question, as a libvirtd that hangs; what was asked is answered when it is over. Guests run on. */
@@ -75,6 +77,7 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     spawn_delay_ms: 0,
     shutdown_delay_ms: 0,
     holds_devices: false,
+    storage: 'simulated',
     fail_spawn: 0,
     hangs: false,
     stray_keys: {},

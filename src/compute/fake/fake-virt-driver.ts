@@ -1,8 +1,17 @@
 import { on } from 'node:events'
+import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DiskCreationFailed, EncryptionSlotsExhausted, GuestNotFound, LibvirtError, SpawnFailed } from '../../errors.ts'
+import {
+  DiskCreationFailed,
+  EncryptionSlotsExhausted,
+  GuestNotFound,
+  InvalidSharedStorage,
+  LibvirtError,
+  SpawnFailed,
+} from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
+import type { LeftDisks } from '../../objects/left-disks.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
@@ -172,6 +181,57 @@ export class FakeVirtDriver implements VirtDriver {
 
   async removeDisks(uuid: string): Promise<void> {
     if (this.#store.disks.delete(uuid)) await this.#store.save(uuid)
+  }
+
+  async storage(signal: AbortSignal): Promise<string> {
+    await this.#answers(signal)
+    return this.#facts.storage
+  }
+
+  /** By another name in the store. */
+  async setDisksAside(uuid: string): Promise<LeftDisks> {
+    await this.#rename(uuid, aside(uuid))
+    const files = this.#store.disks.get(aside(uuid)) ?? []
+    return { folder: aside(uuid), files: files.map((file) => ({ name: basename(file), bytes: 0 })) }
+  }
+
+  async bringDisksBack(uuid: string): Promise<void> {
+    await this.#rename(aside(uuid), uuid)
+  }
+
+  async #rename(from: string, to: string): Promise<void> {
+    const files = this.#store.disks.get(from)
+    if (files === undefined) return
+    this.#store.disks.set(to, files)
+    this.#store.disks.delete(from)
+    await Promise.all([this.#store.save(to), this.#store.save(from)])
+  }
+
+  async removeDisksAside(uuid: string): Promise<void> {
+    await this.removeDisks(aside(uuid))
+  }
+
+  /** The disks of simulated guests are names: whoever is told them has them. */
+  async takeDisks(
+    domain: DomainSpec,
+    { files }: LeftDisks,
+    _contents: DiskContents,
+    signal: AbortSignal,
+  ): Promise<void> {
+    signal.throwIfAborted()
+    const root = domain.disks.find(({ role }) => role === 'root')
+    if (root === undefined || files.some(({ name }) => name === basename(root.file))) return
+    throw new InvalidSharedStorage(`the disks that were left have no ${basename(root.file)}`, {
+      instance_uuid: domain.uuid,
+    })
+  }
+
+  async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    const xml = domainXml(domain)
+    const { uuid } = readDefinition(xml, this.#capabilities)
+    this.#store.guests.set(uuid, { definition: xml, state: 'shutoff' })
+    await this.#store.save(uuid)
   }
 
   /** The folders of guests whose disks are there: to see that nothing was left behind. */
@@ -411,6 +471,11 @@ function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
     descriptors: effectiveDescriptors([descriptorFilesOf(facts)]),
     firmwareFiles: facts.firmware_files,
   })
+}
+
+/** Nova's name of the folder of a guest that is being resized. */
+function aside(uuid: string): string {
+  return `${uuid}_resize`
 }
 
 function sharesKeys(one: MemEncryptionModel | undefined, other: MemEncryptionModel): boolean {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { Instance } from '../../objects/instance.ts'
 import { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
+import { LeftDisks } from '../../objects/left-disks.ts'
 import { Allocation } from '../../objects/request-spec.ts'
 import { UserData } from '../../objects/user-data.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
@@ -32,6 +33,10 @@ export const JournalRecord = z.discriminatedUnion('type', [
     allocations: z.array(Allocation).optional(),
     /** For the config drive; gone from the journal with the build. */
     user_data: UserData.optional(),
+    /** Of a guest that comes from another host: its disks there. */
+    disks: LeftDisks.optional(),
+    /** False: it is only defined. */
+    power_on: z.boolean().optional(),
     context: RequestContext,
     /** Times the worker died over it. */
     interruptions: z.int().min(0),
@@ -48,6 +53,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
     void: z.boolean(),
     /** The move that has left the guest here: its end is told to the conductor, void or not. */
     migration_uuid: z.guid().optional(),
+    /** What the instance has left on this host is kept. */
+    keeps_disks_aside: z.boolean().optional(),
   }),
   z.strictObject({ type: z.literal('terminate_ended'), ...Try, ...Terminated.shape }),
   z.strictObject({
@@ -63,6 +70,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
   /** The conductor does not want it any more: it is not done, and nobody is told. */
   z.strictObject({ type: z.literal('action_unwanted'), uuid: z.guid(), number: z.int().min(1) }),
   z.strictObject({ type: z.literal('action_ended'), ...Try, number: z.int().min(1), outcome: ActionOutcome }),
+  /** The guest of an earlier try is the instance again: its number is below what was known here. */
+  z.strictObject({ type: z.literal('try_restored'), ...Try }),
   /** Compaction writes it: the tries that are over, but may be asked for again. */
   z.strictObject({
     type: z.literal('attempt_known'),

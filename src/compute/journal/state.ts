@@ -1,5 +1,6 @@
 import type { Instance } from '../../objects/instance.ts'
 import type { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
+import type { LeftDisks } from '../../objects/left-disks.ts'
 import type { Allocation } from '../../objects/request-spec.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 import type { JournalRecord, QueuedMessage } from './records.ts'
@@ -14,6 +15,10 @@ export interface Build {
   readonly allocations: readonly Allocation[] | undefined
   /** What the request had for cloud-init, base64. */
   readonly user_data?: string | undefined
+  /** Of a guest that comes from another host: its disks there. */
+  readonly disks?: LeftDisks | undefined
+  /** False: it is only defined. */
+  readonly power_on?: boolean | undefined
   readonly context: RequestContext
   readonly interruptions: number
   readonly handedBack: boolean
@@ -27,6 +32,8 @@ export interface Termination {
   readonly void: boolean
   /** Of a guest that an instance has left: its conductor is told. */
   readonly migration_uuid?: string | undefined
+  /** What the instance has left on this host is kept. */
+  readonly keeps_disks_aside?: boolean | undefined
 }
 
 /** An action that has begun and not ended. */
@@ -107,6 +114,10 @@ export class JournalState {
       case 'action_ended':
         this.#endAction(record)
         break
+      case 'try_restored':
+        this.tries.delete(record.uuid)
+        this.#know(record.uuid, { attempt: record.attempt, outcome: 'active' })
+        break
       case 'attempt_known': {
         const { attempt, outcome, terminated } = record
         this.#know(record.uuid, { attempt, outcome, terminated })
@@ -149,12 +160,11 @@ export class JournalState {
   }
 
   /** Takes over what a build of the instance has left. */
-  #beginTermination({ instance, context, void: isVoid, migration_uuid }: RecordOf<'terminate_begun'>): void {
-    const { uuid, attempt } = instance
+  #beginTermination({ type: _type, ...begun }: RecordOf<'terminate_begun'>): void {
+    const { uuid, attempt } = begun.instance
     if ((this.builds.get(uuid)?.instance.attempt ?? 0) <= attempt) this.builds.delete(uuid)
     this.#forgetActions(uuid)
-    const ofMove = migration_uuid === undefined ? {} : { migration_uuid }
-    this.terminations.set(uuid, { instance, context, void: isVoid, ...ofMove })
+    this.terminations.set(uuid, begun)
     this.#know(uuid, { attempt })
   }
 

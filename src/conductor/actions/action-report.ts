@@ -1,13 +1,11 @@
-import type { z } from 'zod'
 import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
 import { ruleOf, stateAfterFailure } from '../../objects/action-rules.ts'
 import { devicesAfter } from '../../objects/attachment-rules.ts'
-import type { actionMethods } from '../action-methods.ts'
+import type { ActionReport, ActionStage } from '../action-methods.ts'
 import { changeInstance, lockInstance } from '../instance-store.ts'
 import type { ConductorPorts } from '../ports.ts'
+import { recordLeft } from '../resize/leave-source.ts'
 import { endAction } from './action-store.ts'
-
-export type ActionReport = z.output<(typeof actionMethods)['reportAction']['input']>
 
 /**
  * Takes note of how an action ended on its host. Told twice, or of an action that something else took the place of, it is
@@ -15,9 +13,11 @@ export type ActionReport = z.output<(typeof actionMethods)['reportAction']['inpu
  */
 export async function recordActionReport(ports: ConductorPorts, report: ActionReport): Promise<void> {
   await ports.database.transaction(async (tx) => {
-    const { instance, action: current } = await lockInstance(tx, report.instance_uuid)
-    if (current?.number !== report.number || instance.attempt !== report.attempt || instance.host !== report.host)
-      return
+    const record = await lockInstance(tx, report.instance_uuid)
+    const { instance, action: current } = record
+    if (current?.number !== report.number) return
+    if (current.action.name === 'resize_instance') return recordLeft(ports, tx, record, report)
+    if (instance.attempt !== report.attempt || instance.host !== report.host) return
     const at = ports.now()
     const { uuid, vm_state: before } = instance
     const { action, context } = current
@@ -26,7 +26,9 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
     const { outcome } = report
     if (outcome.result === 'done') {
       const { result: _, ...result } = outcome
-      const changes = { vm_state: becomes, task_state: null, fault: null, ...devicesAfter(instance, action, result) }
+      // Why it is back is told as long as it rests there.
+      const fault = action.name === 'finish_revert_resize' ? instance.fault : null
+      const changes = { vm_state: becomes, task_state: null, fault, ...devicesAfter(instance, action, result) }
       const resting = await changeInstance(tx, instance, changes, at)
       await endAction(tx, uuid, 'completed', null, at, result)
       return ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting, undefined, action)])
@@ -40,8 +42,6 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
   })
   ports.outbox.announce()
 }
-
-type ActionStage = z.output<(typeof actionMethods)['reportActionStage']['input']>
 
 /** Takes note of how far an action has come. */
 export async function recordActionStage(ports: ConductorPorts, stage: ActionStage): Promise<void> {

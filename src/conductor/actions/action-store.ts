@@ -59,6 +59,17 @@ export async function endAction(
   )
 }
 
+/** The last one was a part of a resize, and nobody has heard how it ended: its guest may be off, and its disks set aside. */
+export async function mayHaveLeft(db: Queryable, uuid: string): Promise<boolean> {
+  const rows = await db.query<Pick<CurrentAction, 'action'> & { readonly status: string }>(
+    'SELECT action, status FROM instance_actions WHERE instance_uuid = $1 ORDER BY number DESC LIMIT 1',
+    [uuid],
+  )
+  const [last] = rows
+  if (last?.status !== 'given up') return false
+  return last.action.name === 'resize_instance' || last.action.name === 'finish_revert_resize'
+}
+
 /** Oldest first. */
 export async function listActions(db: Queryable, uuid: string): Promise<readonly ActionRecord[]> {
   const rows = await db.query<{ context: RequestContext; started_at: Date; ended_at: Date | null }>(

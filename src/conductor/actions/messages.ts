@@ -46,6 +46,14 @@ export function actionMessage(
       return client.message(ComputeApi, 'rescueInstance', context, { ...args, image: action.image }, to)
     case 'unrescue':
       return client.message(ComputeApi, 'unrescueInstance', context, args, to)
+    case 'resize_instance': {
+      const { clean_shutdown, storage } = action
+      return client.message(ComputeApi, 'resizeInstance', context, { ...args, clean_shutdown, storage }, to)
+    }
+    case 'finish_revert_resize': {
+      const { power_on } = action
+      return client.message(ComputeApi, 'finishRevertResize', context, { ...args, power_on }, to)
+    }
     default:
       return action satisfies never
   }

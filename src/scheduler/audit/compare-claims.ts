@@ -14,6 +14,8 @@ function leak(evidence: Evidence, claim: HeldClaim): readonly Finding[] {
   const instance = evidence.instances.get(claim.instance)
   // Its guest is missing, and told as that: the claim is its instance's by right.
   if (instance?.host === claim.host && instance.vm_state !== 'deleted') return []
+  // Where a resized instance comes from, what it has is kept until somebody decides.
+  if (instance?.leaving === claim.host && claim.consumer !== claim.instance) return []
   const why = instance === undefined ? 'no conductor knows the instance' : `the instance ${whereabouts(instance)}`
   const common = {
     kind: 'leak',

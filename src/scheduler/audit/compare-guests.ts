@@ -17,6 +17,8 @@ function guestFinding(evidence: Evidence, seen: SeenGuest): Finding | undefined 
   if (instance === undefined) return strange(evidence, seen)
   // What its conductor has to say to this host has not left yet: that may be its end.
   if (evidence.isChanging(uuid) || instance.hosts_waiting.includes(host)) return undefined
+  // Where a resized instance comes from, its guest is off and kept until somebody decides.
+  if (instance.leaving === host && instance.host !== host && guest.state === 'shutoff') return undefined
   return instance.host === host && instance.vm_state !== 'deleted'
     ? flawed(instance, seen)
     : surplus(evidence, instance, seen)

@@ -139,6 +139,7 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
       ...['capabilities', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
       ...['guest', 'shutdown', 'powerOff', 'pause', 'unpause', 'suspend', 'hasSavedMemory', 'resume'],
       ...['attach', 'detach', 'copyRoot', 'storeCopy', 'removeCopy', 'removeRescueDisk'],
+      ...['storage', 'setDisksAside', 'bringDisksBack', 'takeDisks', 'define'],
     ],
     beforeStep,
   )

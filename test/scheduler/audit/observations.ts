@@ -22,6 +22,7 @@ export function anInstanceState(n: number, changes: Partial<InstanceState> = {})
     attempt: 1,
     model: 'amd-sev',
     updated_at: CHANGED_AT,
+    leaving: null,
     messages_waiting: false,
     hosts_waiting: [],
     ...changes,

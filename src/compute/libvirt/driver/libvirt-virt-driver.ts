@@ -1,5 +1,6 @@
 import { GuestNotFound, LibvirtError, SpawnFailed } from '../../../errors.ts'
 import type { EncryptionKeys } from '../../../objects/guest-report.ts'
+import type { LeftDisks } from '../../../objects/left-disks.ts'
 import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
@@ -94,6 +95,37 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   removeDisks(uuid: string): Promise<void> {
     return this.#disks.remove(uuid)
+  }
+
+  async storage(signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted()
+    return await this.#disks.storage()
+  }
+
+  setDisksAside(uuid: string): Promise<LeftDisks> {
+    return this.#disks.setAside(uuid)
+  }
+
+  bringDisksBack(uuid: string): Promise<void> {
+    return this.#disks.bringBack(uuid)
+  }
+
+  removeDisksAside(uuid: string): Promise<void> {
+    return this.#disks.removeAside(uuid)
+  }
+
+  takeDisks(domain: DomainSpec, left: LeftDisks, contents: DiskContents, signal: AbortSignal): Promise<void> {
+    return this.#disks.take(domain, left, contents, signal)
+  }
+
+  async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    const { uuid } = domain
+    await this.#own(uuid, signal)
+    try {
+      await this.#libvirt.domainDefineXmlFlags(definitionOf(domain).xml, FLAGS.defineValidate)
+    } catch (error) {
+      throw error instanceof LibvirtError ? startFailure(refusalOf(error), uuid) : error
+    }
   }
 
   async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {

@@ -1,0 +1,28 @@
+import type { Define } from './define.ts'
+
+/** What brings instances to another host, or to another size. */
+export function defineMoves(define: Define): void {
+  const load = () => import('./resize.ts')
+  define('evacuate <instance>', 'rebuild an instance elsewhere whose host is dead', async (options, [word]) =>
+    (await import('./evacuate.ts')).evacuate(word as string, options),
+  )
+    .option('--host <host>', 'only there')
+    .option('--wait', 'until it runs there, or is where it was', false)
+  define('resize <instance>', 'give an instance another flavor, on another host', async (options, [word]) =>
+    (await load()).resize(word as string, options),
+  )
+    .requiredOption('--flavor <name or file>', 'the flavor that it is to have: of the catalogue, or a JSON file')
+    .option('--host <host>', 'only there')
+    .option('--wait', 'until it is resized, or is what it was', false)
+  define('migrate <instance>', 'bring an instance with its disks to another host', async (options, [word]) =>
+    (await load()).migrate(word as string, options),
+  )
+    .option('--host <host>', 'only there')
+    .option('--wait', 'until it is there, or is where it was', false)
+  define('resize-confirm <instance>', 'let a resized or migrated instance stay where it is', async (options, [word]) =>
+    (await load()).confirmResize(word as string, options),
+  ).option('--wait', 'until what it had before is gone, and free', false)
+  define('resize-revert <instance>', 'bring a resized or migrated instance back', async (options, [word]) =>
+    (await load()).revertResize(word as string, options),
+  ).option('--wait', 'until it is what it was', false)
+}

@@ -1,0 +1,46 @@
+import { z } from 'zod'
+import { NewFlavor } from '../objects/flavor.ts'
+import { HostName } from '../objects/host-report.ts'
+import { Instance } from '../objects/instance.ts'
+import { call } from '../rpc/contract.ts'
+
+const ofInstance = { instance_uuid: z.guid() }
+const output = z.object({ instance: Instance })
+/** Only to this one; absent: wherever a scheduler finds. */
+const host = HostName.optional()
+
+/** What brings instances to another host, or to another size, while both are up: a part of the conductor's door. */
+export const moveMethods = {
+  resizeInstance: call({
+    wire: 'resize_instance',
+    since: '1.10',
+    summary:
+      'Gives an active or stopped instance another flavor, on another host (or its own, where conductor.allow_resize_to_same_host is set). Flavor and image are judged together as at a boot: it may gain, lose or change its encryption. When it answers that is stored: it will be RESIZED, or be where it was, with the reason. What it has on both hosts stays its own until confirm_resize or revert_resize. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, CANNOT_RESIZE_TO_SAME_FLAVOR, CANNOT_RESIZE_DISK, COMPUTE_HOST_NOT_FOUND, INVALID_ARGUMENTS, and those of build_instances about flavor and image.',
+    input: z.strictObject({ ...ofInstance, flavor: NewFlavor, host }),
+    output,
+  }),
+  migrateInstance: call({
+    wire: 'migrate_instance',
+    since: '1.10',
+    summary:
+      'Brings an active or stopped instance to another host as it is, with its disks: a cold migration, in which its guest is off for a while. It keeps its encryption, or gets a better one of those it names. Goes on and ends as resize_instance. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, COMPUTE_HOST_NOT_FOUND, INVALID_ARGUMENTS, and those of build_instances when flavor and image would be refused today.',
+    input: z.strictObject({ ...ofInstance, host }),
+    output,
+  }),
+  confirmResize: call({
+    wire: 'confirm_resize',
+    since: '1.10',
+    summary:
+      'A resized or migrated instance stays where it is: what it has at its source is removed there, and is free then. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  revertResize: call({
+    wire: 'revert_resize',
+    since: '1.10',
+    summary:
+      'A resized or migrated instance goes back to its source, its flavor and its encryption there, and to its disks as they were when it left. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+}

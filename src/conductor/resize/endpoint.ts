@@ -1,0 +1,25 @@
+import type { Endpoint } from '../../rpc/contract.ts'
+import type { moveMethods } from '../move-methods.ts'
+import type { ConductorPorts } from '../ports.ts'
+import type { ConductorApi } from '../rpc-api.ts'
+import { storedContext } from '../stored-context.ts'
+import { acceptResize } from './accept-resize.ts'
+import { confirmResize, revertResize } from './decide.ts'
+
+/** Answers what is asked of resizes and cold migrations. */
+export function resizeEndpoint(ports: ConductorPorts): Pick<Endpoint<typeof ConductorApi>, keyof typeof moveMethods> {
+  return {
+    async resizeInstance(resize, { context, signal }) {
+      return { instance: await acceptResize(ports, storedContext(context), resize, signal) }
+    },
+    async migrateInstance(migration, { context, signal }) {
+      return { instance: await acceptResize(ports, storedContext(context), migration, signal) }
+    },
+    async confirmResize({ instance_uuid }, { context }) {
+      return { instance: await confirmResize(ports, storedContext(context), instance_uuid) }
+    },
+    async revertResize({ instance_uuid }) {
+      return { instance: await revertResize(ports, instance_uuid) }
+    },
+  }
+}
