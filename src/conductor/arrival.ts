@@ -4,7 +4,7 @@ import { askScheduler, lookAgain } from './ask-scheduler.ts'
 import { hostOf } from './host-life.ts'
 import { type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, departureMessage, endMoveMessage } from './messages.ts'
-import { endMove, findMove, type MoveRecord, noteArrival } from './migration-store.ts'
+import { endMove, findMove, type MoveRecord, noteArrival, noteLeftThere } from './migration-store.ts'
 import { settle } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { leftDestination, settleResize } from './resize/decide.ts'
@@ -65,14 +65,23 @@ export async function recordDeparted(ports: ConductorPorts, { instance_uuid, hos
     const move = await findMove(tx, migration_uuid)
     if (move?.instance_uuid !== record.instance.uuid) return
     if (move.status === 'reverting' && move.dest_host === host) return leftDestination(ports, tx, record, move)
-    if (move.source_host !== host) return
-    if (move.status === 'confirming') await settleResize(ports, tx, record, move, 'gone')
-    else if (move.status === 'done') {
-      await endMove(tx, move.uuid, 'completed', ports.now())
-      await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'confirmMove')])
-    } else if (move.status === 'accepted' && move.arrived_at !== null) {
-      await settle(ports, tx, record, move, 'gone')
-    }
+    if (move.source_host === host) return leftSource(ports, tx, record, move)
+    if (move.dest_host === host && move.dest_attempt !== null) await noteLeftThere(tx, move.uuid, null, ports.now())
   })
   ports.outbox.announce()
+}
+
+async function leftSource(
+  ports: ConductorPorts,
+  tx: Queryable,
+  record: InstanceRecord,
+  move: MoveRecord,
+): Promise<void> {
+  if (move.status === 'confirming') await settleResize(ports, tx, record, move, 'gone')
+  else if (move.status === 'done') {
+    await endMove(tx, move.uuid, 'completed', ports.now())
+    await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'confirmMove')])
+  } else if (move.status === 'accepted' && move.arrived_at !== null) {
+    await settle(ports, tx, record, move, 'gone')
+  }
 }

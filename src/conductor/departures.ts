@@ -1,7 +1,7 @@
 import type { Instance } from '../objects/instance.ts'
 import { pageOf } from '../rpc/page.ts'
 import { findInstances } from './instance-store.ts'
-import { asLeft } from './messages.ts'
+import { asLeft, asReverted } from './messages.ts'
 import { departuresFrom } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 
@@ -17,7 +17,7 @@ export interface Departure {
   readonly instance: Instance
 }
 
-/** What a host has to remove that was not there when its instances were brought elsewhere. */
+/** What a host has to remove that was not there when its instances were brought elsewhere, or back to where they were. */
 export async function listDepartures(
   { database }: Pick<ConductorPorts, 'database'>,
   { host, marker, limit }: DepartureQuery,
@@ -28,7 +28,14 @@ export async function listDepartures(
   return pageOf(
     moves.flatMap((move) => {
       const instance = instances.get(move.instance_uuid)
-      return instance ? [{ migration_uuid: move.uuid, instance: asLeft(instance, move) }] : []
+      return instance
+        ? [
+            {
+              migration_uuid: move.uuid,
+              instance: move.dest_attempt === null ? asLeft(instance, move) : asReverted(instance, move),
+            },
+          ]
+        : []
     }),
   )
 }

@@ -66,6 +66,11 @@ export function asArriving(instance: Instance, move: MoveRecord): Instance {
   return { ...instance, host, mem_encryption, flavor: new_flavor ?? instance.flavor }
 }
 
+/** The instance as a destination knows it that it went back from. */
+export function asReverted(instance: Instance, move: MoveRecord): Instance {
+  return { ...asArriving(instance, move), attempt: move.dest_attempt ?? instance.attempt }
+}
+
 /** The destination is to build the guest on the disks that the source has left. */
 export function finishResizeMessage(
   { client }: Sender,

@@ -34,13 +34,15 @@ export interface MoveRecord {
   readonly dest_encryption: MemEncryption | null
   /** As the source has made them ready for the destination. */
   readonly disks: LeftDisks | null
+  /** The try that may have a guest at a destination that was fenced; null: none. */
+  readonly dest_attempt: number | null
   /** Why it goes back; null: somebody wanted it. */
   readonly fault: Fault | null
   /** Who asked for the move: goes with every message about it. */
   readonly context: RequestContext
 }
 
-type Later = 'status' | 'dest_host' | 'arrived_at' | 'dest_encryption' | 'disks' | 'fault'
+type Later = 'status' | 'dest_host' | 'arrived_at' | 'dest_encryption' | 'dest_attempt' | 'disks' | 'fault'
 type OfResize = 'source_flavor' | 'new_flavor' | 'source_vm_state'
 type NewMove = Omit<MoveRecord, Later | OfResize> & Partial<Pick<MoveRecord, OfResize>>
 
@@ -107,6 +109,11 @@ export async function endMove(tx: Queryable, uuid: string, status: MoveEnd, at: 
   await tx.query('UPDATE migrations SET status = $2, updated_at = $3 WHERE uuid = $1', [uuid, status, at])
 }
 
+/** What runs at its destination, should that come back, is to go; null: the destination has nothing of it. */
+export async function noteLeftThere(tx: Queryable, uuid: string, attempt: number | null, at: Date): Promise<void> {
+  await tx.query('UPDATE migrations SET dest_attempt = $2, updated_at = $3 WHERE uuid = $1', [uuid, attempt, at])
+}
+
 /** The source was asked again to remove its guest. */
 export async function noteAsked(tx: Queryable, uuid: string, at: Date): Promise<void> {
   await tx.query('UPDATE migrations SET asked_at = $2 WHERE uuid = $1', [uuid, at])
@@ -126,8 +133,9 @@ export async function currentMove(db: Queryable, instanceUuid: string): Promise<
 export async function departuresFrom(db: Queryable, host: string, after: string | undefined, limit: number) {
   const rows = await db.query<MoveRow>(
     `SELECT * FROM migrations
-     WHERE source_host = $1 AND ($2::uuid IS NULL OR uuid > $2)
-       AND (status IN ('done', 'confirming') OR status = 'accepted' AND arrived_at IS NOT NULL)
+     WHERE ($2::uuid IS NULL OR uuid > $2)
+       AND (source_host = $1 AND (status IN ('done', 'confirming') OR status = 'accepted' AND arrived_at IS NOT NULL)
+         OR dest_host = $1 AND dest_attempt IS NOT NULL)
      ORDER BY uuid LIMIT $3`,
     [host, after ?? null, limit],
   )

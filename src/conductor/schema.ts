@@ -165,4 +165,11 @@ export const conductorMigrations: readonly Migration[] = [
       CREATE INDEX migrations_leaving ON migrations (source_host, uuid)
        WHERE status IN ('accepted', 'finished', 'confirming', 'reverting', 'done');`,
   },
+  {
+    id: 'conductor-0010-fenced-destinations',
+    sql: `
+      -- The try of a move that was reverted, whose guest may be at the destination: that was fenced, and has not spoken since.
+      ALTER TABLE migrations ADD COLUMN dest_attempt integer;
+      CREATE INDEX migrations_left_at ON migrations (dest_host) WHERE dest_attempt IS NOT NULL;`,
+  },
 ]

@@ -472,6 +472,32 @@ describe.each(databaseEngines)('resize and cold migration on $name', (engine) =>
     expect(await given.now()).toMatchObject({ vm_state: 'active', host: 'h1', fault: { code: 'BUILD_INTERRUPTED' } })
   })
 
+  it('a destination that was fenced hears, when it is back, that its guest is to go, until it says that it has none', async () => {
+    await using given = await running()
+    await given.resized()
+    await given.revert()
+    given.fenced.add('h2')
+    await given.step(2)
+    const departures = async (host: string) =>
+      (await given.endpoint.listDepartures({ host, limit: 100 }, given.request)).departures
+
+    const [departure, ...others] = await departures('h2')
+
+    expect([departure?.instance, others]).toEqual([
+      expect.objectContaining({ uuid: given.uuid, host: 'h2', attempt: 2 }),
+      [],
+    ])
+    expect(await departures('h1')).toEqual([])
+    await given.gone('h2', 2)
+    expect(await departures('h2')).toEqual([])
+    expect(await given.now()).toMatchObject({
+      vm_state: 'active',
+      task_state: 'resize_reverting',
+      host: 'h1',
+      attempt: 1,
+    })
+  })
+
   it('a source that never says that it has let go does not keep an instance from being active', async () => {
     let now = new Date('2026-01-01T00:00:00Z')
     await using given = await running({ now: () => now })
