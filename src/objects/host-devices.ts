@@ -13,9 +13,11 @@ const DEVICE_CLASS =
 
 /** The extra spec with which a flavor asks for a device of the host; undefined when it asks for none. */
 export function requestedHostDevice(flavor: Flavor): string | undefined {
-  return Object.entries(flavor.extra_specs).find(
-    ([key, value]) => ALIAS_OR_PROFILE.includes(key) || (DEVICE_CLASS.test(key) && value.trim() !== '0'),
-  )?.[0]
+  for (const key in flavor.extra_specs) {
+    if (ALIAS_OR_PROFILE.includes(key)) return key
+    if (DEVICE_CLASS.test(key) && flavor.extra_specs[key]?.trim() !== '0') return key
+  }
+  return undefined
 }
 
 /**
