@@ -2,7 +2,7 @@ import type { Instance } from '../objects/instance.ts'
 import { pageOf } from '../rpc/page.ts'
 import { findInstances } from './instance-store.ts'
 import { asLeft, asReverted } from './messages.ts'
-import { departuresFrom } from './migration-store.ts'
+import { departuresFrom, type MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 
 export interface DepartureQuery {
@@ -28,14 +28,11 @@ export async function listDepartures(
   return pageOf(
     moves.flatMap((move) => {
       const instance = instances.get(move.instance_uuid)
-      return instance
-        ? [
-            {
-              migration_uuid: move.uuid,
-              instance: move.dest_attempt === null ? asLeft(instance, move) : asReverted(instance, move),
-            },
-          ]
-        : []
+      return instance ? [{ migration_uuid: move.uuid, instance: asItIsThere(instance, move) }] : []
     }),
   )
+}
+
+function asItIsThere(instance: Instance, move: MoveRecord): Instance {
+  return move.dest_attempt === null ? asLeft(instance, move) : asReverted(instance, move)
 }

@@ -139,3 +139,13 @@ export function aSelection(host: string, attempt = 1): Selection {
     report: { hosts_considered: 1, rejected: [], rejections: [], ranking: [{ host, weight: 0, weights: {} }] },
   }
 }
+
+/** An instance that runs on h1. */
+export async function active(cloud: Awaited<ReturnType<typeof aConductor>>): Promise<Instance> {
+  const { uuid } = await cloud.accept()
+  await cloud.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, cloud.request)
+  const outcome = { result: 'active', launched_at: '2026-01-01T00:02:00.000Z' } as const
+  await cloud.endpoint.reportBuild({ instance_uuid: uuid, attempt: 1, host: 'h1', outcome }, cloud.request)
+  await cloud.sent()
+  return cloud.instance(uuid)
+}

@@ -3,21 +3,11 @@ import type { SeenGuestState } from '../../src/objects/guest-deviation.ts'
 import { correctionOf } from '../../src/objects/guest-deviation.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import { databaseEngines } from '../support/databases.ts'
-import { aConductor, aSelection } from './conductor-harness.ts'
+import { aConductor, active, aSelection } from './conductor-harness.ts'
 
-const LAUNCHED = '2026-01-01T00:02:00.000Z'
 const done = { result: 'done' } as const
 
 type Conductor = Awaited<ReturnType<typeof aConductor>>
-
-async function active(cloud: Conductor): Promise<Instance> {
-  const { uuid } = await cloud.accept()
-  await cloud.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, cloud.request)
-  const outcome = { result: 'active', launched_at: LAUNCHED } as const
-  await cloud.endpoint.reportBuild({ instance_uuid: uuid, attempt: 1, host: 'h1', outcome }, cloud.request)
-  await cloud.sent()
-  return cloud.instance(uuid)
-}
 
 const acted = ({ endpoint, request }: Conductor, instance_uuid: string, number: number) =>
   endpoint.reportAction({ instance_uuid, attempt: 1, host: 'h1', number, outcome: done }, request)

@@ -1,22 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { endFencedDeletions } from '../../src/conductor/fenced-deletions.ts'
 import { HostSummary } from '../../src/objects/host-report.ts'
-import type { Instance } from '../../src/objects/instance.ts'
 import { databaseEngines } from '../support/databases.ts'
-import { aConductor, aSelection } from './conductor-harness.ts'
+import { aConductor, active, aSelection } from './conductor-harness.ts'
 
 const LAUNCHED = '2026-01-01T00:02:00.000Z'
-
-type Conductor = Awaited<ReturnType<typeof aConductor>>
-
-async function active(cloud: Conductor): Promise<Instance> {
-  const { uuid } = await cloud.accept()
-  await cloud.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, cloud.request)
-  const outcome = { result: 'active', launched_at: LAUNCHED } as const
-  await cloud.endpoint.reportBuild({ instance_uuid: uuid, attempt: 1, host: 'h1', outcome }, cloud.request)
-  await cloud.sent()
-  return cloud.instance(uuid)
-}
 
 /** h1 as its operator has left it, and a clock. */
 async function aFencedCloud(engine: Parameters<typeof aConductor>[0]) {
