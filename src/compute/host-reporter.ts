@@ -69,7 +69,10 @@ export class HostReporter {
   #answered:
     | { readonly content: string; readonly told: string; digest: string | undefined; reports: number }
     | undefined
+  /** When what was told last was begun: an answer may wait for a process that was suspended. */
   #toldAt = Number.NEGATIVE_INFINITY
+  /** As long as it is in doubt whether this worker is the one of its host. */
+  #asking: Promise<void> | undefined
 
   constructor(options: HostReporterOptions) {
     this.#options = options
@@ -110,12 +113,8 @@ export class HostReporter {
    * @throws ServiceStopping
    */
   async confirm(): Promise<void> {
-    if (this.#isInDoubt) {
-      // Once: where nobody answers, not each request is to wait for that.
-      this.#toldAt = this.#now()
-      this.#answered = undefined
-      await this.report()
-    }
+    if (this.#isInDoubt) this.#asking ??= this.#ask()
+    await this.#asking
     this.#options.standing.throwIfRefused()
   }
 
@@ -138,6 +137,17 @@ export class HostReporter {
     }
   }
 
+  /** All requests that came meanwhile wait for this one answer. Never throws. */
+  async #ask(): Promise<void> {
+    // What is on its way may be from before the doubt, and its answer, too.
+    await this.#reporting
+    this.#answered = undefined
+    if (this.#isInDoubt) await this.report()
+    // Once: where nobody answers, not each request is to wait for that.
+    this.#toldAt = this.#now()
+    this.#asking = undefined
+  }
+
   get #isInDoubt(): boolean {
     const intervalsMs = DOUBT_AFTER_INTERVALS * this.#options.reportIntervalSeconds * 1000
     return this.#now() - this.#toldAt > Math.max(intervalsMs, DOUBT_AFTER_MS_AT_LEAST)
@@ -156,10 +166,11 @@ export class HostReporter {
     const { standing } = this.#options
     const { signal } = this.#stop
     if (signal.aborted) return
+    const begunAt = this.#now()
     try {
       const report = await this.#look(signal)
       if (await this.#send(report, signal)) await standing.accepted()
-      this.#toldAt = this.#now()
+      this.#toldAt = begunAt
       this.#noteSuccess()
     } catch (thrown) {
       if (signal.aborted) return

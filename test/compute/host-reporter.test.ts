@@ -325,6 +325,44 @@ describe('a host reporter', () => {
     await given.close()
   })
 
+  it('lets all requests wait for the answer that came together after it had told nothing for long', async () => {
+    let isOther = false
+    const { reporter, said, time, close } = await aReporter(
+      () => {
+        if (isOther) throw anotherWorker()
+      },
+      { reportIntervalSeconds: 10 },
+    )
+    await reporter.start()
+    isOther = true
+    time.ms = 30_001
+
+    const answers = await Promise.allSettled(Array.from({ length: 3 }, () => reporter.confirm()))
+
+    expect(answers.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    expect(said).toEqual(['announce', 'announce'])
+    await close()
+  })
+
+  it('does not trust the answer to a report that was begun before it was suspended', async () => {
+    let isOther = false
+    const given = await aReporter(
+      () => {
+        // The process wakes up with the answer in hand, and the host is another's since.
+        if (!isOther) given.time.ms += 40_000
+        if (isOther) throw anotherWorker()
+      },
+      { reportIntervalSeconds: 10 },
+    )
+    const { reporter, said, close } = given
+    await reporter.start()
+    isOther = true
+
+    await expect(reporter.confirm()).rejects.toMatchObject({ code: 'SERVICE_STOPPING' })
+    expect(said).toEqual(['announce', 'announce'])
+    await close()
+  })
+
   it('lets one request in a while wait for a scheduler that does not answer, and not each', async () => {
     let isAway = false
     const { reporter, said, time, close } = await aReporter(
