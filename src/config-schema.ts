@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ComputeSection, FakeSection, LibvirtSection } from './config-compute.ts'
 import { Senders, TransportSection } from './config-transport.ts'
 import { AuditPeriodSetting } from './notifications/audit-period.ts'
+import { NotifyOnStateChange } from './notifications/state-update.ts'
 import { NewFlavor } from './objects/flavor.ts'
 import { NewImageMeta } from './objects/image-meta.ts'
 import { DEFAULT_MEM_ENCRYPTION_OVERHEAD_MB } from './objects/resource-request.ts'
@@ -38,6 +39,8 @@ export const ConfigSchema = z.strictObject({
       topic: z.string().min(1).max(120).default('versioned_notifications'),
       /** Nova's option: how often `instance.exists` tells of all instances; `never`: not at all. */
       instance_usage_audit_period: z.union([z.literal('never'), AuditPeriodSetting]).default('month'),
+      /** Nova's option: of which changes `instance.update` tells; `never`: of none, as there where it is not set. */
+      notify_on_state_change: NotifyOnStateChange.default('never'),
       /** Hours that notifications of instances are kept after they were sent, for consumers that miss some. */
       keep_hours: z.number().positive().max(100_000).default(168),
     })

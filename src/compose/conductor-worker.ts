@@ -45,6 +45,7 @@ export async function startConductor(
   config: Config,
   { host, transport, logger, monitor, database, isBrokerNew = false }: ConductorWorkerPorts,
 ): Promise<Worker> {
+  const { instance_usage_audit_period: period } = config.notifications
   const names = busNames(config)
   const client = new RpcClient({
     transport,
@@ -79,7 +80,11 @@ export async function startConductor(
     client,
     scheduler: client.of(SchedulerApi),
     compute: client.of(ComputeApi),
-    events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`),
+    events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`, {
+      notifyOnStateChange: config.notifications.notify_on_state_change,
+      // Nova's default, for whoever wants no `instance.exists`.
+      auditPeriod: period === 'never' ? 'month' : period,
+    }),
     logger,
     maxAttempts: config.conductor.max_attempts,
     allowResizeToSameHost: config.conductor.allow_resize_to_same_host,
@@ -106,7 +111,6 @@ export async function startConductor(
       logger.warn({ err }, 'whether hosts are fenced that deletions wait for is not known now'),
     )
   }, FENCES_MS)
-  const { instance_usage_audit_period: period } = config.notifications
   const audit =
     period === 'never'
       ? undefined

@@ -47,7 +47,7 @@ export async function acceptInstances(
   const [only] = drafts
   if (only !== undefined && drafts.length === 1 && request.user_data === undefined) {
     const record = { instance: only, context, batch, userDataDigest: null }
-    if (await ports.steps.begin({ record, messages: [continueBuildMessage(ports, context, only)] })) return drafts
+    if (await ports.steps.begin({ record, messages: acceptedMessages(ports, context, only) })) return drafts
   }
   const isNew = await ports.database
     .transaction((tx) => store(ports, tx, context, drafts, batch, request.user_data))
@@ -77,12 +77,17 @@ async function store(
     if (!(await insertInstance(tx, record))) throw ALREADY_STORED
     if (userData !== undefined) await storeUserData(tx, instance.uuid, userData)
     await startAttempt(tx, { uuid: instance.uuid, attempt: 1 }, ports.now())
+    await ports.outbox.enqueue(tx, ports.events.update(context, undefined, instance))
   }
   // Of a batch the first one leads.
   const leaders = batch === null ? drafts : drafts.slice(0, 1)
   const messages = leaders.map((instance) => continueBuildMessage(ports, context, instance))
   await ports.outbox.enqueue(tx, messages)
   return true
+}
+
+function acceptedMessages(ports: ConductorPorts, context: RequestContext, accepted: Instance) {
+  return [...ports.events.update(context, undefined, accepted), continueBuildMessage(ports, context, accepted)]
 }
 
 /** Found for together, in one question to the scheduler, and claimed in one step. */

@@ -71,7 +71,8 @@ async function becomeActiveAtOnce(ports: ConductorPorts, report: BuildReport): P
   if (record === undefined || !isReady(record.instance)) return false
   const at = ports.now()
   const next = changed(record.instance, activeSince(report.outcome.launched_at), at)
-  const messages = activeMessages(ports, record, next)
+  const told = ports.events.update(record.context, record.instance, next)
+  const messages = [...told, ...activeMessages(ports, record, next)]
   return ports.steps.make({ record, next, outcome: 'active', endedAt: at, messages })
 }
 
@@ -97,7 +98,7 @@ async function becomeActive(
 ): Promise<void> {
   const at = ports.now()
   const { instance } = record
-  const active = await changeInstance(tx, instance, activeSince(launchedAt), at)
+  const active = await changeInstance(ports, tx, record, activeSince(launchedAt), at)
   await endAttempt(tx, { uuid: instance.uuid, attempt: instance.attempt }, { outcome: 'active', reason: null }, at)
   await ports.outbox.enqueue(tx, activeMessages(ports, record, active))
 }
@@ -135,7 +136,7 @@ export async function tryFailed(
     const attempt = instance.attempt + 1
     // What is resized, or migrated, is where it was until it has left.
     const host = move && move.type !== 'evacuation' ? move.source_host : null
-    const next = await changeInstance(tx, instance, { task_state: stagesOf(instance).waiting, host, attempt }, at)
+    const next = await changeInstance(ports, tx, record, { task_state: stagesOf(instance).waiting, host, attempt }, at)
     await startAttempt(tx, { uuid: instance.uuid, attempt }, at)
     await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, next)])
     return
@@ -148,8 +149,9 @@ export async function tryFailed(
     return ports.outbox.enqueue(tx, [notTaken(ports, record, move, back, error)])
   }
   const failed = await changeInstance(
+    ports,
     tx,
-    instance,
+    record,
     { vm_state: 'error', task_state: null, host: null, fault: final },
     at,
   )

@@ -41,7 +41,7 @@ async function deleteOnHost(
   instance: Instance,
   host: string,
 ) {
-  const deleting = await changeInstance(tx, instance, { task_state: 'deleting' }, ports.now())
+  const deleting = await changeInstance(ports, tx, { instance, context }, { task_state: 'deleting' }, ports.now())
   if (instance.task_state !== 'deleting') await ports.outbox.enqueue(tx, [deletionStarts(ports, context, deleting)])
   await ports.outbox.enqueue(tx, [terminateMessage(ports, context, host, deleting)])
   return deleting
@@ -57,7 +57,7 @@ async function deleteWithoutHost(
   const { instance, batch } = record
   const at = ports.now()
   const gone = { vm_state: 'deleted', task_state: null, terminated_at: at.toISOString() } as const
-  const deleted = await changeInstance(tx, instance, gone, at)
+  const deleted = await changeInstance(ports, tx, { instance, context }, gone, at)
   await forgetUserData(tx, record)
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
@@ -114,7 +114,7 @@ export async function endDeletion(
   const { instance } = record
   const at = ports.now()
   const gone = { vm_state: 'deleted', task_state: null, host: null, terminated_at } as const
-  const deleted = await changeInstance(tx, instance, gone, at)
+  const deleted = await changeInstance(ports, tx, { instance, context }, gone, at)
   await forgetUserData(tx, record)
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)

@@ -77,7 +77,7 @@ async function begin(
   if (isActing(instance)) await endAction(tx, uuid, 'given up', null, at)
   const attempt = (await lastAttempt(tx, uuid)) + 1
   const changes = { task_state: REBUILD.waiting, host: null, attempt }
-  const leaving = await changeInstance(tx, instance, changes, at)
+  const leaving = await changeInstance(ports, tx, { instance, context }, changes, at)
   const move = {
     uuid: randomUUID(),
     instance_uuid: uuid,

@@ -1,6 +1,7 @@
 import type { Queryable } from '../database/database.ts'
-import type { StoredAs } from '../database/outbox.ts'
+import type { DatabaseOutbox, StoredAs } from '../database/outbox.ts'
 import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
+import type { InstanceEvents } from '../notifications/instance-events.ts'
 import { isActing } from '../objects/action-rules.ts'
 import { canBecome, Instance } from '../objects/instance.ts'
 import { pageOf } from '../rpc/page.ts'
@@ -177,17 +178,26 @@ export async function listInstances(db: Queryable, query: InstanceQuery): Promis
   return pageOf(rows.map((row) => toRecord(row).instance))
 }
 
+/** Where those hear of changes who watch the states of instances. */
+interface Watched {
+  readonly events: Pick<InstanceEvents, 'update'>
+  readonly outbox: Pick<DatabaseOutbox, 'enqueue'>
+}
+
 /**
- * Stores a change of a locked instance and returns it as it is now.
+ * Stores a change of a locked instance, with what those are told who watch its state, and returns it as it is now.
+ *
  * @throws InstanceInvalidState when the state must not follow the present one
  */
 export async function changeInstance(
+  { events, outbox }: Watched,
   tx: Queryable,
-  instance: Instance,
+  { instance, context }: Pick<InstanceRecord, 'instance' | 'context'>,
   changes: InstanceChanges,
   at: Date,
 ): Promise<Instance> {
   const next = changed(instance, changes, at)
+  await outbox.enqueue(tx, events.update(context, instance, next))
   await tx.query(
     `UPDATE instances SET vm_state = $2, task_state = $3, host = $4, attempt = $5, fault = $6, launched_at = $7,
        terminated_at = $8, updated_at = $9, mem_encryption = $10, volumes = $11, interfaces = $12, ip_addresses = $13

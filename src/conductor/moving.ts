@@ -24,7 +24,7 @@ import { requestSpec } from './request-spec.ts'
 export async function goBack(
   ports: ConductorPorts,
   tx: Queryable,
-  { instance }: InstanceRecord,
+  { instance, context }: InstanceRecord,
   move: MoveRecord,
   fault: Fault | null,
   status: Extract<MoveEnd, 'failed' | 'reverted'> = 'failed',
@@ -36,7 +36,7 @@ export async function goBack(
     vm_state: move.source_vm_state ?? instance.vm_state,
     ...(move.source_flavor && { flavor: move.source_flavor }),
   }
-  const back = await changeInstance(tx, instance, changes, at)
+  const back = await changeInstance(ports, tx, { instance, context }, changes, at)
   await endMove(tx, move.uuid, status, at)
   await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'revertMove')])
   const isLeft = move.type === 'evacuation' && (await mayHaveLeft(tx, instance.uuid))
@@ -87,7 +87,7 @@ export async function settle(
   const { uuid, attempt } = instance
   const host = instance.host as string
   const arrived = { vm_state: 'active', task_state: null, launched_at: move.arrived_at, fault: null } as const
-  const active = await changeInstance(tx, instance, arrived, at)
+  const active = await changeInstance(ports, tx, { instance, context }, arrived, at)
   await endAttempt(tx, { uuid, attempt }, { outcome: 'active', reason: null }, at)
   const reason = `host ${move.source_host} was down; try ${attempt} took over on ${host}`
   await leaveAttempt(tx, { uuid, attempt: move.source_attempt }, 'evacuated', reason)

@@ -43,6 +43,7 @@ export async function handOverAtOnce(ports: ConductorPorts, record: InstanceReco
   const next = changed(instance, changes, ports.now())
   const userData = await userDataOf(ports.database, record)
   const messages = [
+    ...ports.events.update(context, instance, next),
     ...buildStarts(ports, context, next),
     buildMessage(ports, context, selection.host, next, selection.allocations, userData),
   ]
@@ -60,7 +61,7 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
     return
   }
   const changes = { host: selection.host, mem_encryption: encryption, task_state: stagesOf(instance).onHost }
-  const placed = await changeInstance(tx, instance, changes, ports.now())
+  const placed = await changeInstance(ports, tx, { instance, context }, changes, ports.now())
   await placeAttempt(tx, key, selection)
   const userData = await userDataOf(tx, record)
   const message = buildMessage(ports, context, selection.host, placed, selection.allocations, userData)
@@ -90,7 +91,13 @@ export async function refuse(
     const back = await goBack(ports, tx, record, move, fault)
     return ports.outbox.enqueue(tx, [notTaken(ports, record, move, back, error, ignoredHosts)])
   }
-  const failed = await changeInstance(tx, instance, { vm_state: 'error', task_state: null, host: null, fault }, at)
+  const failed = await changeInstance(
+    ports,
+    tx,
+    { instance, context },
+    { vm_state: 'error', task_state: null, host: null, fault },
+    at,
+  )
   await ports.outbox.enqueue(tx, [
     ports.events.buildFailed(context, failed, requestSpec(instance, ignoredHosts), error),
     releaseMessage(ports, context, failed),

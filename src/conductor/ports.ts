@@ -19,7 +19,8 @@ export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'se
 /** Notifications of what is decided here: an accepted build, a deletion without a host, a build without one. */
 export type ConductorEvents = Pick<
   InstanceEvents,
-  'message' | 'resizePrep' | 'buildFailed' | 'rebuildFailed' | 'migrationFailed' | 'exists' | 'slot' | 'onBehalfOf'
+  | ('message' | 'resizePrep' | 'buildFailed' | 'rebuildFailed' | 'migrationFailed')
+  | ('update' | 'exists' | 'slot' | 'onBehalfOf')
 >
 
 /** What the conductor works with; everything it does not own comes from outside. */

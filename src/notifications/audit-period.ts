@@ -29,6 +29,11 @@ export function periodsSince(setting: AuditPeriodSetting, last: Date | undefined
   return periods
 }
 
+/** The one that has begun, up to now. */
+export function currentPeriod(setting: AuditPeriodSetting, now: Date): AuditPeriod {
+  return { beginning: boundaryUpTo(setting, now), ending: now }
+}
+
 /** The latest boundary of two periods that is not after a time. */
 function boundaryUpTo(setting: AuditPeriodSetting, time: Date): Date {
   const [unit, offset] = setting.split('@') as [keyof typeof BOUNDARIES, string | undefined]

@@ -9,7 +9,7 @@ import { launchFlavor } from '../objects/resource-request.ts'
 import { MEM_ENCRYPTION_CONTEXT } from '../objects/resources.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
-import type { AuditPeriod } from './audit-period.ts'
+import { type AuditPeriod, type AuditPeriodSetting, currentPeriod } from './audit-period.ts'
 import {
   type NotificationNames,
   notificationMessage,
@@ -22,6 +22,7 @@ import {
   flavorPayload,
   instanceFields,
   requestSpecPayload,
+  updatePayload,
 } from './payload-builders.ts'
 import {
   InstanceActionPayload,
@@ -34,6 +35,7 @@ import {
   SlotPayload,
 } from './payloads.ts'
 import { ComputeTaskPayload } from './request-payloads.ts'
+import { type NotifyOnStateChange, stateUpdate } from './state-update.ts'
 
 export type InstanceEvent =
   | `instance.${ActionRule['event']}.${'start' | 'end' | 'error'}`
@@ -62,22 +64,30 @@ export interface InstanceExistence {
 /** What the conductor may not be able to do for an instance: `compute_task.build_instances.error`. */
 export type FailedTask = 'build_instances' | 'rebuild_server' | 'migrate_server'
 
+/** Of what an operator may decide; what is left out is as in Nova. */
+export interface InstanceEventOptions {
+  readonly now?: () => Date
+  /** Of which changes `instance.update` tells; default: of none. */
+  readonly notifyOnStateChange?: NotifyOnStateChange
+  readonly auditPeriod?: AuditPeriodSetting
+}
+
 /** Makes the notifications of one service; what is made is stored by the caller, with the fact it reports. */
 export class InstanceEvents {
   readonly #names: NotificationNames
   readonly #publisher: string
-  readonly #now: () => Date
+  readonly #options: InstanceEventOptions
 
   /** @param publisher `nova-compute:<host>`: Nova's form, which consumers route by */
-  constructor(names: NotificationNames, publisher: string, now: () => Date = () => new Date()) {
+  constructor(names: NotificationNames, publisher: string, options: InstanceEventOptions = {}) {
     this.#names = names
     this.#publisher = publisher
-    this.#now = now
+    this.#options = options
   }
 
   /** The same in the name of a host's compute service: for what is only true once the conductor has accepted it. */
   onBehalfOf(host: string): InstanceEvents {
-    return new InstanceEvents(this.#names, `nova-compute:${host}`, this.#now)
+    return new InstanceEvents(this.#names, `nova-compute:${host}`, this.#options)
   }
 
   /** @param action that it tells of, if it is of one: some payloads say what was asked for */
@@ -112,9 +122,33 @@ export class InstanceEvents {
     return [this.#message(event, context, instance, payload, false)]
   }
 
+  /**
+   * `instance.update`: of a change that is told of, in the name of the host that it is on, or was.
+   *
+   * @param before undefined: it is new
+   */
+  update(context: RequestContext, before: Instance | undefined, after: Instance): readonly DurableMessage[] {
+    const { notifyOnStateChange = 'never', auditPeriod = 'month' } = this.#options
+    const update = stateUpdate(notifyOnStateChange, before, after)
+    if (update === undefined) return []
+    // What is deleted is on no host any more.
+    const there = after.vm_state === 'deleted' ? { ...after, host: after.host ?? before?.host ?? null } : after
+    const payload = updatePayload(context, there, update, currentPeriod(auditPeriod, this.#now()))
+    const teller = this.#tellerOf(there.host ?? before?.host)
+    return [teller.#message('instance.update', context, there, payload, false)]
+  }
+
+  #tellerOf(host: string | null | undefined): InstanceEvents {
+    return host ? this.onBehalfOf(host) : this
+  }
+
+  #now(): Date {
+    return this.#options.now?.() ?? new Date()
+  }
+
   /** `instance.exists`, in the name of the host that it is on; on none, in ours. */
   exists({ context, instance }: InstanceExistence, period: AuditPeriod): DurableMessage {
-    const teller = instance.host === null ? this : this.onBehalfOf(instance.host)
+    const teller = this.#tellerOf(instance.host)
     return teller.#message('instance.exists', context, instance, existsPayload(context, instance, period), false)
   }
 

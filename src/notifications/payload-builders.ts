@@ -9,7 +9,15 @@ import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import type { AuditPeriod } from './audit-period.ts'
 import { type PowerStateWord, TaskStateWord } from './instance-words.ts'
-import { AuditPeriodPayload, ExceptionPayload, FlavorPayload, InstanceExistsPayload, IpPayload } from './payloads.ts'
+import {
+  AuditPeriodPayload,
+  ExceptionPayload,
+  FlavorPayload,
+  InstanceExistsPayload,
+  type InstanceStateUpdatePayload,
+  InstanceUpdatePayload,
+  IpPayload,
+} from './payloads.ts'
 import { ImageMetaPayload, ImageMetaPropsPayload, RequestSpecPayload } from './request-payloads.ts'
 
 /** Longer texts are cut: a notification must fit into a message, whatever failed. */
@@ -102,14 +110,29 @@ export function instanceFields(
 }
 
 /** Nobody asked for it: Nova tells no request of its periodic tasks. */
-export function existsPayload(context: RequestContext, instance: Instance, { beginning, ending }: AuditPeriod) {
+export function existsPayload(context: RequestContext, instance: Instance, period: AuditPeriod) {
   const { fault: _, ...fields } = instanceFields(context, instance, null)
   const nobody = { request_id: null, action_initiator_user: null, action_initiator_project: null }
-  const audit_period = AuditPeriodPayload.wrap({
+  return InstanceExistsPayload.wrap({ ...fields, ...nobody, audit_period: periodPayload(period) })
+}
+
+/** @param period that has begun, up to now */
+export function updatePayload(
+  context: RequestContext,
+  instance: Instance,
+  state_update: ReturnType<typeof InstanceStateUpdatePayload.wrap>,
+  period: AuditPeriod,
+) {
+  const { fault: _, ...fields } = instanceFields(context, instance, null)
+  const audit_period = periodPayload(period)
+  return InstanceUpdatePayload.wrap({ ...fields, state_update, audit_period, old_display_name: null, tags: [] })
+}
+
+function periodPayload({ beginning, ending }: AuditPeriod) {
+  return AuditPeriodPayload.wrap({
     audit_period_beginning: moment(beginning.toISOString()) as string,
     audit_period_ending: moment(ending.toISOString()) as string,
   })
-  return InstanceExistsPayload.wrap({ ...fields, ...nobody, audit_period })
 }
 
 export function requestSpecPayload(spec: RequestSpec) {

@@ -141,6 +141,24 @@ export const InstanceExistsPayload = objectType(
   InstancePayloadData.extend({ audit_period: AuditPeriodPayload.schema }),
 )
 
+export const InstanceStateUpdatePayload = objectType(
+  'InstanceStateUpdatePayload',
+  '1.0',
+  z.looseObject({ old_state: text, state: text, old_task_state: text, new_task_state: text }),
+)
+
+/** That its state, or what is done to it, has changed. */
+export const InstanceUpdatePayload = objectType(
+  'InstanceUpdatePayload',
+  '2.1',
+  InstancePayloadData.extend({
+    state_update: InstanceStateUpdatePayload.schema,
+    audit_period: AuditPeriodPayload.schema,
+    old_display_name: text,
+    tags: z.array(z.string()),
+  }),
+)
+
 export const InstanceCreatePayload = objectType(
   'InstanceCreatePayload',
   '1.13',

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { DatabaseOutbox } from '../../src/database/outbox.ts'
+import { InstanceEvents } from '../../src/notifications/instance-events.ts'
+import { DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aConductor, aSelection } from './conductor-harness.ts'
 
@@ -58,6 +60,49 @@ describe.each(databaseEngines)('the notifications of an instance, on $name', (en
       action_initiator_user: 'deleter',
       terminated_at: AT.replace('.000', ''),
     })
+  })
+
+  it('have updates among them where they are asked for, each before what follows from it', async () => {
+    const events = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:test', {
+      notifyOnStateChange: 'vm_and_task_state',
+    })
+    await using cloud = await aConductor(engine, async ({ attempt }) => aSelection(`h${attempt}`, attempt), { events })
+    const { endpoint, request } = cloud
+    const { uuid: instance_uuid } = await cloud.accept()
+    const outcome = { result: 'active', launched_at: AT } as const
+
+    await endpoint.continueBuild({ instance_uuid, attempt: 1 }, request)
+    await endpoint.reportBuild({ instance_uuid, attempt: 1, host: 'h1', outcome }, request)
+    await endpoint.stopInstance({ instance_uuid, clean_shutdown: true }, request)
+    const done = { result: 'done' } as const
+    await endpoint.reportAction({ instance_uuid, attempt: 1, host: 'h1', number: 1, outcome: done }, request)
+    for (const _ of [1, 2]) await endpoint.deleteInstance({ instance_uuid }, request)
+    await endpoint.reportTerminated({ instance_uuid, attempt: 1, host: 'h1', terminated_at: AT }, request)
+
+    const told = (await cloud.sent()).flatMap(({ what, args }) => {
+      if (!('sevbus' in args)) return []
+      const { sequence } = args.sevbus as { sequence: number }
+      const { state_update: update, host } = args['nova_object.data'] as Record<string, never>
+      const states = update && Object.values(update['nova_object.data'] as object)
+      return [[sequence, what, ...(states ? [states, host] : [])]]
+    })
+    expect(told).toEqual([
+      [1, 'instance.update', [null, 'building', null, 'scheduling'], null],
+      [2, 'instance.update', ['building', 'building', 'scheduling', 'spawning'], 'h1'],
+      [3, 'slot.claimed'],
+      [4, 'instance.create.start'],
+      [5, 'instance.update', ['building', 'active', 'spawning', null], 'h1'],
+      [6, 'instance.create.end'],
+      [7, 'instance.update', ['active', 'active', null, 'powering-off'], 'h1'],
+      [8, 'instance.power_off.start'],
+      [9, 'instance.update', ['active', 'stopped', 'powering-off', null], 'h1'],
+      [10, 'instance.power_off.end'],
+      [11, 'instance.update', ['stopped', 'stopped', null, 'deleting'], 'h1'],
+      [12, 'instance.delete.start'],
+      [13, 'instance.update', ['stopped', 'deleted', 'deleting', null], 'h1'],
+      [14, 'instance.delete.end'],
+      [15, 'slot.released'],
+    ])
   })
 
   it('are told once more to who misses some, with the same ids, sent or not; not those that are forgotten', async () => {

@@ -40,6 +40,7 @@ describe('configuration', () => {
     expect(config.notifications).toEqual({
       exchange: 'nova',
       topic: 'versioned_notifications',
+      notify_on_state_change: 'never',
       instance_usage_audit_period: 'month',
       keep_hours: 168,
     })

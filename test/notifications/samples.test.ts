@@ -56,8 +56,11 @@ const spec = RequestSpec.parse({
   mem_encryption: building.mem_encryption,
 })
 
-const compute = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-compute:node1', () => AT)
-const conductor = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:node1', () => AT)
+const compute = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-compute:node1', { now: () => AT })
+const conductor = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:node1', {
+  now: () => AT,
+  notifyOnStateChange: 'vm_and_task_state',
+})
 const spawnFailed = new SpawnFailed('QEMU exited', {}, { cause: new Error('ENOSPC') })
 const noHost = new NoValidHost('no valid host: 5 hosts considered; MemEncryptionSlots rejected 5')
 
@@ -194,6 +197,11 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     { context, instance: active },
     { beginning: new Date('2026-10-01T00:00:00Z'), ending: new Date('2026-11-01T00:00:00Z') },
   ),
+  'instance-update': conductor.update(
+    context,
+    { ...building, task_state: 'spawning' },
+    { ...active, task_state: null },
+  )[0] as DurableMessage,
   'compute_task-build_instances-error': conductor.buildFailed(
     context,
     { ...building, vm_state: 'error', host: null },

@@ -8,6 +8,7 @@ import {
   InstanceActionVolumePayload,
   InstanceCreatePayload,
   InstanceExistsPayload,
+  InstanceUpdatePayload,
   SlotPayload,
 } from '../../src/notifications/payloads.ts'
 import { ComputeTaskPayload } from '../../src/notifications/request-payloads.ts'
@@ -25,7 +26,7 @@ const conductor = 'nova-conductor'
 
 /** Every notification that workers send; the compiler wants a row for each. */
 export const NOTIFICATION_CATALOGUE: Readonly<
-  Record<InstanceEvent | SlotEvent | 'instance.exists' | `compute_task.${FailedTask}.error`, Told>
+  Record<InstanceEvent | SlotEvent | 'instance.exists' | 'instance.update' | `compute_task.${FailedTask}.error`, Told>
 > = {
   'instance.create.start': {
     payload: InstanceCreatePayload,
@@ -355,6 +356,12 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     payload: SlotPayload,
     publisher: conductor,
     summary: 'That slot is charged no more. Nova has none of this name.',
+  },
+  'instance.update': {
+    payload: InstanceUpdatePayload,
+    publisher: compute,
+    summary:
+      'Its state, or what is done to it, has changed, as `state_update` says; only where `notifications.notify_on_state_change` is set. The conductor tells it of what is on no host.',
   },
   'instance.exists': {
     payload: InstanceExistsPayload,

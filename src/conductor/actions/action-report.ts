@@ -29,13 +29,13 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
       // Why it is back is told as long as it rests there.
       const fault = action.name === 'finish_revert_resize' ? instance.fault : null
       const changes = { vm_state: becomes, task_state: null, fault, ...devicesAfter(instance, action, result) }
-      const resting = await changeInstance(tx, instance, changes, at)
+      const resting = await changeInstance(ports, tx, { instance, context }, changes, at)
       await endAction(tx, uuid, 'completed', null, at, result)
       return ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting, undefined, action)])
     }
     const { fault, guest } = outcome
     const vm_state = stateAfterFailure(before, guest)
-    const resting = await changeInstance(tx, instance, { vm_state, task_state: null, fault }, at)
+    const resting = await changeInstance(ports, tx, { instance, context }, { vm_state, task_state: null, fault }, at)
     await endAction(tx, uuid, 'failed', fault, at)
     const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
     await ports.outbox.enqueue(tx, [events.message(`instance.${event}.error`, context, resting, error, action)])
@@ -46,8 +46,8 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
 /** Takes note of how far an action has come. */
 export async function recordActionStage(ports: ConductorPorts, stage: ActionStage): Promise<void> {
   await ports.database.transaction(async (tx) => {
-    const { instance, action: current } = await lockInstance(tx, stage.instance_uuid)
+    const { instance, context, action: current } = await lockInstance(tx, stage.instance_uuid)
     if (current?.number !== stage.number || instance.attempt !== stage.attempt || instance.host !== stage.host) return
-    await changeInstance(tx, instance, { task_state: stage.task_state }, ports.now())
+    await changeInstance(ports, tx, { instance, context }, { task_state: stage.task_state }, ports.now())
   })
 }

@@ -40,7 +40,7 @@ async function begin(
 ): Promise<Instance> {
   const at = ports.now()
   const number = await insertAction(tx, instance.uuid, { action, context }, at)
-  const acting = await changeInstance(tx, instance, { task_state: ruleOf(action).task }, at)
+  const acting = await changeInstance(ports, tx, { instance, context }, { task_state: ruleOf(action).task }, at)
   const there = move === undefined ? acting : asLeft(acting, move)
   await ports.outbox.enqueue(tx, [
     actionStarts(ports, context, there, action),

@@ -96,7 +96,7 @@ async function begin(
     },
     at,
   )
-  const leaving = await changeInstance(tx, instance, { task_state: RESIZE.waiting, attempt }, at)
+  const leaving = await changeInstance(ports, tx, { instance, context }, { task_state: RESIZE.waiting, attempt }, at)
   await startAttempt(tx, { uuid, attempt }, at)
   await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, leaving)])
   return leaving

@@ -22,7 +22,7 @@ export async function arriveResized(
   const { uuid, attempt } = instance
   const host = instance.host as string
   const changes = { vm_state: 'resized', task_state: null, launched_at, fault: null } as const
-  const resized = await changeInstance(tx, instance, changes, at)
+  const resized = await changeInstance(ports, tx, { instance, context }, changes, at)
   await endAttempt(tx, { uuid, attempt }, { outcome: 'active', reason: null }, at)
   await noteArrival(tx, move.uuid, host, launched_at, at)
   await endMove(tx, move.uuid, 'finished', at)

@@ -21,7 +21,13 @@ export function confirmResize(ports: ConductorPorts, context: RequestContext, uu
     const move = moveToDecide(record, 'confirm')
     const at = ports.now()
     await decideMove(tx, move.uuid, { status: 'confirming' }, at)
-    const confirming = await changeInstance(tx, record.instance, { task_state: 'resize_confirming' }, at)
+    const confirming = await changeInstance(
+      ports,
+      tx,
+      { instance: record.instance, context },
+      { task_state: 'resize_confirming' },
+      at,
+    )
     await ports.outbox.enqueue(tx, [
       ports.events.onBehalfOf(move.source_host).message('instance.resize_confirm.start', context, confirming),
       departureMessage(ports, confirming, move),
@@ -59,13 +65,13 @@ async function decide(
 async function beginReturn(
   ports: ConductorPorts,
   tx: Queryable,
-  { instance }: InstanceRecord,
+  { instance, context }: InstanceRecord,
   move: MoveRecord,
   fault: Fault | null,
 ): Promise<Instance> {
   const at = ports.now()
   await decideMove(tx, move.uuid, { status: 'reverting', fault }, at)
-  const reverting = await changeInstance(tx, instance, { task_state: 'resize_reverting' }, at)
+  const reverting = await changeInstance(ports, tx, { instance, context }, { task_state: 'resize_reverting' }, at)
   await ports.outbox.enqueue(tx, returnMessages(ports, reverting, move))
   return reverting
 }
@@ -125,7 +131,7 @@ export async function settleResize(
   const { uuid, attempt, host } = instance
   const isArrived = instance.vm_state === 'resized'
   const vm_state = isArrived ? (move.source_vm_state ?? 'active') : instance.vm_state
-  const settled = await changeInstance(tx, instance, { vm_state, task_state: null }, at)
+  const settled = await changeInstance(ports, tx, { instance, context }, { vm_state, task_state: null }, at)
   if (isArrived) await leaveAttempt(tx, { uuid, attempt: move.source_attempt }, 'moved', `to ${host} as try ${attempt}`)
   await endMove(tx, move.uuid, source === 'gone' ? 'completed' : 'done', at)
   await noteAsked(tx, move.uuid, at)

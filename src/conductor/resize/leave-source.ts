@@ -34,7 +34,13 @@ async function goOn(ports: ConductorPorts, tx: Queryable, record: InstanceRecord
   await endAction(tx, uuid, 'completed', null, at)
   if (move.disks !== null) await noteDisks(tx, move.uuid, move.disks, at)
   const { host, flavor, mem_encryption } = asArriving(instance, move)
-  const there = await changeInstance(tx, instance, { task_state: RESIZE.onHost, host, flavor, mem_encryption }, at)
+  const there = await changeInstance(
+    ports,
+    tx,
+    { instance, context },
+    { task_state: RESIZE.onHost, host, flavor, mem_encryption },
+    at,
+  )
   const left = { ...asLeft(instance, move), task_state: 'resize_migrated' as const, updated_at: at.toISOString() }
   const allocations = await allocationsOf(tx, { uuid, attempt })
   await ports.outbox.enqueue(tx, [
