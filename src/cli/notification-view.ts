@@ -8,6 +8,8 @@ export interface BillingFacts {
   readonly timestamp: string
   readonly instance_uuid: string | null
   readonly display_name: string | null
+  /** Of an aggregate, or of a server group. */
+  readonly name: string | null
   readonly host: string | null
   readonly state: string | null
   readonly flavor: string | null
@@ -24,8 +26,10 @@ export function billingFacts({ message_id, event_type, timestamp, payload }: Not
     message_id,
     event_type,
     timestamp,
-    instance_uuid: text(data.uuid ?? data.instance_uuid),
+    // Hosts, aggregates and groups have uuids, too.
+    instance_uuid: text(event_type.startsWith('instance.') ? data.uuid : data.instance_uuid),
     display_name: text(data.display_name),
+    name: text(data.name),
     host: text(data.host),
     state: text(data.state),
     flavor: text(flavor?.name),
@@ -40,7 +44,9 @@ export function notificationLine(facts: BillingFacts): string {
     .map(([key, value]) => `${key}=${value}`)
     .join(' ')
   const event = facts.event_type.endsWith('.error') ? pc.red(facts.event_type) : facts.event_type
-  const who = facts.display_name ?? facts.instance_uuid ?? '-'
+  // What is about no instance is about no encryption either.
+  if (facts.instance_uuid === null) return `${event.padEnd(24)} ${facts.name ?? facts.host ?? '-'}`
+  const who = facts.display_name ?? facts.instance_uuid
   return `${event.padEnd(24)} ${who} on ${facts.host ?? 'no host'}: ${encryption}${specs ? `, ${specs}` : ''}`
 }
 

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../config.ts'
 import type { Database } from '../database/database.ts'
+import { DatabaseOutbox } from '../database/outbox.ts'
+import { OperatingEvents } from '../notifications/operating-events.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
+import { Relay } from '../rpc/relay.ts'
 import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { AuditLog } from '../scheduler/audit/audit-log.ts'
@@ -17,10 +20,14 @@ import { movesEndpoint } from '../scheduler/moves.ts'
 import { operatingEndpoint } from '../scheduler/operating/endpoint.ts'
 import { DatabasePlacement } from '../scheduler/placement/placement.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
+import { OUTBOX_OWNER, type Telling } from '../scheduler/telling.ts'
 import { defaultWeighers } from '../scheduler/weighers/default-weighers.ts'
 import { databaseCheck } from './monitor/database-check.ts'
-import { allowedSenders, busNames } from './names.ts'
-import { closeInOrder, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
+import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
+import { closeInOrder, LAST_MESSAGES_MS, once, startOrClose, type Worker, type WorkerPorts } from './worker.ts'
+
+/** How often stored notifications are looked for that another scheduler left behind, in milliseconds. */
+const OUTBOX_POLL_MS = 1000
 
 /** Puts a scheduler together and starts it. The database stays the caller's. */
 export async function startScheduler(
@@ -44,7 +51,14 @@ export async function startScheduler(
     maxIoOpsPerHost: scheduler.max_io_ops_per_host,
     maxInstancesPerHost: scheduler.max_instances_per_host,
   }
-  const placement = new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals })
+  const store = new DatabaseOutbox(database, { owner: OUTBOX_OWNER })
+  const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
+  const telling: Telling = {
+    events: new OperatingEvents(notificationNames(config), host),
+    enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
+    announce: () => relay.announce(),
+  }
+  const placement = new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals, telling })
   const onFailure = (extension: string, failure: string) =>
     logger.warn({ extension, failure }, 'a filter or weigher of your own failed: mend its module, or take it out')
   const manager = new SchedulerManager({
@@ -75,9 +89,9 @@ export async function startScheduler(
   const auditor = new Auditor({ database, client, log: auditLog, logger })
   const intervalSeconds = scheduler.audit_interval_seconds
   const backgroundAudit = new BackgroundAudit({ auditor, log: auditLog, intervalSeconds, logger })
-  const operating = operatingEndpoint({ database, placement, refresh: () => manager.hosts.refresh(), logger })
+  const operating = operatingEndpoint({ database, placement, refresh: () => manager.hosts.refresh(), logger, telling })
   const disableAfter = scheduler.consecutive_build_service_disable_threshold
-  const buildOutcomes = buildOutcomesEndpoint({ database, disableAfter, logger })
+  const buildOutcomes = buildOutcomesEndpoint({ database, disableAfter, logger, telling })
   const bindings = [
     bind(
       SchedulerApi,
@@ -102,16 +116,26 @@ export async function startScheduler(
       () => backgroundAudit.close(),
       () => server.drain(graceMs),
       () => manager.close(),
+      () => relay.close(LAST_MESSAGES_MS),
       () => client.close(),
       () => transport.close(),
     ])
   })
   await startOrClose(drain, async () => {
+    await declareNotifications(config, transport)
+    relay.start()
     await manager.start()
     await server.start()
     selfCheck.start()
     backgroundAudit.start()
-    monitor?.watch({ server, selfCheck, audit: auditLog, scheduling: manager, checks: [databaseCheck(database)] })
+    monitor?.watch({
+      server,
+      selfCheck,
+      audit: auditLog,
+      scheduling: manager,
+      store,
+      checks: [databaseCheck(database)],
+    })
   })
   logger.info({ host, transport: transport.description, database: database.description }, 'scheduler is ready')
   return { name: `scheduler ${host}`, broken: selfCheck.broken, drain }

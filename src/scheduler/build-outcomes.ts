@@ -1,9 +1,11 @@
 import type { Logger } from 'pino'
-import type { Queryable } from '../database/database.ts'
-import { retryTransaction } from '../database/transactions.ts'
+import type { Database } from '../database/database.ts'
 import type { RequestInfo } from '../rpc/contract.ts'
 import { gathered } from '../rpc/gathered.ts'
+import { newRequestContext } from '../rpc/request-context.ts'
 import { type Build, countFailure, countSuccesses } from './placement/build-outcomes.ts'
+import { tellOfService } from './placement/service-status.ts'
+import { type Telling, toldOf } from './telling.ts'
 
 /** As the conductor tells it. */
 interface BuildOutcome extends Build {
@@ -12,19 +14,26 @@ interface BuildOutcome extends Build {
 }
 
 export interface BuildOutcomesDeps {
-  readonly database: Queryable
+  readonly database: Database
   /** Builds that fail in a row until a host is disabled; 0: never. */
   readonly disableAfter: number
   readonly logger: Logger
+  /** Undefined: nobody is told of it. */
+  readonly telling?: Telling | undefined
 }
 
 /** Hears from conductors how builds ended, and says so when a host goes out of service by it, or comes back. */
-export function buildOutcomesEndpoint({ database, disableAfter, logger }: BuildOutcomesDeps) {
+export function buildOutcomesEndpoint({ database, disableAfter, logger, telling }: BuildOutcomesDeps) {
   const succeeded = gathered(async (builds: readonly Build[]) => {
-    // Two schedulers may count the same ones in different orders.
-    for (const host of await retryTransaction(() => countSuccesses(database, builds))) {
+    const enabled = await database.transaction(async (tx) => {
+      const hosts = await countSuccesses(tx, builds)
+      for (const host of hosts) await tellOfService(tx, toldOf(telling, newRequestContext()), 'service.update', host)
+      return hosts
+    })
+    for (const host of enabled) {
       logger.info({ host, failed_builds: 0 }, 'host enabled again: a build succeeded there')
     }
+    if (enabled.length > 0) telling?.announce()
   })
   return {
     async noteBuild({ failure, ...build }: BuildOutcome, { context }: RequestInfo): Promise<null> {
@@ -32,8 +41,13 @@ export function buildOutcomesEndpoint({ database, disableAfter, logger }: BuildO
         await succeeded(build)
         return null
       }
-      const counted = await countFailure(database, build, failure, disableAfter)
+      const counted = await database.transaction(async (tx) => {
+        const after = await countFailure(tx, build, failure, disableAfter)
+        if (after?.isDisabled) await tellOfService(tx, toldOf(telling, context), 'service.update', build.host)
+        return after
+      })
       if (counted?.isDisabled) {
+        telling?.announce()
         const facts = { host: build.host, failed_builds: counted.failedBuilds, request_id: context.request_id }
         logger.warn({ ...facts, failure }, 'host disabled: its builds fail')
       }

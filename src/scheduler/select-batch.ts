@@ -61,11 +61,11 @@ export class BatchSelector {
    * @returns by uuid; those whose try is void are left out
    * @throws NoValidHost
    */
-  async select(members: readonly Member[], { signal }: RequestInfo): Promise<ReadonlyMap<string, Selection>> {
+  async select(members: readonly Member[], info: RequestInfo): Promise<ReadonlyMap<string, Selection>> {
     const { hosts } = this.#deps
     for (let look = 1; ; look++) {
-      signal.throwIfAborted()
-      const made = await this.#tryOnce(members, look)
+      info.signal.throwIfAborted()
+      const made = await this.#tryOnce(members, look, info)
       if (made instanceof Map) return made
       if (look >= LOOKS && made instanceof ClaimRefused) throw lostBatch(members, made)
       await hosts.settle()
@@ -80,9 +80,10 @@ export class BatchSelector {
   async #tryOnce(
     members: readonly Member[],
     look: number,
+    info: RequestInfo,
   ): Promise<ReadonlyMap<string, Selection> | ClaimRefused | undefined> {
     const drafts: Draft[] = []
-    const known = await this.#withHints(members)
+    const known = await this.#withHints(members, info)
     const lacking = await this.#draftAll(known, drafts).catch((error: unknown) => {
       for (const { onItsWay } of drafts) onItsWay.failed()
       throw error
@@ -99,11 +100,11 @@ export class BatchSelector {
   }
 
   /** Looked up for all before the first is drafted: what a draft takes in memory must not wait for the database. */
-  async #withHints(members: readonly Member[]): Promise<readonly Member[]> {
+  async #withHints(members: readonly Member[], { context }: RequestInfo): Promise<readonly Member[]> {
     const known: Member[] = []
     for (const member of members) {
       const [first] = member
-      const hinted = first && (await this.#deps.placement.hintedHosts(first.spec))
+      const hinted = first && (await this.#deps.placement.hintedHosts(first.spec, context))
       known.push(hinted ? member.map((request) => ({ ...request, hinted })) : member)
     }
     return known

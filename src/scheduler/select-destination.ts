@@ -60,7 +60,7 @@ export class DestinationSelector {
   /** @throws NoValidHost, StaleAttempt */
   async select(asked: SchedulingRequest, info: RequestInfo): Promise<Selection> {
     const { placement, filters } = this.#deps
-    let known: Known = { request: await this.#withHints(asked), isOfOneMoment: false }
+    let known: Known = { request: await this.#withHints(asked, info), isOfOneMoment: false }
     let losses = 0
     for (let waits = 0; ; ) {
       const { request, isOfOneMoment } = known
@@ -73,15 +73,15 @@ export class DestinationSelector {
       // This try may have its claim already, and have taken the last place with it.
       const made = waits++ > 0 ? undefined : await placement.claimOf(request.spec)
       if (made !== undefined) return made
-      known = await this.#lookAnew(asked, request)
+      known = await this.#lookAnew(asked, request, info)
     }
   }
 
-  async #lookAnew(asked: SchedulingRequest, { hinted }: SchedulingRequest): Promise<Known> {
+  async #lookAnew(asked: SchedulingRequest, { hinted }: SchedulingRequest, info: RequestInfo): Promise<Known> {
     const { hosts } = this.#deps
     await hosts.settle()
     await hosts.refreshAll()
-    const request = await this.#withHints(asked)
+    const request = await this.#withHints(asked, info)
     // Groups are read apart from hosts: what is the same before and after was so in between.
     return { request, isOfOneMoment: isDeepStrictEqual(hinted, request.hinted) }
   }
@@ -96,8 +96,8 @@ export class DestinationSelector {
   }
 
   /** Looked up anew whenever others may have been faster: they may be of the same group. */
-  async #withHints(request: SchedulingRequest): Promise<SchedulingRequest> {
-    const hinted = await this.#deps.placement.hintedHosts(request.spec)
+  async #withHints(request: SchedulingRequest, { context }: RequestInfo): Promise<SchedulingRequest> {
+    const hinted = await this.#deps.placement.hintedHosts(request.spec, context)
     return hinted === undefined ? request : { ...request, hinted }
   }
 
@@ -126,7 +126,7 @@ export class DestinationSelector {
         logger.debug(facts, 'lost to a faster claim')
         lost.set(first.host.host, error.message)
         await hosts.refresh()
-        request = await this.#withHints(request)
+        request = await this.#withHints(request, info)
       }
     }
   }

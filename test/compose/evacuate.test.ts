@@ -41,7 +41,10 @@ async function openCloud(engine: DatabaseEngine) {
     transport,
     logger: silent,
     names: notificationNames(config),
-    onNotification: async ({ event_type, publisher_id }) => void events.push(`${event_type} ${publisher_id}`),
+    onNotification: async ({ event_type, publisher_id }) => {
+      // A host that has come is no event of an instance.
+      if (!event_type.startsWith('service.')) events.push(`${event_type} ${publisher_id}`)
+    },
   })
   await billing.start()
   const client = new RpcClient({ transport, logger: silent, names: busNames(config) })

@@ -43,6 +43,8 @@ export async function openSimulatedCloud() {
     logger: silent,
     names: notificationNames(config),
     onNotification: async ({ event_type, payload }) => {
+      // A host that has come is no event of an instance.
+      if (event_type.startsWith('service.')) return
       events.push(`${event_type} ${payload['nova_object.data'].uuid}`)
     },
   })

@@ -9,6 +9,7 @@ import { launchFlavor } from '../../src/objects/resource-request.ts'
 import { NO_HINTS } from '../../src/objects/scheduler-hints.ts'
 import { type DurableMessage, numbered } from '../../src/rpc/durable-message.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
+import { operatingSamples } from './operating-samples.ts'
 
 const context = {
   request_id: 'req-5b6c791d-5709-4f36-8fbe-c3e02869e35d',
@@ -76,6 +77,7 @@ function slotMessage(event: SlotEvent): DurableMessage {
 }
 
 const SAMPLES: Readonly<Record<string, DurableMessage>> = {
+  ...operatingSamples(context),
   'instance-create-start': compute.message('instance.create.start', context, building),
   'instance-create-end': compute.message('instance.create.end', context, active),
   'instance-create-error': compute.message(

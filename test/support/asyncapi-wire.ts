@@ -1,4 +1,5 @@
 import type { Method } from '../../src/rpc/contract.ts'
+import { priorityOf } from './notification-catalogue.ts'
 import type { JsonSchema } from './payload-schemas.ts'
 
 /** How oslo.messaging wraps what is said: the schemas of requests, replies and notifications around their content. */
@@ -44,11 +45,21 @@ export function replySchema(name: string): JsonSchema {
   return object({ result: { anyOf: [ref(`${name}.result`), { type: 'null' }] } }, ['result'], { allOf: [ref('reply')] })
 }
 
-export function notificationSchema(event: string, publisher: string, payload: string, extension: string): JsonSchema {
-  const told = object({ sevbus: ref(extension) }, ['sevbus'], { allOf: [ref(payload)] })
+function besides(payload: string, extension: string): JsonSchema {
+  return object({ sevbus: ref(extension) }, ['sevbus'], { allOf: [ref(payload)] })
+}
+
+/** @param extension what stands beside Nova's keys; undefined: nothing */
+export function notificationSchema(
+  event: string,
+  publisher: string,
+  payload: string,
+  extension: string | undefined,
+): JsonSchema {
+  const told = extension === undefined ? ref(payload) : besides(payload, extension)
   const about = {
     event_type: { const: event },
-    priority: { const: event.endsWith('.error') ? 'ERROR' : 'INFO' },
+    priority: { const: priorityOf(event).toUpperCase() },
     publisher_id: { type: 'string', pattern: `^${publisher}:` } as JsonSchema,
     payload: told,
   }

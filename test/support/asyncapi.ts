@@ -9,7 +9,7 @@ import {
   schemaRef,
 } from './asyncapi-wire.ts'
 import { bare, contractSchemas } from './contract-schemas.ts'
-import { NOTIFICATION_CATALOGUE } from './notification-catalogue.ts'
+import { NOTIFICATION_CATALOGUE, priorityOf } from './notification-catalogue.ts'
 import { EXTENSION, type JsonSchema, payloadId, payloadSchemas } from './payload-schemas.ts'
 
 type Objects = Readonly<Record<string, z.ZodType>>
@@ -72,7 +72,6 @@ type Priority = (typeof PRIORITIES)[number]
 const nameOf = (api: Api, { wire }: Method) => `${api.service}.${wire}`
 const messageRef = (name: string) => ({ $ref: `#/components/messages/${name}` })
 const inChannel = (channel: string, name: string) => ({ $ref: `#/channels/${channel}/messages/${name}` })
-const priorityOf = (event: string): Priority => (event.endsWith('.error') ? 'error' : 'info')
 
 function topicBinding(exchange: string) {
   const declared = { name: exchange, type: 'topic', durable: true, autoDelete: false }
@@ -158,7 +157,12 @@ function schemas(
   const replies = calls.map(({ api, method }) => [`${nameOf(api, method)}.reply`, replySchema(nameOf(api, method))])
   const notifications = Object.entries(NOTIFICATION_CATALOGUE).map(([event, told]) => [
     `${event}.notification`,
-    notificationSchema(event, told.publisher, payloadId(told.payload), payloadId(EXTENSION)),
+    notificationSchema(
+      event,
+      told.publisher,
+      payloadId(told.payload),
+      told.isOfInstance === false ? undefined : payloadId(EXTENSION),
+    ),
   ])
   const payloads = [...payloadSchemas((payload) => schemaRef(payloadId(payload)))].map(([payload, schema]) => [
     payloadId(payload),

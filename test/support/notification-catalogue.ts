@@ -1,4 +1,6 @@
 import type { FailedTask, InstanceEvent, SlotEvent } from '../../src/notifications/instance-events.ts'
+import type { AggregateAction, ServerGroupEvent, ServiceEvent } from '../../src/notifications/operating-events.ts'
+import { AggregatePayload, ServiceStatusPayload } from '../../src/notifications/operating-payloads.ts'
 import {
   InstanceActionPayload,
   InstanceActionRebuildPayload,
@@ -11,22 +13,42 @@ import {
   InstanceUpdatePayload,
   SlotPayload,
 } from '../../src/notifications/payloads.ts'
-import { ComputeTaskPayload } from '../../src/notifications/request-payloads.ts'
+import { ComputeTaskPayload, ServerGroupPayload } from '../../src/notifications/request-payloads.ts'
 import type { ObjectType } from '../../src/notifications/versioned-object.ts'
 
 interface Told {
   readonly payload: Pick<ObjectType<string, never>, 'name' | 'version'>
   /** Its `publisher_id` is this and the host's name. */
-  readonly publisher: 'nova-compute' | 'nova-conductor'
+  readonly publisher: 'nova-compute' | 'nova-conductor' | 'nova-api'
+  /** False: it is about no instance, so nothing stands beside Nova's keys. */
+  readonly isOfInstance?: false
   readonly summary: string
 }
 
 const compute = 'nova-compute'
 const conductor = 'nova-conductor'
+const api = 'nova-api'
+
+const aggregate = (summary: string): Told => ({
+  ...{ payload: AggregatePayload, publisher: api, isOfInstance: false as const },
+  summary,
+})
+const serverGroup = (summary: string): Told => ({
+  ...{ payload: ServerGroupPayload, publisher: api, isOfInstance: false as const },
+  summary,
+})
+const service = (summary: string): Told => ({
+  ...{ payload: ServiceStatusPayload, publisher: compute, isOfInstance: false as const },
+  summary,
+})
 
 /** Every notification that workers send; the compiler wants a row for each. */
 export const NOTIFICATION_CATALOGUE: Readonly<
-  Record<InstanceEvent | SlotEvent | 'instance.exists' | 'instance.update' | `compute_task.${FailedTask}.error`, Told>
+  Record<
+    | (InstanceEvent | SlotEvent | 'instance.exists' | 'instance.update' | `compute_task.${FailedTask}.error`)
+    | (ServiceEvent | ServerGroupEvent | `aggregate.${AggregateAction}.${'start' | 'end'}`),
+    Told
+  >
 > = {
   'instance.create.start': {
     payload: InstanceCreatePayload,
@@ -384,4 +406,26 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: conductor,
     summary: 'No host took it in an evacuation: it stays where it was.',
   },
+  'service.create': service('A host has reported for the first time.'),
+  'service.update': service(
+    'A host was disabled, enabled or forced down, by an operator, or because builds failed there in a row.',
+  ),
+  'aggregate.create.start': aggregate('An aggregate is made; it has no number and no hosts yet.'),
+  'aggregate.create.end': aggregate('It is there, without hosts: those that it was made with are added one by one.'),
+  'aggregate.delete.start': aggregate('An aggregate is removed.'),
+  'aggregate.delete.end': aggregate('It is gone.'),
+  'aggregate.add_host.start': aggregate('A host is put into an aggregate; `hosts` are those that it had.'),
+  'aggregate.add_host.end': aggregate('It has the host.'),
+  'aggregate.remove_host.start': aggregate('A host is taken out of an aggregate; `hosts` are those that it had.'),
+  'aggregate.remove_host.end': aggregate('It has the host no more.'),
+  'aggregate.update_metadata.start': aggregate('The metadata of an aggregate, its zone among them, are changed.'),
+  'aggregate.update_metadata.end': aggregate('They are what they are from now on.'),
+  'server_group.create': serverGroup('A server group is made.'),
+  'server_group.delete': serverGroup('It is gone; `members` were held to it, and are not any more.'),
+  'server_group.add_member': serverGroup('A host is sought for an instance of it, which is in `members` alone.'),
+}
+
+/** By which the queue is chosen, too. */
+export function priorityOf(event: string): 'error' | 'info' {
+  return event.endsWith('.error') ? 'error' : 'info'
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { SEVBUS_EXTENSION_VERSION, SevbusExtension } from '../../src/notifications/notification.ts'
+import * as operatingPayloads from '../../src/notifications/operating-payloads.ts'
 import * as payloads from '../../src/notifications/payloads.ts'
 import * as requestPayloads from '../../src/notifications/request-payloads.ts'
 import type { ObjectType } from '../../src/notifications/versioned-object.ts'
@@ -13,7 +14,7 @@ interface Versioned {
 type PayloadType = ObjectType<string, z.ZodType>
 
 /** Every payload that notifications have, nested ones too. */
-const PAYLOADS: readonly PayloadType[] = [payloads, requestPayloads].flatMap(
+const PAYLOADS: readonly PayloadType[] = [payloads, requestPayloads, operatingPayloads].flatMap(
   (module) => Object.values(module) as readonly PayloadType[],
 )
 

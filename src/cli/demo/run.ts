@@ -22,8 +22,8 @@ export async function runDemo(observer: DemoObserver, logLevel: string): Promise
   const startedAt = performance.now()
   const notifications: BillingFacts[] = []
   const cloud = await openDemoCloud(DEMO_HOSTS, logLevel, async (notification) => {
-    // When slots are claimed and released is in what the instances tell, too.
-    if (notification.event_type.startsWith('slot.')) return
+    // When slots are claimed and released is in what the instances tell, too; hosts are shown as they are.
+    if (!/^(?:instance|compute_task)\./.test(notification.event_type)) return
     const facts = billingFacts(notification)
     notifications.push(facts)
     observer.notification(facts)

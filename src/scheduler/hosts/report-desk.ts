@@ -153,7 +153,9 @@ export class ReportDesk {
   async #record(one: Waiting<HostReport>): Promise<string | undefined> {
     const { told, request_id } = one
     const { host } = told
-    const { changed, overcommitted, closed, digest, tookOverFrom } = await this.#placement.recordHost(told)
+    const { changed, overcommitted, closed, digest, tookOverFrom } = await this.#placement.recordHost(told, {
+      request_id,
+    })
     if (tookOverFrom !== undefined) this.#sayFollowed(one, tookOverFrom)
     if (!changed) return digest
     this.#logger.info({ host, request_id }, 'host reported a change')

@@ -1,22 +1,30 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Database, Queryable } from '../../database/database.ts'
 import { AggregateNameExists, AggregateNotFound, InvalidAggregateAction } from '../../errors.ts'
+import type { AggregateAction, OperatingEvents, StoredAggregate } from '../../notifications/operating-events.ts'
 import { type Aggregate, MAX_METADATA_KEYS } from '../../objects/aggregate.ts'
 import { AVAILABILITY_ZONE } from '../../objects/availability-zone.ts'
 import { few } from '../few.ts'
+import type { Told } from '../telling.ts'
 import { hostNotFound } from './host-settings.ts'
+
+const DESCRIBED = `a.name, a.metadata,
+  array(select g.host from aggregate_hosts g where g.aggregate = a.name order by g.host collate "C") as hosts`
 
 /** By name; all of them when none is named. */
 export async function listAggregates(database: Queryable, names?: readonly string[]): Promise<readonly Aggregate[]> {
   return database.query<Aggregate>(
-    `select a.name, a.metadata,
-            array(select g.host from aggregate_hosts g where g.aggregate = a.name order by g.host collate "C") as hosts
-       from aggregates a where $1::text[] is null or a.name = any($1) order by a.name collate "C"`,
+    `select ${DESCRIBED} from aggregates a where $1::text[] is null or a.name = any($1) order by a.name collate "C"`,
     [names === undefined ? null : [...names]],
   )
 }
 
 /** @throws AggregateNameExists, ComputeHostNotFound, InvalidAggregateAction */
-export async function createAggregate(database: Database, { name, metadata, hosts }: Aggregate): Promise<Aggregate> {
+export async function createAggregate(
+  database: Database,
+  { name, metadata, hosts }: Aggregate,
+  told?: Told,
+): Promise<Aggregate> {
   return database.transaction(async (tx) => {
     const [made] = await tx.query(
       `insert into aggregates (name, metadata) values ($1, $2::jsonb) on conflict (name) do nothing returning name`,
@@ -28,8 +36,16 @@ export async function createAggregate(database: Database, { name, metadata, host
         fix: 'choose another name, or change that one: sevbus aggregate set',
       })
     }
+    const empty = await aggregate(tx, name)
+    await tell(tx, told, 'create', { uuid: empty.uuid, name, metadata }, empty)
     await putHosts(tx, name, hosts)
-    return aggregate(tx, name)
+    const after = await aggregate(tx, name)
+    // One after the other, as Nova's operators do it.
+    for (const [n] of after.hosts.entries()) {
+      const [without, withIt] = [n, n + 1].map((count) => ({ ...after, hosts: after.hosts.slice(0, count) }))
+      await tell(tx, told, 'add_host', without as StoredAggregate, withIt as StoredAggregate)
+    }
+    return asAnswered(after)
   })
 }
 
@@ -42,9 +58,9 @@ export async function setAggregate(
   database: Database,
   name: string,
   metadata: Readonly<Record<string, string | null>>,
+  told?: Told,
 ): Promise<Aggregate> {
-  return database.transaction(async (tx) => {
-    await lockAggregate(tx, name)
+  return change(database, name, 'update_metadata', told, async (tx) => {
     await tx.query(`update aggregates set metadata = jsonb_strip_nulls(metadata || $2::jsonb) where name = $1`, [
       name,
       JSON.stringify(metadata),
@@ -53,7 +69,6 @@ export async function setAggregate(
     refuseTooMany(changed)
     await lockHosts(tx, changed.hosts)
     await refuseSecondZone(tx, name)
-    return changed
   })
 }
 
@@ -71,28 +86,23 @@ function refuseTooMany({ name, metadata }: Aggregate): void {
 }
 
 /** One that is in it already stays. @throws AggregateNotFound, ComputeHostNotFound, InvalidAggregateAction */
-export async function addHost(database: Database, name: string, host: string): Promise<Aggregate> {
-  return database.transaction(async (tx) => {
-    await lockAggregate(tx, name)
-    await putHosts(tx, name, [host])
-    return aggregate(tx, name)
-  })
+export async function addHost(database: Database, name: string, host: string, told?: Told): Promise<Aggregate> {
+  return change(database, name, 'add_host', told, (tx) => putHosts(tx, name, [host]))
 }
 
 /** One that is not in it is out of it. @throws AggregateNotFound */
-export async function removeHost(database: Database, name: string, host: string): Promise<Aggregate> {
-  return database.transaction(async (tx) => {
-    await lockAggregate(tx, name)
+export async function removeHost(database: Database, name: string, host: string, told?: Told): Promise<Aggregate> {
+  return change(database, name, 'remove_host', told, async (tx) => {
     await tx.query('delete from aggregate_hosts where aggregate = $1 and host = $2', [name, host])
-    return aggregate(tx, name)
   })
 }
 
 /** @throws AggregateNotFound, InvalidAggregateAction while it has hosts, as in Nova */
-export async function deleteAggregate(database: Database, name: string): Promise<void> {
+export async function deleteAggregate(database: Database, name: string, told?: Told): Promise<void> {
   await database.transaction(async (tx) => {
     await lockAggregate(tx, name)
-    const { hosts } = await aggregate(tx, name)
+    const last = await aggregate(tx, name)
+    const { hosts } = last
     if (hosts.length > 0) {
       throw new InvalidAggregateAction(`aggregate ${name} has hosts still: ${few(hosts)}`, {
         name,
@@ -101,7 +111,38 @@ export async function deleteAggregate(database: Database, name: string): Promise
       })
     }
     await tx.query('delete from aggregates where name = $1', [name])
+    await tell(tx, told, 'delete', last, last)
   })
+}
+
+/** What changes nothing is not told. */
+async function change(
+  database: Database,
+  name: string,
+  action: AggregateAction,
+  told: Told,
+  work: (tx: Queryable) => Promise<void>,
+): Promise<Aggregate> {
+  return database.transaction(async (tx) => {
+    await lockAggregate(tx, name)
+    const before = await aggregate(tx, name)
+    await work(tx)
+    const after = await aggregate(tx, name)
+    if (!isDeepStrictEqual(before, after)) await tell(tx, told, action, before, after)
+    return asAnswered(after)
+  })
+}
+
+async function tell(
+  tx: Queryable,
+  told: Told,
+  action: AggregateAction,
+  before: Parameters<OperatingEvents['aggregate']>[2],
+  after: StoredAggregate,
+): Promise<void> {
+  if (told === undefined) return
+  const { telling, context } = told
+  await telling.enqueue(tx, telling.events.aggregate(action, context, before, after))
 }
 
 /** Nobody else changes it until the transaction ends. Aggregates are locked before hosts, by everybody. */
@@ -114,9 +155,16 @@ async function lockAggregate(tx: Queryable, name: string): Promise<void> {
   })
 }
 
-async function aggregate(tx: Queryable, name: string): Promise<Aggregate> {
-  const [found] = await listAggregates(tx, [name])
-  return found as Aggregate
+async function aggregate(tx: Queryable, name: string): Promise<StoredAggregate> {
+  const [found] = await tx.query<StoredAggregate>(
+    `select a.id, a.uuid, ${DESCRIBED} from aggregates a where a.name = $1`,
+    [name],
+  )
+  return found as StoredAggregate
+}
+
+function asAnswered({ name, metadata, hosts }: StoredAggregate): Aggregate {
+  return { name, metadata, hosts }
 }
 
 async function putHosts(tx: Queryable, name: string, hosts: readonly string[]): Promise<void> {

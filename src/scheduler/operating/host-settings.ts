@@ -1,6 +1,8 @@
 import type { Database } from '../../database/database.ts'
 import { retryTransaction } from '../../database/transactions.ts'
 import { ComputeHostNotFound } from '../../errors.ts'
+import { serviceStatus, tellOfService } from '../placement/service-status.ts'
+import type { Told } from '../telling.ts'
 
 /** What an operator decides about a host; what is left out stays as it is. */
 export interface HostSettings {
@@ -19,10 +21,12 @@ export interface HostSettings {
  * @returns how many evacuated instances it has given up the resources of, by being fenced
  * @throws ComputeHostNotFound
  */
-export async function setHost(database: Database, host: string, settings: HostSettings): Promise<number> {
+export async function setHost(database: Database, host: string, settings: HostSettings, told?: Told): Promise<number> {
   const { disabled, disabled_reason, forced_down, fenced } = settings
   return retryTransaction(() =>
     database.transaction(async (tx) => {
+      await tx.query('select from compute_hosts where host = $1 for no key update', [host])
+      const before = await serviceStatus(tx, host)
       const [written] = await tx.query<{ fenced: boolean }>(
         `update compute_hosts set
            disabled = coalesce($2, disabled),
@@ -35,6 +39,7 @@ export async function setHost(database: Database, host: string, settings: HostSe
         [host, disabled ?? null, disabled_reason ?? null, forced_down ?? null, fenced ?? null],
       )
       if (written === undefined) throw hostNotFound(host)
+      await tellOfService(tx, told, 'service.update', host, before)
       if (!written.fenced) return 0
       const [freed] = await tx.query<{ count: number }>('select free_fenced($1) as count', [host])
       return freed?.count ?? 0

@@ -1,19 +1,25 @@
 import { randomUUID } from 'node:crypto'
-import type { Queryable } from '../../database/database.ts'
+import type { Database, Queryable } from '../../database/database.ts'
+import type { StoredServerGroup } from '../../notifications/operating-events.ts'
 import type { ServerGroup } from '../../objects/server-group.ts'
 import { groupNotFound } from '../placement/hinted-hosts.ts'
+import { tellOfGroup } from '../placement/membership.ts'
+import type { Told } from '../telling.ts'
 
 export async function createServerGroup(
-  database: Queryable,
+  database: Database,
   { name, policy, rules }: Pick<ServerGroup, 'name' | 'policy' | 'rules'>,
+  told?: Told,
 ): Promise<ServerGroup> {
   const uuid = randomUUID()
-  await database.query('insert into server_groups (uuid, name, policy, rules) values ($1, $2, $3, $4::jsonb)', [
-    uuid,
-    name,
-    policy,
-    JSON.stringify(rules),
-  ])
+  const { user_id = null, project_id = null } = told?.context ?? {}
+  await database.transaction(async (tx) => {
+    await tx.query(
+      'insert into server_groups (uuid, name, policy, rules, user_id, project_id) values ($1, $2, $3, $4::jsonb, $5, $6)',
+      [uuid, name, policy, JSON.stringify(rules), user_id, project_id],
+    )
+    await tellOfGroup(tx, told, 'server_group.create', { uuid, name, policy, rules, user_id, project_id })
+  })
   return { uuid, name, policy, rules, members: [] }
 }
 
@@ -36,7 +42,18 @@ export async function listServerGroups(
 }
 
 /** Its members stay where they are, and are held to nothing any more. @throws InstanceGroupNotFound */
-export async function deleteServerGroup(database: Queryable, uuid: string): Promise<void> {
-  const [gone] = await database.query('delete from server_groups where uuid = $1 returning uuid', [uuid])
-  if (gone === undefined) throw groupNotFound(uuid)
+export async function deleteServerGroup(database: Database, uuid: string, told?: Told): Promise<void> {
+  await database.transaction(async (tx) => {
+    const members = await tx.query<{ uuid: string }>(
+      'select instance_uuid as uuid from server_group_members where server_group = $1 order by instance_uuid',
+      [uuid],
+    )
+    const [gone] = await tx.query<StoredServerGroup>(
+      'delete from server_groups where uuid = $1 returning uuid, name, policy, rules, user_id, project_id',
+      [uuid],
+    )
+    if (gone === undefined) throw groupNotFound(uuid)
+    const left = members.map((member) => member.uuid)
+    await tellOfGroup(tx, told, 'server_group.delete', gone, left)
+  })
 }

@@ -20,12 +20,12 @@ export const BUILD_OUTCOMES = `
  * @returns undefined: it was counted before, or the host is not known
  */
 export async function countFailure(
-  database: Queryable,
+  tx: Queryable,
   { instance_uuid, attempt, host }: Build,
   failure: string,
   disableAfter: number,
 ): Promise<{ readonly failedBuilds: number; readonly isDisabled: boolean } | undefined> {
-  const [counted] = await database.query<{ failed_builds: number; disables: boolean }>(
+  const [counted] = await tx.query<{ failed_builds: number; disables: boolean }>(
     `with counted as (
        update consumers set counted_attempt = $2 where uuid = $1 and counted_attempt < $2 returning uuid),
      next as (

@@ -1,8 +1,9 @@
-import type { Queryable } from '../../database/database.ts'
+import type { Database, Queryable } from '../../database/database.ts'
 import { InstanceGroupNotFound } from '../../errors.ts'
 import type { RequestSpec } from '../../objects/request-spec.ts'
-import type { ServerGroupPolicy, ServerGroupRules } from '../../objects/server-group.ts'
 import type { GroupState, HintedHosts } from '../hinted-hosts.ts'
+import type { Told } from '../telling.ts'
+import { becomeMember } from './membership.ts'
 
 type Hinting = Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>
 
@@ -12,24 +13,18 @@ type Hinting = Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>
  *
  * @throws InstanceGroupNotFound
  */
-export async function hintedHosts(database: Queryable, spec: Hinting): Promise<HintedHosts | undefined> {
+export async function hintedHosts(database: Database, spec: Hinting, told?: Told): Promise<HintedHosts | undefined> {
   const { group, same_host, different_host } = spec.scheduler_hints
   const uuids = [...same_host, ...different_host]
   if (group === null && uuids.length === 0) return undefined
   return {
-    group: group === null ? undefined : await becomeMember(database, spec.instance_uuid, group),
+    group: group === null ? undefined : await groupOf(database, spec.instance_uuid, group, told),
     hostOf: uuids.length === 0 ? new Map() : await hostsOf(database, uuids),
   }
 }
 
-async function becomeMember(database: Queryable, instanceUuid: string, uuid: string): Promise<GroupState> {
-  const [group] = await database.query<{ name: string; policy: ServerGroupPolicy; rules: ServerGroupRules }>(
-    `with joined as (
-       insert into server_group_members (instance_uuid, server_group) select $1, g.uuid from server_groups g where g.uuid = $2
-       on conflict (instance_uuid) do nothing)
-     select name, policy, rules from server_groups where uuid = $2`,
-    [instanceUuid, uuid],
-  )
+async function groupOf(database: Database, instanceUuid: string, uuid: string, told: Told): Promise<GroupState> {
+  const group = await becomeMember(database, instanceUuid, uuid, told)
   if (group === undefined) throw groupNotFound(uuid)
   const rows = await database.query<{ host: string; members: number }>(
     `select c.host, count(*) as members

@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto'
 import type { Database, Queryable } from '../../database/database.ts'
 import { InvalidInventory } from '../../errors.ts'
 import type { HostReport } from '../../objects/host-report.ts'
+import type { Told } from '../telling.ts'
 import { noteSeen } from './feed.ts'
 import { type ClosedPool, closedPools, refuseOtherModels } from './pool-modes.ts'
 import { checkReport } from './report-check.ts'
+import { tellOfService } from './service-status.ts'
 import { lockHolder, placeOf, refuseUnlessTaken, verdictSql } from './worker-hold.ts'
 
 /** A resource that instances use although the host does not have it any more, or not that much. */
@@ -37,7 +39,7 @@ export interface HostRecord {
  * @throws InvalidInventory also when another host has a provider of that name
  * @throws DuplicateHost, StaleReport
  */
-export async function recordHost(database: Database, report: HostReport): Promise<HostRecord> {
+export async function recordHost(database: Database, report: HostReport, told?: Told): Promise<HostRecord> {
   const digest = reportDigest(report)
   const [noted] = await noteSeen(database, [{ told: report, digest }])
   if (noted !== undefined) return { changed: false, overcommitted: [], closed: [], digest, ...following(noted.follows) }
@@ -47,6 +49,7 @@ export async function recordHost(database: Database, report: HostReport): Promis
     const followed = holder?.worker_id && holder.worker_id !== report.worker?.worker_id ? holder.worker_place : null
     checkReport(report)
     await writeHost(tx, report, digest)
+    if (holder === undefined) await tellOfService(tx, told, 'service.create', report.host)
     await writeProviders(tx, report)
     await writeInventories(tx, report)
     await refuseOtherModels(tx, report)

@@ -1,9 +1,11 @@
 import type { Database } from '../../database/database.ts'
 import type { HostReport, UnchangedHost } from '../../objects/host-report.ts'
 import type { RequestSpec, Selection } from '../../objects/request-spec.ts'
+import type { RequestContext } from '../../rpc/request-context.ts'
 import type { HintedHosts } from '../hinted-hosts.ts'
 import type { HostState } from '../host-state.ts'
 import { DOWN_AFTER_INTERVALS } from '../liveness.ts'
+import { type Telling, type Told, toldOf } from '../telling.ts'
 import {
   type Claim,
   type Claimed,
@@ -39,7 +41,10 @@ export interface Placement {
    *
    * @throws InstanceGroupNotFound
    */
-  hintedHosts(spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>): Promise<HintedHosts | undefined>
+  hintedHosts(
+    spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>,
+    context?: RequestContext,
+  ): Promise<HintedHosts | undefined>
   /** @throws StaleAttempt */
   claimOf(asked: Try): Promise<Selection | undefined>
   /** The claims that these tries have, of one moment, by instance. */
@@ -57,7 +62,7 @@ export interface Placement {
   claimAll(claims: readonly Claim[]): Promise<readonly ClaimOutcome[]>
   release(released: Try): Promise<string | undefined>
   /** @throws InvalidInventory, DuplicateHost, StaleReport */
-  recordHost(report: HostReport): Promise<HostRecord>
+  recordHost(report: HostReport, context?: RequestContext): Promise<HostRecord>
   /** Hosts that changed since the cursor of the last answer; all of them without one. */
   changesSince(cursor?: string): Promise<HostChanges>
   /** Signs of life at or after `since`; of all hosts without it. */
@@ -84,26 +89,41 @@ export interface Placement {
  */
 const GROUPS = { key: (of: Pick<Try, 'instance_uuid'>) => of.instance_uuid, size: 64, inFlight: 2, alongside: 16 }
 
+interface PlacementOptions {
+  readonly downAfterIntervals?: number
+  /** Undefined: nobody is told of what happens here. */
+  readonly telling?: Telling | undefined
+}
+
 /** Placement in the tables of `schema.ts`. Any number of schedulers may share them. */
 export class DatabasePlacement implements Placement {
   readonly #database: Database
   readonly #downAfterIntervals: number
+  readonly #telling: Telling | undefined
   readonly #claims: GroupQueue<Claim, ClaimOutcome>
   readonly #releases: GroupQueue<Try, string | undefined>
 
-  constructor(database: Database, { downAfterIntervals = DOWN_AFTER_INTERVALS } = {}) {
+  constructor(database: Database, { downAfterIntervals = DOWN_AFTER_INTERVALS, telling }: PlacementOptions = {}) {
     this.#database = database
+    this.#telling = telling
     this.#downAfterIntervals = downAfterIntervals
     this.#claims = new GroupQueue<Claim, ClaimOutcome>((claims) => claimGroup(database, claims), GROUPS)
     this.#releases = new GroupQueue<Try, string | undefined>((releases) => releaseGroup(database, releases), GROUPS)
+  }
+
+  #told(context: RequestContext | undefined): Told {
+    return context && toldOf(this.#telling, context)
   }
 
   hostStates(names?: readonly string[]): Promise<readonly HostState[]> {
     return hostStates(this.#database, this.#downAfterIntervals, names)
   }
 
-  hintedHosts(spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>): Promise<HintedHosts | undefined> {
-    return hintedHosts(this.#database, spec)
+  hintedHosts(
+    spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>,
+    context?: RequestContext,
+  ): Promise<HintedHosts | undefined> {
+    return hintedHosts(this.#database, spec, this.#told(context))
   }
 
   claimOf(asked: Try): Promise<Selection | undefined> {
@@ -132,9 +152,12 @@ export class DatabasePlacement implements Placement {
     return this.#releases.add(released)
   }
 
-  recordHost(report: HostReport): Promise<HostRecord> {
-    return recordHost(this.#database, report)
+  async recordHost(report: HostReport, context?: RequestContext): Promise<HostRecord> {
+    const recorded = await recordHost(this.#database, report, this.#told(context))
+    this.#telling?.announce()
+    return recorded
   }
+
   changesSince(cursor?: string): Promise<HostChanges> {
     return changesSince(this.#database, this.#downAfterIntervals, cursor)
   }
