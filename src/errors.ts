@@ -84,6 +84,8 @@ export class DeviceNotFound extends published('DEVICE_NOT_FOUND', { wireModule: 
 export class CannotResizeToSameFlavor extends published('CANNOT_RESIZE_TO_SAME_FLAVOR', { wireModule: NOVA }) {}
 /** The new flavor has a smaller disk than the instance. */
 export class CannotResizeDisk extends published('CANNOT_RESIZE_DISK', { wireModule: NOVA }) {}
+/** Rebuilt from this image the instance would be encrypted less than it is, and nobody has said that it may. */
+export class RebuildLosesEncryption extends published('REBUILD_LOSES_ENCRYPTION') {}
 /** An instance with this uuid exists already, with another request. */
 export class InstanceExists extends published('INSTANCE_EXISTS', { wireModule: NOVA }) {}
 
@@ -254,6 +256,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       DeviceNotFound,
       CannotResizeToSameFlavor,
       CannotResizeDisk,
+      RebuildLosesEncryption,
       InstanceExists,
       NoValidHost,
       MaxRetriesExceeded,

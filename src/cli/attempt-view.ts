@@ -30,6 +30,7 @@ function actionText({ number, action, status, fault, request_id, started_at }: A
 function migrationText({ type, status, source_host: from, dest_host: to, ...flavors }: InstanceMigration): string {
   const { source_flavor: old, new_flavor: next } = flavors
   const size = next === null ? '' : `, ${old} to ${next}`
+  if (type === 'rebuild') return rebuildText(status, from)
   const move = `${type} from ${from}${to === null ? '' : ` to ${to}`}${size}`
   switch (status) {
     case 'accepted':
@@ -51,6 +52,12 @@ function migrationText({ type, status, source_host: from, dest_host: to, ...flav
     default:
       return status satisfies never
   }
+}
+
+function rebuildText(status: InstanceMigration['status'], host: string): string {
+  if (status === 'accepted') return `rebuild on ${host}: under way`
+  if (status === 'completed') return `rebuild on ${host}: done`
+  return `rebuild on ${host}: failed`
 }
 
 function attemptText(attempt: BuildAttempt): string {

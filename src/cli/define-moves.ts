@@ -1,6 +1,6 @@
 import type { Define } from './define.ts'
 
-/** What brings instances to another host, or to another size. */
+/** What brings instances to another host, size or image. */
 export function defineMoves(define: Define): void {
   const load = () => import('./resize.ts')
   define('evacuate <instance>', 'rebuild an instance elsewhere whose host is dead', async (options, [word]) =>
@@ -25,4 +25,14 @@ export function defineMoves(define: Define): void {
   define('resize-revert <instance>', 'bring a resized or migrated instance back', async (options, [word]) =>
     (await load()).revertResize(word as string, options),
   ).option('--wait', 'until it is what it was', false)
+  define('rebuild <instance>', 'make an instance anew from an image, on its host', async (options, [word]) =>
+    (await import('./rebuild.ts')).rebuild(word as string, options),
+  )
+    .requiredOption('--image <name or file>', 'what it is to begin as: of the catalogue, or a JSON file')
+    .option(
+      '--lose-encryption',
+      'let it run with less encryption than it has, or none, where the image asks for no more',
+      false,
+    )
+    .option('--wait', 'until it is made, or has failed', false)
 }

@@ -144,6 +144,13 @@ Examples:
   'resize-revert': `
 Examples:
   sevbus resize-revert web-1 --wait      its disks are as they were when it left: what was written since is lost`,
+  rebuild: `
+Examples:
+  sevbus rebuild web-1 --image ubuntu-sev --wait
+  sevbus rebuild web-1 --image plain.json --lose-encryption
+Its root disk is made anew from the image, with the same uuid, host and addresses; volumes and interfaces stay, and one that was
+stopped stays off. Image and flavor are judged as at a boot: it may gain an encryption where its host has a slot. What its host
+cannot do changes nothing; what fails later leaves it in error with its claim, to be rebuilt again.`,
   hosts: `
 Examples:
   sevbus hosts                used/usable per pool of encryption slots

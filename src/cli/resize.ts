@@ -55,7 +55,7 @@ function whereTo({ host }: MoveOptions) {
 }
 
 /** @param wanted how the move is to stand when the instance rests */
-function move(word: string, options: MoveOptions, wanted: readonly Status[], ask: Ask): Promise<number> {
+export function move(word: string, options: MoveOptions, wanted: readonly Status[], ask: Ask): Promise<number> {
   return withSession(options, async (session) => {
     const { uuid } = await findInstance(session, word)
     const { instance: asked } = await ask(session, uuid)

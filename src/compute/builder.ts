@@ -1,14 +1,17 @@
-import { ConductorApi } from '../conductor/rpc-api.ts'
+import { type BuildReport, ConductorApi } from '../conductor/rpc-api.ts'
 import { BuildInterrupted, type SevbusError, toSevbusError } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
+import type { DurableMessage } from '../rpc/durable-message.ts'
 import { Limiter } from '../rpc/limiter.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
 import { inSpan, type SpanDraft } from '../rpc/tracing.ts'
+import { shutDownEarlier } from './actions/power-off.ts'
 import { bootGuest } from './boot-guest.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
 import { inTurn } from './in-turn.ts'
 import { queued } from './journal/journal.ts'
-import type { Build } from './journal/state.ts'
+import type { Build, KnownTry } from './journal/state.ts'
 import { isLate } from './late.ts'
 import { removeLeftovers } from './leftovers.ts'
 import { untilDone } from './patience.ts'
@@ -43,6 +46,7 @@ export class Builder {
       if (isLate(build.instance, this.#ports) && !(await this.#isWanted(build, AbortSignal.any([signal, draining])))) {
         return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
       }
+      if (build.rebuilds) await shutDownEarlier(build.instance, this.#ports, AbortSignal.any([signal, stopping]))
       if (!isFirst) await removeLeftovers(uuid, build.context, this.#ports, stopping, build.disks !== undefined)
       await this.#boot(build, AbortSignal.any([signal, stopping]))
     })
@@ -116,18 +120,36 @@ export class Builder {
     if (this.#current(uuid, attempt) !== undefined) await this.#succeeded(build)
   }
 
+  /** Of a try that is asked for again after its end: that was lost on its way. */
+  async tellAgain(instance: Instance, { outcome, terminated }: KnownTry, context: RequestContext): Promise<void> {
+    const { host, journal, outbox } = this.#ports
+    const { uuid, attempt } = instance
+    if (terminated !== undefined || journal.build(uuid) !== undefined) return
+    const at = timestamp(this.#ports)
+    const lost = new BuildInterrupted('the build had failed, and its report was lost', { instance_uuid: uuid, host })
+    const failed = { result: 'failed', fault: faultOf(lost, at), retryable: true } as const
+    const told = outcome === 'active' ? ({ result: 'active', launched_at: at } as const) : failed
+    await journal.append([queued([this.#report(context, { instance_uuid: uuid, attempt, host, outcome: told })])])
+    outbox.announce()
+  }
+
+  #report(context: RequestContext, report: BuildReport): DurableMessage {
+    return this.#ports.client.message(ConductorApi, 'reportBuild', context, report, {
+      orderingKey: report.instance_uuid,
+    })
+  }
+
   #current(uuid: string, attempt: number): Build | undefined {
     const build = this.#ports.journal.build(uuid)
     return build?.instance.attempt === attempt ? build : undefined
   }
 
   async #succeeded({ instance, context }: Build): Promise<void> {
-    const { host, journal, outbox, client, logger } = this.#ports
+    const { host, journal, outbox, logger } = this.#ports
     const { uuid, attempt } = instance
     const now = timestamp(this.#ports)
     const outcome = { result: 'active', launched_at: now } as const
-    const args = { instance_uuid: uuid, attempt, host, outcome }
-    const messages = [client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid })]
+    const messages = [this.#report(context, { instance_uuid: uuid, attempt, host, outcome })]
     await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'active' }, queued(messages)])
     outbox.announce()
     const model = instance.mem_encryption?.model ?? 'none'
@@ -135,12 +157,11 @@ export class Builder {
   }
 
   async #failed({ instance, context }: Build, error: SevbusError): Promise<void> {
-    const { host, journal, outbox, client, logger } = this.#ports
+    const { host, journal, outbox, logger } = this.#ports
     const { uuid, attempt } = instance
     const fault = faultOf(error, timestamp(this.#ports))
     const outcome = { result: 'failed', fault, retryable: error.retryable } as const
-    const args = { instance_uuid: uuid, attempt, host, outcome }
-    const messages = [client.message(ConductorApi, 'reportBuild', context, args, { orderingKey: uuid })]
+    const messages = [this.#report(context, { instance_uuid: uuid, attempt, host, outcome })]
     await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'failed' }, queued(messages)])
     outbox.announce()
     const facts = { instance_uuid: uuid, attempt, code: error.code, request_id: context.request_id }

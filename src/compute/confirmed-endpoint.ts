@@ -18,6 +18,7 @@ export function confirmedEndpoint(
     resizeInstance: first((args, info) => endpoint.resizeInstance(args, info)),
     finishResize: first((args, info) => endpoint.finishResize(args, info)),
     finishRevertResize: first((args, info) => endpoint.finishRevertResize(args, info)),
+    rebuildInstance: first((args, info) => endpoint.rebuildInstance(args, info)),
     terminateInstance: first((args, info) => endpoint.terminateInstance(args, info)),
     startInstance: first((args, info) => endpoint.startInstance(args, info)),
     stopInstance: first((args, info) => endpoint.stopInstance(args, info)),

@@ -26,6 +26,7 @@ type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance'][
 type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionMethods)[N]['input']>
 type FinishArgs = z.output<(typeof ComputeApi)['methods']['finishResize']['input']>
 type PrepArgs = z.output<(typeof ComputeApi)['methods']['prepResize']['input']>
+type RebuildArgs = z.output<(typeof ComputeApi)['methods']['rebuildInstance']['input']>
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -116,6 +117,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return this.#beginBuild(args, context)
   }
 
+  rebuildInstance(args: RebuildArgs, { context }: RequestInfo): Promise<null> {
+    return this.#beginBuild({ ...args, rebuilds: true }, context)
+  }
+
   async prepResize({ instance, allocations }: PrepArgs, { signal }: RequestInfo): Promise<{ storage: string }> {
     this.#refuseWhenDraining()
     return { storage: await prepareArrival(instance, allocations, this.#ports, signal) }
@@ -123,7 +128,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   /** The same try again, or an older one than was here, changes nothing. */
   async #beginBuild(
-    args: BuildArgs & Partial<Pick<FinishArgs, 'disks' | 'power_on'>>,
+    args: BuildArgs & Partial<Pick<FinishArgs, 'disks' | 'power_on'>> & { readonly rebuilds?: true },
     context: RequestInfo['context'],
   ): Promise<null> {
     this.#refuseWhenDraining()
@@ -134,6 +139,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     if (known !== undefined && attempt <= known.attempt) {
       const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
       logger.info(facts, 'build ignored: not newer')
+      // Its conductor waits for no other host, and asks until it has heard.
+      if (args.rebuilds && attempt === known.attempt) await this.#builder.tellAgain(instance, known, context)
       await journal.flushed()
       return null
     }

@@ -23,10 +23,11 @@ import { consoleMethods } from './console-methods.ts'
  * - 1.6 rescue_instance, unrescue_instance
  * - 1.7 prep_resize, resize_instance, finish_resize, finish_revert_resize; terminate_instance takes keeps_disks_aside and
  *   only_disks_aside, which an older worker refuses
+ * - 1.8 rebuild_instance
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.7',
+  version: '1.8',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -60,6 +61,20 @@ export const ComputeApi = defineApi({
         instance: Instance,
         allocations: z.array(Allocation).max(64),
         disks: LeftDisks,
+        power_on: z.boolean(),
+        /** What the request had for cloud-init, base64. */
+        user_data: UserData.optional(),
+      }),
+      output: z.null(),
+    }),
+    rebuildInstance: cast({
+      wire: 'rebuild_instance',
+      since: '1.8',
+      summary:
+        'Builds the instance as build_and_run_instance does, in place of the guest of an earlier try that is here: that is asked to shut down first, and its disks go. With `power_on` false it is defined and stays off. Accepted once written to the journal; report_build tells its end.',
+      input: z.strictObject({
+        instance: Instance,
+        allocations: z.array(Allocation).max(64),
         power_on: z.boolean(),
         /** What the request had for cloud-init, base64. */
         user_data: UserData.optional(),

@@ -63,7 +63,7 @@ export async function allocationsOf(db: Queryable, { uuid, attempt }: AttemptKey
 export async function leaveAttempt(
   tx: Queryable,
   { uuid, attempt }: AttemptKey,
-  outcome: 'evacuated' | 'moved' | 'reverted',
+  outcome: 'evacuated' | 'moved' | 'reverted' | 'rebuilt',
   reason: string,
 ): Promise<void> {
   await tx.query('UPDATE build_attempts SET outcome = $3, reason = $4 WHERE instance_uuid = $1 AND attempt = $2', [

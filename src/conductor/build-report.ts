@@ -11,6 +11,7 @@ import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessag
 import type { MoveRecord } from './migration-store.ts'
 import { goBack, notTaken } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
+import { rebuildEnded } from './rebuild/end-rebuild.ts'
 import { requestSpec } from './request-spec.ts'
 import { arriveResized, destinationFailed } from './resize/arrive.ts'
 import type { BuildReport } from './rpc-api.ts'
@@ -25,7 +26,8 @@ export async function recordBuildReport(ports: ConductorPorts, report: BuildRepo
     if (!isCurrent(instance, report)) return rejectVoid(ports, tx, record, report)
     if (!isOnItsHost(instance) || move?.arrived_at) return
     const { outcome } = report
-    if (move !== undefined && move.type !== 'evacuation') await resizeEnded(ports, tx, record, move, outcome)
+    if (move?.type === 'rebuild') await rebuildEnded(ports, tx, record, move, outcome)
+    else if (move !== undefined && move.type !== 'evacuation') await resizeEnded(ports, tx, record, move, outcome)
     else if (outcome.result === 'failed') await tryFailed(ports, tx, record, outcome)
     else if (move !== undefined) await arrive(ports, tx, record, move, outcome.launched_at)
     else await becomeActive(ports, tx, record, outcome.launched_at)

@@ -4,6 +4,7 @@ import { launchRequest, refuseDisagreement, requestOfMove } from '../objects/lau
 import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { Selection } from '../objects/request-spec.ts'
 import type { MoveRecord } from './migration-store.ts'
+import { leastOf } from './request-spec.ts'
 
 /**
  * What the instance will run with: the scheduler's answer, if it is among what flavor and image ask for, and no less than
@@ -16,9 +17,9 @@ export function chosenEncryption(
   selection: Selection,
   move?: MoveRecord,
 ): MemEncryption | null {
-  const asked = launchRequest(move?.new_flavor ?? flavor, image)
+  const asked = launchRequest(move?.new_flavor ?? flavor, move?.new_image ?? image)
   // Another flavor is another order; else it is no less than what it had.
-  const request = move && move.new_flavor === null ? requestOfMove(asked, move.source_encryption) : asked
+  const request = move && move.new_flavor === null ? requestOfMove(asked, leastOf(move)) : asked
   const { choices } = request
   if (selection.mem_encryption !== undefined) {
     return refuseDisagreement(request, selection.mem_encryption).encryption ?? null

@@ -9,6 +9,7 @@ import { findInstance, type InstanceRecord } from './instance-store.ts'
 import { hostsLeft, type MoveRecord } from './migration-store.ts'
 import { handOver, handOverAtOnce, type Place, placeOf, refuse } from './placing.ts'
 import type { ConductorPorts } from './ports.ts'
+import { beginRebuild } from './rebuild/begin-rebuild.ts'
 import { serviceInUse } from './refuse-evacuation.ts'
 import { requestSpec } from './request-spec.ts'
 import { continueReturn } from './resize/continue-return.ts'
@@ -56,7 +57,8 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
 /** @returns whether that was done, and told, at once */
 async function goThere(ports: ConductorPorts, record: InstanceRecord, place: Place, signal: AbortSignal) {
   const { instance, move } = record
-  if (move !== undefined && move.type !== 'evacuation') await prepareResize(ports, record, move, place, signal)
+  if (move?.type === 'rebuild') await beginRebuild(ports, record, place)
+  else if (move !== undefined && move.type !== 'evacuation') await prepareResize(ports, record, move, place, signal)
   else if (await handOverAtOnce(ports, record, place)) return true
   else {
     const key = { uuid: instance.uuid, attempt: instance.attempt }
@@ -76,6 +78,7 @@ async function ignoredHosts(ports: ConductorPorts, { instance, move }: InstanceR
   // The first try has none behind it.
   const failed = instance.attempt === 1 ? [] : await failedHosts(database, instance.uuid, move?.first_attempt)
   if (move === undefined) return failed
+  if (move.type === 'rebuild') return []
   const mayStay = move.type === 'resize' && allowResizeToSameHost
   const left = (await hostsLeft(database, instance.uuid)).filter((host) => !(mayStay && host === move.source_host))
   return [...new Set([...left, ...failed])]

@@ -10,6 +10,7 @@ import { continueBuildMessage, releaseMessage, terminateMessage } from './messag
 import type { MoveRecord } from './migration-store.ts'
 import { callOffEvacuation } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
+import { callOffRebuild } from './rebuild/call-off.ts'
 import { callOffResize } from './resize/call-off.ts'
 import { forgetUserData } from './user-data-store.ts'
 
@@ -29,9 +30,10 @@ export async function deleteInstance(ports: ConductorPorts, context: RequestCont
 }
 
 function callOff(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, move: MoveRecord): Promise<Instance> {
-  return move.type === 'evacuation'
-    ? callOffEvacuation(ports, tx, record, move)
-    : callOffResize(ports, tx, record, move, 'the instance was deleted')
+  const why = 'the instance was deleted'
+  if (move.type === 'evacuation') return callOffEvacuation(ports, tx, record, move)
+  if (move.type === 'rebuild') return callOffRebuild(ports, tx, record, move, why)
+  return callOffResize(ports, tx, record, move, why)
 }
 
 async function deleteOnHost(

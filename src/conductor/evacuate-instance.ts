@@ -2,20 +2,21 @@ import { randomUUID } from 'node:crypto'
 import type { Queryable } from '../database/database.ts'
 import { InstanceInvalidState } from '../errors.ts'
 import { isActing } from '../objects/action-rules.ts'
-import type { Instance } from '../objects/instance.ts'
+import type { Instance, VmState } from '../objects/instance.ts'
 import { launchRequest, refuseDisagreement } from '../objects/launch-request.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { endAction } from './actions/action-store.ts'
 import { lastAttempt, startAttempt } from './attempt-store.ts'
 import { hostOf } from './host-life.ts'
-import { changeInstance, findInstance, lockInstance } from './instance-store.ts'
-import { continueBuildMessage } from './messages.ts'
-import { insertMove } from './migration-store.ts'
+import { changeInstance, findInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
+import { continueBuildMessage, endMoveMessage } from './messages.ts'
+import { insertMove, type MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { callOffRebuild } from './rebuild/call-off.ts'
 import { refuseDestination } from './refuse-destination.ts'
 import { hostToLeave, serviceInUse } from './refuse-evacuation.ts'
 import { callOffResize } from './resize/call-off.ts'
-import { REBUILD } from './stages.ts'
+import { isOnItsHost, REBUILD } from './stages.ts'
 
 export interface Evacuation {
   readonly instance_uuid: string
@@ -50,11 +51,23 @@ export async function evacuateInstance(
     // A dead host does not end its part of a resize either: the instance is its own again before it is brought elsewhere.
     const { move } = record
     const reason = `host ${source} was down`
-    const instance = move ? await callOffResize(ports, tx, record, move, reason) : record.instance
-    return begin(ports, tx, context, instance, asked ?? null)
+    const instance = move ? await callOff(ports, tx, record, move, reason) : record.instance
+    return begin(ports, tx, context, instance, { asked_host: asked ?? null, ...goesBackTo(record) })
   })
   ports.outbox.announce()
   return instance
+}
+
+async function callOff(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, move: MoveRecord, reason: string) {
+  if (move.type !== 'rebuild') return callOffResize(ports, tx, record, move, reason)
+  const instance = await callOffRebuild(ports, tx, record, move, reason)
+  if (isOnItsHost(record.instance)) await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'confirmMove')])
+  return instance
+}
+
+/** What a rebuild has left at its host is neither the one nor the other: who comes back to it has to look. */
+function goesBackTo({ instance, move }: InstanceRecord): Pick<Evacuating, 'source_vm_state'> {
+  return move?.type === 'rebuild' && isOnItsHost(instance) ? { source_vm_state: 'error' } : {}
 }
 
 function leftMeanwhile({ uuid, host }: Instance, source: string): InstanceInvalidState {
@@ -65,12 +78,18 @@ function leftMeanwhile({ uuid, host }: Instance, source: string): InstanceInvali
   })
 }
 
+interface Evacuating {
+  readonly asked_host: string | null
+  /** Absent: what it is. */
+  readonly source_vm_state?: VmState
+}
+
 async function begin(
   ports: ConductorPorts,
   tx: Queryable,
   context: RequestContext,
   instance: Instance,
-  askedHost: string | null,
+  evacuating: Evacuating,
 ): Promise<Instance> {
   const at = ports.now()
   const { uuid, host, attempt: sourceAttempt, mem_encryption } = instance
@@ -86,7 +105,7 @@ async function begin(
     source_attempt: sourceAttempt,
     source_encryption: mem_encryption,
     first_attempt: attempt,
-    asked_host: askedHost,
+    ...evacuating,
     context,
   } as const
   await insertMove(tx, move, at)

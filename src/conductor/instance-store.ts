@@ -31,7 +31,7 @@ export type InstanceChanges = Partial<
   Pick<
     Instance,
     | ('vm_state' | 'task_state' | 'host' | 'attempt' | 'mem_encryption' | 'fault' | 'launched_at' | 'terminated_at')
-    | ('volumes' | 'interfaces' | 'ip_addresses' | 'flavor')
+    | ('volumes' | 'interfaces' | 'ip_addresses' | 'flavor' | 'image')
   >
 >
 
@@ -220,6 +220,9 @@ export async function changeInstance(
   )
   if (changes.flavor !== undefined) {
     await tx.query('UPDATE instances SET flavor = $2 WHERE uuid = $1', [next.uuid, JSON.stringify(next.flavor)])
+  }
+  if (changes.image !== undefined) {
+    await tx.query('UPDATE instances SET image = $2 WHERE uuid = $1', [next.uuid, JSON.stringify(next.image)])
   }
   return next
 }

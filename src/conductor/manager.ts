@@ -14,6 +14,7 @@ import { listInstanceStates } from './instance-states.ts'
 import { findInstance, listInstances } from './instance-store.ts'
 import { listMoves } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
+import { acceptRebuild } from './rebuild/accept-rebuild.ts'
 import { replayEvents } from './replay-events.ts'
 import { resizeEndpoint } from './resize/endpoint.ts'
 import type { ConductorApi } from './rpc-api.ts'
@@ -81,5 +82,8 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
     ...actionsEndpoint(ports),
     ...consolesEndpoint(ports),
     ...resizeEndpoint(ports),
+    async rebuildInstance(rebuild, { context }) {
+      return { instance: await acceptRebuild(ports, storedContext(context), rebuild) }
+    },
   }
 }

@@ -89,6 +89,23 @@ export function finishResizeMessage(
   return client.message(ComputeApi, 'finishResize', move.context, args, toHost(instance, instance.host as string))
 }
 
+/** The host is to make the guest anew from another image. */
+export function rebuildMessage(
+  { client }: Sender,
+  instance: Instance,
+  move: MoveRecord,
+  allocations: readonly Allocation[],
+  userData: string | undefined,
+): DurableMessage {
+  const args = {
+    instance,
+    allocations: [...allocations],
+    power_on: move.source_vm_state !== 'stopped',
+    ...(userData !== undefined && { user_data: userData }),
+  }
+  return client.message(ComputeApi, 'rebuildInstance', move.context, args, toHost(instance, instance.host as string))
+}
+
 /** The destination is to remove the guest, for the instance goes back, and to say when it is gone. */
 export function leaveDestinationMessage({ client }: Sender, instance: Instance, move: MoveRecord): DurableMessage {
   const args = { instance, void: true, migration_uuid: move.uuid, keeps_disks_aside: true }

@@ -1,6 +1,7 @@
 import type { Queryable } from '../database/database.ts'
 import type { Fault } from '../objects/fault.ts'
 import type { Flavor } from '../objects/flavor.ts'
+import type { ImageMeta } from '../objects/image-meta.ts'
 import type { VmState } from '../objects/instance.ts'
 import { InstanceMigration } from '../objects/instance-migration.ts'
 import type { LeftDisks } from '../objects/left-disks.ts'
@@ -29,8 +30,12 @@ export interface MoveRecord {
   /** Of a resize; null: the flavor stays as it is. */
   readonly source_flavor: Flavor | null
   readonly new_flavor: Flavor | null
-  /** Of a resize or migration: what it is again when it rests. */
+  /** Of a rebuild. */
+  readonly source_image: ImageMeta | null
+  readonly new_image: ImageMeta | null
+  /** What it is again when it rests; null: what it is. */
   readonly source_vm_state: VmState | null
+  /** Of a rebuild, until its host has been told: the least that it may run with. */
   readonly dest_encryption: MemEncryption | null
   /** As the source has made them ready for the destination. */
   readonly disks: LeftDisks | null
@@ -42,15 +47,18 @@ export interface MoveRecord {
   readonly context: RequestContext
 }
 
-type Later = 'status' | 'dest_host' | 'arrived_at' | 'dest_encryption' | 'dest_attempt' | 'disks' | 'fault'
-type OfResize = 'source_flavor' | 'new_flavor' | 'source_vm_state'
-type NewMove = Omit<MoveRecord, Later | OfResize> & Partial<Pick<MoveRecord, OfResize>>
+type Later = 'status' | 'arrived_at' | 'dest_attempt' | 'disks' | 'fault'
+type OfSome =
+  | ('source_flavor' | 'new_flavor' | 'source_vm_state')
+  | ('source_image' | 'new_image' | 'dest_host' | 'dest_encryption')
+type NewMove = Omit<MoveRecord, Later | OfSome> & Partial<Pick<MoveRecord, OfSome>>
 
 export async function insertMove(tx: Queryable, move: NewMove, at: Date): Promise<void> {
   await tx.query(
     `INSERT INTO migrations (uuid, instance_uuid, type, status, source_host, source_attempt, source_encryption,
-       first_attempt, asked_host, context, created_at, updated_at, asked_at, source_flavor, new_flavor, source_vm_state)
-     VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, $10, $10, $10, $11, $12, $13)`,
+       first_attempt, asked_host, context, created_at, updated_at, asked_at, source_flavor, new_flavor, source_vm_state,
+       source_image, new_image, dest_host, dest_encryption)
+     VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, $10, $10, $10, $11, $12, $13, $14, $15, $16, $17)`,
     [
       move.uuid,
       move.instance_uuid,
@@ -65,6 +73,10 @@ export async function insertMove(tx: Queryable, move: NewMove, at: Date): Promis
       json(move.source_flavor),
       json(move.new_flavor),
       move.source_vm_state ?? null,
+      json(move.source_image),
+      json(move.new_image),
+      move.dest_host ?? null,
+      json(move.dest_encryption),
     ],
   )
 }

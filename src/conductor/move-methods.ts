@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
+import { NewImageMeta } from '../objects/image-meta.ts'
 import { Instance } from '../objects/instance.ts'
 import { call } from '../rpc/contract.ts'
 
@@ -9,7 +10,7 @@ const output = z.object({ instance: Instance })
 /** Only to this one; absent: wherever a scheduler finds. */
 const host = HostName.optional()
 
-/** What brings instances to another host, or to another size, while both are up: a part of the conductor's door. */
+/** What brings instances to another host, size or image, while their hosts are up: a part of the conductor's door. */
 export const moveMethods = {
   resizeInstance: call({
     wire: 'resize_instance',
@@ -41,6 +42,19 @@ export const moveMethods = {
     summary:
       'A resized or migrated instance goes back to its source, its flavor and its encryption there, and to its disks as they were when it left. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE.',
     input: z.strictObject(ofInstance),
+    output,
+  }),
+  rebuildInstance: call({
+    wire: 'rebuild_instance',
+    since: '1.11',
+    summary:
+      'Makes the root disk of an instance that is active, stopped or in ERROR anew from an image, on its host; what is attached to it stays, and one that was stopped stays off. Flavor and image are judged together as at a boot, and its host by the rules of the scheduler: it may gain an encryption, with a slot, or get a better one; to lose it, or get a lesser one, takes `allow_encryption_loss`. While it is not known that its earlier guest is gone, the slots of both stay claimed. When it answers that is stored: it will run, be where it was with the reason (its host cannot), or be in ERROR with its claim (its host could not after all). Asked again while it is under way, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, REBUILD_LOSES_ENCRYPTION, and those of build_instances about flavor and image; in the fault NO_VALID_HOST.',
+    input: z.strictObject({
+      ...ofInstance,
+      image: NewImageMeta,
+      /** True: it may be encrypted less than now, or not at all, where the image asks for no more. */
+      allow_encryption_loss: z.boolean().default(false),
+    }),
     output,
   }),
 }

@@ -35,6 +35,7 @@ export async function goBack(
     ...{ task_state: null, host, attempt, mem_encryption, fault: fault && notMoved(fault, move) },
     vm_state: move.source_vm_state ?? instance.vm_state,
     ...(move.source_flavor && { flavor: move.source_flavor }),
+    ...(move.source_image && { image: move.source_image }),
   }
   const back = await changeInstance(ports, tx, { instance, context }, changes, at)
   await endMove(tx, move.uuid, status, at)
@@ -59,7 +60,7 @@ export function notTaken(
   ignoredHosts: readonly string[] = [],
 ): DurableMessage {
   const spec = requestSpec(instance, ignoredHosts, move)
-  return move.type === 'evacuation'
+  return move.type === 'evacuation' || move.type === 'rebuild'
     ? events.rebuildFailed(context, back, spec, error)
     : events.migrationFailed(context, back, spec, error)
 }

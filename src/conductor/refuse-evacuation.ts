@@ -17,7 +17,7 @@ export function hostToLeave(record: InstanceRecord): string {
   const { uuid, host, vm_state, task_state } = instance
   const canMove = vm_state === 'active' || vm_state === 'stopped'
   // A dead host will never end what it was told to do.
-  const isOver = record.move === undefined ? isActing(instance) : isStillAtSource(record)
+  const isOver = record.move === undefined ? isActing(instance) : canBeCalledOff(record)
   if (canMove && (task_state === null || isOver) && host !== null) return host
   const [is, fix] = obstacle(instance)
   throw new InstanceInvalidState(`instance ${uuid} ${is} and cannot be evacuated: ${fix}`, {
@@ -27,6 +27,10 @@ export function hostToLeave(record: InstanceRecord): string {
     host,
     fix,
   })
+}
+
+function canBeCalledOff(record: InstanceRecord): boolean {
+  return record.move?.type === 'rebuild' || isStillAtSource(record)
 }
 
 function obstacle(instance: Instance): readonly [is: string, fix: string] {

@@ -9,14 +9,15 @@ import type { MoveRecord } from './migration-store.ts'
 export function requestSpec(instance: Instance, ignoreHosts: readonly string[], move?: MoveRecord): RequestSpec {
   // Nothing is refused here: what an earlier release accepted and this one does not, the scheduler refuses by name.
   const flavor = move?.new_flavor ?? instance.flavor
-  const encryptions = memEncryptionRequest(flavor, instance.image, collectInto([]))
+  const image = move?.new_image ?? instance.image
+  const encryptions = memEncryptionRequest(flavor, image, collectInto([]))
   return RequestSpec.parse({
     instance_uuid: instance.uuid,
     attempt: instance.attempt,
     project_id: instance.project_id,
     user_id: instance.user_id,
     flavor: requestFlavor(flavor, encryptions),
-    image: instance.image,
+    image,
     mem_encryption: encryptionOf(instance, move),
     availability_zone: instance.availability_zone,
     scheduler_hints: instance.scheduler_hints,
@@ -26,9 +27,14 @@ export function requestSpec(instance: Instance, ignoreHosts: readonly string[], 
   })
 }
 
+/** Of a move that keeps its flavor: what it runs with there is no less. */
+export function leastOf({ type, source_encryption, dest_encryption }: MoveRecord) {
+  return type === 'rebuild' ? dest_encryption : source_encryption
+}
+
 /** With another flavor it is what that asks for, else what the instance has. */
 function encryptionOf({ mem_encryption, image }: Instance, move?: MoveRecord) {
   if (move === undefined) return mem_encryption
-  if (move.new_flavor === null) return move.source_encryption
+  if (move.new_flavor === null) return leastOf(move)
   return memEncryptionRequest(move.new_flavor, image, collectInto([]))[0] ?? null
 }

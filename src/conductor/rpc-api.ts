@@ -57,10 +57,11 @@ export const MAX_COUNT = 1000
  * - 1.8 create_snapshot; from workers: report_action_stage
  * - 1.9 rescue_instance, unrescue_instance
  * - 1.10 resize_instance, migrate_instance, confirm_resize, revert_resize; report_action tells the disks of a guest that leaves
+ * - 1.11 rebuild_instance
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.10',
+  version: '1.11',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

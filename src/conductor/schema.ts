@@ -172,4 +172,12 @@ export const conductorMigrations: readonly Migration[] = [
       ALTER TABLE migrations ADD COLUMN dest_attempt integer;
       CREATE INDEX migrations_left_at ON migrations (dest_host) WHERE dest_attempt IS NOT NULL;`,
   },
+  {
+    id: 'conductor-0011-rebuilds',
+    sql: `
+      ALTER TABLE migrations
+        -- Of a rebuild: what it was booted from, and is to be booted from.
+        ADD COLUMN source_image jsonb,
+        ADD COLUMN new_image jsonb;`,
+  },
 ]

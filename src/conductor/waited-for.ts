@@ -9,6 +9,7 @@ import {
   continueBuildMessage,
   departureMessage,
   finishResizeMessage,
+  rebuildMessage,
   terminateMessage,
 } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
@@ -40,6 +41,7 @@ async function buildAgain(ports: ConductorPorts, tx: Queryable, record: Instance
   const { instance, context, move } = record
   const allocations = await allocationsOf(tx, { uuid: instance.uuid, attempt: instance.attempt })
   const userData = await userDataOf(tx, record)
+  if (move?.type === 'rebuild') return rebuildMessage(ports, instance, move, allocations, userData)
   return move !== undefined && instance.task_state === RESIZE.onHost
     ? finishResizeMessage(ports, instance, move, allocations, userData)
     : buildMessage(ports, context, host, instance, allocations, userData)

@@ -63,9 +63,9 @@ async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promi
   })
 }
 
-/** A host was told to build it, and has not said how that ended. */
+/** A host was told to build it, and has not said how that ended. A rebuild is its host's, and is asked for again. */
 function isBuildOverdue({ instance, move }: InstanceRecord): boolean {
-  return isOnItsHost(instance) && !move?.arrived_at
+  return isOnItsHost(instance) && !move?.arrived_at && move?.type !== 'rebuild'
 }
 
 /** Asks the host again to remove the guest of an instance that lives elsewhere. */

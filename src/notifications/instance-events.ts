@@ -43,6 +43,7 @@ export type InstanceEvent =
   | 'instance.create.end'
   | 'instance.create.error'
   | 'instance.evacuate'
+  | 'instance.rebuild_scheduled'
   | 'instance.rebuild.start'
   | 'instance.rebuild.end'
   | 'instance.rebuild.error'

@@ -21,7 +21,7 @@ export type VmState = z.infer<typeof VmState>
 
 /**
  * Nova's task_state: what is being done to it; null when nothing is. A new instance waits for a host (`scheduling`) and is
- * booted there (`spawning`); one that is evacuated stays as it is and is rebuilt by the same steps. One that is resized, or
+ * booted there (`spawning`); one that is evacuated, or rebuilt where it is, stays as it is and goes by the same steps. One that is resized, or
  * migrated, looks for a host (`resize_prep`), leaves its own (`resize_migrating`) and is built at the other
  * (`resize_finish`). The others are of actions (`action-rules.ts`); those of
  * devices are no words of Nova's, which has none for them.
@@ -136,10 +136,10 @@ export type InstanceState = z.infer<typeof InstanceState>
 export const BuildAttempt = z.object({
   attempt: z.int().min(1),
   host: HostName.nullable(),
-  /** Evacuated: its guest was left behind on a host that was down; moved and reverted: the guest of the other end lives on. */
+  /** Evacuated: its guest was left behind on a host that was down; moved and reverted: the guest of the other end lives on; rebuilt: another took its place here. */
   outcome: z.enum([
     ...(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted', 'evacuated'] as const),
-    ...(['moved', 'reverted'] as const),
+    ...(['moved', 'reverted', 'rebuilt'] as const),
   ]),
   reason: z.string().max(4000).nullable(),
   allocations: z.array(Allocation),

@@ -7,10 +7,13 @@ import { MemEncryption } from './mem-encryption.ts'
 import { NO_HINTS, SchedulerHints } from './scheduler-hints.ts'
 import { SchedulingReport } from './scheduling-report.ts'
 
-/** A move of an instance to another host. While it lasts, it holds what the instance had where it came from. */
+/**
+ * A move of an instance to another host, or, as a rebuild, to another image where it is. While it lasts, what the instance
+ * had where it came from stays claimed.
+ */
 export const Migration = z.object({
   uuid: z.guid(),
-  type: z.enum(['evacuation', 'migration', 'resize']),
+  type: z.enum(['evacuation', 'migration', 'resize', 'rebuild']),
 })
 export type Migration = z.infer<typeof Migration>
 

@@ -14,6 +14,7 @@ import type { WorkerLeft } from './placement/worker-hold.ts'
 import type { SchedulerApi } from './rpc-api.ts'
 import { BatchSelector } from './select-batch.ts'
 import { DestinationSelector } from './select-destination.ts'
+import { RebuildSelector } from './select-rebuild.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
 
 export interface SchedulerDeps {
@@ -61,6 +62,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
   readonly #placement: Placement
   readonly #selector: DestinationSelector
   readonly #batches: BatchSelector
+  readonly #rebuilds: RebuildSelector
   readonly reports: ReportDesk
   readonly #options: SchedulerOptions
   readonly #logger: Logger
@@ -78,6 +80,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
       logger,
       ...options,
     })
+    this.#rebuilds = new RebuildSelector({ placement, hosts: this.hosts, filters: all })
     this.#batches = new BatchSelector({ placement, hosts: this.hosts, chooser, filters: all })
     this.reports = new ReportDesk({
       placement,
@@ -109,7 +112,9 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     info: RequestInfo,
   ): Promise<{ selection: Selection }> {
     const requests = requestsByModel(spec, this.#options.memEncryptionOverheadMb)
-    const claimed = await firstModel(requests, (request) => this.#selector.select(request, info))
+    const claimed = await firstModel(requests, (request) =>
+      spec.migration?.type === 'rebuild' ? this.#rebuilds.select(request) : this.#selector.select(request, info),
+    )
     const { host, attempt } = claimed
     const { instance_uuid } = spec
     this.#logger.info({ instance_uuid, host, attempt, request_id: info.context.request_id }, 'host claimed')

@@ -40,16 +40,17 @@ const NO_MIGRATION = z
  * - 1.2 the report of a host whose hypervisor does not answer has hypervisor_silence, and list_hosts tells it
  * - 1.3 announce_host answers with report_digest, and only who was given one sends report_host_unchanged: schedulers are
  *   upgraded first; list_hosts tells the worker whose reports are taken
+ * - 1.4 select_destinations for rebuilds: a migration of that type, which an older scheduler refuses
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.3',
+  version: '1.4',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',
       since: '1.0',
       summary:
-        'Finds a host for one try of an instance and claims its resources there. The same try asked again gets the same answer; a later try replaces the claim in one step. Of several models that will do the first is chosen that any host has. Errors: NO_VALID_HOST, STALE_ATTEMPT.',
+        'Finds a host for one try of an instance and claims its resources there. The same try asked again gets the same answer; a later try replaces the claim in one step. Of several models that will do the first is chosen that any host has. With a migration of the type rebuild it is about the host in `force_hosts`, where the instance is: that is judged as if the instance were not there, and until confirm_move, or revert_move, the claim has the more of before and after. Errors: NO_VALID_HOST, STALE_ATTEMPT.',
       input: z.strictObject({ request_spec: RequestSpec }),
       output: z.object({ selection: Selection }),
       timeoutMs: 60_000,

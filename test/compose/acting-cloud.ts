@@ -25,6 +25,7 @@ export const REQUESTS = {
   unpause: ['unpauseInstance', {}],
   suspend: ['suspendInstance', {}],
   resume: ['resumeInstance', {}],
+  rebuild: ['rebuildInstance', { image: anImage(), allow_encryption_loss: false }],
   delete: ['deleteInstance', {}],
 } as const
 
@@ -112,6 +113,15 @@ export class ActingCloud implements AsyncDisposable {
 
   instance(uuid: string): Promise<Instance> {
     return this.#conductor.instance(uuid)
+  }
+
+  /** Rebuilds that their host had begun, and that something else took the place of. */
+  async calledOff(uuid: string): Promise<number> {
+    const { attempts } = await this.#conductor.endpoint.explainInstance(
+      { instance_uuid: uuid },
+      this.#conductor.request,
+    )
+    return attempts.filter(({ attempt, outcome, host }) => attempt > 1 && outcome === 'aborted' && host !== null).length
   }
 
   async actions(uuid: string) {

@@ -8,13 +8,14 @@ import { DatabasePlacement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
 import type { DatabaseEngine } from '../support/databases.ts'
 import { aHostReport } from '../support/host-reports.ts'
+import { anImage } from '../support/requests.ts'
 import { aConductor } from './conductor-harness.ts'
 import { DyingHost, type Told } from './dying-hosts.ts'
 
 export const HOSTS = ['h1', 'h2', 'h3'] as const
 export const STEPS = ['deliver', 'twice', 'evacuate', 'die', 'return', 'fence', 'fail', 'wait', 'delete'] as const
 /** What operators ask of hosts that are up. */
-export const DECISIONS = ['resize', 'migrate', 'confirm', 'revert'] as const
+export const DECISIONS = ['resize', 'migrate', 'confirm', 'revert', 'rebuild'] as const
 
 export interface Step {
   readonly do: (typeof STEPS)[number] | (typeof DECISIONS)[number]
@@ -28,6 +29,8 @@ const BUILD_TIMEOUT_MS = 60_000
 const LATER = '2026-01-02T00:00:00.000Z'
 const DISKS = { folder: '/shared', files: [{ name: 'disk', bytes: 1 }] }
 const QEMU_DIED = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: LATER }
+
+const BUILDS = ['build_and_run_instance', 'finish_resize', 'rebuild_instance']
 
 /** Something on its way: it arrives in any order, and perhaps twice. */
 interface Letter {
@@ -133,7 +136,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     )
     const claims = new Set(rows.map(({ claim }) => claim))
     const lived = await database.query<{ uuid: string; attempt: number }>(
-      `select instance_uuid as uuid, attempt from build_attempts where outcome in ('active', 'evacuated', 'moved', 'reverted')`,
+      `select instance_uuid as uuid, attempt from build_attempts where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt')`,
     )
     const powered = [...this.#hosts.values()].filter(({ isFenced }) => !isFenced)
     return lived
@@ -148,7 +151,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     const running = [...this.#hosts.values()].filter(({ isUp }) => isUp).flatMap(({ guests }) => [...guests])
     const lived = await this.#conductor.ports.database.query<{ uuid: string; attempt: number }>(
       `select instance_uuid as uuid, attempt from build_attempts
-        where outcome in ('active', 'evacuated', 'moved', 'reverted')`,
+        where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt')`,
     )
     const uuids = running
       .filter(([uuid, attempt]) => lived.some((each) => each.uuid === uuid && each.attempt === attempt))
@@ -212,6 +215,11 @@ export class EvacuatingCloud implements AsyncDisposable {
       const { endpoint, request } = this.#conductor
       await endpoint.migrateInstance({ instance_uuid: uuid }, request).catch(expected)
     },
+    rebuild: async (uuid) => {
+      const { endpoint, request } = this.#conductor
+      const rebuild = { instance_uuid: uuid, image: anImage(), allow_encryption_loss: false }
+      await endpoint.rebuildInstance(rebuild, request).catch(expected)
+    },
     confirm: async (uuid) => {
       await this.#conductor.endpoint.confirmResize({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
     },
@@ -265,14 +273,18 @@ export class EvacuatingCloud implements AsyncDisposable {
   }
 
   /** As a scheduler does it that takes the first host: with the real claim. */
-  async #select({ instance_uuid, attempt, migration, ignore_hosts }: RequestSpec): Promise<Selection> {
+  async #select({ instance_uuid, attempt, migration, ignore_hosts, force_hosts }: RequestSpec): Promise<Selection> {
+    const isRebuild = migration?.type === 'rebuild'
     for (const { host, pools } of await this.#placement.hostStates()) {
       const slot = pools[0]?.inventories.MEM_ENCRYPTION_CONTEXT
-      const isFull = slot === undefined || slot.used >= slot.capacity
+      // A rebuild has its place already, or is asked about for the second time.
+      const isFull = !isRebuild && (slot === undefined || slot.used >= slot.capacity)
       if (isFull || !this.#host(host).isUp || ignore_hosts.includes(host)) continue
+      if (isRebuild && !force_hosts.includes(host)) continue
       const allocations = [{ provider: `${host}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
       const selection = { host, attempt, allocations, report: NO_REPORT }
-      return (await this.#placement.grant({ instance_uuid, selection, migration })).selection
+      const becomes = isRebuild ? allocations : undefined
+      return (await this.#placement.grant({ instance_uuid, selection, migration, becomes })).selection
     }
     const made = await this.#placement.claimOf({ instance_uuid, attempt, migration })
     if (made !== undefined) return made
@@ -325,7 +337,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     const given = args as unknown as Args
     if (host?.isUp === false) return false
     if (host === undefined) await (this.#takes[String(what)] as (args: Args) => Promise<unknown>)(given)
-    else if (what === 'build_and_run_instance' || what === 'finish_resize') this.#tell(host, host.build(given.instance))
+    else if (BUILDS.includes(String(what))) this.#tell(host, host.build(given.instance))
     else if (what === 'resize_instance') this.#tell(host, host.leave(given.instance, given.number))
     else if (what === 'finish_revert_resize') this.#tell(host, host.comeBack(given.instance, given.number))
     else {

@@ -87,6 +87,10 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     spawnFailed,
   ),
   'instance-evacuate': conductor.message('instance.evacuate', context, { ...active, task_state: 'rebuilding' }),
+  'instance-rebuild_scheduled': conductor.message('instance.rebuild_scheduled', context, {
+    ...active,
+    task_state: 'rebuilding',
+  }),
   'instance-rebuild-start': compute.message('instance.rebuild.start', context, {
     ...active,
     task_state: 'rebuild_spawning',

@@ -66,6 +66,7 @@ class FakePlacement implements Placement {
 
   hintedHosts = async () => undefined
   claimOf = async () => this.made
+  held = async () => this.made
   claimsOf = async () => new Map<string, Selection>()
   async grant({ instance_uuid, selection }: Claim) {
     return { selection: await this.claim(instance_uuid, selection), isNew: true, inventories: [] }

@@ -70,20 +70,27 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: conductor,
     summary: 'Its host is dead, and it is to be rebuilt on another.',
   },
+  'instance.rebuild_scheduled': {
+    payload: InstanceActionRebuildPayload,
+    publisher: conductor,
+    summary: 'Its host may make it anew from another image, and has what it takes. Not told of evacuations.',
+  },
   'instance.rebuild.start': {
     payload: InstanceActionRebuildPayload,
     publisher: compute,
-    summary: 'Another host begins to build it.',
+    summary: 'Its host begins to make it anew from another image; or another host to build it, whose own is dead.',
   },
   'instance.rebuild.end': {
     payload: InstanceActionRebuildPayload,
     publisher: compute,
-    summary: 'It runs there from now on, perhaps with another encryption.',
+    summary:
+      'It runs there from now on, perhaps with another encryption; one that was stopped, and is rebuilt where it is, is off.',
   },
   'instance.rebuild.error': {
     payload: InstanceActionRebuildPayload,
     publisher: compute,
-    summary: 'The other host could not build it; it stays where it is unless the next one can.',
+    summary:
+      'The other host could not build it; it stays where it is unless the next one can. Of one that is rebuilt where it is: it is in ERROR, with its claim.',
   },
   'instance.power_off.start': {
     payload: InstanceActionPayload,

@@ -25,6 +25,27 @@ export async function powerOff(
   await driver.powerOff(uuid)
 }
 
+/**
+ * The guest of an earlier try, which is to be removed, writes out first what it has for its volumes. One that cannot be asked
+ * loses its power with the rest.
+ *
+ * @throws the signal's reason
+ */
+export async function shutDownEarlier(
+  instance: Pick<Instance, 'uuid' | 'image'>,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<void> {
+  const { uuid } = instance
+  try {
+    const guest = await ports.driver.guest(uuid, signal)
+    if (guest?.state === 'running') await powerOff(instance, { clean_shutdown: true }, ports, signal)
+  } catch (err) {
+    signal.throwIfAborted()
+    ports.logger.warn({ instance_uuid: uuid, err }, 'the earlier guest was not shut down: it is removed as it is')
+  }
+}
+
 /** Returns when the guest is off, or has not followed for as long as it may take. */
 async function shutDown(
   uuid: string,

@@ -37,6 +37,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
     disks: LeftDisks.optional(),
     /** False: it is only defined. */
     power_on: z.boolean().optional(),
+    /** The guest of an earlier try is to go for it. */
+    rebuilds: z.literal(true).optional(),
     context: RequestContext,
     /** Times the worker died over it. */
     interruptions: z.int().min(0),

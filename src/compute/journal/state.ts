@@ -19,6 +19,8 @@ export interface Build {
   readonly disks?: LeftDisks | undefined
   /** False: it is only defined. */
   readonly power_on?: boolean | undefined
+  /** The guest of an earlier try is to go for it. */
+  readonly rebuilds?: true | undefined
   readonly context: RequestContext
   readonly interruptions: number
   readonly handedBack: boolean

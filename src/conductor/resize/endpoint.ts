@@ -6,8 +6,10 @@ import { storedContext } from '../stored-context.ts'
 import { acceptResize } from './accept-resize.ts'
 import { confirmResize, revertResize } from './decide.ts'
 
+type Moves = Pick<Endpoint<typeof ConductorApi>, keyof typeof moveMethods>
+
 /** Answers what is asked of resizes and cold migrations. */
-export function resizeEndpoint(ports: ConductorPorts): Pick<Endpoint<typeof ConductorApi>, keyof typeof moveMethods> {
+export function resizeEndpoint(ports: ConductorPorts): Omit<Moves, 'rebuildInstance'> {
   return {
     async resizeInstance(resize, { context, signal }) {
       return { instance: await acceptResize(ports, storedContext(context), resize, signal) }

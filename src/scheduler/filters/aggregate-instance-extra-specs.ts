@@ -11,6 +11,7 @@ const SCOPE = 'aggregate_instance_extra_specs:'
  */
 export const aggregateInstanceExtraSpecs: HostFilter = {
   name: 'AggregateInstanceExtraSpecsFilter',
+  isForComers: true,
   fix: 'put hosts into an aggregate that says so: sevbus aggregate set NAME --metadata KEY=VALUE; or take another flavor',
   reject: (host, { spec: { flavor } }) => {
     for (const spec in flavor.extra_specs) {

@@ -8,6 +8,7 @@ const KEY = 'filter_tenant_id'
 /** Keeps the hosts of an aggregate with `filter_tenant_id` to the projects it names. They may use others, too. */
 export const aggregateMultiTenancyIsolation: HostFilter = {
   name: 'AggregateMultiTenancyIsolation',
+  isForComers: true,
   fix: 'let the project in: sevbus aggregate set NAME --metadata filter_tenant_id=PROJECT,…; or add hosts for all projects',
   concern: ({ spec }) => spec.project_id ?? '',
   reject: (host, { spec: { project_id: project } }) => {

@@ -3,6 +3,7 @@ import type { HostFilter } from './host-filter.ts'
 /** Drops hosts that have one of the instances that the hint `different_host` names. */
 export const differentHost: HostFilter = {
   name: 'DifferentHostFilter',
+  isForComers: true,
   fix: 'add a host, or ask without the hint different_host',
   concern: ({ spec: { scheduler_hints: hints }, hinted }) =>
     hints.different_host.length > 0

@@ -7,6 +7,8 @@ export interface HostFilter {
   readonly name: string
   /** What somebody could do so that the hosts it rejects would do; for the error, when no host is left. */
   readonly fix?: string
+  /** It looks only whether one more may come: who is there already, and is rebuilt, is not held to it. */
+  readonly isForComers?: true
   /** Why this host cannot take the request, in words an operator can act on, with numbers; undefined if it can. */
   reject(host: HostState, request: SchedulingRequest): string | undefined
   /**

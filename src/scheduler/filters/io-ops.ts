@@ -5,6 +5,7 @@ import type { HostFilter } from './host-filter.ts'
 export function ioOps(most: number | undefined): HostFilter {
   return {
     name: 'IoOpsFilter',
+    isForComers: true,
     fix: 'try again when the builds there are done, raise max_io_ops_per_host, or add a host',
     reject: (host) => {
       const limit = leastOf(host, 'max_io_ops_per_host', most)

@@ -5,6 +5,7 @@ import type { HostFilter } from './host-filter.ts'
 export function numInstances(most: number | undefined): HostFilter {
   return {
     name: 'NumInstancesFilter',
+    isForComers: true,
     fix: 'delete instances there, raise max_instances_per_host, or add a host',
     reject: (host) => {
       const limit = leastOf(host, 'max_instances_per_host', most)

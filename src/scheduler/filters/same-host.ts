@@ -5,6 +5,7 @@ import type { HostFilter } from './host-filter.ts'
 /** Drops hosts that have none of the instances that the hint `same_host` names. */
 export const sameHost: HostFilter = {
   name: 'SameHostFilter',
+  isForComers: true,
   fix: 'make room on the host of these instances, name some that are on a host, or ask without the hint same_host',
   concern: ({ spec: { scheduler_hints: hints }, hinted }) =>
     hints.same_host.length > 0 ? JSON.stringify([hints.same_host, hostsOf(hints.same_host, hinted)]) : undefined,

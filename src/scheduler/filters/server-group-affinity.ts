@@ -5,6 +5,7 @@ import type { HostFilter } from './host-filter.ts'
 /** Drops hosts where the request's group is not, when its policy is affinity and it is somewhere. */
 export const serverGroupAffinity: HostFilter = {
   name: 'ServerGroupAffinityFilter',
+  isForComers: true,
   fix: 'make room on the host of the group, or ask without the hint group',
   concern: (request) => groupConcern(request, 'affinity'),
   reject: ({ host }, { hinted }) => {

@@ -4,6 +4,7 @@ import type { HostFilter } from './host-filter.ts'
 /** Drops hosts that have as many members of the request's group as its policy anti-affinity allows. */
 export const serverGroupAntiAffinity: HostFilter = {
   name: 'ServerGroupAntiAffinityFilter',
+  isForComers: true,
   fix: 'add a host, delete a member of the group, or make a group that allows more on one host (max_server_per_host)',
   concern: (request) => groupConcern(request, 'anti-affinity'),
   reject: ({ host }, { hinted }) => {

@@ -21,6 +21,8 @@ export interface Claim {
   readonly selection: Selection
   /** What it has goes over to this, in the same step. */
   readonly migration?: Migration | undefined
+  /** Of a rebuild: what it has when that is over, and until then the selection. */
+  readonly becomes?: readonly Allocation[] | undefined
 }
 
 /** An inventory right after a claim: what the scheduler's memory is set to. */
@@ -87,14 +89,34 @@ export async function claimOf(database: Queryable, asked: Try): Promise<Selectio
   return refuseOver(database, asked)
 }
 
+const ALLOCATIONS = `
+  (select coalesce(json_agg(json_strip_nulls(json_build_object(
+                              'provider', a.provider, 'resource_class', a.resource_class,
+                              'amount', a.amount, 'pinned', nullif(a.pinned, false)))
+                            order by a.provider collate "C", a.resource_class collate "C"), '[]')
+     from allocations a where a.consumer = consumers.uuid)`
+
+/** All that an instance has, whatever for; undefined: nothing. */
+export async function heldBy(
+  database: Queryable,
+  instanceUuid: string,
+): Promise<Pick<Selection, 'host' | 'allocations'> | undefined> {
+  const [row] = await database.query<Pick<Selection, 'host' | 'allocations'>>(
+    `select host, ${ALLOCATIONS} as allocations from consumers
+      where uuid = $1 and instance is null and host is not null`,
+    [instanceUuid],
+  )
+  return row
+}
+
+/** Of a rebuild that is not over it is what that is to have. */
 function readConsumers(database: Queryable, asked: readonly Try[]): Promise<readonly ConsumerRow[]> {
   return database.query<ConsumerRow>(
     `select uuid, attempt, void_through, host, report,
-            (select coalesce(json_agg(json_strip_nulls(json_build_object(
-                                        'provider', a.provider, 'resource_class', a.resource_class,
-                                        'amount', a.amount, 'pinned', nullif(a.pinned, false)))
-                                      order by a.provider collate "C", a.resource_class collate "C"), '[]')
-               from allocations a where a.consumer = consumers.uuid) as allocations
+            coalesce(
+              (select m.becomes from consumers m
+                where m.instance = consumers.uuid and m.migration_status = 'open' and m.migration_type = 'rebuild'),
+              ${ALLOCATIONS}) as allocations
        from consumers where uuid = any($1::uuid[]) and instance is null`,
     [asked.map(({ instance_uuid }) => instance_uuid)],
   )
@@ -137,8 +159,8 @@ export async function claimGroup(
   claims: readonly Claim[],
   { allOrNothing = false } = {},
 ): Promise<readonly ClaimOutcome[]> {
-  const moves = claims.flatMap(({ instance_uuid, selection: { attempt }, migration }) =>
-    migration ? [{ uuid: instance_uuid, attempt, migration: migration.uuid, type: migration.type }] : [],
+  const moves = claims.flatMap(({ instance_uuid, selection: { attempt }, migration, becomes }) =>
+    migration ? [{ uuid: instance_uuid, attempt, migration: migration.uuid, type: migration.type, becomes }] : [],
   )
   const taken = claims.flatMap(({ instance_uuid, selection: { host, allocations } }) =>
     allocations.map((allocation) => ({ instance_uuid, host, ...allocation })),

@@ -13,6 +13,7 @@ import {
   claimGroup,
   claimOf,
   claimsOf,
+  heldBy,
   releaseGroup,
   type Try,
 } from './claims.ts'
@@ -47,6 +48,8 @@ export interface Placement {
   ): Promise<HintedHosts | undefined>
   /** @throws StaleAttempt */
   claimOf(asked: Try): Promise<Selection | undefined>
+  /** All that an instance has, under whatever try; undefined: nothing. */
+  held(instanceUuid: string): Promise<Pick<Selection, 'host' | 'allocations'> | undefined>
   /** The claims that these tries have, of one moment, by instance. */
   claimsOf(asked: readonly Try[]): Promise<ReadonlyMap<string, Selection>>
   /** @throws ClaimRefused, StaleAttempt */
@@ -124,6 +127,10 @@ export class DatabasePlacement implements Placement {
     context?: RequestContext,
   ): Promise<HintedHosts | undefined> {
     return hintedHosts(this.#database, spec, this.#told(context))
+  }
+
+  held(instanceUuid: string): Promise<Pick<Selection, 'host' | 'allocations'> | undefined> {
+    return heldBy(this.#database, instanceUuid)
   }
 
   claimOf(asked: Try): Promise<Selection | undefined> {

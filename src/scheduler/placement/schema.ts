@@ -9,6 +9,7 @@ import { EVACUATIONS } from './evacuations-schema.ts'
 import { FEED } from './feed-schema.ts'
 import { MOVES } from './moves-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
+import { REBUILDS } from './rebuilds-schema.ts'
 import { SERVER_GROUPS } from './server-groups-schema.ts'
 import { NAMED_BY_UUID } from './service-status.ts'
 import { CLAIM_REFUSED_STATE, USE_GUARDED_STATE } from './sql-states.ts'
@@ -165,4 +166,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0010-workers', sql: WORKERS },
   { id: 'placement-0011-claim-arrays', sql: CLAIM_ARRAYS },
   { id: 'placement-0012-named-by-uuid', sql: NAMED_BY_UUID },
+  { id: 'placement-0013-rebuilds', sql: REBUILDS },
 ]

@@ -1,0 +1,120 @@
+import { cp } from 'node:fs/promises'
+import { describe, expect, it } from 'vitest'
+import type { Instance } from '../../src/objects/instance.ts'
+import type { Allocation } from '../../src/objects/request-spec.ts'
+import { at, booted, guestOf } from './support/act.ts'
+import { aWorker, type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
+import { aFolder } from './support/folders.ts'
+import { anInstance } from './support/instances.ts'
+
+const SLOT: Allocation[] = [{ provider: `${HOST}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
+
+/** As try 2 of an instance, with SEV by its new image. */
+function rebuilt({ uuid }: Instance): Instance {
+  const { flavor } = anInstance()
+  const image = anInstance({ properties: { hw_mem_encryption: 'true' } }).image
+  const mem_encryption = { model: 'amd-sev', policy: '0x0033', requested_by: 'image' } as const
+  const instance = at({ ...anInstance({ uuid }), flavor, image, mem_encryption }, 'active', 'rebuild_spawning')
+  return { ...instance, attempt: 2, host: HOST }
+}
+
+async function rebuild(worker: ComputeWorker, instance: Instance, power_on = true, allocations = SLOT) {
+  await worker.manager.rebuildInstance({ instance, allocations, power_on }, request)
+  await worker.manager.idle()
+}
+
+function built({ uuid, attempt }: Instance, outcome: object = { result: 'active', launched_at: expect.any(String) }) {
+  return { method: 'report_build', instance_uuid: uuid, attempt, host: HOST, outcome }
+}
+
+const never = new AbortController().signal
+const isEncrypted = async ({ host }: ComputeWorker, { uuid }: Instance) =>
+  (await host.domainXml(uuid, never)).includes('<launchSecurity')
+
+describe('a rebuild on its host', () => {
+  it('asks the earlier guest to shut down, and starts the new one encrypted as that is to be', async () => {
+    const steps: string[] = []
+    await withWorker({ beforeStep: (step) => void steps.push(step) }, async (worker) => {
+      const before = await booted(worker)
+      const instance = rebuilt(before)
+      steps.length = 0
+
+      await rebuild(worker, instance)
+
+      expect(steps.filter((step) => step !== 'guest' && step !== 'append')).toEqual([
+        ...['shutdown', 'powerOff', 'destroy', 'removeDisks', 'capabilities', 'createDisks', 'spawn'],
+        'domainXml',
+      ])
+      expect([await guestOf(worker, instance), await isEncrypted(worker, instance)]).toEqual(['running', true])
+      expect(await worker.sent()).toEqual([built(instance)])
+    })
+  })
+
+  it('leaves one off that was off', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = rebuilt(await booted(worker))
+
+      await rebuild(worker, instance, false)
+
+      expect([await guestOf(worker, instance), worker.host.disks()]).toEqual(['shutoff', [instance.uuid]])
+      expect(await worker.sent()).toEqual([built(instance)])
+    })
+  })
+
+  it('that fails leaves nothing of either guest; without the slot that it needs it starts none', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = rebuilt(await booted(worker))
+
+      await rebuild(worker, instance, true, [])
+
+      expect(await worker.leftovers()).toEqual({ guests: [], disks: [] })
+      const fault = expect.objectContaining({ code: 'CLAIM_MISMATCH' })
+      expect(await worker.sent()).toEqual([built(instance, { result: 'failed', fault, retryable: true })])
+    })
+  })
+
+  it('asked again it does nothing twice, and tells its end once more', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = rebuilt(await booted(worker))
+      await rebuild(worker, instance)
+      await rebuild(worker, instance)
+      expect(await worker.sent()).toEqual([built(instance), built(instance)])
+
+      const other = rebuilt(await booted(worker))
+      await rebuild(worker, other, true, [])
+      await worker.sent()
+      await rebuild(worker, other, true, [])
+      const fault = expect.objectContaining({ code: 'BUILD_INTERRUPTED' })
+      expect(await worker.sent()).toEqual([built(other, { result: 'failed', fault, retryable: true })])
+    })
+  })
+
+  it('ends with the new guest wherever its worker is killed', async () => {
+    const folders: string[] = []
+    let isRecording = false
+    const kill = async () => {
+      const folder = await aFolder()
+      await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
+      folders.push(folder)
+    }
+    const worker = await aWorker({ beforeStep: async () => void (isRecording && (await kill())) })
+    const instance = rebuilt(await booted(worker))
+    isRecording = true
+    await rebuild(worker, instance)
+    await kill()
+    isRecording = false
+    await worker.close()
+
+    expect(folders.length).toBeGreaterThan(8)
+    for (const folder of folders) {
+      await withWorker({ folder }, async (next) => {
+        next.manager.recover()
+        // Its conductor asks again, or the broker delivers again.
+        await rebuild(next, instance)
+
+        expect([await guestOf(next, instance), await isEncrypted(next, instance)]).toEqual(['running', true])
+        expect((await next.sent()).at(-1)).toEqual(built(instance))
+      })
+    }
+  })
+})
