@@ -11,6 +11,7 @@ import { GuestWatch } from '../compute/reality/guest-watch.ts'
 import { type HostBoot, openHostBoot } from '../compute/reality/host-boot.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../compute/resource-tracker.ts'
 import { ComputeApi } from '../compute/rpc-api.ts'
+import { exceptionTeller, tellingEndpoint } from '../compute/told-exceptions.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
 import { openWorkerIdentity, type WorkerIdentity } from '../compute/worker-identity.ts'
 import type { Config } from '../config.ts'
@@ -22,7 +23,7 @@ import { SelfCheck } from '../rpc/self-check.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { openDriver } from './compute-host.ts'
 import { domainOptions, slotLimits } from './host-options.ts'
-import { allowedSenders, busNames, declareNotifications } from './names.ts'
+import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
 import {
   closeInOrder,
   firstBroken,
@@ -80,6 +81,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     observer: monitor?.observer,
   })
   const relay = new Relay({ store: journal, transport, logger, pollIntervalMs: JOURNAL_POLL_MS })
+  const tellException = exceptionTeller({ host, journal, outbox: relay, logger }, notificationNames(config))
   const manager = new ComputeManager({
     host,
     driver,
@@ -91,13 +93,14 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     domainOptions: domainOptions(compute),
     slotLimits: limits,
     shutdown: { ...DEFAULT_SHUTDOWN, timeoutMs: compute.shutdown_timeout_seconds * 1000 },
+    tellException,
   })
   const view = new HostView({ driver, limits, logger })
   const { concurrency } = config.transport
   const bindings = [
     bind(
       ComputeApi,
-      confirmedEndpoint(manager, () => reporter.confirm()),
+      confirmedEndpoint(tellingEndpoint(manager, tellException), () => reporter.confirm()),
     ),
   ] as const
   const server = new RpcServer({

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { RpcClient } from '../rpc/client.ts'
+import type { RequestContext } from '../rpc/request-context.ts'
 import type { GuestPatience } from './actions/guest-patience.ts'
 import type { Journal } from './journal/journal.ts'
 import type { DomainOptions } from './libvirt/domain-options.ts'
@@ -23,6 +24,8 @@ export interface ComputePorts {
   readonly unplug: GuestPatience
   readonly retryDelaysMs: readonly number[]
   readonly now: () => Date
+  /** Tells those who watch of work that failed in a way that it did not foresee. */
+  readonly tellException: (thrown: unknown, failed: string, context: RequestContext) => Promise<void>
 }
 
 /** How work is told to end. */

@@ -21,7 +21,7 @@ import { prepareArrival } from './prepare-arrival.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
-type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now'
+type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now' | 'tellException'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
 type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionMethods)[N]['input']>
 type FinishArgs = z.output<(typeof ComputeApi)['methods']['finishResize']['input']>
@@ -57,6 +57,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       unplug: DEFAULT_UNPLUG,
       retryDelaysMs: DEFAULT_RETRY_DELAYS_MS,
       now: () => new Date(),
+      tellException: async () => {},
     }
     const signals = { draining: this.#draining.signal, stopping: this.#stopping.signal }
     this.#ports = { ...defaults, ...ports }
@@ -64,8 +65,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     this.#terminator = new Terminator(this.#ports, signals)
     this.#lanes = new InstanceLanes((error, uuid) => {
       if (this.#stopping.signal.aborted) return
-      const { journal, logger } = this.#ports
+      const { journal, logger, tellException } = this.#ports
       const begun = journal.termination(uuid) ?? journal.build(uuid) ?? journal.action(uuid)
+      const failed = begun === journal.termination(uuid) ? 'terminate_instance' : 'build_and_run_instance'
+      if (begun !== undefined) void tellException(error, 'action' in begun ? begun.action.name : failed, begun.context)
       const facts = { instance_uuid: uuid, request_id: begun?.context.request_id, err: error }
       logger.error(facts, 'work on an instance broke off; a restart resumes it')
     })

@@ -1,3 +1,5 @@
+import { InstanceNotFound } from '../../src/errors.ts'
+import { computeException } from '../../src/notifications/compute-exception.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
 import {
   type AggregateAction,
@@ -43,7 +45,11 @@ export function operatingSamples(context: RequestContext): Readonly<Record<strin
     project_id: 'fake-project',
   } as const
   const member = '178b0921-8f85-4257-88b6-2e743b5a975c'
+  const noSuchGuest = new InstanceNotFound('node1 has no guest of instance 178b0921-8f85-4257-88b6-2e743b5a975c')
   return {
+    'compute-exception': computeException(DEFAULT_NOTIFICATION_NAMES, {
+      ...{ host: 'node1', context, error: noSuchGuest, function: 'get_console_output', at: AT },
+    }),
     'service-create': events.service('service.create', context, service),
     'service-update': events.service('service.update', context, {
       ...service,

@@ -241,7 +241,7 @@ describe('notification samples', () => {
   it.each(Object.entries(SAMPLES))(
     '%s goes where consumers of Nova look, with the priority in the key',
     (name, { to, mandatory }) => {
-      const priority = name.endsWith('error') ? 'error' : 'info'
+      const priority = name.endsWith('error') || name === 'compute-exception' ? 'error' : 'info'
 
       expect({ to, mandatory }).toEqual({
         to: { kind: 'notification', exchange: 'nova', topic: 'versioned_notifications', priority },

@@ -2,6 +2,7 @@ import type { FailedTask, InstanceEvent, SlotEvent } from '../../src/notificatio
 import type { AggregateAction, ServerGroupEvent, ServiceEvent } from '../../src/notifications/operating-events.ts'
 import { AggregatePayload, ServiceStatusPayload } from '../../src/notifications/operating-payloads.ts'
 import {
+  ExceptionPayload,
   InstanceActionPayload,
   InstanceActionRebuildPayload,
   InstanceActionRescuePayload,
@@ -46,6 +47,7 @@ const service = (summary: string): Told => ({
 export const NOTIFICATION_CATALOGUE: Readonly<
   Record<
     | (InstanceEvent | SlotEvent | 'instance.exists' | 'instance.update' | `compute_task.${FailedTask}.error`)
+    | 'compute.exception'
     | (ServiceEvent | ServerGroupEvent | `aggregate.${AggregateAction}.${'start' | 'end'}`),
     Told
   >
@@ -413,6 +415,11 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: conductor,
     summary: 'No host took it in an evacuation: it stays where it was.',
   },
+  'compute.exception': {
+    ...{ payload: ExceptionPayload, publisher: compute, isOfInstance: false },
+    summary:
+      'Something that a host was asked for has failed, whatever becomes of it: `function_name` says what, and the context of the notification whose request it was.',
+  },
   'service.create': service('A host has reported for the first time.'),
   'service.update': service(
     'A host was disabled, enabled or forced down, by an operator, or because builds failed there in a row.',
@@ -434,5 +441,5 @@ export const NOTIFICATION_CATALOGUE: Readonly<
 
 /** By which the queue is chosen, too. */
 export function priorityOf(event: string): 'error' | 'info' {
-  return event.endsWith('.error') ? 'error' : 'info'
+  return event.endsWith('.error') || event === 'compute.exception' ? 'error' : 'info'
 }

@@ -6,6 +6,7 @@ import { type FakeVirtDriver, openFakeHost } from '../../../src/compute/fake/fak
 import { Journal } from '../../../src/compute/journal/journal.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute/libvirt/domain-options.ts'
 import { ComputeManager } from '../../../src/compute/manager.ts'
+import type { TellException } from '../../../src/compute/told-exceptions.ts'
 import type { VirtDriver } from '../../../src/compute/virt-driver.ts'
 import { ConductorApi } from '../../../src/conductor/rpc-api.ts'
 import type { Instance } from '../../../src/objects/instance.ts'
@@ -37,6 +38,8 @@ export interface WorkerOptions {
   /** Who answers instead of the conductor that only says what is above. */
   readonly conductor?: object
   readonly now?: () => Date
+  /** Who hears of work that broke off. */
+  readonly tellException?: TellException
   /** Before each call of the driver and each append to the journal; it may throw. */
   readonly beforeStep?: (step: string) => void | Promise<void>
 }
@@ -100,6 +103,7 @@ export async function aWorker(options: WorkerOptions = {}): Promise<ComputeWorke
     unplug: options.unplug ?? { timeoutMs: 60_000, askAgainMs: 1000, lookMs: 1 },
     domainOptions: { ...DEFAULT_DOMAIN_OPTIONS, ...options.domainOptions },
     ...(maxConcurrentBuilds !== undefined && { maxConcurrentBuilds }),
+    ...(options.tellException && { tellException: options.tellException }),
   })
   return {
     folder,
