@@ -41,6 +41,8 @@ export const ConfigSchema = z.strictObject({
       instance_usage_audit_period: z.union([z.literal('never'), AuditPeriodSetting]).default('month'),
       /** Nova's option: of which changes `instance.update` tells; `never`: of none, as there where it is not set. */
       notify_on_state_change: NotifyOnStateChange.default('never'),
+      /** Schedulers tell of each request for a host (`scheduler.select_destinations`), as Nova's always do. */
+      select_destinations: z.boolean().default(false),
       /** Hours that notifications of instances are kept after they were sent, for consumers that miss some. */
       keep_hours: z.number().positive().max(100_000).default(168),
     })

@@ -1,10 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import pino from 'pino'
+import { DatabaseOutbox } from '../../dist/database/outbox.js'
+import { DEFAULT_NOTIFICATION_NAMES } from '../../dist/notifications/notification.js'
+import { OperatingEvents } from '../../dist/notifications/operating-events.js'
+import { SelectionEvents } from '../../dist/notifications/selection-events.js'
 import { RequestSpec } from '../../dist/objects/request-spec.js'
 import { newRequestContext } from '../../dist/rpc/request-context.js'
 import { defaultFilters } from '../../dist/scheduler/filters/default-filters.js'
 import { SchedulerManager } from '../../dist/scheduler/manager.js'
 import { DatabasePlacement } from '../../dist/scheduler/placement/placement.js'
+import type { Telling } from '../../dist/scheduler/telling.js'
 import { defaultWeighers } from '../../dist/scheduler/weighers/default-weighers.js'
 import type { Database } from '../../src/database/database.ts'
 
@@ -41,17 +46,34 @@ function requestSpec(n: number): RequestSpec {
 }
 
 /** A scheduler as its worker puts it together. */
-export async function openScheduler(database: Database) {
-  const placement = new DatabasePlacement(database)
+export async function openScheduler(database: Database, { isTelling = false } = {}) {
+  const telling = isTelling ? tellingTo(database) : undefined
+  const placement = new DatabasePlacement(database, { telling })
   const tries = new Tries(placement)
   const manager = new SchedulerManager({
     placement: tries.counted,
     filters: defaultFilters(),
     weighers: defaultWeighers(),
     logger: pino({ level: 'silent' }),
+    telling,
   })
   await manager.start()
   return { manager, placement, tries }
+}
+
+/** Stores what is told of requests, and forgets it: sending costs as much as for any message. */
+function tellingTo(database: Database): Telling {
+  const store = new DatabaseOutbox(database, { owner: 'scheduler' })
+  const forget = () => void database.query(`delete from outbox where owner = 'scheduler'`)
+  return {
+    events: new OperatingEvents(DEFAULT_NOTIFICATION_NAMES, 'bench'),
+    selections: new SelectionEvents(DEFAULT_NOTIFICATION_NAMES, 'bench'),
+    storing: store.storing,
+    enqueue: (tx, messages) => store.enqueue(tx, messages),
+    tell: (messages) => store.enqueue(database, messages),
+    offer() {},
+    announce: forget,
+  }
 }
 
 /** How often each instance was claimed for. */

@@ -22,6 +22,8 @@ interface Turn {
   readonly aloneMs: number
   readonly bareCpuMs: number
   readonly bareP99Ms: number
+  /** Of a scheduler that tells of each request, both processes. */
+  readonly toldCpuMs: number
 }
 
 /** Select and claim, end to end inside the scheduler, in fleets of several sizes, in turns. */
@@ -44,6 +46,14 @@ export async function benchSelect({ url, sizes, claims, rounds }: Options): Prom
       [`cost / cost at ${least.size}`]: (cost(one) / cost(least)).toFixed(2),
       'bare claim': one.bareCpuMs.toFixed(3),
       'cost / bare claim': (cost(one) / one.bareCpuMs).toFixed(2),
+    })),
+  )
+  console.log('with what is told of each request stored beside its claim (notifications.select_destinations)')
+  console.table(
+    medians.map((one) => ({
+      hosts: one.size,
+      'told, ms of CPU': one.toldCpuMs.toFixed(3),
+      'told / untold': (one.toldCpuMs / cost(one)).toFixed(2),
     })),
   )
   console.log(`how long it takes, in ms (aim: p99 at most 4 of the bare claim statement's, ${IN_FLIGHT} in flight)`)
@@ -71,6 +81,7 @@ export async function benchSelect({ url, sizes, claims, rounds }: Options): Prom
 async function prepare(url: string, size: number) {
   const fleet = await openFleet(url, size)
   const { manager, placement } = await openScheduler(fleet.database)
+  const teller = await openScheduler(fleet.database, { isTelling: true })
   const cpu = async () => ({ own: ownCpuMs(), all: await cpuMsOf(fleet.url) })
   const bare = (n: number) => {
     const host = hostName((n * 7919) % size)
@@ -93,6 +104,7 @@ async function prepare(url: string, size: number) {
     async turn(count: number): Promise<Turn> {
       const together = await measured(count, IN_FLIGHT, (n) => select(manager, n))
       const alone = await drive(Math.ceil(count / 10), 1, (n) => select(manager, n))
+      const told = await measured(count, IN_FLIGHT, (n) => select(teller.manager, n))
       const plain = await measured(count, IN_FLIGHT, bare)
       await emptied(fleet.database)
       return {
@@ -103,10 +115,12 @@ async function prepare(url: string, size: number) {
         aloneMs: quantile(alone, 0.5),
         bareCpuMs: plain.own + plain.database,
         bareP99Ms: quantile(plain.latencies, 0.99),
+        toldCpuMs: told.own + told.database,
       }
     },
     async close() {
       await manager.close()
+      await teller.manager.close()
       await fleet.close()
     },
   }

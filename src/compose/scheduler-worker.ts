@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseOutbox } from '../database/outbox.ts'
 import { OperatingEvents } from '../notifications/operating-events.ts'
+import { SelectionEvents } from '../notifications/selection-events.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { bind } from '../rpc/dispatcher.ts'
 import { Relay } from '../rpc/relay.ts'
@@ -55,7 +56,16 @@ export async function startScheduler(
   const relay = new Relay({ store, transport, logger, pollIntervalMs: OUTBOX_POLL_MS })
   const telling: Telling = {
     events: new OperatingEvents(notificationNames(config), host),
+    selections: config.notifications.select_destinations
+      ? new SelectionEvents(notificationNames(config), host)
+      : undefined,
+    storing: store.storing,
     enqueue: (tx, messages, options) => store.enqueue(tx, messages, options),
+    tell: async (messages) => {
+      await store.enqueue(database, messages)
+      relay.announce()
+    },
+    offer: (messages) => relay.offer(messages),
     announce: () => relay.announce(),
   }
   const placement = new DatabasePlacement(database, { downAfterIntervals: scheduler.down_after_intervals, telling })
@@ -75,6 +85,7 @@ export async function startScheduler(
       downAfterIntervals: scheduler.down_after_intervals,
     },
     logger,
+    telling,
   })
   const { concurrency } = config.transport
   const names = busNames(config)

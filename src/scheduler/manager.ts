@@ -12,9 +12,12 @@ import { firstModel, requestsByModel, withEncryption } from './models-in-order.t
 import type { Placement } from './placement/placement.ts'
 import type { WorkerLeft } from './placement/worker-hold.ts'
 import type { SchedulerApi } from './rpc-api.ts'
+import type { SchedulingRequest } from './scheduling-request.ts'
 import { BatchSelector } from './select-batch.ts'
 import { DestinationSelector } from './select-destination.ts'
 import { RebuildSelector } from './select-rebuild.ts'
+import type { Telling } from './telling.ts'
+import { ToldSelection } from './told-selection.ts'
 import type { HostWeigher } from './weighers/host-weigher.ts'
 
 export interface SchedulerDeps {
@@ -26,6 +29,8 @@ export interface SchedulerDeps {
   readonly extraWeighers?: readonly HostWeigher[]
   readonly options?: SchedulerOptions
   readonly logger: Logger
+  /** Undefined: nobody is told of requests for hosts. */
+  readonly telling?: Telling | undefined
 }
 
 /** Where one is left out, the one who looks at it knows the default. */
@@ -66,8 +71,19 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
   readonly reports: ReportDesk
   readonly #options: SchedulerOptions
   readonly #logger: Logger
+  readonly #telling: Telling | undefined
 
-  constructor({ placement, filters, weighers, extraFilters, extraWeighers, options = {}, logger }: SchedulerDeps) {
+  constructor({
+    placement,
+    filters,
+    weighers,
+    extraFilters,
+    extraWeighers,
+    options = {},
+    logger,
+    telling,
+  }: SchedulerDeps) {
+    this.#telling = telling
     this.hosts = new HostView({ placement, logger, ...options })
     const own = { extraFilters: extraFilters ?? [], extraWeighers: extraWeighers ?? [] }
     const chooser = new Chooser({ hosts: this.hosts.table, filters, weighers, ...own, ...options })
@@ -111,10 +127,11 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     { request_spec: spec }: { readonly request_spec: RequestSpec },
     info: RequestInfo,
   ): Promise<{ selection: Selection }> {
-    const requests = requestsByModel(spec, this.#options.memEncryptionOverheadMb)
+    const news = new ToldSelection(this.#telling, spec, info)
+    const requests = this.#requestsOf(spec, news)
     const claimed = await firstModel(requests, (request) =>
       spec.migration?.type === 'rebuild' ? this.#rebuilds.select(request) : this.#selector.select(request, info),
-    )
+    ).catch((error: unknown) => news.rethrow(error))
     const { host, attempt } = claimed
     const { instance_uuid } = spec
     this.#logger.info({ instance_uuid, host, attempt, request_id: info.context.request_id }, 'host claimed')
@@ -125,11 +142,16 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     { request_spec: spec, instance_uuids }: { readonly request_spec: RequestSpec; readonly instance_uuids: string[] },
     info: RequestInfo,
   ): Promise<{ selections: { instance_uuid: string; selection: Selection }[] }> {
-    const { memEncryptionOverheadMb } = this.#options
-    const members = [...new Set(instance_uuids)].map((instance_uuid) =>
-      requestsByModel({ ...spec, instance_uuid }, memEncryptionOverheadMb),
-    )
-    const claimed = await this.#batches.select(members, info)
+    const asked = [...new Set(instance_uuids)].map((instance_uuid) => {
+      const own = { ...spec, instance_uuid }
+      const news = new ToldSelection(this.#telling, own, info)
+      return { news, member: this.#requestsOf(own, news) }
+    })
+    const members = asked.map(({ member }) => member)
+    const claimed = await this.#batches.select(members, info).catch(async (error: unknown) => {
+      for (const { news } of asked) await news.refused(error)
+      throw error
+    })
     const { request_id } = info.context
     this.#logger.info({ instances: claimed.size, attempt: spec.attempt, request_id }, 'hosts claimed for a batch')
     const requests = members[0] ?? []
@@ -138,6 +160,12 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
       selection: withEncryption(requests, selection),
     }))
     return { selections }
+  }
+
+  /** By model, best first. */
+  #requestsOf(spec: RequestSpec, { told }: ToldSelection): readonly SchedulingRequest[] {
+    const requests = requestsByModel(spec, this.#options.memEncryptionOverheadMb)
+    return told === undefined ? requests : requests.map((request) => ({ ...request, told }))
   }
 
   async releaseAllocations(

@@ -174,8 +174,9 @@ export class BatchSelector {
       const report = short(reportOfModel(request, schedulingReport(rejections, best, passed)))
       return { host: first.host.host, attempt: request.spec.attempt, allocations: [...allocations], report }
     })
-    const instance_uuid = member[0]?.spec.instance_uuid as string
-    return { claim: { instance_uuid, selection }, onItsWay: onItsWay as ClaimInFlight }
+    const [request] = member
+    const instance_uuid = request?.spec.instance_uuid as string
+    return { claim: { instance_uuid, selection, told: request?.told?.() }, onItsWay: onItsWay as ClaimInFlight }
   }
 
   async #claim(drafts: readonly Draft[]): Promise<Map<string, Selection> | ClaimRefused> {

@@ -146,7 +146,12 @@ export class DestinationSelector {
     const onItsWay = hosts.table.begin(place, allocations)
     let claimed: Claimed | undefined
     try {
-      const claim = { instance_uuid: spec.instance_uuid, selection: wanted, migration: spec.migration }
+      const claim = {
+        instance_uuid: spec.instance_uuid,
+        selection: wanted,
+        migration: spec.migration,
+        told: request.told?.(),
+      }
       claimed = await hosts.onItsWay(placement.grant(claim))
       return claimed.selection
     } finally {

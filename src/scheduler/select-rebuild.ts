@@ -69,7 +69,7 @@ export class RebuildSelector {
     }
     try {
       const { instance_uuid, migration } = spec
-      const claimed = await placement.grant({ instance_uuid, selection, migration, becomes })
+      const claimed = await placement.grant({ instance_uuid, selection, migration, becomes, told: request.told?.() })
       return claimed.isNew ? { ...claimed.selection, allocations: [...becomes] } : claimed.selection
     } catch (error) {
       if (!(error instanceof ClaimRefused)) throw error

@@ -41,6 +41,7 @@ describe('configuration', () => {
       exchange: 'nova',
       topic: 'versioned_notifications',
       notify_on_state_change: 'never',
+      select_destinations: false,
       instance_usage_audit_period: 'month',
       keep_hours: 168,
     })

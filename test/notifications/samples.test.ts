@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { NoValidHost, SpawnFailed, VolumeAttachFailed } from '../../src/errors.ts'
 import { InstanceEvents, type SlotEvent } from '../../src/notifications/instance-events.ts'
 import { DEFAULT_NOTIFICATION_NAMES, decodeNotification } from '../../src/notifications/notification.ts'
+import { SelectionEvents } from '../../src/notifications/selection-events.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import { RequestSpec } from '../../src/objects/request-spec.ts'
 import { launchFlavor } from '../../src/objects/resource-request.ts'
@@ -64,6 +65,12 @@ const conductor = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor
 })
 const spawnFailed = new SpawnFailed('QEMU exited', {}, { cause: new Error('ENOSPC') })
 const noHost = new NoValidHost('no valid host: 5 hosts considered; MemEncryptionSlots rejected 5')
+
+const selected = new SelectionEvents(DEFAULT_NOTIFICATION_NAMES, 'node0', () => AT).found({
+  context,
+  spec,
+  askedAt: AT,
+})
 
 const volume_id = 'a07f71dc-8151-4e7d-a0cc-cd24a3f11113'
 const volume = { volume_id, path: '/srv/volumes/data.raw', bus: 'scsi' } as const
@@ -208,6 +215,8 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     { ...building, task_state: 'spawning' },
     { ...active, task_state: null },
   )[0] as DurableMessage,
+  'scheduler-select_destinations-start': selected[0] as DurableMessage,
+  'scheduler-select_destinations-end': selected[1] as DurableMessage,
   'compute_task-build_instances-error': conductor.buildFailed(
     context,
     { ...building, vm_state: 'error', host: null },

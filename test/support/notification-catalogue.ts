@@ -14,13 +14,14 @@ import {
   InstanceUpdatePayload,
   SlotPayload,
 } from '../../src/notifications/payloads.ts'
-import { ComputeTaskPayload, ServerGroupPayload } from '../../src/notifications/request-payloads.ts'
+import { ComputeTaskPayload, RequestSpecPayload, ServerGroupPayload } from '../../src/notifications/request-payloads.ts'
+import type { SelectionEvent } from '../../src/notifications/selection-events.ts'
 import type { ObjectType } from '../../src/notifications/versioned-object.ts'
 
 interface Told {
   readonly payload: Pick<ObjectType<string, never>, 'name' | 'version'>
   /** Its `publisher_id` is this and the host's name. */
-  readonly publisher: 'nova-compute' | 'nova-conductor' | 'nova-api'
+  readonly publisher: 'nova-compute' | 'nova-conductor' | 'nova-scheduler' | 'nova-api'
   /** False: it is about no instance, so nothing stands beside Nova's keys. */
   readonly isOfInstance?: false
   readonly summary: string
@@ -38,6 +39,10 @@ const serverGroup = (summary: string): Told => ({
   ...{ payload: ServerGroupPayload, publisher: api, isOfInstance: false as const },
   summary,
 })
+const selection = (summary: string): Told => ({
+  ...{ payload: RequestSpecPayload, publisher: 'nova-scheduler', isOfInstance: false as const },
+  summary,
+})
 const service = (summary: string): Told => ({
   ...{ payload: ServiceStatusPayload, publisher: compute, isOfInstance: false as const },
   summary,
@@ -47,7 +52,7 @@ const service = (summary: string): Told => ({
 export const NOTIFICATION_CATALOGUE: Readonly<
   Record<
     | (InstanceEvent | SlotEvent | 'instance.exists' | 'instance.update' | `compute_task.${FailedTask}.error`)
-    | 'compute.exception'
+    | ('compute.exception' | SelectionEvent)
     | (ServiceEvent | ServerGroupEvent | `aggregate.${AggregateAction}.${'start' | 'end'}`),
     Told
   >
@@ -415,6 +420,10 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: conductor,
     summary: 'No host took it in an evacuation: it stays where it was.',
   },
+  'scheduler.select_destinations.start': selection(
+    'A host is sought for an instance; only where `notifications.select_destinations` is set. Told with what comes of it: a request that is refused has no `end`.',
+  ),
+  'scheduler.select_destinations.end': selection('A host is found, and what the instance needs is claimed there.'),
   'compute.exception': {
     ...{ payload: ExceptionPayload, publisher: compute, isOfInstance: false },
     summary:

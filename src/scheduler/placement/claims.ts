@@ -3,6 +3,9 @@ import type { Database, Queryable } from '../../database/database.ts'
 import { retryTransaction } from '../../database/transactions.ts'
 import { ClaimRefused, StaleAttempt } from '../../errors.ts'
 import type { Allocation, Migration, Selection } from '../../objects/request-spec.ts'
+import type { DurableMessage } from '../../rpc/durable-message.ts'
+import type { Telling } from '../telling.ts'
+import { claimAndTell } from './told-claims.ts'
 
 /** Hosts by name that a claim's reasons keep. */
 const KEPT = 3
@@ -23,6 +26,8 @@ export interface Claim {
   readonly migration?: Migration | undefined
   /** Of a rebuild: what it has when that is over, and until then the selection. */
   readonly becomes?: readonly Allocation[] | undefined
+  /** Who is told of it when it is granted. */
+  readonly told?: readonly DurableMessage[] | undefined
 }
 
 /** An inventory right after a claim: what the scheduler's memory is set to. */
@@ -148,6 +153,12 @@ async function refuseOver(database: Queryable, asked: Try): Promise<undefined> {
   if (other) throw stale(asked, `migration ${other.uuid} must be confirmed or reverted first`)
 }
 
+interface GroupOptions {
+  readonly allOrNothing?: boolean
+  /** Where what is told of claims is stored. */
+  readonly telling?: Telling | undefined
+}
+
 /**
  * Claims for many instances, one claim each, in one statement and one commit. Each is granted or refused by itself;
  * with `allOrNothing` none is granted when one is refused. A claim of an earlier try is replaced in the same step.
@@ -157,7 +168,7 @@ async function refuseOver(database: Queryable, asked: Try): Promise<undefined> {
 export async function claimGroup(
   database: Database,
   claims: readonly Claim[],
-  { allOrNothing = false } = {},
+  { allOrNothing = false, telling }: GroupOptions = {},
 ): Promise<readonly ClaimOutcome[]> {
   const moves = claims.flatMap(({ instance_uuid, selection: { attempt }, migration, becomes }) =>
     migration ? [{ uuid: instance_uuid, attempt, migration: migration.uuid, type: migration.type, becomes }] : [],
@@ -165,9 +176,12 @@ export async function claimGroup(
   const taken = claims.flatMap(({ instance_uuid, selection: { host, allocations } }) =>
     allocations.map((allocation) => ({ instance_uuid, host, ...allocation })),
   )
-  const [row] = await retryTransaction(() =>
-    database.query<{ outcome: GroupOutcome }>(
-      'select claim_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as outcome',
+  const told = new Map(
+    claims.flatMap(({ instance_uuid, told = [] }) => (told.length > 0 ? [[instance_uuid, told] as const] : [])),
+  )
+  const outcome = await retryTransaction(() =>
+    claimAndTell<GroupOutcome>(
+      database,
       [
         textArray(claims.map(({ instance_uuid }) => instance_uuid)),
         plainArray(claims.map(({ selection }) => selection.attempt)),
@@ -181,9 +195,10 @@ export async function claimGroup(
         moves.length > 0 ? JSON.stringify(moves) : null,
         allOrNothing,
       ],
+      told,
+      telling,
     ),
   )
-  const { outcome } = row as { outcome: GroupOutcome }
   const granted = new Set(outcome.claimed)
   const refusals = new Map(outcome.refused.map((refusal) => [refusal.uuid, refusal]))
   const uses = usesByHost(taken, outcome)

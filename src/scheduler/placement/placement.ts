@@ -110,7 +110,7 @@ export class DatabasePlacement implements Placement {
     this.#database = database
     this.#telling = telling
     this.#downAfterIntervals = downAfterIntervals
-    this.#claims = new GroupQueue<Claim, ClaimOutcome>((claims) => claimGroup(database, claims), GROUPS)
+    this.#claims = new GroupQueue<Claim, ClaimOutcome>((claims) => claimGroup(database, claims, { telling }), GROUPS)
     this.#releases = new GroupQueue<Try, string | undefined>((releases) => releaseGroup(database, releases), GROUPS)
   }
 
@@ -152,7 +152,7 @@ export class DatabasePlacement implements Placement {
   }
 
   claimAll(claims: readonly Claim[]): Promise<readonly ClaimOutcome[]> {
-    return claimGroup(this.#database, claims, { allOrNothing: true })
+    return claimGroup(this.#database, claims, { allOrNothing: true, telling: this.#telling })
   }
 
   release(released: Try): Promise<string | undefined> {

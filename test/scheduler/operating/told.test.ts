@@ -1,18 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { DatabaseOutbox, outboxMigrations } from '../../../src/database/outbox.ts'
-import { DEFAULT_NOTIFICATION_NAMES } from '../../../src/notifications/notification.ts'
-import { OperatingEvents } from '../../../src/notifications/operating-events.ts'
+import { outboxMigrations } from '../../../src/database/outbox.ts'
 import { NO_HINTS } from '../../../src/objects/scheduler-hints.ts'
-import { decodeEnvelope } from '../../../src/rpc/envelope.ts'
-import { destinationName } from '../../../src/rpc/transport.ts'
 import { buildOutcomesEndpoint } from '../../../src/scheduler/build-outcomes.ts'
 import { operatingEndpoint } from '../../../src/scheduler/operating/endpoint.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
-import { OUTBOX_OWNER, type Telling } from '../../../src/scheduler/telling.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
 import { silent } from '../../support/transports.ts'
+import { tellingTo, toldIn } from '../telling.ts'
 
 const context = { request_id: 'req-1', user_id: 'operator', project_id: 'admin' }
 const info = { context, signal: new AbortController().signal }
@@ -23,12 +19,7 @@ describe.each(databaseEngines)('what is told of hosts and operators, on $name', 
   async function telling() {
     const test = await open([...outboxMigrations, ...placementMigrations])
     const { database } = test
-    const store = new DatabaseOutbox(database, { owner: OUTBOX_OWNER })
-    const telling: Telling = {
-      events: new OperatingEvents(DEFAULT_NOTIFICATION_NAMES, 'scheduler-1'),
-      enqueue: (tx, messages) => store.enqueue(tx, messages),
-      announce() {},
-    }
+    const telling = tellingTo(database)
     const placement = new DatabasePlacement(database, { telling })
     await placement.recordHost(aHostReport('cn-1'), context)
     return {
@@ -38,19 +29,7 @@ describe.each(databaseEngines)('what is told of hosts and operators, on $name', 
       async consumer(uuid: string) {
         await database.query('insert into consumers (uuid, attempt) values ($1, 1)', [uuid])
       },
-      async told(): Promise<
-        readonly { event: string; to: string; publisher: string; data: Record<string, unknown> }[]
-      > {
-        const rows = await database.query<{ destination: never; body: string }>(
-          'with gone as (delete from outbox returning *) select destination, body from gone order by id',
-        )
-        return rows.map(({ destination, body }) => {
-          const message = decodeEnvelope(Buffer.from(body), 'application/json') as never
-          const { event_type: event, publisher_id: publisher, payload } = message as Record<string, unknown>
-          const { 'nova_object.data': data } = payload as { 'nova_object.data': Record<string, unknown> }
-          return { event: String(event), to: destinationName(destination), publisher: String(publisher), data }
-        })
-      },
+      told: () => toldIn(database),
       [Symbol.asyncDispose]: () => test[Symbol.asyncDispose](),
     }
   }

@@ -1,0 +1,49 @@
+import type { Queryable } from '../../database/database.ts'
+import { outboxRows, type StoredAs, takenAtOnce } from '../../database/outbox.ts'
+import type { DurableMessage } from '../../rpc/durable-message.ts'
+import type { Telling } from '../telling.ts'
+
+const CLAIM = 'claim_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
+
+/** Of the claims that are granted, and of no others, and in the same statement. */
+const CLAIM_AND_TELL = `
+  with made as materialized (select ${CLAIM} as outcome)
+  select outcome, outbox_store($13, (
+           select jsonb_agg(m.message order by t.n, m.n)
+             from jsonb_array_elements($12::jsonb) with ordinality as t (one, n),
+                  jsonb_array_elements(t.one -> 'messages') with ordinality as m (message, n)
+            where t.one ->> 'uuid' in (select json_array_elements_text(made.outcome -> 'claimed'))), $14) as stored
+    from made`
+
+/**
+ * Claims for a group, and stores what is told of those that are granted: what they say is true, or was never said. Where
+ * nothing is to be told, it is the claims' statement alone.
+ *
+ * @param told by the instance's uuid
+ */
+export async function claimAndTell<Outcome extends { readonly claimed: readonly string[] }>(
+  database: Queryable,
+  claims: readonly unknown[],
+  told: ReadonlyMap<string, readonly DurableMessage[]>,
+  telling: Telling | undefined,
+): Promise<Outcome> {
+  if (telling === undefined || told.size === 0) {
+    const [row] = await database.query<{ outcome: Outcome }>(`select ${CLAIM} as outcome`, claims)
+    return (row as { outcome: Outcome }).outcome
+  }
+  const { owner, leaseMs } = telling.storing
+  const messages = [...told].map(([uuid, ofClaim]) => ({ uuid, messages: outboxRows(ofClaim) }))
+  const [row] = await database.query<{ outcome: Outcome; stored: readonly StoredAs[] | null }>(CLAIM_AND_TELL, [
+    ...claims,
+    JSON.stringify(messages),
+    owner,
+    leaseMs,
+  ])
+  const { outcome, stored } = row as { outcome: Outcome; stored: readonly StoredAs[] | null }
+  const granted = new Set(outcome.claimed)
+  const kept = [...told].flatMap(([uuid, ofClaim]) => (granted.has(uuid) ? ofClaim : []))
+  const taken = takenAtOnce(kept, stored ?? [])
+  telling.offer(taken)
+  if (taken.length < kept.length) telling.announce()
+  return outcome
+}
