@@ -8,6 +8,7 @@ type Act = (words: readonly string[], options: ActOptions) => Promise<number>
 /** What is done to instances that live. */
 export function defineActions(define: Define): void {
   const load = () => import('./act.ts')
+  const shelving = () => import('./shelve.ts')
   const action = (name: string, summary: string, act: () => Promise<Act>): Command =>
     define(`${name} <instances...>`, summary, async (options, words) => (await act())(words, options)).option(
       '--wait',
@@ -28,6 +29,12 @@ export function defineActions(define: Define): void {
   action('suspend', 'save the memory of instances and power them off', async () => (await load()).suspend)
   action('resume', 'let suspended instances go on', async () => (await load()).resume)
   action('unrescue', 'boot rescued instances from their own disks again', async () => (await load()).unrescue)
+  action(
+    'shelve',
+    'keep the disks of instances as images, and give all else back',
+    async () => (await shelving()).shelve,
+  ).option('--hard', 'take their power at once, without asking the guests to shut down', false)
+  action('unshelve', 'build shelved instances from their images again', async () => (await shelving()).unshelve)
   defineRescue(define)
   defineDevices(define)
   defineSnapshot(define)

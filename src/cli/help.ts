@@ -100,6 +100,15 @@ Encrypted as before, or refused. Its own disk is the second one.`,
   unrescue: `
 Example:
   sevbus unrescue web-1 --wait`,
+  shelve: `
+Examples:
+  sevbus shelve web-1 --wait            off, its disk an image, on no host: no slot, no bill
+  sevbus shelve web-1 web-2 --hard
+Its host needs a folder for images (compute.image_folder), which other hosts should see, too: there it is looked for again.`,
+  unshelve: `
+Examples:
+  sevbus unshelve web-1 --wait          on any host with room: encrypted as it was, or better
+  sevbus explain web-1                  why it is still shelved`,
   snapshot: `
 Examples:
   sevbus snapshot web-1 web-1-before-upgrade --wait

@@ -135,6 +135,8 @@ function defineOperating(define: Define): void {
         'stopped',
         'rescued',
         'resized',
+        'shelved',
+        'shelved_offloaded',
         'error',
         'deleted',
       ]),

@@ -133,4 +133,12 @@ export const actionMethods = {
     input: z.strictObject({ ...ofInstance, power_on: z.boolean() }),
     output,
   }),
+  shelveInstance: cast({
+    wire: 'shelve_instance',
+    since: '1.9',
+    summary:
+      'Powers the guest off, asking it to shut down first unless `clean_shutdown` is false, and makes an image of its root disk, as snapshot_instance does; what fails leaves it running as before. report_action_stage tells how far it is, and report_action its end, with the bytes of the image. Its removal is asked for then by terminate_instance.',
+    input: z.strictObject({ ...ofInstance, clean_shutdown: z.boolean().default(true), image: ImageMeta }),
+    output,
+  }),
 }

@@ -34,6 +34,8 @@ export function confirmedEndpoint(
     snapshotInstance: first((args, info) => endpoint.snapshotInstance(args, info)),
     rescueInstance: first((args, info) => endpoint.rescueInstance(args, info)),
     unrescueInstance: first((args, info) => endpoint.unrescueInstance(args, info)),
+    shelveInstance: first((args, info) => endpoint.shelveInstance(args, info)),
+    removeShelvedImage: first((args, info) => endpoint.removeShelvedImage(args, info)),
     getConsoleOutput: first((args, info) => endpoint.getConsoleOutput(args, info)),
     getVncConsole: first((args, info) => endpoint.getVncConsole(args, info)),
     getSpiceConsole: first((args, info) => endpoint.getSpiceConsole(args, info)),

@@ -36,6 +36,11 @@ export class InstanceLanes {
     return this.#lanes.has(uuid)
   }
 
+  /** Resolves when the work on it that is known now has ended. */
+  async ended(uuid: string): Promise<void> {
+    await this.#lanes.get(uuid)?.done
+  }
+
   /** Resolves when no work is left. */
   async idle(): Promise<void> {
     while (this.#lanes.size > 0) await Promise.all([...this.#lanes.values()].map(({ done }) => done))

@@ -27,6 +27,7 @@ type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionM
 type FinishArgs = z.output<(typeof ComputeApi)['methods']['finishResize']['input']>
 type PrepArgs = z.output<(typeof ComputeApi)['methods']['prepResize']['input']>
 type RebuildArgs = z.output<(typeof ComputeApi)['methods']['rebuildInstance']['input']>
+type RemoveImageArgs = z.output<(typeof ComputeApi)['methods']['removeShelvedImage']['input']>
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -263,6 +264,21 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   finishRevertResize(args: ActionArgs<'finishRevertResize'>, { context }: RequestInfo): Promise<null> {
     return this.#act(args, { name: 'finish_revert_resize', power_on: args.power_on }, context)
+  }
+
+  shelveInstance(args: ActionArgs<'shelveInstance'>, { context }: RequestInfo): Promise<null> {
+    const { clean_shutdown, image } = args
+    return this.#act(args, { name: 'shelve', clean_shutdown, image }, context)
+  }
+
+  /** What still makes it is interrupted, or done, before. */
+  async removeShelvedImage({ instance_uuid, image_id }: RemoveImageArgs, _: RequestInfo): Promise<null> {
+    this.#refuseWhenDraining()
+    const { journal, driver } = this.#ports
+    const isEnding = journal.termination(instance_uuid) ?? journal.action(instance_uuid)?.action.name === 'shelve'
+    if (isEnding) await this.#lanes.ended(instance_uuid)
+    await driver.removeImage(instance_uuid, image_id)
+    return null
   }
 
   #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {

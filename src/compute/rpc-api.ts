@@ -24,10 +24,11 @@ import { consoleMethods } from './console-methods.ts'
  * - 1.7 prep_resize, resize_instance, finish_resize, finish_revert_resize; terminate_instance takes keeps_disks_aside and
  *   only_disks_aside, which an older worker refuses
  * - 1.8 rebuild_instance
+ * - 1.9 shelve_instance, remove_shelved_image
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.8',
+  version: '1.9',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -95,6 +96,14 @@ export const ComputeApi = defineApi({
         /** True: the instance stays on this very host, and only what it has left here goes. */
         only_disks_aside: z.boolean().optional(),
       }),
+      output: z.null(),
+    }),
+    removeShelvedImage: cast({
+      wire: 'remove_shelved_image',
+      since: '1.9',
+      summary:
+        'Removes the image that shelve_instance has made here: its instance runs again, or is deleted. Gone already, or of another instance: it is nothing.',
+      input: z.strictObject({ instance_uuid: z.guid(), image_id: z.guid() }),
       output: z.null(),
     }),
     ...actionMethods,

@@ -108,6 +108,8 @@ export interface VirtDriver {
    * @throws HostCapabilityMissing, InvalidArguments when another image has its id, DiskCreationFailed
    */
   storeCopy(uuid: string, image: StoredImage, signal: AbortSignal): Promise<number>
+  /** From the store of images: one that `storeCopy` has made of this guest. Gone already, or of another: returns. */
+  removeImage(uuid: string, imageId: string): Promise<void>
   /** The disk that the guest was booted from while it was rescued. Gone already: returns. */
   removeRescueDisk(uuid: string): Promise<void>
   /** Gone already: returns. */

@@ -186,6 +186,22 @@ export const actionMethods = {
     input: z.strictObject(ofInstance),
     output,
   }),
+  shelveInstance: call({
+    wire: 'shelve_instance',
+    since: '1.12',
+    summary:
+      'Puts an instance that is active, paused or stopped away: its guest is shut down (with `clean_shutdown` false it loses its power), its root disk becomes an image in the folder of images of its host, and then its host lets go of it: it is SHELVED_OFFLOADED, on no host, and nothing is claimed or charged for it. What fails before it has its image leaves it as it was. Ephemeral disks are not kept. Asked again, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE; in the fault HOST_CAPABILITY_MISSING, DISK_CREATION_FAILED.',
+    input: z.strictObject({ ...ofInstance, clean_shutdown: z.boolean().default(true) }),
+    output,
+  }),
+  unshelveInstance: call({
+    wire: 'unshelve_instance',
+    since: '1.12',
+    summary:
+      'Builds a shelved instance from its image again, on any host that has room, and a slot: encrypted as it was, or better, or not at all. When it answers that is stored: it will be ACTIVE, and its image is removed, or SHELVED_OFFLOADED with the reason. Asked again while it is under way, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE; in the fault NO_VALID_HOST, MAX_RETRIES_EXCEEDED.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
   reportActionStage: cast({
     wire: 'report_action_stage',
     since: '1.8',
@@ -195,7 +211,10 @@ export const actionMethods = {
       attempt: z.int().min(1),
       host: HostName,
       number: z.int().min(1),
-      task_state: z.enum(['image_pending_upload', 'image_uploading']),
+      task_state: z.enum([
+        ...(['image_pending_upload', 'image_uploading'] as const),
+        ...(['shelving_image_pending_upload', 'shelving_image_uploading'] as const),
+      ]),
     }),
     output: z.null(),
   }),

@@ -3,6 +3,8 @@ import { BuildAttempt } from '../objects/instance.ts'
 import type { Allocation, Selection } from '../objects/request-spec.ts'
 import type { SchedulingReport } from '../objects/scheduling-report.ts'
 
+import type { InstanceRecord } from './instance-store.ts'
+
 /** So much of the words of one failure is told where there may be several. */
 export const MAX_FAILURE = 300
 
@@ -10,6 +12,11 @@ export const MAX_FAILURE = 300
 export interface AttemptKey {
   readonly uuid: string
   readonly attempt: number
+}
+
+/** The tries of what is done now begin with this one: earlier ones were of an earlier time. */
+export function firstAttemptOf({ move, shelving }: Pick<InstanceRecord, 'move' | 'shelving'>): number {
+  return move?.first_attempt ?? shelving?.first_attempt ?? 1
 }
 
 export async function startAttempt(tx: Queryable, { uuid, attempt }: AttemptKey, at: Date): Promise<void> {
@@ -63,7 +70,7 @@ export async function allocationsOf(db: Queryable, { uuid, attempt }: AttemptKey
 export async function leaveAttempt(
   tx: Queryable,
   { uuid, attempt }: AttemptKey,
-  outcome: 'evacuated' | 'moved' | 'reverted' | 'rebuilt',
+  outcome: 'evacuated' | 'moved' | 'reverted' | 'rebuilt' | 'shelved',
   reason: string,
 ): Promise<void> {
   await tx.query('UPDATE build_attempts SET outcome = $3, reason = $4 WHERE instance_uuid = $1 AND attempt = $2', [

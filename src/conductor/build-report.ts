@@ -4,7 +4,7 @@ import { type Fault, faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
 import { arrive } from './arrival.ts'
-import { endAttempt, failuresOf, MAX_FAILURE, startAttempt } from './attempt-store.ts'
+import { endAttempt, failuresOf, firstAttemptOf, MAX_FAILURE, startAttempt } from './attempt-store.ts'
 import { buildFails } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
@@ -15,6 +15,7 @@ import { rebuildEnded } from './rebuild/end-rebuild.ts'
 import { requestSpec } from './request-spec.ts'
 import { arriveResized, destinationFailed } from './resize/arrive.ts'
 import type { BuildReport } from './rpc-api.ts'
+import { notBuilt, unshelved } from './shelve/unshelve.ts'
 import { isOnItsHost, stagesOf } from './stages.ts'
 
 /** Takes note of how a try ended on its host. Told twice, it changes nothing twice. */
@@ -25,14 +26,24 @@ export async function recordBuildReport(ports: ConductorPorts, report: BuildRepo
     const { instance, move } = record
     if (!isCurrent(instance, report)) return rejectVoid(ports, tx, record, report)
     if (!isOnItsHost(instance) || move?.arrived_at) return
-    const { outcome } = report
-    if (move?.type === 'rebuild') await rebuildEnded(ports, tx, record, move, outcome)
-    else if (move !== undefined && move.type !== 'evacuation') await resizeEnded(ports, tx, record, move, outcome)
-    else if (outcome.result === 'failed') await tryFailed(ports, tx, record, outcome)
-    else if (move !== undefined) await arrive(ports, tx, record, move, outcome.launched_at)
-    else await becomeActive(ports, tx, record, outcome.launched_at)
+    await buildEnded(ports, tx, record, report.outcome)
   })
   ports.outbox.announce()
+}
+
+async function buildEnded(
+  ports: ConductorPorts,
+  tx: Queryable,
+  record: InstanceRecord,
+  outcome: BuildReport['outcome'],
+): Promise<unknown> {
+  const { move } = record
+  if (move?.type === 'rebuild') return rebuildEnded(ports, tx, record, move, outcome)
+  if (move !== undefined && move.type !== 'evacuation') return resizeEnded(ports, tx, record, move, outcome)
+  if (outcome.result === 'failed') return tryFailed(ports, tx, record, outcome)
+  if (record.shelving !== undefined) return unshelved(ports, tx, record, outcome.launched_at)
+  if (move !== undefined) return arrive(ports, tx, record, move, outcome.launched_at)
+  return becomeActive(ports, tx, record, outcome.launched_at)
 }
 
 function isCurrent(instance: Instance, { attempt, host }: BuildReport): boolean {
@@ -123,7 +134,7 @@ export async function tryFailed(
 ): Promise<void> {
   const { instance, context, move } = record
   const at = ports.now()
-  const tries = instance.attempt - (move?.first_attempt ?? 1) + 1
+  const tries = instance.attempt - firstAttemptOf(record) + 1
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   const reason = cleanText(`${fault.code}: ${fault.message}`, 4000)
   await endAttempt(tx, key, { outcome: 'failed', reason }, at)
@@ -143,22 +154,16 @@ export async function tryFailed(
     await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, next)])
     return
   }
-  const failures = (await failuresOf(tx, instance.uuid, move?.first_attempt)) ?? reason
+  const failures = (await failuresOf(tx, instance.uuid, firstAttemptOf(record))) ?? reason
   const final = retryable ? retriesExceeded(instance, fault, failures, tries, ports.maxAttempts, at) : fault
   const error = new (ERRORS_BY_CODE.get(final.code) ?? InternalError)(final.message)
   if (move !== undefined) {
     const back = await goBack(ports, tx, record, move, final)
     return ports.outbox.enqueue(tx, [notTaken(ports, record, move, back, error)])
   }
-  const failed = await changeInstance(
-    ports,
-    tx,
-    record,
-    { vm_state: 'error', task_state: null, host: null, fault: final },
-    at,
-  )
+  const failed = await changeInstance(ports, tx, record, notBuilt(record, final), at)
   await ports.outbox.enqueue(tx, [
-    ports.events.buildFailed(context, failed, requestSpec(instance, []), error),
+    ports.events.buildFailed(context, failed, requestSpec(instance, [], record), error),
     releaseMessage(ports, context, failed),
   ])
 }

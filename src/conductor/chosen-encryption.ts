@@ -3,7 +3,7 @@ import type { Instance } from '../objects/instance.ts'
 import { launchRequest, refuseDisagreement, requestOfMove } from '../objects/launch-request.ts'
 import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { Selection } from '../objects/request-spec.ts'
-import type { MoveRecord } from './migration-store.ts'
+import type { InstanceRecord } from './instance-store.ts'
 import { leastOf } from './request-spec.ts'
 
 /**
@@ -15,11 +15,12 @@ import { leastOf } from './request-spec.ts'
 export function chosenEncryption(
   { flavor, image }: Instance,
   selection: Selection,
-  move?: MoveRecord,
+  { move, shelving }: Pick<InstanceRecord, 'move' | 'shelving'> = {},
 ): MemEncryption | null {
   const asked = launchRequest(move?.new_flavor ?? flavor, move?.new_image ?? image)
   // Another flavor is another order; else it is no less than what it had.
-  const request = move && move.new_flavor === null ? requestOfMove(asked, leastOf(move)) : asked
+  const least = shelving ? shelving.mem_encryption : move && leastOf(move)
+  const request = least !== undefined && !move?.new_flavor ? requestOfMove(asked, least) : asked
   const { choices } = request
   if (selection.mem_encryption !== undefined) {
     return refuseDisagreement(request, selection.mem_encryption).encryption ?? null

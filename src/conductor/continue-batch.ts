@@ -55,11 +55,12 @@ function placesOf(
 ): ReadonlyMap<string, Place> | SevbusError {
   if (answer instanceof SevbusError) return answer
   const places = new Map<string, Place>()
-  for (const { instance } of members) {
+  for (const member of members) {
+    const { instance } = member
     const found = answer.find(({ instance_uuid }) => instance_uuid === instance.uuid)
     // Void for the scheduler: it was deleted meanwhile.
     if (found === undefined) continue
-    const place = placeOf(instance, found.selection)
+    const place = placeOf(member, found.selection)
     if (place instanceof SevbusError) return place
     places.set(instance.uuid, place)
   }

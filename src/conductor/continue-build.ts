@@ -2,7 +2,7 @@ import { StaleAttempt } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
 import { continueArrival } from './arrival.ts'
 import { askScheduler, isWorthAnotherLook, lookAgain } from './ask-scheduler.ts'
-import { failedHosts } from './attempt-store.ts'
+import { failedHosts, firstAttemptOf } from './attempt-store.ts'
 import { continueBatch } from './continue-batch.ts'
 import { hostOf } from './host-life.ts'
 import { findInstance, type InstanceRecord } from './instance-store.ts'
@@ -39,12 +39,12 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   }
   if (batch !== null && key.attempt === 1) return continueBatch(ports, key, batch, signal)
   const ignored = await ignoredHosts(ports, record)
-  const args = { request_spec: requestSpec(instance, ignored, move) }
+  const args = { request_spec: requestSpec(instance, ignored, record) }
   const ask = async () => {
     await refuseLivingSource(ports, record, signal)
     return (await scheduler.selectDestinations(context, args, { signal })).selection
   }
-  const answer = placeOf(instance, await askScheduler(ports, context, key, ask, signal), move)
+  const answer = placeOf(record, await askScheduler(ports, context, key, ask, signal))
   // Somebody was faster: a later try, or the deletion of the instance.
   if (answer instanceof StaleAttempt && move === undefined) return
   if ('selection' in answer) {
@@ -72,14 +72,15 @@ async function continueMove(ports: ConductorPorts, record: InstanceRecord, move:
   if (move.status === 'accepted' && move.arrived_at !== null) return continueArrival(ports, record, move, signal)
 }
 
-/** Where it has failed; of a move also where it comes from, and where a guest may be that it left earlier. */
-async function ignoredHosts(ports: ConductorPorts, { instance, move }: InstanceRecord) {
+/** Where it has failed; of a move, and of one that was shelved, also where it comes from, and where a guest may be that it left earlier. */
+async function ignoredHosts(ports: ConductorPorts, record: InstanceRecord) {
+  const { instance, move, shelving } = record
   const { database, allowResizeToSameHost } = ports
   // The first try has none behind it.
-  const failed = instance.attempt === 1 ? [] : await failedHosts(database, instance.uuid, move?.first_attempt)
-  if (move === undefined) return failed
-  if (move.type === 'rebuild') return []
-  const mayStay = move.type === 'resize' && allowResizeToSameHost
+  const failed = instance.attempt === 1 ? [] : await failedHosts(database, instance.uuid, firstAttemptOf(record))
+  if (move === undefined && shelving === undefined) return failed
+  if (move?.type === 'rebuild') return []
+  const mayStay = move?.type === 'resize' && allowResizeToSameHost
   const left = (await hostsLeft(database, instance.uuid)).filter((host) => !(mayStay && host === move.source_host))
   return [...new Set([...left, ...failed])]
 }

@@ -12,6 +12,7 @@ import { callOffEvacuation } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { callOffRebuild } from './rebuild/call-off.ts'
 import { callOffResize } from './resize/call-off.ts'
+import { endOffload, forgetShelved, removalOfUnfinished } from './shelve/offload.ts'
 import { forgetUserData } from './user-data-store.ts'
 
 /** Starts the deletion; where a host has the guest, its report ends it. Asked again, the host is told again. */
@@ -21,9 +22,10 @@ export async function deleteInstance(ports: ConductorPorts, context: RequestCont
     const instance = record.move ? await callOff(ports, tx, record, record.move) : record.instance
     if (instance.vm_state === 'deleted') return instance
     if (isActing(instance)) await endAction(tx, uuid, 'given up', null, ports.now())
-    return instance.host === null
-      ? deleteWithoutHost(ports, tx, context, record)
-      : deleteOnHost(ports, tx, context, instance, instance.host)
+    if (instance.host === null) return deleteWithoutHost(ports, tx, context, record)
+    const deleting = await deleteOnHost(ports, tx, context, instance, instance.host)
+    await ports.outbox.enqueue(tx, removalOfUnfinished(ports, record))
+    return deleting
   })
   ports.outbox.announce()
   return instance
@@ -67,6 +69,7 @@ async function deleteWithoutHost(
     ports.events.message('instance.delete.start', context, { ...instance, task_state: 'deleting' }),
     ports.events.message('instance.delete.end', context, deleted),
     releaseMessage(ports, context, deleted),
+    ...(await forgetShelved(ports, tx, record)),
     ...(await nextOfBatch(ports, tx, batch)),
   ])
   return deleted
@@ -86,7 +89,7 @@ export interface Terminated {
 }
 
 /**
- * The host has no guest of it any more: only now is the slot free.
+ * The host has no guest of it any more: only now is the slot free. It is deleted, or shelved.
  *
  * @param context of the request to delete it, which the host was given
  */
@@ -99,7 +102,8 @@ export async function recordTerminated(
     const record = await lockInstance(tx, report.instance_uuid)
     const { instance } = record
     if (instance.vm_state === 'deleted' || instance.host !== report.host || instance.attempt !== report.attempt) return
-    await endDeletion(ports, tx, context, record, report.host, report.terminated_at)
+    if (instance.task_state === 'shelving_offloading') await endOffload(ports, tx, record, report.host)
+    else await endDeletion(ports, tx, context, record, report.host, report.terminated_at)
   })
   ports.outbox.announce()
 }
@@ -123,5 +127,6 @@ export async function endDeletion(
   await ports.outbox.enqueue(tx, [
     ...deletionEnds(ports, context, deleted, host),
     releaseMessage(ports, context, deleted),
+    ...(await forgetShelved(ports, tx, record)),
   ])
 }

@@ -16,6 +16,7 @@ import { callOffRebuild } from './rebuild/call-off.ts'
 import { refuseDestination } from './refuse-destination.ts'
 import { hostToLeave, serviceInUse } from './refuse-evacuation.ts'
 import { callOffResize } from './resize/call-off.ts'
+import { removalOfUnfinished } from './shelve/offload.ts'
 import { isOnItsHost, REBUILD } from './stages.ts'
 
 export interface Evacuation {
@@ -52,6 +53,7 @@ export async function evacuateInstance(
     const { move } = record
     const reason = `host ${source} was down`
     const instance = move ? await callOff(ports, tx, record, move, reason) : record.instance
+    await ports.outbox.enqueue(tx, removalOfUnfinished(ports, record))
     return begin(ports, tx, context, instance, { asked_host: asked ?? null, ...goesBackTo(record) })
   })
   ports.outbox.announce()

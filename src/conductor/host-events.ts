@@ -6,7 +6,7 @@ import type { InstanceAction } from '../objects/instance-action.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import type { ConductorPorts } from './ports.ts'
-import { REBUILD, RESIZE, stagesOf } from './stages.ts'
+import { REBUILD, RESIZE, stagesOf, UNSHELVE } from './stages.ts'
 
 /**
  * What is told in the name of a host's compute service, where consumers look for it. It is stored here all the same, with the
@@ -18,6 +18,7 @@ type Teller = Pick<ConductorPorts, 'events'>
 /** Nova's events of a build: a new instance is created by it, one that is evacuated is rebuilt, one that moves arrives. */
 const CREATE = { start: 'instance.create.start', error: 'instance.create.error' } as const
 const REBUILD_EVENTS = { start: 'instance.rebuild.start', error: 'instance.rebuild.error' } as const
+const UNSHELVE_EVENTS = { start: 'instance.unshelve.start', error: 'instance.unshelve.error' } as const
 const RESIZE_EVENTS = { start: 'instance.resize_finish.start', error: 'instance.resize.error' } as const
 
 /** @param placed it has its host, and its slot */
@@ -44,6 +45,7 @@ export function buildFails(
 function buildOf(instance: Instance) {
   const stages = stagesOf(instance)
   if (stages === RESIZE) return RESIZE_EVENTS
+  if (stages === UNSHELVE) return UNSHELVE_EVENTS
   return stages === REBUILD ? REBUILD_EVENTS : CREATE
 }
 

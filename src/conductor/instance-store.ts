@@ -8,6 +8,7 @@ import { pageOf } from '../rpc/page.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type CurrentAction, currentAction } from './actions/action-store.ts'
 import { currentMove, type MoveRecord } from './migration-store.ts'
+import { currentShelving, isShelved, type ShelvingRecord } from './shelve/shelving-store.ts'
 import { hasMove } from './stages.ts'
 
 /** An instance with the context of the request that made it, that moves it, or that has something done to it. */
@@ -20,6 +21,8 @@ export interface InstanceRecord {
   readonly move?: MoveRecord | undefined
   /** What is done to it now; of a list it is not told. */
   readonly action?: CurrentAction | undefined
+  /** Of one that is shelved; of a list it is not told. */
+  readonly shelving?: ShelvingRecord | undefined
   /** Of what the request had for cloud-init; null: nothing. */
   readonly userDataDigest: string | null
   /** Another one after each change; of what was read for a step that goes without locks. */
@@ -130,7 +133,7 @@ export async function findInstance(db: Queryable, uuid: string): Promise<Instanc
   return withWork(db, one(await db.query<InstanceRow>('SELECT * FROM instances WHERE uuid = $1', [uuid]), uuid))
 }
 
-/** By uuid, with their versions; without those that move, or have something done to them. */
+/** By uuid, with their versions; without those that move, are shelved, or have something done to them. */
 export async function readInstances(
   db: Queryable,
   uuids: readonly string[],
@@ -138,7 +141,9 @@ export async function readInstances(
   const rows = await db.query<InstanceRow>('SELECT *, xmin::text AS version FROM instances WHERE uuid = ANY($1)', [
     uuids,
   ])
-  const records = rows.map(toRecord).filter(({ instance }) => !hasMove(instance) && !isActing(instance))
+  const records = rows
+    .map(toRecord)
+    .filter(({ instance }) => !hasMove(instance) && !isShelved(instance) && !isActing(instance))
   return new Map(records.map((record) => [record.instance.uuid, record]))
 }
 
@@ -260,8 +265,9 @@ async function withWork(db: Queryable, record: InstanceRecord): Promise<Instance
   const { instance } = record
   const move = hasMove(instance) ? await currentMove(db, instance.uuid) : undefined
   const action = isActing(instance) ? await currentAction(db, instance.uuid) : undefined
-  const context = action?.context ?? move?.context ?? record.context
-  return { ...record, context, ...(move && { move }), ...(action && { action }) }
+  const shelving = isShelved(instance) ? await currentShelving(db, instance.uuid) : undefined
+  const context = action?.context ?? move?.context ?? shelving?.context ?? record.context
+  return { ...record, context, ...(move && { move }), ...(action && { action }), ...(shelving && { shelving }) }
 }
 
 function one(rows: readonly InstanceRow[], uuid: string): InstanceRecord {

@@ -1,4 +1,5 @@
 import { ComputeApi } from '../compute/rpc-api.ts'
+import type { ImageMeta } from '../objects/image-meta.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { LeftDisks } from '../objects/left-disks.ts'
 import type { Allocation, Migration } from '../objects/request-spec.ts'
@@ -124,6 +125,18 @@ export function noteBuildMessage(
   const args = { instance_uuid: uuid, attempt, host, failure }
   // Of its own key: what is only counted must not hold back the next try.
   return client.message(SchedulerApi, 'noteBuild', context, args, { orderingKey: `${uuid}/outcome` })
+}
+
+/** The host that has made the image of a shelved instance is to remove it; behind what it was told of that. */
+export function removeImageMessage(
+  { client }: Sender,
+  context: RequestContext,
+  instance: Instance,
+  image: ImageMeta,
+  host: string,
+): DurableMessage {
+  const args = { instance_uuid: instance.uuid, image_id: String(image.id) }
+  return client.message(ComputeApi, 'removeShelvedImage', context, args, toHost(instance, host))
 }
 
 export function releaseMessage({ client }: Sender, context: RequestContext, instance: Instance): DurableMessage {

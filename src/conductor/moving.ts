@@ -59,7 +59,7 @@ export function notTaken(
   error: SevbusError,
   ignoredHosts: readonly string[] = [],
 ): DurableMessage {
-  const spec = requestSpec(instance, ignoredHosts, move)
+  const spec = requestSpec(instance, ignoredHosts, { move })
   return move.type === 'evacuation' || move.type === 'rebuild'
     ? events.rebuildFailed(context, back, spec, error)
     : events.migrationFailed(context, back, spec, error)

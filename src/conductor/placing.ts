@@ -1,20 +1,19 @@
 import type { Queryable } from '../database/database.ts'
 import { ComputeServiceInUse, NoValidHost, SevbusError, toSevbusError } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
-import type { Instance } from '../objects/instance.ts'
 import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
 import { cleanText } from '../objects/text.ts'
-import { type AttemptKey, endAttempt, failuresOf, placeAttempt } from './attempt-store.ts'
+import { type AttemptKey, endAttempt, failuresOf, firstAttemptOf, placeAttempt } from './attempt-store.ts'
 import { chosenEncryption } from './chosen-encryption.ts'
 import { buildStarts } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
 import { buildMessage, releaseMessage } from './messages.ts'
-import type { MoveRecord } from './migration-store.ts'
 import { goBack, notTaken } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
+import { asUnshelved, notBuilt } from './shelve/unshelve.ts'
 import { isWaitingForHost, stagesOf } from './stages.ts'
 import { userDataOf } from './user-data-store.ts'
 
@@ -25,10 +24,10 @@ export interface Place {
 }
 
 /** An answer that would not encrypt as asked is a refusal. */
-export function placeOf(instance: Instance, found: Selection | SevbusError, move?: MoveRecord): Place | SevbusError {
+export function placeOf(record: InstanceRecord, found: Selection | SevbusError): Place | SevbusError {
   if (found instanceof SevbusError) return found
   try {
-    return { selection: found, encryption: chosenEncryption(instance, found, move) }
+    return { selection: found, encryption: chosenEncryption(record.instance, found, record) }
   } catch (thrown) {
     return toSevbusError(thrown)
   }
@@ -56,7 +55,9 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
   const { instance, context } = record
   if (!isWaitingForHost(instance, key.attempt)) {
     // Deleted while the scheduler thought: what it claimed goes back. A later try has its own claim.
-    const claimIsOrphan = instance.vm_state === 'deleted' || instance.vm_state === 'error'
+    const { vm_state, task_state } = instance
+    const isOver = vm_state === 'shelved_offloaded' && task_state === null
+    const claimIsOrphan = vm_state === 'deleted' || vm_state === 'error' || isOver
     if (claimIsOrphan) await ports.outbox.enqueue(tx, [releaseMessage(ports, context, instance)])
     return
   }
@@ -64,7 +65,8 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
   const placed = await changeInstance(ports, tx, { instance, context }, changes, ports.now())
   await placeAttempt(tx, key, selection)
   const userData = await userDataOf(tx, record)
-  const message = buildMessage(ports, context, selection.host, placed, selection.allocations, userData)
+  const there = asUnshelved(placed, record.shelving)
+  const message = buildMessage(ports, context, selection.host, there, selection.allocations, userData)
   await ports.outbox.enqueue(tx, [...buildStarts(ports, context, placed), message])
 }
 
@@ -82,7 +84,7 @@ export async function refuse(
   const at = ports.now()
   const refused = faultOf(error, at.toISOString())
   // What no host is left for has a reason on those where it was tried.
-  const failures = await failuresOf(tx, instance.uuid, move?.first_attempt)
+  const failures = await failuresOf(tx, instance.uuid, firstAttemptOf(record))
   const message = failures && `${refused.message}; it had failed on ${failures}`
   const fault = message === undefined ? refused : { ...refused, message: cleanText(message, 4000) }
   const report = SchedulingReport.safeParse(error.details.report).data
@@ -91,15 +93,9 @@ export async function refuse(
     const back = await goBack(ports, tx, record, move, fault)
     return ports.outbox.enqueue(tx, [notTaken(ports, record, move, back, error, ignoredHosts)])
   }
-  const failed = await changeInstance(
-    ports,
-    tx,
-    { instance, context },
-    { vm_state: 'error', task_state: null, host: null, fault },
-    at,
-  )
+  const failed = await changeInstance(ports, tx, { instance, context }, notBuilt(record, fault), at)
   await ports.outbox.enqueue(tx, [
-    ports.events.buildFailed(context, failed, requestSpec(instance, ignoredHosts), error),
+    ports.events.buildFailed(context, failed, requestSpec(instance, ignoredHosts, record), error),
     releaseMessage(ports, context, failed),
   ])
 }

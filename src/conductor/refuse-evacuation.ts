@@ -42,6 +42,7 @@ function obstacle(instance: Instance): readonly [is: string, fix: string] {
   if (vm_state === 'building') {
     return [`is being built (${task_state})`, `its build is tried elsewhere by itself; ${explain}`]
   }
+  if (vm_state === 'shelved_offloaded') return ['is shelved', `unshelve it: sevbus unshelve ${uuid}`]
   return [`is in ${vm_state} and on no host`, 'delete it and boot it anew']
 }
 

@@ -3,13 +3,21 @@ import { collectInto } from '../objects/judge.ts'
 import { memEncryptionRequest } from '../objects/mem-encryption-request.ts'
 import { RequestSpec } from '../objects/request-spec.ts'
 import { requestFlavor } from '../objects/resource-request.ts'
+import type { InstanceRecord } from './instance-store.ts'
 import type { MoveRecord } from './migration-store.ts'
 
-/** The question to the scheduler for this try, with the launch's translated flavor. Of a move it is the launch's again. */
-export function requestSpec(instance: Instance, ignoreHosts: readonly string[], move?: MoveRecord): RequestSpec {
+/**
+ * The question to the scheduler for this try, with the launch's translated flavor. Of a move, and of one
+ * that was shelved, it is the launch's again.
+ */
+export function requestSpec(
+  instance: Instance,
+  ignoreHosts: readonly string[],
+  { move, shelving }: Pick<InstanceRecord, 'move' | 'shelving'> = {},
+): RequestSpec {
   // Nothing is refused here: what an earlier release accepted and this one does not, the scheduler refuses by name.
   const flavor = move?.new_flavor ?? instance.flavor
-  const image = move?.new_image ?? instance.image
+  const image = move?.new_image ?? shelving?.image ?? instance.image
   const encryptions = memEncryptionRequest(flavor, image, collectInto([]))
   return RequestSpec.parse({
     instance_uuid: instance.uuid,
@@ -18,7 +26,8 @@ export function requestSpec(instance: Instance, ignoreHosts: readonly string[], 
     user_id: instance.user_id,
     flavor: requestFlavor(flavor, encryptions),
     image,
-    mem_encryption: encryptionOf(instance, move),
+    mem_encryption: shelving ? shelving.mem_encryption : encryptionOf(instance, move),
+    ...(shelving && { keeps_encryption: true }),
     availability_zone: instance.availability_zone,
     scheduler_hints: instance.scheduler_hints,
     ignore_hosts: ignoreHosts,

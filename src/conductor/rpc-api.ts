@@ -58,10 +58,11 @@ export const MAX_COUNT = 1000
  * - 1.9 rescue_instance, unrescue_instance
  * - 1.10 resize_instance, migrate_instance, confirm_resize, revert_resize; report_action tells the disks of a guest that leaves
  * - 1.11 rebuild_instance
+ * - 1.12 shelve_instance, unshelve_instance; report_action_stage tells those of shelving
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.11',
+  version: '1.12',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -180,4 +180,21 @@ export const conductorMigrations: readonly Migration[] = [
         ADD COLUMN source_image jsonb,
         ADD COLUMN new_image jsonb;`,
   },
+  {
+    id: 'conductor-0012-shelvings',
+    sql: `
+      -- What an instance waits as while it is shelved; gone when it runs again, or is deleted.
+      CREATE TABLE shelvings (
+        instance_uuid uuid PRIMARY KEY REFERENCES instances (uuid) ON DELETE CASCADE,
+        image jsonb NOT NULL,
+        -- Where the image was made, and is removed.
+        host text NOT NULL,
+        -- What it ran with: it runs again with no less.
+        mem_encryption jsonb,
+        -- The tries of its unshelving begin with this one; null: nobody has asked for it.
+        first_attempt integer,
+        -- Who asked: goes with every message about it.
+        context jsonb NOT NULL
+      );`,
+  },
 ]

@@ -60,7 +60,7 @@ async function tellPage({ outbox, events }: AuditPorts, tx: Queryable): Promise<
 
 /**
  * Locked, so that what is told stands among the other notifications of its instance where it was so. One that has moved
- * runs since later than it lived.
+ * runs since later than it lived. One that is shelved is on no host, and not told of, as in Nova: what ended it was told.
  */
 async function livedIn(tx: Queryable, period: AuditPeriod, after: string | null): Promise<InstanceExistence[]> {
   const rows = await tx.query<InstanceRow & { last_host: string | null }>(
@@ -69,7 +69,7 @@ async function livedIn(tx: Queryable, period: AuditPeriod, after: string | null)
       WHERE ($3::uuid IS NULL OR i.uuid > $3) AND i.launched_at IS NOT NULL
         AND (i.launched_at < $2 OR (i.created_at < $2 AND EXISTS (
               SELECT FROM migrations m WHERE m.instance_uuid = i.uuid AND m.status IN ('done', 'completed'))))
-        AND (i.terminated_at IS NULL OR i.terminated_at > $1)
+        AND (i.terminated_at IS NULL OR i.terminated_at > $1) AND i.vm_state <> 'shelved_offloaded'
       ORDER BY i.uuid LIMIT ${PAGE} FOR UPDATE OF i`,
     [period.beginning, period.ending, after],
   )

@@ -14,6 +14,7 @@ import {
 } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
 import { returnMessages } from './resize/decide.ts'
+import { asUnshelved } from './shelve/unshelve.ts'
 import { isWaitingForHost, RESIZE } from './stages.ts'
 import { userDataOf } from './user-data-store.ts'
 
@@ -27,7 +28,7 @@ export async function waitedFor(
   const { task_state: task, host, attempt } = instance
   if (task === null) return []
   if (host === null || isWaitingForHost(instance, attempt)) return [continueBuildMessage(ports, context, instance)]
-  if (task === 'deleting') return [terminateMessage(ports, context, host, instance)]
+  if (task === 'deleting' || task === 'shelving_offloading') return [terminateMessage(ports, context, host, instance)]
   if (action !== undefined) return [actionMessage(ports, move ? asLeft(instance, move) : instance, action)]
   if (move?.status === 'confirming') return [departureMessage(ports, instance, move)]
   if (move?.status === 'reverting') return returnMessages(ports, instance, move)
@@ -44,5 +45,5 @@ async function buildAgain(ports: ConductorPorts, tx: Queryable, record: Instance
   if (move?.type === 'rebuild') return rebuildMessage(ports, instance, move, allocations, userData)
   return move !== undefined && instance.task_state === RESIZE.onHost
     ? finishResizeMessage(ports, instance, move, allocations, userData)
-    : buildMessage(ports, context, host, instance, allocations, userData)
+    : buildMessage(ports, context, host, asUnshelved(instance, record.shelving), allocations, userData)
 }

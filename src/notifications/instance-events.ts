@@ -50,6 +50,8 @@ export type InstanceEvent =
   | `instance.resize_prep.${'start' | 'end'}`
   | `instance.resize_finish.${'start' | 'end'}`
   | `instance.resize_confirm.${'start' | 'end'}`
+  | `instance.shelve_offload.${'start' | 'end'}`
+  | `instance.unshelve.${'start' | 'end' | 'error'}`
   | 'instance.delete.start'
   | 'instance.delete.end'
 
@@ -242,7 +244,7 @@ function payloadOf(
 
 function functionOf(event: InstanceEvent): string {
   const [, what = ''] = event.split('.')
-  return what === 'create' || what === 'rebuild' ? 'build_and_run_instance' : what
+  return what === 'create' || what === 'rebuild' || what === 'unshelve' ? 'build_and_run_instance' : what
 }
 
 function extension(instance: Instance): Omit<SevbusExtension, 'sequence'> {

@@ -57,6 +57,8 @@ const POWER_STATES: Partial<Record<Instance['vm_state'], z.infer<typeof PowerSta
   suspended: 'shutdown',
   stopped: 'shutdown',
   rescued: 'running',
+  shelved: 'shutdown',
+  shelved_offloaded: 'shutdown',
 }
 
 /** All fields of Nova's InstancePayload; what this system has no source for is null. */

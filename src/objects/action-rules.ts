@@ -20,14 +20,14 @@ export interface ActionRule {
     | ('power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume')
     | ('snapshot' | 'rescue' | 'unrescue')
     | ('volume_attach' | 'volume_detach' | 'interface_attach' | 'interface_detach')
-    | ('resize' | 'resize_revert')
+    | ('resize' | 'resize_revert' | 'shelve')
   /** QEMU cannot do it to a guest whose memory is encrypted. */
   readonly isForClearGuests?: true
 }
 
 /**
  * Every action by Nova's name, with Nova's rules (`check_instance_state` in nova/compute/api.py). None of them gives a claim
- * back: whatever its guest does, what an instance has on its host stays its own.
+ * back: whatever its guest does, what an instance has on its host stays its own. (One that is shelved is given back after that.)
  */
 const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot' | 'revert to off', ActionRule>> = {
   start: { from: ['stopped'], task: 'powering-on', becomes: 'active', event: 'power_on' },
@@ -66,6 +66,13 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot' | 'revert to
   },
   rescue: { from: ['active', 'stopped', 'error'], task: 'rescuing', becomes: 'rescued', event: 'rescue' },
   unrescue: { from: ['rescued'], task: 'unrescuing', becomes: 'active', event: 'unrescue' },
+  shelve: {
+    from: ['active', 'paused', 'stopped'],
+    task: 'shelving',
+    stages: ['shelving_image_pending_upload', 'shelving_image_uploading'],
+    becomes: 'shelved',
+    event: 'shelve',
+  },
   // Parts of a move, which nobody asks for by themselves.
   resize_instance: { from: ['active', 'stopped'], task: 'resize_migrating', becomes: 'resized', event: 'resize' },
   finish_revert_resize: {
@@ -149,6 +156,7 @@ const GUESTS: Partial<Record<VmState, GuestState>> = {
   suspended: 'shutoff',
   stopped: 'shutoff',
   rescued: 'running',
+  shelved: 'shutoff',
 }
 
 /** Does the guest of an instance do what it does when that rests? */

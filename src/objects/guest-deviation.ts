@@ -32,6 +32,9 @@ const CORRECTIONS: Readonly<Record<VmState, Partial<Record<SeenGuestState, Corre
   rescued: {},
   // At either end of a move that nobody has decided about, as in Nova.
   resized: {},
+  // Its host is about to remove it, or has.
+  shelved: {},
+  shelved_offloaded: {},
   error: {},
   deleted: {},
 }

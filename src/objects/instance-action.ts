@@ -38,6 +38,8 @@ export const InstanceAction = z.discriminatedUnion('name', [
   /** With what it is to boot from. */
   z.object({ name: z.literal('rescue'), image: ImageMeta }),
   z.object({ name: z.literal('unrescue') }),
+  /** With what the image of its disk is to say. */
+  z.object({ name: z.literal('shelve'), clean_shutdown: z.boolean(), image: ImageMeta }),
   /** At the source of a resize or cold migration: the guest goes off, and its disks are made ready to be taken. */
   z.object({
     name: z.literal('resize_instance'),

@@ -15,7 +15,7 @@ import { text } from './text.ts'
 /** Nova's vm_state: where the instance rests. */
 export const VmState = z.enum([
   ...(['building', 'active', 'paused', 'suspended', 'stopped'] as const),
-  ...(['rescued', 'resized', 'error', 'deleted'] as const),
+  ...(['rescued', 'resized', 'shelved', 'shelved_offloaded', 'error', 'deleted'] as const),
 ])
 export type VmState = z.infer<typeof VmState>
 
@@ -23,7 +23,7 @@ export type VmState = z.infer<typeof VmState>
  * Nova's task_state: what is being done to it; null when nothing is. A new instance waits for a host (`scheduling`) and is
  * booted there (`spawning`); one that is evacuated, or rebuilt where it is, stays as it is and goes by the same steps. One that is resized, or
  * migrated, looks for a host (`resize_prep`), leaves its own (`resize_migrating`) and is built at the other
- * (`resize_finish`). The others are of actions (`action-rules.ts`); those of
+ * (`resize_finish`). One that is unshelved looks for a host (`unshelving`) and is booted there (`spawning`). The others are of actions (`action-rules.ts`); those of
  * devices are no words of Nova's, which has none for them.
  */
 const TaskState = z.enum([
@@ -54,6 +54,11 @@ const TaskState = z.enum([
   'image_uploading',
   'rescuing',
   'unrescuing',
+  'shelving',
+  'shelving_image_pending_upload',
+  'shelving_image_uploading',
+  'shelving_offloading',
+  'unshelving',
   'deleting',
 ])
 export type TaskState = z.infer<typeof TaskState>
@@ -61,13 +66,17 @@ export type TaskState = z.infer<typeof TaskState>
 /** Every change of state that may happen; anything else is a defect, and is refused. */
 const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
   building: ['building', 'active', 'error', 'deleted'],
-  active: ['active', 'paused', 'suspended', 'stopped', 'rescued', 'resized', 'error', 'deleted'],
-  paused: ['active', 'paused', 'stopped', 'error', 'deleted'],
+  active: ['active', 'paused', 'suspended', 'stopped', 'rescued', 'resized', 'shelved', 'error', 'deleted'],
+  paused: ['active', 'paused', 'stopped', 'shelved', 'error', 'deleted'],
   suspended: ['active', 'suspended', 'stopped', 'error', 'deleted'],
-  stopped: ['active', 'stopped', 'rescued', 'resized', 'error', 'deleted'],
+  stopped: ['active', 'stopped', 'rescued', 'resized', 'shelved', 'error', 'deleted'],
   rescued: ['active', 'rescued', 'error', 'deleted'],
   // At its destination, until somebody decides whether it stays there.
   resized: ['active', 'stopped', 'resized', 'error', 'deleted'],
+  // Its disk is an image; its host is about to let go of it.
+  shelved: ['shelved', 'shelved_offloaded', 'deleted'],
+  // On no host, until it is built from that image again.
+  shelved_offloaded: ['active', 'shelved_offloaded', 'deleted'],
   // With a guest on a host it can be mended; without one only be deleted.
   error: ['active', 'stopped', 'rescued', 'error', 'deleted'],
   deleted: [],
@@ -136,10 +145,10 @@ export type InstanceState = z.infer<typeof InstanceState>
 export const BuildAttempt = z.object({
   attempt: z.int().min(1),
   host: HostName.nullable(),
-  /** Evacuated: its guest was left behind on a host that was down; moved and reverted: the guest of the other end lives on; rebuilt: another took its place here. */
+  /** Evacuated: its guest was left behind on a host that was down; moved and reverted: the guest of the other end lives on; rebuilt: another took its place here; shelved: it was given back, and its disk kept as an image. */
   outcome: z.enum([
     ...(['scheduling', 'spawning', 'active', 'failed', 'no valid host', 'aborted', 'evacuated'] as const),
-    ...(['moved', 'reverted', 'rebuilt'] as const),
+    ...(['moved', 'reverted', 'rebuilt', 'shelved'] as const),
   ]),
   reason: z.string().max(4000).nullable(),
   allocations: z.array(Allocation),

@@ -16,8 +16,9 @@ const REBUILDABLE: readonly VmState[] = ['active', 'stopped', 'error']
 export function hostToRebuildOn({ uuid, vm_state, task_state, host }: Instance): string {
   if (REBUILDABLE.includes(vm_state) && task_state === null && host !== null) return host
   const busy = task_state === null ? vm_state : `${vm_state} and busy (${task_state})`
-  const is = host === null && REBUILDABLE.includes(vm_state) ? `${busy} and on no host` : busy
-  const fix = host === null ? 'delete it and boot it anew' : `see how it is with: sevbus show ${uuid}`
+  const isLost = host === null && REBUILDABLE.includes(vm_state)
+  const is = isLost ? `${busy} and on no host` : busy
+  const fix = isLost ? 'delete it and boot it anew' : `see how it is with: sevbus show ${uuid}`
   throw new InstanceInvalidState(
     `instance ${uuid} is ${is}: rebuild needs an instance that is ${REBUILDABLE.join(' or ')}, on a host, and at rest; ${fix}`,
     { instance_uuid: uuid, action: 'rebuild', vm_state, task_state, host, allowed: REBUILDABLE, fix },

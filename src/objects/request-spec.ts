@@ -29,6 +29,8 @@ export const RequestSpec = z.object({
   image: ImageMeta,
   /** What was asked for. When flavor and image name several models it is one of them, and all are tried in their order. */
   mem_encryption: MemEncryption.nullable(),
+  /** True: `mem_encryption` is what it has had, and it gets none below that. */
+  keeps_encryption: z.boolean().optional(),
   /** Null: any. */
   availability_zone: AvailabilityZone.nullable().default(null),
   scheduler_hints: SchedulerHints.default(NO_HINTS),

@@ -18,7 +18,7 @@ export function requestsByModel(spec: RequestSpec, overheadMb?: number): readonl
   refuseDisagreement(asked, spec.mem_encryption)
   // A resize is another order, for the flavor that comes with it.
   const keepsFlavor = spec.migration !== undefined && spec.migration.type !== 'resize'
-  const { choices } = keepsFlavor ? requestOfMove(asked, spec.mem_encryption) : asked
+  const { choices } = keepsFlavor || spec.keeps_encryption ? requestOfMove(asked, spec.mem_encryption) : asked
   return choices.map(({ encryption }) => {
     // The translated flavor asks for a slot itself, and so does not tell any more who had asked.
     const requestedBy = spec.mem_encryption?.requested_by

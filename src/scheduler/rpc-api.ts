@@ -41,10 +41,11 @@ const NO_MIGRATION = z
  * - 1.3 announce_host answers with report_digest, and only who was given one sends report_host_unchanged: schedulers are
  *   upgraded first; list_hosts tells the worker whose reports are taken
  * - 1.4 select_destinations for rebuilds: a migration of that type, which an older scheduler refuses
+ * - 1.5 request_spec takes keeps_encryption, which an older scheduler does not see
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.4',
+  version: '1.5',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',

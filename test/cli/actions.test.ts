@@ -64,5 +64,14 @@ describe('what is done to instances by the command line', () => {
     })
     const { out } = await sevbus('explain', 'web')
     expect(out).toMatch(/action 1: stop: completed .*\n.*action 2: start: completed/)
+
+    expect(await sevbus('rebuild', 'web', '--image', 'linux', '--wait')).toMatchObject({ code: 0 })
+    expect((await sevbus('explain', 'web')).out).toContain('rebuild on h1: done')
+    // Its slot is another's now.
+    expect(await state('shelve', 'web', '--wait')).toEqual([0, 'shelved_offloaded'])
+    expect(await state('boot', 'next', '--flavor', 'm1.sev', '--image', 'linux')).toEqual([0, 'active'])
+    expect(await state('unshelve', 'web', '--wait')).toEqual([5, 'shelved_offloaded'])
+    expect(await state('shelve', 'next', '--hard', '--wait')).toEqual([0, 'shelved_offloaded'])
+    expect(await state('unshelve', 'web', '--wait')).toEqual([0, 'active'])
   })
 })

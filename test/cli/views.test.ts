@@ -298,7 +298,7 @@ describe('exit codes', () => {
       'group',
       'events',
       ...['start', 'stop', 'reboot', 'pause', 'unpause', 'suspend', 'resume'],
-      ...['rescue', 'unrescue'],
+      ...['rescue', 'unrescue', 'shelve', 'unshelve'],
       'dead-letters',
       'db',
       'lint',

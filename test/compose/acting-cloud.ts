@@ -26,6 +26,8 @@ export const REQUESTS = {
   suspend: ['suspendInstance', {}],
   resume: ['resumeInstance', {}],
   rebuild: ['rebuildInstance', { image: anImage(), allow_encryption_loss: false }],
+  shelve: ['shelveInstance', { clean_shutdown: true }],
+  unshelve: ['unshelveInstance', {}],
   delete: ['deleteInstance', {}],
 } as const
 
@@ -74,7 +76,8 @@ export class ActingCloud implements AsyncDisposable {
   readonly uuids: string[] = []
   /** What was told to those who bill, in its order. */
   readonly events: string[] = []
-  readonly released: string[] = []
+  /** Claims that were given back: up to which try of each. */
+  readonly released = new Map<string, number>()
 
   private constructor(conductor: Conductor, clock: { now: Date }) {
     this.#conductor = conductor
@@ -115,7 +118,7 @@ export class ActingCloud implements AsyncDisposable {
     return this.#conductor.instance(uuid)
   }
 
-  /** Rebuilds that their host had begun, and that something else took the place of. */
+  /** Later tries that their host had begun, and that something else took the place of. */
   async calledOff(uuid: string): Promise<number> {
     const { attempts } = await this.#conductor.endpoint.explainInstance(
       { instance_uuid: uuid },
@@ -264,7 +267,7 @@ export class ActingCloud implements AsyncDisposable {
       if (to.startsWith('versioned_notifications')) {
         const { uuid } = (args as { 'nova_object.data': { uuid: string } })['nova_object.data']
         this.events.push(`${what} ${uuid}`)
-      } else if (what === 'release_allocations') this.released.push(String(args.instance_uuid))
+      } else if (what === 'release_allocations') this.released.set(String(args.instance_uuid), Number(args.attempt))
       else if (to === 'sevbus-conductor') this.#letters.push({ to: 'conductor', wire: String(what), args })
       else if (to.startsWith('sevbus-compute')) this.#letters.push({ to: 'host', wire: String(what), args })
     }

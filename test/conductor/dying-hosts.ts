@@ -82,6 +82,15 @@ export class DyingHost {
     })
   }
 
+  /** The guest goes off, and its disk becomes an image; what fails starts it again. */
+  shelve(guest: Guest, number: number): readonly Told[] {
+    return this.#act(guest, number, false, () => {
+      if (this.#fails()) return { isDone: false, guest: this.guests.has(guest.uuid) ? 'running' : 'shutoff' }
+      this.guests.delete(guest.uuid)
+      return { isDone: true, guest: 'shutoff' }
+    })
+  }
+
   comeBack(guest: Guest, number: number): readonly Told[] {
     return this.#act(guest, number, true, () => {
       if (this.aside.delete(guest.uuid)) this.#disks.add(guest.uuid)

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { databaseEngines } from '../support/databases.ts'
-import { DECISIONS, EvacuatingCloud, HOSTS, STEPS } from './evacuating-cloud.ts'
+import { DECISIONS, EvacuatingCloud, HOSTS, RENEWALS, STEPS } from './evacuating-cloud.ts'
 
 const step = fc.record({
   do: fc.oneof(
@@ -9,6 +9,7 @@ const step = fc.record({
     { weight: 2, arbitrary: fc.constant('evacuate' as const) },
     { weight: 4, arbitrary: fc.constantFrom(...STEPS) },
     { weight: 3, arbitrary: fc.constantFrom(...DECISIONS) },
+    { weight: 1, arbitrary: fc.constantFrom(...RENEWALS) },
   ),
   which: fc.nat(1000),
   host: fc.constantFrom(...HOSTS),
@@ -21,7 +22,7 @@ async function expectOnePlace(cloud: EvacuatingCloud, uuid: string): Promise<voi
   const isBroken = vm_state === 'error'
   const guests = isBroken ? running.filter((name) => !host.includes(name)) : running
   expect({ task_state, guests, claims }).toEqual({ task_state: null, guests: isBroken ? [] : host, claims: host })
-  expect(host).toHaveLength(vm_state === 'deleted' ? 0 : 1)
+  expect(host).toHaveLength(vm_state === 'deleted' || vm_state === 'shelved_offloaded' ? 0 : 1)
 }
 
 describe.each(databaseEngines)('moves on $name', (engine) => {
@@ -30,6 +31,7 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
     let moved = 0
     let reverted = 0
     let rebuilt = 0
+    let shelved = 0
     await fc.assert(
       fc.asyncProperty(steps, async (history) => {
         await using cloud = await EvacuatingCloud.open(engine)
@@ -41,13 +43,16 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
           expect(await cloud.doubled()).toEqual([])
         }
         await cloud.settle()
-        // Whatever happened before, all that lives can be moved once more.
-        for (const [which] of cloud.uuids.entries()) await cloud.run({ do: 'migrate', which, host: 'h1' })
-        await cloud.settle()
+        // Whatever happened before, all that lives can be moved, rebuilt, and put away once more.
+        for (const what of ['migrate', 'rebuild', 'shelve', 'unshelve'] as const) {
+          for (const [which] of cloud.uuids.entries()) await cloud.run({ do: what, which, host: 'h1' })
+          await cloud.settle()
+        }
         for (const uuid of cloud.uuids) await expectOnePlace(cloud, uuid)
         expect(cloud.setAside).toEqual([])
         evacuated += await cloud.ended('completed', 'evacuation')
         moved += await cloud.ended('completed', 'migration', 'resize')
+        shelved += cloud.imagesRemoved
         rebuilt += await cloud.ended('completed', 'rebuild')
         reverted += await cloud.ended('reverted', 'migration', 'resize')
       }),
@@ -55,6 +60,6 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
       { numRuns: engine.concurrent ? 20 : 12, endOnFailure: true },
     )
     // Else it would have shown little.
-    expect([evacuated > 3, moved > 3, reverted > 1, rebuilt > 3]).toEqual([true, true, true, true])
+    expect([evacuated > 3, moved > 3, reverted > 1, rebuilt > 0, shelved > 0]).toEqual([true, true, true, true, true])
   }, 240_000)
 })

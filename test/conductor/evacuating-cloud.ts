@@ -15,10 +15,11 @@ import { DyingHost, type Told } from './dying-hosts.ts'
 export const HOSTS = ['h1', 'h2', 'h3'] as const
 export const STEPS = ['deliver', 'twice', 'evacuate', 'die', 'return', 'fence', 'fail', 'wait', 'delete'] as const
 /** What operators ask of hosts that are up. */
-export const DECISIONS = ['resize', 'migrate', 'confirm', 'revert', 'rebuild'] as const
+export const DECISIONS = ['resize', 'migrate', 'confirm', 'revert'] as const
+export const RENEWALS = ['rebuild', 'shelve', 'unshelve'] as const
 
 export interface Step {
-  readonly do: (typeof STEPS)[number] | (typeof DECISIONS)[number]
+  readonly do: (typeof STEPS)[number] | (typeof DECISIONS)[number] | (typeof RENEWALS)[number]
   readonly which: number
   readonly host: (typeof HOSTS)[number]
 }
@@ -66,6 +67,7 @@ export class EvacuatingCloud implements AsyncDisposable {
   readonly #letters: Letter[] = []
   readonly #uuids: string[] = []
   readonly #clock: { now: Date }
+  imagesRemoved = 0
 
   private constructor(conductor: Conductor, clock: { now: Date }) {
     this.#conductor = conductor
@@ -108,7 +110,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     const uuid = this.#uuids[step.which % this.#uuids.length] as string
     await this.#steps[step.do](uuid, host, step.which)
     // What is decided goes on for a while, and then something comes between.
-    const isDecision = DECISIONS.some((each) => each === step.do)
+    const isDecision = [...DECISIONS, ...RENEWALS].some((each) => each === step.do)
     for (let n = 0; isDecision && n < step.which % 16; n++) await this.#deliverOne(step.which + n)
     await this.#collect()
   }
@@ -136,7 +138,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     )
     const claims = new Set(rows.map(({ claim }) => claim))
     const lived = await database.query<{ uuid: string; attempt: number }>(
-      `select instance_uuid as uuid, attempt from build_attempts where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt')`,
+      `select instance_uuid as uuid, attempt from build_attempts where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt', 'shelved')`,
     )
     const powered = [...this.#hosts.values()].filter(({ isFenced }) => !isFenced)
     return lived
@@ -151,7 +153,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     const running = [...this.#hosts.values()].filter(({ isUp }) => isUp).flatMap(({ guests }) => [...guests])
     const lived = await this.#conductor.ports.database.query<{ uuid: string; attempt: number }>(
       `select instance_uuid as uuid, attempt from build_attempts
-        where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt')`,
+        where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt', 'shelved')`,
     )
     const uuids = running
       .filter(([uuid, attempt]) => lived.some((each) => each.uuid === uuid && each.attempt === attempt))
@@ -219,6 +221,13 @@ export class EvacuatingCloud implements AsyncDisposable {
       const { endpoint, request } = this.#conductor
       const rebuild = { instance_uuid: uuid, image: anImage(), allow_encryption_loss: false }
       await endpoint.rebuildInstance(rebuild, request).catch(expected)
+    },
+    shelve: async (uuid) => {
+      const { endpoint, request } = this.#conductor
+      await endpoint.shelveInstance({ instance_uuid: uuid, clean_shutdown: true }, request).catch(expected)
+    },
+    unshelve: async (uuid) => {
+      await this.#conductor.endpoint.unshelveInstance({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
     },
     confirm: async (uuid) => {
       await this.#conductor.endpoint.confirmResize({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
@@ -339,6 +348,8 @@ export class EvacuatingCloud implements AsyncDisposable {
     if (host === undefined) await (this.#takes[String(what)] as (args: Args) => Promise<unknown>)(given)
     else if (BUILDS.includes(String(what))) this.#tell(host, host.build(given.instance))
     else if (what === 'resize_instance') this.#tell(host, host.leave(given.instance, given.number))
+    else if (what === 'shelve_instance') this.#tell(host, host.shelve(given.instance, given.number))
+    else if (what === 'remove_shelved_image') this.imagesRemoved++
     else if (what === 'finish_revert_resize') this.#tell(host, host.comeBack(given.instance, given.number))
     else {
       const { void: isVoid, migration_uuid, keeps_disks_aside: keepsDisksAside } = given

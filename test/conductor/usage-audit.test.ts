@@ -48,6 +48,19 @@ describe.each(databaseEngines)('the usage audit, on $name', (engine) => {
     }
   }
 
+  it('tells nothing of one that is shelved: it is on no host, and charged for no more', async () => {
+    await using given = await aCloud()
+    const { endpoint, request, ports } = given.cloud
+    const instance_uuid = await given.active()
+    await endpoint.shelveInstance({ instance_uuid, clean_shutdown: true }, request)
+    const ofHost = { instance_uuid, attempt: 1, host: 'h1' }
+    await endpoint.reportAction({ ...ofHost, number: 1, outcome: { result: 'done', image_bytes: 1 } }, request)
+    await endpoint.reportTerminated({ ...ofHost, terminated_at: '2026-11-27T10:45:00.000Z' }, request)
+    given.at('11:10')
+
+    expect(await auditUsage(ports, 'hour')).toBe(0)
+  })
+
   it('tells of each instance once for each period it lived in, also of one that ended within it', async () => {
     await using given = await aCloud()
     const { ports } = given.cloud

@@ -277,6 +277,33 @@ function realGuests(): void {
     expect(actions).toEqual([])
   })
 
+  it('is rebuilt with encryption, put away with nothing of it on the host but its image, and runs from that again', async () => {
+    const [uuid = ''] = await boot(plainFlavor)
+    await settled([uuid])
+    const asked = { instance_uuid: uuid }
+    const withSev = { ...image, properties: { ...image.properties, hw_mem_encryption: true, os_shutdown_timeout: 1 } }
+    const rests = (state: string) =>
+      vi.waitFor(async () => {
+        const { instance } = await client.conductor.getInstance(context, asked)
+        expect(`${instance.vm_state} ${instance.task_state} ${instance.fault?.message}`).toBe(`${state} null undefined`)
+      }, SETTLE)
+    const images = async () => (await readdir(join(host.folder, 'images'))).filter((name) => name.endsWith('.qcow2'))
+
+    await client.conductor.rebuildInstance(context, { ...asked, image: withSev })
+    await rests('active')
+    expect(await leftovers()).toMatchObject({ domains: [uuid], keys: 1 })
+
+    await client.conductor.shelveInstance(context, asked)
+    await rests('shelved_offloaded')
+    await vi.waitFor(async () => expect(await leftovers()).toEqual(nothing), SETTLE)
+    expect(await images()).toHaveLength(1)
+
+    await client.conductor.unshelveInstance(context, asked)
+    await rests('active')
+    expect(await leftovers()).toMatchObject({ domains: [uuid], folders: [uuid], keys: 1 })
+    await vi.waitFor(async () => expect(await images()).toEqual([]), SETTLE)
+  })
+
   it('is described for lint and xml as it is reported', async () => {
     const described = cloud.start(['host-capabilities', '--host', 'h1'], settings())
     expect(await described.exited()).toBe(0)

@@ -83,6 +83,9 @@ function slotMessage(event: SlotEvent): DurableMessage {
   return conductor.slot(event, context, active)[0] as DurableMessage
 }
 
+const shelved = { ...active, vm_state: 'shelved', task_state: 'shelving_offloading' } as const
+const offloaded = { ...active, vm_state: 'shelved_offloaded', host: null } as const
+
 const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   ...operatingSamples(context),
   'instance-create-start': compute.message('instance.create.start', context, building),
@@ -132,6 +135,16 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     task_state: 'unpausing',
   }),
   'instance-unpause-end': compute.message('instance.unpause.end', context, active),
+  'instance-shelve-start': compute.message('instance.shelve.start', context, { ...active, task_state: 'shelving' }),
+  'instance-shelve-end': compute.message('instance.shelve.end', context, shelved),
+  'instance-shelve_offload-start': compute.message('instance.shelve_offload.start', context, shelved),
+  'instance-shelve_offload-end': compute.message('instance.shelve_offload.end', context, offloaded),
+  'instance-unshelve-start': compute.message('instance.unshelve.start', context, {
+    ...offloaded,
+    host: 'node1',
+    task_state: 'spawning',
+  }),
+  'instance-unshelve-end': compute.message('instance.unshelve.end', context, active),
   'instance-suspend-start': compute.message('instance.suspend.start', context, { ...active, task_state: 'suspending' }),
   'instance-suspend-end': compute.message('instance.suspend.end', context, { ...active, vm_state: 'suspended' }),
   'instance-resume-start': compute.message('instance.resume.start', context, {

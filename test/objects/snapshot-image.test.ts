@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { launchRequest } from '../../src/objects/launch-request.ts'
 import { MemEncryptionModel } from '../../src/objects/mem-encryption.ts'
-import { snapshotImage } from '../../src/objects/snapshot-image.ts'
+import { shelvedImage, snapshotImage } from '../../src/objects/snapshot-image.ts'
 import { anInstance } from '../compute/support/instances.ts'
 
 const asked = { id: '0d2b5b5a-6f1c-4f0e-9a57-0a5d3d0c2001', name: 'before the upgrade' }
@@ -48,5 +48,19 @@ describe('the image that a snapshot is', () => {
 
     expect(properties.hw_mem_encryption_model).toBe('amd-sev-es,amd-sev')
     expect(properties.base_image_ref).toBeUndefined()
+  })
+})
+
+describe('the image that an instance waits as while it is shelved', () => {
+  it('asks with the flavor for what its own image had asked for, though that names several models', () => {
+    const models = { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-snp,amd-sev-es' }
+    const made = anInstance({ model: 'amd-sev-snp', flavor: { extra_specs: models } })
+    const instance = { ...made, name: 'n'.repeat(255) }
+
+    const image = shelvedImage(instance, asked.id)
+
+    expect(image.name).toBe(`${'n'.repeat(247)}-shelved`)
+    expect(image.properties).toMatchObject({ image_type: 'snapshot', instance_uuid: instance.uuid })
+    expect(launchRequest(instance.flavor, image)).toEqual(launchRequest(instance.flavor, instance.image))
   })
 })

@@ -81,6 +81,12 @@ describe('models in order', () => {
     expect(() => models(null)).toThrow('the instance carries mem_encryption nothing')
   })
 
+  it('are none below what a guest had that was shelved', () => {
+    const models = requestsByModel(snpElseEs({ keeps_encryption: true, mem_encryption: SNP }))
+
+    expect(models.map(({ spec }) => spec.mem_encryption?.model)).toEqual(['amd-sev-snp'])
+  })
+
   it('are one request for a guest in clear, and for one model', () => {
     expect(requestsByModel(aRequestSpec()).map(({ spec }) => spec.mem_encryption)).toEqual([null])
     expect(requestsByModel(aRequestSpec({ model: 'amd-sev' })).map(({ spec }) => spec.mem_encryption?.model)).toEqual([

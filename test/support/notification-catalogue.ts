@@ -265,6 +265,46 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: compute,
     summary: 'It has not let the interface go; `fault` says why. Nova has none of this name.',
   },
+  'instance.shelve.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to power it off, and to make an image of its disk.',
+  },
+  'instance.shelve.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is off, and its disk is an image; its host is still to let go of it.',
+  },
+  'instance.shelve.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It could not be shelved, and is what it was; `fault` says why. Nova has none of this name.',
+  },
+  'instance.shelve_offload.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its host begins to remove it; what it has there is still its own.',
+  },
+  'instance.shelve_offload.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is on no host, and charged for no more.',
+  },
+  'instance.unshelve.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'A host begins to build it from its image.',
+  },
+  'instance.unshelve.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It runs there, and is charged for again, perhaps with a better encryption.',
+  },
+  'instance.unshelve.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'A host could not build it; the next one may. `fault` says why. Nova has none of this name.',
+  },
   'instance.snapshot.start': {
     payload: InstanceActionSnapshotPayload,
     publisher: compute,

@@ -140,6 +140,8 @@ const NOTIFICATIONS_OF = {
   stopped: 4,
   rescued: 4,
   resized: 8,
+  shelved: 4,
+  shelved_offloaded: 4,
   error: 1,
   deleted: 4,
 } as const

@@ -9,6 +9,7 @@ import { powerOn } from './power-on.ts'
 import { reboot } from './reboot.ts'
 import { rescue, unrescue } from './rescue.ts'
 import { comeBack, leaveHost } from './resize.ts'
+import { shelve } from './shelve.ts'
 import { snapshot } from './snapshot.ts'
 import { pause, resume, suspend, unpause } from './stand-still.ts'
 
@@ -29,13 +30,14 @@ async function once(begun: Action, ports: ComputePorts, signal: AbortSignal): Pr
   const { instance, action } = begun
   if (action.name === 'attach_volume') return await attachVolume(instance, action.volume, ports, signal)
   if (action.name === 'snapshot') return await snapshot(begun, action.image, ports, signal)
+  if (action.name === 'shelve') return await shelve(begun, action, ports, signal)
   if (action.name === 'resize_instance') return await leaveHost(instance, action, ports, signal)
   await change({ ...begun, action }, ports, signal)
   return {}
 }
 
 /** An action of whose end there is nothing to tell. */
-type PlainAction = Exclude<InstanceAction, { name: 'attach_volume' | 'snapshot' | 'resize_instance' }>
+type PlainAction = Exclude<InstanceAction, { name: 'attach_volume' | 'snapshot' | 'shelve' | 'resize_instance' }>
 
 async function change(
   begun: Action & { action: PlainAction },

@@ -21,6 +21,20 @@ export async function snapshot(
   ports: ComputePorts,
   signal: AbortSignal,
 ): Promise<ActionResult> {
+  return storeRoot(begun, image, { copy: () => copyStill(begun, ports, signal), stages: STAGES }, ports, signal)
+}
+
+type Stage = `${'' | 'shelving_'}image_${'pending_upload' | 'uploading'}`
+const STAGES = ['image_pending_upload', 'image_uploading'] as const
+
+/** What nothing writes to while it is copied becomes an image; told in stages. */
+export async function storeRoot(
+  begun: Action,
+  image: ImageMeta,
+  { copy, stages }: { readonly copy: () => Promise<void>; readonly stages: readonly [Stage, Stage] },
+  ports: ComputePorts,
+  signal: AbortSignal,
+): Promise<ActionResult> {
   const { driver, logger } = ports
   const { uuid } = begun.instance
   await using rollback = new Rollback(({ step, error }) =>
@@ -28,10 +42,10 @@ export async function snapshot(
   )
   // In any case: when the image is made, the copy is of no use.
   rollback.add('remove the copy', () => driver.removeCopy(uuid))
-  await copyStill(begun, ports, signal)
-  await tell(begun, 'image_pending_upload', ports)
+  await copy()
+  await tell(begun, stages[0], ports)
   signal.throwIfAborted()
-  await tell(begun, 'image_uploading', ports)
+  await tell(begun, stages[1], ports)
   return { image_bytes: await driver.storeCopy(uuid, withId(image), signal) }
 }
 
@@ -55,7 +69,7 @@ async function goOn(uuid: string, driver: ComputePorts['driver']): Promise<void>
 
 async function tell(
   { instance, number, context }: Action,
-  task_state: 'image_pending_upload' | 'image_uploading',
+  task_state: Stage,
   { host, client, journal, outbox }: ComputePorts,
 ): Promise<void> {
   const { uuid, attempt } = instance

@@ -111,6 +111,11 @@ export class GuestDisks {
     return await store.add(image, (file) => flattenRootCopy(folder, basesPath, file, tools, signal))
   }
 
+  /** Gone already, or of another guest: returns. */
+  async removeImage(uuid: string, imageId: string): Promise<void> {
+    await this.#options.store?.remove(uuid, imageId)
+  }
+
   /** Gone already: returns. */
   async removeRescueDisk(uuid: string): Promise<void> {
     const folder = guestFolder(this.#options.instancesPath, uuid)

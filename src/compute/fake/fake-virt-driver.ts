@@ -394,6 +394,10 @@ export class FakeVirtDriver implements VirtDriver {
     return 0
   }
 
+  async removeImage(uuid: string, imageId: string): Promise<void> {
+    if (this.images.get(imageId)?.properties.instance_uuid === uuid) this.images.delete(imageId)
+  }
+
   async removeRescueDisk(uuid: string): Promise<void> {
     const files = this.#store.disks.get(uuid)
     if (files === undefined) return

@@ -48,6 +48,15 @@ export class ImageStore {
     }
   }
 
+  /** Only what was made of this instance goes. Gone already: returns. */
+  async remove(instanceUuid: string, imageId: string): Promise<void> {
+    const [path, about] = [join(this.#folder, `${imageId}.qcow2`), join(this.#folder, `${imageId}.json`)]
+    if ((await said(about))?.properties.instance_uuid !== instanceUuid) return
+    // What is said of it last: while that is there, a repeat knows whose it is.
+    for (const file of [path, about]) await rm(file, { force: true })
+    await flushFolder(this.#folder)
+  }
+
   async #bytesOf({ id }: StoredImage): Promise<number | undefined> {
     for (const suffix of IMAGE_SUFFIXES) {
       const found = await lstat(join(this.#folder, `${id}${suffix}`)).catch(() => undefined)
@@ -57,8 +66,7 @@ export class ImageStore {
   }
 
   async #sameAs(image: StoredImage, about: string, bytes: number): Promise<number> {
-    const text = await readFile(about, 'utf8').catch(() => '{}')
-    const found = ImageMeta.safeParse(JSON.parse(text)).data
+    const found = await said(about)
     const { instance_uuid } = image.properties
     if (instance_uuid !== undefined && found?.properties.instance_uuid === instance_uuid) return bytes
     const fix = 'choose an id that no image has'
@@ -77,4 +85,9 @@ export class ImageStore {
       { cause: error },
     )
   }
+}
+
+async function said(about: string): Promise<ImageMeta | undefined> {
+  const text = await readFile(about, 'utf8').catch(() => '{}')
+  return ImageMeta.safeParse(JSON.parse(text)).data
 }

@@ -1,11 +1,13 @@
+import type { Queryable } from '../../database/database.ts'
 import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
 import { ruleOf, stateAfterFailure } from '../../objects/action-rules.ts'
 import { devicesAfter } from '../../objects/attachment-rules.ts'
 import type { ActionReport, ActionStage } from '../action-methods.ts'
-import { changeInstance, lockInstance } from '../instance-store.ts'
+import { changeInstance, type InstanceRecord, lockInstance } from '../instance-store.ts'
 import type { ConductorPorts } from '../ports.ts'
 import { recordLeft } from '../resize/leave-source.ts'
-import { endAction } from './action-store.ts'
+import { beginOffload } from '../shelve/offload.ts'
+import { type CurrentAction, endAction } from './action-store.ts'
 
 /**
  * Takes note of how an action ended on its host. Told twice, or of an action that something else took the place of, it is
@@ -18,29 +20,48 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
     if (current?.number !== report.number) return
     if (current.action.name === 'resize_instance') return recordLeft(ports, tx, record, report)
     if (instance.attempt !== report.attempt || instance.host !== report.host) return
-    const at = ports.now()
-    const { uuid, vm_state: before } = instance
-    const { action, context } = current
-    const { becomes = before, event } = ruleOf(action)
-    const events = ports.events.onBehalfOf(report.host)
-    const { outcome } = report
-    if (outcome.result === 'done') {
-      const { result: _, ...result } = outcome
-      // Why it is back is told as long as it rests there.
-      const fault = action.name === 'finish_revert_resize' ? instance.fault : null
-      const changes = { vm_state: becomes, task_state: null, fault, ...devicesAfter(instance, action, result) }
-      const resting = await changeInstance(ports, tx, { instance, context }, changes, at)
-      await endAction(tx, uuid, 'completed', null, at, result)
-      return ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting, undefined, action)])
-    }
-    const { fault, guest } = outcome
-    const vm_state = stateAfterFailure(before, guest)
-    const resting = await changeInstance(ports, tx, { instance, context }, { vm_state, task_state: null, fault }, at)
-    await endAction(tx, uuid, 'failed', fault, at)
-    const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
-    await ports.outbox.enqueue(tx, [events.message(`instance.${event}.error`, context, resting, error, action)])
+    const acted = { ...record, action: current }
+    if (report.outcome.result === 'failed') await failed(ports, tx, acted, report.outcome)
+    else await done(ports, tx, acted, report.outcome)
   })
   ports.outbox.announce()
+}
+
+type Acted = InstanceRecord & { readonly action: CurrentAction }
+type Done = Extract<ActionReport['outcome'], { result: 'done' }>
+type Failed = Extract<ActionReport['outcome'], { result: 'failed' }>
+
+async function done(
+  ports: ConductorPorts,
+  tx: Queryable,
+  record: Acted,
+  { result: _, ...result }: Done,
+): Promise<void> {
+  const { instance, context } = record
+  const { action } = record.action
+  if (action.name === 'shelve') return beginOffload(ports, tx, record, action, result)
+  const at = ports.now()
+  const { becomes = instance.vm_state, event } = ruleOf(action)
+  // Why it is back is told as long as it rests there.
+  const fault = action.name === 'finish_revert_resize' ? instance.fault : null
+  const changes = { vm_state: becomes, task_state: null, fault, ...devicesAfter(instance, action, result) }
+  const resting = await changeInstance(ports, tx, { instance, context }, changes, at)
+  await endAction(tx, instance.uuid, 'completed', null, at, result)
+  const events = ports.events.onBehalfOf(instance.host as string)
+  await ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting, undefined, action)])
+}
+
+async function failed(ports: ConductorPorts, tx: Queryable, record: Acted, { fault, guest }: Failed): Promise<void> {
+  const { instance, context } = record
+  const { action } = record.action
+  const at = ports.now()
+  const vm_state = stateAfterFailure(instance.vm_state, guest)
+  const resting = await changeInstance(ports, tx, { instance, context }, { vm_state, task_state: null, fault }, at)
+  await endAction(tx, instance.uuid, 'failed', fault, at)
+  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const events = ports.events.onBehalfOf(instance.host as string)
+  const event = `instance.${ruleOf(action).event}.error` as const
+  await ports.outbox.enqueue(tx, [events.message(event, context, resting, error, action)])
 }
 
 /** Takes note of how far an action has come. */

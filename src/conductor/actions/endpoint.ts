@@ -5,6 +5,8 @@ import type { actionMethods } from '../action-methods.ts'
 import { findInstance } from '../instance-store.ts'
 import type { ConductorPorts } from '../ports.ts'
 import type { ConductorApi } from '../rpc-api.ts'
+import { shelveInstance } from '../shelve/shelve-instance.ts'
+import { unshelveInstance } from '../shelve/unshelve.ts'
 import { storedContext } from '../stored-context.ts'
 import { acceptAction } from './accept-action.ts'
 import { recordActionReport, recordActionStage } from './action-report.ts'
@@ -74,6 +76,12 @@ export function actionsEndpoint(
     },
     async unrescueInstance({ instance_uuid }, { context }) {
       return { instance: await acceptAction(ports, storedContext(context), instance_uuid, { name: 'unrescue' }) }
+    },
+    async shelveInstance({ instance_uuid, clean_shutdown }, { context }) {
+      return { instance: await shelveInstance(ports, storedContext(context), instance_uuid, clean_shutdown) }
+    },
+    async unshelveInstance({ instance_uuid }, { context }) {
+      return { instance: await unshelveInstance(ports, storedContext(context), instance_uuid) }
     },
     async reportActionStage(report) {
       await recordActionStage(ports, report)

@@ -46,6 +46,10 @@ export function actionMessage(
       return client.message(ComputeApi, 'rescueInstance', context, { ...args, image: action.image }, to)
     case 'unrescue':
       return client.message(ComputeApi, 'unrescueInstance', context, args, to)
+    case 'shelve': {
+      const { clean_shutdown, image } = action
+      return client.message(ComputeApi, 'shelveInstance', context, { ...args, clean_shutdown, image }, to)
+    }
     case 'resize_instance': {
       const { clean_shutdown, storage } = action
       return client.message(ComputeApi, 'resizeInstance', context, { ...args, clean_shutdown, storage }, to)

@@ -344,6 +344,13 @@ describe.runIf(toolPath)("a guest's disks", () => {
     const seen = await asSeen(join(other, 'disk'), 3 * MIB + 65_536)
     expect(seen.subarray(0, content.length).equals(content)).toBe(true)
     expect(seen.subarray(3 * MIB).every((byte) => byte === 0x5a)).toBe(true)
+
+    // Gone from the store, whoever was booted from it keeps its disk; that of another guest is not taken for it.
+    await disks.removeImage(domain.uuid, image.id)
+    expect(await readdir(imageFolder)).toContain(`${image.id}.qcow2`)
+    for (const _ of ['once', 'twice']) await disks.removeImage(uuid, image.id)
+    expect((await readdir(imageFolder)).filter((name) => name.startsWith(image.id))).toEqual([])
+    expect((await asSeen(join(other, 'disk'), 3 * MIB + 65_536)).equals(seen)).toBe(true)
   })
 
   it('become no image under the id of another one, and none where there is no folder for it', async () => {

@@ -342,6 +342,8 @@ export function driverContract({ name, machine }: Kind): void {
       await driver.removeCopy(uuid)
 
       expect(again).toBe(bytes)
+      await driver.removeImage(uuid, image.id)
+      await driver.removeImage(uuid, image.id)
       expect((await driver.guest(uuid, never))?.state).toBe('running')
       await driver.close()
     })

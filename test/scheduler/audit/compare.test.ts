@@ -28,6 +28,7 @@ function short(seen: Observation): readonly string[] {
 }
 
 const DELETED = { vm_state: 'deleted', host: null } as const
+const SHELVED = { vm_state: 'shelved_offloaded', host: null } as const
 const FAILED = { vm_state: 'error', host: null } as const
 
 describe('a cloud in which all agree', () => {
@@ -35,7 +36,10 @@ describe('a cloud in which all agree', () => {
     const seen = anObservation({
       hosts: { h1: aLook([aGuest(1), aGuest(2, { model: null })], { keys: keys([1, 15]) }), h2: aLook([]) },
       claims: [aClaim(1), aClaim(2, { resources: { VCPU: 1, MEMORY_MB: 2048 } })],
-      instances: [anInstanceState(1), anInstanceState(2, { model: null }), anInstanceState(3, FAILED)],
+      instances: [
+        ...[anInstanceState(1), anInstanceState(2, { model: null }), anInstanceState(3, FAILED)],
+        anInstanceState(4, SHELVED),
+      ],
       inventories: [aPool('h1', 'amd-sev', { used: 1, allocated: 1 })],
     })
 
@@ -174,6 +178,15 @@ describe('a leak', () => {
 
     expect(short(anObservation({ hosts, claims, instances }))).toEqual(['leak h1 1: for a person'])
     expect(found(anObservation({ hosts, claims, instances }))[0]?.advice).toContain('a move has left it behind')
+  })
+
+  it('is what a shelved instance has still claimed, and safe to give back; its guest is safe to remove', () => {
+    const hosts = { h1: aLook([]), h2: aLook([aGuest(2, { model: null })]) }
+    const claims = [aClaim(1)]
+
+    const seen = anObservation({ hosts, claims, instances: [anInstanceState(1, SHELVED), anInstanceState(2, SHELVED)] })
+
+    expect(short(seen)).toEqual(['ghost h2 2: terminate_instance 1', 'leak h1 1: release_allocations 1'])
   })
 
   it('is not what a missing guest still holds', () => {

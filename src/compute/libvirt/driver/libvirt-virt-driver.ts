@@ -217,6 +217,10 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#disks.removeRescueDisk(uuid)
   }
 
+  removeImage(uuid: string, imageId: string): Promise<void> {
+    return this.#disks.removeImage(uuid, imageId)
+  }
+
   removeCopy(uuid: string): Promise<void> {
     return this.#disks.removeCopy(uuid)
   }
