@@ -25,15 +25,18 @@ export {
   type NotificationPriority,
   type SevbusExtension,
 } from './notifications/notification.ts'
+export { AggregatePayload, ServiceStatusPayload } from './notifications/operating-payloads.ts'
 export {
+  ExceptionPayload,
   FlavorPayload,
   InstanceActionPayload,
   InstanceActionRebuildPayload,
   InstanceCreatePayload,
   InstanceExistsPayload,
+  InstanceUpdatePayload,
   SlotPayload,
 } from './notifications/payloads.ts'
-export { ComputeTaskPayload } from './notifications/request-payloads.ts'
+export { ComputeTaskPayload, RequestSpecPayload, ServerGroupPayload } from './notifications/request-payloads.ts'
 
 /** Where the broker is, TLS, and what is declared there: as the workers are configured in [transport]. */
 export type ConsumeOptions = BrokerOptions &
