@@ -1,3 +1,4 @@
+import { textArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
 import type { Gap, Positions } from '../notifications/in-sequence.ts'
 import type { AnyNotification } from '../notifications/notification.ts'
@@ -42,23 +43,20 @@ export class Ledger {
   /** All of it or nothing; what is there already is left as it is. @returns how many facts were new */
   async store(facts: readonly UsageFact[], unread: readonly Unread[] = []): Promise<number> {
     if (facts.length + unread.length === 0) return 0
+    const messageIds = textArray(facts.map(({ message_id }) => message_id))
     return this.#database.transaction(async (tx) => {
-      const stored = await tx.query(
-        `insert into usage_facts (instance_uuid, message_id, fact, audited)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
-         on conflict do nothing returning 1`,
-        [
-          facts.map(({ instance_uuid }) => instance_uuid),
-          facts.map(({ message_id }) => message_id),
-          facts.map((fact) => JSON.stringify(fact)),
-          facts.map(({ period, charged: { host } }) => (period ? JSON.stringify({ host, ...period }) : null)),
-        ],
-      )
-      // What could be read by now is no longer unread.
-      if (facts.length > 0)
-        await tx.query('delete from unread_notifications where message_id = any($1)', [facts.map((f) => f.message_id)])
+      const [stored] = await tx.query<{ count: number }>(INSERT_FACTS, [
+        textArray(facts.map(({ instance_uuid }) => instance_uuid)),
+        messageIds,
+        textArray(facts.map(toText)),
+        textArray(facts.map(({ period, charged: { host } }) => (period ? JSON.stringify({ host, ...period }) : null))),
+      ])
+      // What could be read by now is no longer unread; mostly there is none, and to look is cheaper than to send all ids again.
+      const [kept] = await tx.query('select from unread_notifications limit 1')
+      if (kept !== undefined)
+        await tx.query('delete from unread_notifications where message_id = any($1::text[])', [messageIds])
       if (unread.length > 0) await tx.query(INSERT_UNREAD, unreadColumns(unread))
-      return stored.length
+      return stored?.count ?? 0
     })
   }
 
@@ -98,13 +96,13 @@ export class Ledger {
   /** All instances with their facts, by uuid; a page of facts, and those of one instance, in memory at a time. */
   async *instances(pageSize = 2000): AsyncGenerator<InstanceFacts> {
     let current: { instance_uuid: string; facts: UsageFact[] } | undefined
-    for await (const { instance_uuid, fact } of this.#rows(pageSize)) {
+    for await (const { instance_uuid, message_id, fact } of this.#rows(pageSize)) {
       if (current !== undefined && current.instance_uuid !== instance_uuid) {
         yield current
         current = undefined
       }
       current ??= { instance_uuid, facts: [] }
-      current.facts.push(UsageFact.parse(JSON.parse(fact)))
+      current.facts.push(UsageFact.parse({ ...JSON.parse(fact), instance_uuid, message_id }))
     }
     if (current !== undefined) yield current
   }
@@ -147,6 +145,18 @@ export class Ledger {
     )
     return rows.map(({ notification }) => JSON.parse(notification))
   }
+}
+
+const INSERT_FACTS = `
+  with stored as (
+    insert into usage_facts (instance_uuid, message_id, fact, audited)
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
+        on conflict do nothing returning 1)
+  select count(*)::integer as count from stored`
+
+/** Without what is in columns of its own. */
+function toText({ instance_uuid, message_id, ...fact }: UsageFact): string {
+  return JSON.stringify(fact)
 }
 
 const INSERT_UNREAD = `

@@ -29,7 +29,7 @@ const BILLED: Readonly<Record<string, readonly [UsageFact['kind'], Clock]>> = {
   'instance.exists': ['exists', 'audit_period'],
 }
 
-const moment = z.iso.datetime({ offset: true })
+const moment = z.iso.datetime({ offset: true }).transform(wholeSeconds)
 /** Names come from strangers: what is stored and shown of them is what a terminal can show. */
 const name = z.string().transform((value) => cleanText(value, 255))
 const versioned = <T extends z.ZodType>(data: T) => z.object({ 'nova_object.data': data })
@@ -90,7 +90,7 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
     event_type,
     instance_uuid: told.uuid,
     kind,
-    at: wholeSeconds(moments[clock] ?? utc(timestamp)),
+    at: moments[clock] ?? wholeSeconds(utc(timestamp)),
     project_id: told.tenant_id ?? null,
     user_id: told.user_id ?? null,
     display_name: told.display_name ?? null,
@@ -100,13 +100,10 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
       model: payload.sevbus ? (payload.sevbus.mem_encryption?.model ?? null) : askedFor(flavor),
       state: told.state ?? null,
     },
-    launched_at: wholeSeconds(told.launched_at),
-    terminated_at: terminated === null ? null : wholeSeconds(terminated),
+    launched_at: told.launched_at,
+    terminated_at: terminated,
     ...(period && {
-      period: {
-        beginning: wholeSeconds(period.audit_period_beginning),
-        ending: wholeSeconds(period.audit_period_ending),
-      },
+      period: { beginning: period.audit_period_beginning, ending: period.audit_period_ending },
     }),
   }
 }
@@ -130,7 +127,11 @@ function utc(timestamp: string): string {
   return /(?:Z|[+-]\d\d:?\d\d)$/.test(iso) ? iso : `${iso}Z`
 }
 
+const IN_SECONDS = /^\d{4}-(?:0[1-9]|1[0-2])-(?:[01]\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ$/
+
 function wholeSeconds(iso: string): string {
+  // As most are already.
+  if (IN_SECONDS.test(iso)) return iso
   const ms = Date.parse(iso)
   if (Number.isNaN(ms)) throw new Error(`${JSON.stringify(iso.slice(0, 40))} is no time`)
   return `${new Date(ms).toISOString().slice(0, 19)}Z`

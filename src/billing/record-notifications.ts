@@ -15,25 +15,43 @@ export interface Recorded {
 const MAX_REASON = 1000
 const MAX_ID = 255
 
+/** What notifications tell about use, gathered to be stored together. Each is read as it comes, and then it is needed no more. */
+export class Intake {
+  readonly #facts = new Map<string, UsageFact>()
+  readonly #unread = new Map<string, Unread>()
+  #notifications = 0
+
+  get notifications(): number {
+    return this.#notifications
+  }
+
+  add(notification: AnyNotification): void {
+    this.#notifications += 1
+    if (!isBilled(notification)) return
+    try {
+      const fact = readFact(notification)
+      if (fact !== undefined) this.#facts.set(fact.message_id, fact)
+    } catch (error) {
+      // Tried again it would be no better: it is kept for a person, and holds up nobody.
+      const { message_id, event_type, timestamp } = notification
+      const id = cleanText(message_id ?? `none, ${event_type} at ${timestamp}`, MAX_ID)
+      this.#unread.set(id, { message_id: id, notification, reason: cleanText((error as Error).message, MAX_REASON) })
+    }
+  }
+
+  /** All of it in one transaction: when it resolves the notifications may be forgotten. */
+  async storeIn(ledger: Ledger): Promise<Recorded> {
+    const stored = await ledger.store([...this.#facts.values()], [...this.#unread.values()])
+    return { notifications: this.#notifications, facts: stored, unread: this.#unread.size }
+  }
+}
+
 /** Stores what these notifications tell about use, all in one transaction: when it resolves they may be forgotten. */
 export async function recordNotifications(
   ledger: Ledger,
   notifications: readonly AnyNotification[],
 ): Promise<Recorded> {
-  const facts = new Map<string, UsageFact>()
-  const unread = new Map<string, Unread>()
-  for (const notification of notifications) {
-    if (!isBilled(notification)) continue
-    try {
-      const fact = readFact(notification)
-      if (fact !== undefined) facts.set(fact.message_id, fact)
-    } catch (error) {
-      // Tried again it would be no better: it is kept for a person, and holds up nobody.
-      const { message_id, event_type, timestamp } = notification
-      const id = cleanText(message_id ?? `none, ${event_type} at ${timestamp}`, MAX_ID)
-      unread.set(id, { message_id: id, notification, reason: cleanText((error as Error).message, MAX_REASON) })
-    }
-  }
-  const stored = await ledger.store([...facts.values()], [...unread.values()])
-  return { notifications: notifications.length, facts: stored, unread: unread.size }
+  const intake = new Intake()
+  for (const notification of notifications) intake.add(notification)
+  return intake.storeIn(ledger)
 }

@@ -1,16 +1,14 @@
-import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
 import type { Ledger } from '../billing/ledger.ts'
-import { type Recorded, recordNotifications } from '../billing/record-notifications.ts'
+import { Intake, type Recorded, recordNotifications } from '../billing/record-notifications.ts'
 import { openLedger } from '../compose/open-ledger.ts'
 import { aborted, onTermination } from '../compose/process.ts'
 import { conductorReplay } from '../conductor-replay.ts'
-import { InvalidFile } from '../errors.ts'
 import { createLogger } from '../logger.ts'
 import { NotificationConsumer } from '../notifications/consumer.ts'
 import { InSequence } from '../notifications/in-sequence.ts'
 import { AnyNotification } from '../notifications/notification.ts'
 import { EXIT } from './exit-codes.ts'
+import { linesOf, unreadable } from './lines.ts'
 import { note, printJson } from './output.ts'
 import { type GlobalOptions, loadCliConfig, withSession } from './session.ts'
 
@@ -59,14 +57,18 @@ export async function billImport(files: readonly string[], options: GlobalOption
   await using store = await openLedger(loadCliConfig(options))
   const count = counter()
   for (const file of files) {
-    let batch: AnyNotification[] = []
-    for await (const notification of notificationsOf(file)) {
-      batch.push(notification)
-      if (batch.length < BATCH) continue
-      count(await recordNotifications(store.ledger, batch))
-      batch = []
+    let intake = new Intake()
+    let number = 0
+    for await (const lines of linesOf(file)) {
+      for (const line of lines) {
+        number += 1
+        if (line.trim() !== '') intake.add(notificationOf(line, file, number))
+      }
+      if (intake.notifications < BATCH) continue
+      count(await intake.storeIn(store.ledger))
+      intake = new Intake()
     }
-    count(await recordNotifications(store.ledger, batch))
+    count(await intake.storeIn(store.ledger))
   }
   report(count(), options)
   return EXIT.OK
@@ -77,20 +79,11 @@ async function readAgain(ledger: Ledger): Promise<Recorded> {
   return recordNotifications(ledger, AnyNotification.array().parse(await ledger.unreadNotifications(10_000)))
 }
 
-async function* notificationsOf(file: string): AsyncGenerator<AnyNotification> {
-  let number = 0
+function notificationOf(line: string, file: string, number: number): AnyNotification {
   try {
-    const input = file === '-' ? process.stdin : createReadStream(file)
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-      number += 1
-      if (line.trim() !== '') yield AnyNotification.parse(JSON.parse(line))
-    }
+    return AnyNotification.parse(JSON.parse(line))
   } catch (error) {
-    const place = number === 0 ? file : `${file}, line ${number},`
-    throw new InvalidFile(`${place} cannot be read: ${(error as Error).message.split('\n')[0]}`, {
-      file,
-      fix: 'give files with one notification a line, as sevbus events --json prints them',
-    })
+    throw unreadable(`${file}, line ${number},`, file, error)
   }
 }
 

@@ -2,7 +2,7 @@
  * Arrays in the words of PostgreSQL (its manual, section "Array Input and Output Syntax"), for statements that run often: what
  * the driver makes of an array costs several times as much.
  */
-export function textArray(texts: readonly string[]): string {
+export function textArray(texts: readonly (string | null)[]): string {
   return `{${texts.map(quoted).join()}}`
 }
 
@@ -17,6 +17,7 @@ export function jsonArray(values: readonly unknown[]): string {
   return `{${JSON.stringify(values.map((value) => JSON.stringify(value))).slice(1, -1)}}`
 }
 
-function quoted(text: string): string {
+function quoted(text: string | null): string {
+  if (text === null) return 'null'
   return `"${/["\\]/.test(text) ? text.replaceAll(/["\\]/g, '\\$&') : text}"`
 }

@@ -15,6 +15,7 @@ const TEXTS = [
   '\t',
   '\u007f',
   'é 🙂',
+  null,
 ]
 
 describe.each(databaseEngines)('an array in the words of $name', ({ open }) => {
