@@ -46,3 +46,29 @@ export const EVENT_PEERS: readonly Peer[] = [
     part: 0.1,
   },
 ]
+
+/** The same events, stored before they are sent. */
+export const OUTBOX_PEERS: readonly Peer[] = [
+  { name: 'sevbus', what: 'through the outbox of a conductor', command: node('outbox.ts') },
+  { name: 'amqplib', what: 'by hand, not stored', command: node('amqplib.ts'), options: EVENTS },
+  { name: 'bare-outbox', what: 'a row in, a row out, and amqplib by hand', command: node('bare-outbox.ts') },
+  {
+    name: 'oslo.messaging',
+    what: 'notifier, not stored',
+    command: [PYTHON, 'peers/oslo.py'],
+    options: EVENTS,
+    part: 0.1,
+  },
+]
+
+/** The same notifications, read. */
+export const CONSUMERS: readonly Peer[] = [
+  { name: 'sevbus', what: 'one by one', command: node('consumer.ts') },
+  { name: 'sevbus, batches', what: 'of 64', command: node('consumer.ts'), options: { batches: true } },
+  {
+    name: 'amqplib',
+    what: 'parses both layers and acknowledges',
+    command: node('consumer.ts'),
+    options: { bare: true },
+  },
+]

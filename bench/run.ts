@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { startInstalledRabbitMq } from '../src/servers/installed-rabbitmq.ts'
-import { CALLS, EVENT_PEERS, type Peer } from './peers.ts'
+import { startInstalledPostgres } from '../test/servers/installed-postgres.ts'
+import { CALLS, CONSUMERS, EVENT_PEERS, OUTBOX_PEERS, type Peer } from './peers.ts'
 import { runTurn, type Turn, type TurnOptions } from './turn.ts'
 
 const HELP = `Measures sevbus beside its peers on one RabbitMQ, in turns, and prints ratios.
@@ -9,8 +10,8 @@ const HELP = `Measures sevbus beside its peers on one RabbitMQ, in turns, and pr
 
   --rounds N       turns of each peer (default 3; the median counts)
   --calls N        calls of a turn at 256 in flight (default 12000)
-  --only A,B       these peers: sevbus, amqplib, amqplib-tuned, floor, nestjs, oslo.messaging
-  --sets A,B       calls, sequential, events (default: all)
+  --only A,B       these peers: sevbus, amqplib, amqplib-tuned, floor, nestjs, oslo.messaging, bare-outbox
+  --sets A,B       calls, sequential, events (default: these), outbox, consumers (npm run bench:notifications)
   --queue TYPE     quorum (default) or classic
   --url URL        a broker on this machine; without it a private one is started and stopped
 
@@ -63,6 +64,24 @@ const SETS = [
     by: cpuOf,
     aims: { amqplib: 0.6, 'oslo.messaging': 0.2 },
   },
+  {
+    name: 'outbox',
+    title: 'notifications of 3 KB through the outbox, 32 in flight: CPU without the server',
+    peers: OUTBOX_PEERS,
+    inFlight: 32,
+    calls,
+    by: ({ cpu }) => cpu.total - cpu.server,
+    aims: { amqplib: 1.5, 'oslo.messaging': 0.3 },
+  },
+  {
+    name: 'consumers',
+    title: 'notifications read, 32 in flight: CPU of the server',
+    peers: CONSUMERS,
+    inFlight: 32,
+    calls,
+    by: ({ cpu }) => cpu.server,
+    aims: { amqplib: 1.5 },
+  },
 ] satisfies readonly BenchSet[]
 
 interface BenchSet {
@@ -89,6 +108,8 @@ const chosen = (peer: Peer) => values.only === undefined || values.only.split(',
 const queueType: TurnOptions['queueType'] = values.queue === 'classic' ? 'classic' : 'quorum'
 const broker = values.url === undefined ? await startInstalledRabbitMq() : undefined
 const amqpUrl = values.url ?? broker?.url
+const withDatabase = values.sets.split(',').includes('outbox')
+const database = withDatabase ? await startInstalledPostgres({ durable: true }) : undefined
 if (amqpUrl === undefined) throw new Error('no RabbitMQ here: install rabbitmq-server, or give --url')
 
 try {
@@ -99,7 +120,10 @@ try {
     for (let round = 1; round <= Number(values.rounds); round++) {
       for (const peer of peers) {
         process.stderr.write(`\r\x1b[K${set.title}: round ${round}, ${peer.name}`)
-        const options = { amqpUrl, queueType, inFlight: set.inFlight, calls: Math.ceil(set.calls * (peer.part ?? 1)) }
+        const options = {
+          ...{ amqpUrl, queueType, inFlight: set.inFlight, calls: Math.ceil(set.calls * (peer.part ?? 1)) },
+          databaseUrl: set.name === 'outbox' ? database?.url : undefined,
+        }
         const turn = await runTurn(peer, options).catch((error: Error) => {
           process.stderr.write(`\r\x1b[K${peer.name} could not be measured: ${error.message}\n`)
         })
@@ -111,6 +135,7 @@ try {
   }
 } finally {
   await broker?.close()
+  await database?.close()
 }
 
 function print({ title, by, aims }: BenchSet, turns: ReadonlyMap<Peer, readonly Turn[]>): void {
@@ -123,10 +148,11 @@ function print({ title, by, aims }: BenchSet, turns: ReadonlyMap<Peer, readonly 
         peer.name,
         {
           'CPU s / 10k': median(measured, cpuOf).toFixed(2),
-          'client + server + broker': [
+          'client + server + broker + database': [
             median(measured, ({ cpu }) => cpu.client),
             median(measured, ({ cpu }) => cpu.server),
             median(measured, ({ cpu }) => cpu.broker),
+            ...(measured.some(({ cpu }) => cpu.database > 0) ? [median(measured, ({ cpu }) => cpu.database)] : []),
           ]
             .map((part) => part.toFixed(2))
             .join(' + '),

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { cpuMsOf, ownCpuMs } from './cpu.ts'
 import type { Peer } from './peers.ts'
 
 export interface Turn {
@@ -11,8 +12,14 @@ export interface Turn {
   readonly wallMs: number
   readonly p50Ms: number
   readonly p99Ms: number
-  /** CPU seconds for 10,000 calls: user and system, of both processes and the broker. */
-  readonly cpu: { readonly client: number; readonly server: number; readonly broker: number; readonly total: number }
+  /** CPU seconds for 10,000 calls: user and system, of both processes, the broker, and the database if there is one. */
+  readonly cpu: {
+    readonly client: number
+    readonly server: number
+    readonly broker: number
+    readonly database: number
+    readonly total: number
+  }
 }
 
 export interface TurnOptions {
@@ -20,23 +27,30 @@ export interface TurnOptions {
   readonly queueType: 'quorum' | 'classic'
   readonly inFlight: number
   readonly calls: number
+  readonly databaseUrl?: string | undefined
 }
 
 /** One peer, measured once: a server and a client in processes of their own, on a queue of their own. */
-export async function runTurn(peer: Peer, { amqpUrl, queueType, inFlight, calls }: TurnOptions): Promise<Turn> {
-  const { server, client } = bothSides(peer, { amqpUrl, queueType, inFlight, calls })
+export async function runTurn(peer: Peer, options: TurnOptions): Promise<Turn> {
+  const { server, client } = bothSides(peer, options)
+  const { amqpUrl, databaseUrl, inFlight } = options
   try {
     await server.says()
     client.begin()
     await client.says()
     const broker = brokerPid(amqpUrl)
-    const cpuSeconds = () => [client.pid, server.pid, broker].map(cpuSecondsOf)
-    const before = cpuSeconds()
+    const cpuSeconds = async () => [
+      ...[client.pid, server.pid, broker].map(cpuSecondsOf),
+      databaseUrl === undefined ? 0 : ((await cpuMsOf(databaseUrl)) - ownCpuMs()) / 1000,
+    ]
+    const before = await cpuSeconds()
     client.tell()
     const result = (await client.says()) as Omit<Turn, 'cpu'>
-    const after = cpuSeconds()
+    const after = await cpuSeconds()
     const per10k = (index: number) => (((after[index] as number) - (before[index] as number)) * 10_000) / result.calls
-    const cpu = { client: per10k(0), server: per10k(1), broker: per10k(2), total: per10k(0) + per10k(1) + per10k(2) }
+    const [clientCpu, serverCpu, brokerCpu, database] = [0, 1, 2, 3].map(per10k) as [number, number, number, number]
+    const total = clientCpu + serverCpu + brokerCpu + database
+    const cpu = { client: clientCpu, server: serverCpu, broker: brokerCpu, database, total }
     return { ...result, inFlight, cpu }
   } finally {
     await Promise.all([client.end(), server.end()])
@@ -44,12 +58,13 @@ export async function runTurn(peer: Peer, { amqpUrl, queueType, inFlight, calls 
 }
 
 /** The server is started at once, the client by `begin`; it makes `calls` for each `tell`. */
-export function bothSides(peer: Peer, { amqpUrl, queueType, inFlight, calls }: TurnOptions) {
+export function bothSides(peer: Peer, { amqpUrl, queueType, inFlight, calls, databaseUrl }: TurnOptions) {
   const env = {
     ...process.env,
     BENCH_AMQP_URL: amqpUrl,
     BENCH_QUEUE: `bench-${randomBytes(4).toString('hex')}`,
     BENCH_QUEUE_TYPE: queueType,
+    ...(databaseUrl !== undefined && { BENCH_DATABASE_URL: databaseUrl }),
     BENCH_OPTIONS: JSON.stringify(peer.options ?? {}),
   }
   const server = new PeerProcess(peer, ['server'], env)

@@ -1,5 +1,8 @@
 import { z } from 'zod'
 
+/** As they are made (`read-fact.ts`), and so they are in order as texts. */
+const Moment = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
+
 /** How an instance is at a moment, as far as somebody pays for it. */
 const Charged = z.object({
   host: z.string().nullable(),
@@ -24,15 +27,15 @@ export const UsageFact = z.object({
   /** `begins`: it is charged for from here on; `changes`: otherwise than before; `ends`; `exists`: seen in an audit period. */
   kind: z.enum(['begins', 'changes', 'ends', 'exists']),
   /** When it was so, in whole seconds of UTC; of `exists` the end of the period. */
-  at: z.iso.datetime(),
+  at: Moment,
   project_id: z.string().nullable(),
   user_id: z.string().nullable(),
   display_name: z.string().nullable(),
   charged: Charged,
   /** As the payload has it: what began is known even if its own notification was lost. */
-  launched_at: z.iso.datetime().nullable(),
-  terminated_at: z.iso.datetime().nullable(),
+  launched_at: Moment.nullable(),
+  terminated_at: Moment.nullable(),
   /** Of `exists` only. */
-  period: z.object({ beginning: z.iso.datetime(), ending: z.iso.datetime() }).optional(),
+  period: z.object({ beginning: Moment, ending: Moment }).optional(),
 })
 export type UsageFact = z.infer<typeof UsageFact>

@@ -89,9 +89,14 @@ function secondsBetween(from: string, to: string): number {
 }
 
 function isSame(a: Charged, b: Charged): boolean {
-  const of = ({ host, flavor: { name, vcpus, memory_mb }, model, state }: Charged) =>
-    JSON.stringify([host, name, vcpus, memory_mb, model, state])
-  return of(a) === of(b)
+  return (
+    a.host === b.host &&
+    a.model === b.model &&
+    a.state === b.state &&
+    a.flavor.name === b.flavor.name &&
+    a.flavor.vcpus === b.flavor.vcpus &&
+    a.flavor.memory_mb === b.flavor.memory_mb
+  )
 }
 
 function compare(a: string, b: string): number {
