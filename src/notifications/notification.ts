@@ -70,7 +70,8 @@ export const Notification = z.looseObject({
     'nova_object.name': z.string(),
     'nova_object.namespace': z.string(),
     'nova_object.version': z.string(),
-    'nova_object.data': z.record(z.string(), z.unknown()),
+    // Not z.record, which asks of each key whether it is a text: as dear as all else of it.
+    'nova_object.data': z.looseObject({}),
     sevbus: SevbusExtension.optional(),
   }),
 })
