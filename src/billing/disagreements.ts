@@ -1,5 +1,5 @@
 import type { AuditedPeriod } from './ledger.ts'
-import type { UsageFact } from './usage-fact.ts'
+import type { Charged, UsageFact } from './usage-fact.ts'
 import type { UsageRecord } from './usage-records.ts'
 
 /** What the ledger and the periodic `instance.exists` do not agree about, or what only the latter made up for. */
@@ -21,7 +21,7 @@ export function disagreements(
   const exists = facts.filter((fact) => fact.kind === 'exists')
   return [
     ...losses(facts, records),
-    ...exists.flatMap((fact) => against(fact, records)),
+    ...exists.flatMap((fact) => against(fact, records, facts)),
     ...unseen(exists, records, audited),
   ]
 }
@@ -39,24 +39,30 @@ function losses(facts: readonly UsageFact[], records: readonly UsageRecord[]): D
   return lost
 }
 
-/** At the end of the period, or of the instance, the ledger must have it as it was seen. */
+/** At the end of the instance, or when it was told of, the ledger must have it as it was then. */
 function against(
-  { instance_uuid, at, terminated_at, charged, period }: UsageFact,
+  { instance_uuid, at, told_at, launched_at, terminated_at, charged, period }: UsageFact,
   records: readonly UsageRecord[],
+  facts: readonly UsageFact[],
 ): Disagreement[] {
-  const seen = terminated_at ?? at
-  const record = records.find(({ from, to }) => from < seen && (to === null || seen <= to))
+  const seen = terminated_at ?? told_at ?? at
+  const then = records.filter(({ from, to }) => from <= seen && (to === null || seen <= to))
   const when = `in the period to ${period?.ending ?? at}`
-  if (record === undefined) {
+  if (then.length === 0) {
+    // On no host it used nothing, nor in no second.
+    if (charged.host === null || launched_at === terminated_at) return []
     return [{ kind: 'not billed', instance_uuid, text: `it was on ${charged.host ?? 'no host'} ${when}` }]
   }
-  const told = wordsOf(charged)
-  const billed = wordsOf(record)
-  const differing = Object.keys(told).filter((word) => told[word] !== billed[word])
-  return differing.map((word) => ({
+  // Where it changed in that second any of it may have been seen, be it too short to be billed.
+  const changes = facts.filter((fact) => fact.at === seen && fact.kind !== 'exists').map((fact) => fact.charged)
+  const words = (one: Charged) => wordsOf(one, terminated_at !== null)
+  const told = words(charged)
+  if ([...then, ...changes].some((one) => differing(told, words(one)).length === 0)) return []
+  const last = words(then.at(-1) as UsageRecord)
+  return differing(told, last).map((word) => ({
     kind: 'billed otherwise',
     instance_uuid,
-    text: `${word} was ${told[word]} ${when}, and is billed as ${billed[word]}`,
+    text: `${word} was ${told[word]} ${when}, and is billed as ${last[word]}`,
   }))
 }
 
@@ -78,6 +84,14 @@ function unseen(
   )
 }
 
-function wordsOf({ host, flavor, model }: Pick<UsageRecord, 'host' | 'flavor' | 'model'>): Record<string, string> {
-  return { host: host ?? 'none', flavor: flavor.name, encryption: model ?? 'none' }
+type Words = Readonly<Record<string, string>>
+
+/** What of it makes a price. Of one that is gone it is not known whether it was on. */
+function wordsOf({ host, flavor, model, state }: Charged, isGone: boolean): Words {
+  const power = isGone ? {} : { power: state === 'stopped' ? 'off' : 'on' }
+  return { host: host ?? 'none', flavor: flavor.name, encryption: model ?? 'none', ...power }
+}
+
+function differing(told: Words, billed: Words): readonly string[] {
+  return Object.keys(told).filter((word) => told[word] !== billed[word])
 }

@@ -17,10 +17,18 @@ const BILLED: Readonly<Record<string, readonly [UsageFact['kind'], Clock]>> = {
   'instance.restore.end': ['begins', 'timestamp'],
   'instance.rebuild.end': ['changes', 'launched_at'],
   'instance.resize_finish.end': ['changes', 'timestamp'],
+  // It may have been off before, and then it is off again.
+  'instance.resize_confirm.end': ['changes', 'timestamp'],
   'instance.resize_revert.end': ['changes', 'timestamp'],
   'instance.live_migration_post_dest.end': ['changes', 'timestamp'],
   'instance.power_off.end': ['changes', 'timestamp'],
   'instance.power_on.end': ['changes', 'timestamp'],
+  // Hard, it is a way to start what was off, and so is a rescue.
+  'instance.reboot.end': ['changes', 'timestamp'],
+  'instance.rescue.end': ['changes', 'timestamp'],
+  'instance.unrescue.end': ['changes', 'timestamp'],
+  'instance.pause.end': ['changes', 'timestamp'],
+  'instance.unpause.end': ['changes', 'timestamp'],
   'instance.suspend.end': ['changes', 'timestamp'],
   'instance.resume.end': ['changes', 'timestamp'],
   'instance.delete.end': ['ends', 'terminated_at'],
@@ -91,6 +99,7 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
     instance_uuid: told.uuid,
     kind,
     at: moments[clock] ?? wholeSeconds(utc(timestamp)),
+    ...(payload.sevbus?.sequence !== undefined && { sequence: payload.sevbus.sequence }),
     project_id: told.tenant_id ?? null,
     user_id: told.user_id ?? null,
     display_name: told.display_name ?? null,
@@ -103,6 +112,7 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
     launched_at: told.launched_at,
     terminated_at: terminated,
     ...(period && {
+      told_at: wholeSeconds(utc(timestamp)),
       period: { beginning: period.audit_period_beginning, ending: period.audit_period_ending },
     }),
   }

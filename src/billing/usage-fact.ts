@@ -28,6 +28,8 @@ export const UsageFact = z.object({
   kind: z.enum(['begins', 'changes', 'ends', 'exists']),
   /** When it was so, in whole seconds of UTC; of `exists` the end of the period. */
   at: Moment,
+  /** The notification's number among those of its instance: what came first in one second. Nova has none. */
+  sequence: z.int().optional(),
   project_id: z.string().nullable(),
   user_id: z.string().nullable(),
   display_name: z.string().nullable(),
@@ -35,6 +37,8 @@ export const UsageFact = z.object({
   /** As the payload has it: what began is known even if its own notification was lost. */
   launched_at: Moment.nullable(),
   terminated_at: Moment.nullable(),
+  /** Of `exists`: what it says was so then, some time after the period. */
+  told_at: Moment.optional(),
   /** Of `exists` only. */
   period: z.object({ beginning: Moment, ending: Moment }).optional(),
 })

@@ -27,14 +27,23 @@ interface Open {
   readonly inferred: boolean
 }
 
-/** In one second, what begins is before what changes it, and that before what ends it. */
+/** In one second, what has no number: what begins is before what changes it, and that before what ends it. */
 const RANK: Readonly<Record<UsageFact['kind'], number>> = { begins: 0, changes: 1, exists: 2, ends: 3 }
 
 /** Facts of one instance as they were, whenever they came. */
 function inOrder(facts: readonly UsageFact[]): readonly UsageFact[] {
   return facts.toSorted(
-    (a, b) => compare(a.at, b.at) || RANK[a.kind] - RANK[b.kind] || compare(a.message_id, b.message_id),
+    (a, b) =>
+      compare(seenAt(a), seenAt(b)) ||
+      (a.sequence ?? 0) - (b.sequence ?? 0) ||
+      RANK[a.kind] - RANK[b.kind] ||
+      compare(a.message_id, b.message_id),
   )
+}
+
+/** What `instance.exists` tells was so when it was told, be it after the period; an end, when that was. */
+function seenAt({ kind, at, told_at, terminated_at }: UsageFact): string {
+  return kind === 'exists' ? (terminated_at ?? told_at ?? at) : at
 }
 
 /**
@@ -59,7 +68,26 @@ export function usageRecords(facts: readonly UsageFact[]): readonly UsageRecord[
     }
   }
   if (open !== undefined) records.push(recordOf(open, null, false))
-  return records.filter(({ from, to }) => to === null || from < to)
+  return joined(records.filter(({ from, to }) => to === null || from < to))
+}
+
+/** What was otherwise for less than a second was never so. */
+function joined(records: readonly UsageRecord[]): readonly UsageRecord[] {
+  const whole: UsageRecord[] = []
+  for (const record of records) {
+    const before = whole.at(-1)
+    if (before === undefined || before.to !== record.from || !isSame(before, record)) whole.push(record)
+    else {
+      const { from, seconds, inferred } = before
+      const all = {
+        from,
+        seconds: record.to === null ? 0 : seconds + record.seconds,
+        inferred: inferred || record.inferred,
+      }
+      whole[whole.length - 1] = { ...record, ...all }
+    }
+  }
+  return whole
 }
 
 /** The part of a record in a span of time, with its seconds; undefined when it has none. */

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { disagreements } from '../billing/disagreements.ts'
+import { checkLedger } from '../billing/check-ledger.ts'
 import { parseRateCard, type RateCard } from '../billing/rate-card.ts'
 import { type Amounts, statementOf } from '../billing/statement.ts'
-import { type UsageRecord, usageRecords } from '../billing/usage-records.ts'
+import type { UsageRecord } from '../billing/usage-records.ts'
 import { openLedger } from '../compose/open-ledger.ts'
 import { InvalidFile } from '../errors.ts'
 import { type BillSpan, spanOf } from './bill-span.ts'
@@ -47,22 +47,18 @@ export async function billExport(options: BillOptions): Promise<number> {
 /** What the ledger and `instance.exists` do not agree about. */
 export async function billCheck(options: BillOptions): Promise<number> {
   await using store = await openLedger(loadCliConfig(options))
-  const audited = await store.ledger.auditedPeriods()
-  const found = []
-  for await (const { facts } of store.ledger.instances()) {
-    found.push(...disagreements(facts, usageRecords(facts), audited))
-  }
-  const unread = await store.ledger.unread()
-  const lost = await store.ledger.lostEvents()
-  if (options.json) printJson({ audited_periods: audited.length, disagreements: found, unread, lost })
+  const { auditedPeriods, disagreements, unread, lost } = await checkLedger(store.ledger)
+  if (options.json) printJson({ audited_periods: auditedPeriods, disagreements, unread, lost })
   else {
-    for (const { kind, instance_uuid, text } of found) print(`${instance_uuid}  ${kind}: ${text}`)
+    for (const { kind, instance_uuid, text } of disagreements) print(`${instance_uuid}  ${kind}: ${text}`)
     for (const { message_id, event_type, reason } of unread) print(`${message_id}  unread ${event_type}: ${reason}`)
     for (const { instance_uuid, from, to } of lost)
       print(`${instance_uuid}  lost: its notifications ${from} to ${to} are missing, and kept no more`)
-    note(`${found.length} disagreements with ${audited.length} audited periods, ${unread.length} notifications unread`)
+    note(
+      `${disagreements.length} disagreements with ${auditedPeriods} audited periods, ${unread.length} notifications unread`,
+    )
   }
-  return found.length + unread.length + lost.length > 0 ? EXIT.FINDINGS : EXIT.OK
+  return disagreements.length + unread.length + lost.length > 0 ? EXIT.FINDINGS : EXIT.OK
 }
 
 function rateCard(file: string | undefined): RateCard | undefined {

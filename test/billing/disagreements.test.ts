@@ -48,6 +48,25 @@ describe('ledger and instance.exists', () => {
     ])
   })
 
+  it('agree about what changed after the period and before it was told of, and about what was no second long', () => {
+    const moved = fact('instance.resize_finish.end', { host: 'node2', at: '2026-11-03T00:02:00Z' })
+    const later = fact('instance.exists', { period: DAY, host: 'node2', at: '2026-11-03T00:05:00Z' })
+    const atOnce = fact('instance.exists', { period: DAY, at: '2026-11-03T00:02:00Z' })
+    const short = { launched_at: '2026-11-02T05:00:00Z', terminated_at: '2026-11-02T05:00:00Z' }
+
+    expect([found([created, moved, later]), found([created, moved, atOnce])]).toEqual([[], []])
+    expect(found([fact('instance.delete.end', short), fact('instance.exists', { ...short, period: DAY })])).toEqual([])
+    expect(found([created, fact('instance.shelve_offload.end', { at: '2026-11-01T05:00:00Z' })])).toEqual([])
+  })
+
+  it('show what is billed as off and is on', () => {
+    const off = fact('instance.power_off.end', { state: 'stopped', at: '2026-11-01T05:00:00Z' })
+
+    expect(found([created, off, seen])).toEqual([
+      'billed otherwise: power was on in the period to 2026-11-03T00:00:00Z, and is billed as off',
+    ])
+  })
+
   it('show what is billed and that its host no longer tells of', () => {
     expect(found([created])).toEqual([
       'not seen: node1 told of others in the period to 2026-11-03T00:00:00Z, and not of it: its end may be lost',

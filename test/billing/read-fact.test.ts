@@ -17,6 +17,7 @@ describe('a fact about use', () => {
       event_type: 'instance.create.end',
       instance_uuid: INSTANCE,
       kind: 'begins',
+      sequence: 7,
       at: '2026-11-24T03:13:11Z',
       project_id: 'fake-project',
       user_id: 'fake-user',
@@ -74,6 +75,7 @@ describe('a fact about use', () => {
     expect(readFact(told('instance.exists', { period }))).toMatchObject({
       kind: 'exists',
       at: '2026-12-01T00:00:00Z',
+      told_at: '2026-12-01T00:00:00Z',
       period: { beginning: period[0], ending: period[1] },
     })
   })

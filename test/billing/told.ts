@@ -18,12 +18,13 @@ interface Telling {
   readonly launched_at?: string | null
   readonly terminated_at?: string | null
   readonly period?: readonly [string, string]
+  readonly sequence?: number
 }
 
 /** A notification of an instance, as far as it is billed by. */
 export function told(event_type: string, telling: Telling = {}): AnyNotification {
-  const { launched_at = '2026-11-01T00:00:00Z', terminated_at = null, model = 'amd-sev', period } = telling
-  const at = telling.at ?? terminated_at ?? launched_at ?? '2026-11-01T00:00:00Z'
+  const { launched_at = '2026-11-01T00:00:00Z', terminated_at = null, model = 'amd-sev', period, sequence } = telling
+  const at = telling.at ?? period?.[1] ?? terminated_at ?? launched_at ?? '2026-11-01T00:00:00Z'
   const { name, vcpus = 2, memory_mb = 4096 } = telling.flavor ?? { name: 'm1.sev' }
   const data = {
     uuid: telling.uuid ?? INSTANCE,
@@ -49,10 +50,12 @@ export function told(event_type: string, telling: Telling = {}): AnyNotification
     publisher_id: 'nova-compute:node1',
     event_type,
     priority: 'INFO',
-    timestamp: at.replace('T', ' ').replace('Z', '.000000'),
+    timestamp: at.replace('T', ' ').replace('Z', at.includes('.') ? '000' : '.000000'),
     payload: {
       ...object('InstanceActionPayload', data),
-      ...(model !== 'nova' && { sevbus: { version: '1.0', mem_encryption, launch_extra_specs: {} } }),
+      ...(model !== 'nova' && {
+        sevbus: { version: '1.0', mem_encryption, launch_extra_specs: {}, ...(sequence && { sequence }) },
+      }),
     },
   }
 }

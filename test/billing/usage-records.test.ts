@@ -111,6 +111,47 @@ describe('the use of an instance', () => {
     expect(usageRecords([seen])[0]?.inferred).toBe(true)
   })
 
+  it('is of one that is off again after its resize, and on again after a hard reboot or a rescue', () => {
+    const off = fact('instance.power_off.end', { state: 'stopped', at: '2026-11-01T01:00:00Z' })
+    const resized = { flavor: { name: 'm1.large' }, state: 'resized', at: '2026-11-01T02:00:00Z' }
+    const confirmed = { flavor: { name: 'm1.large' }, state: 'stopped', at: '2026-11-01T03:00:00Z' }
+    const rebooted = { flavor: { name: 'm1.large' }, state: 'active', at: '2026-11-01T04:00:00Z' }
+    const life = [
+      ...[created, off, fact('instance.resize_finish.end', resized), fact('instance.resize_confirm.end', confirmed)],
+      fact('instance.reboot.end', rebooted),
+    ]
+
+    expect(brief(life)).toEqual([
+      'node1 m1.sev amd-sev active 2026-11-01T00:00:00Z 2026-11-01T01:00:00Z 3600',
+      'node1 m1.sev amd-sev stopped 2026-11-01T01:00:00Z 2026-11-01T02:00:00Z 3600',
+      'node1 m1.large amd-sev resized 2026-11-01T02:00:00Z 2026-11-01T03:00:00Z 3600',
+      'node1 m1.large amd-sev stopped 2026-11-01T03:00:00Z 2026-11-01T04:00:00Z 3600',
+      'node1 m1.large amd-sev active 2026-11-01T04:00:00Z  0',
+    ])
+    const rescued = fact('instance.rescue.end', { state: 'rescued', at: '2026-11-01T02:00:00Z' })
+    expect(brief([created, off, rescued]).at(-1)).toContain('rescued 2026-11-01T02:00:00Z')
+  })
+
+  it('is in the order of their numbers within a second, and what was otherwise for less is not in it', () => {
+    const at = '2026-11-01T01:00:00Z'
+    const off = fact('instance.power_off.end', { state: 'stopped', at, sequence: 9, message_id: 'z' })
+    const on = fact('instance.power_on.end', { at, sequence: 11, message_id: 'a' })
+
+    expect(brief([created, on, off])).toEqual(['node1 m1.sev amd-sev active 2026-11-01T00:00:00Z  0'])
+  })
+
+  it('has what happened between the end of a period and when instance.exists told of it, and of its end', () => {
+    const period = ['2026-11-01T00:00:00Z', '2026-11-02T00:00:00Z'] as const
+    const off = fact('instance.power_off.end', { state: 'stopped', at: '2026-11-02T00:05:00Z' })
+    const end = { state: 'deleted', terminated_at: '2026-11-02T00:08:00Z' }
+    const exists = fact('instance.exists', { ...end, period, at: '2026-11-02T00:10:00Z' })
+
+    expect(brief([created, off, exists])).toEqual([
+      'node1 m1.sev amd-sev active 2026-11-01T00:00:00Z 2026-11-02T00:05:00Z 86700',
+      'node1 m1.sev amd-sev stopped 2026-11-02T00:05:00Z 2026-11-02T00:08:00Z 180',
+    ])
+  })
+
   it('is cut to the span that is asked for, to the second', () => {
     const [record] = usageRecords(life)
     const cut = (from: string | null, to: string) => within(record as never, { from, to })

@@ -1,0 +1,21 @@
+import type { Gap } from '../notifications/in-sequence.ts'
+import { type Disagreement, disagreements } from './disagreements.ts'
+import type { Ledger } from './ledger.ts'
+import { usageRecords } from './usage-records.ts'
+
+export interface LedgerCheck {
+  readonly auditedPeriods: number
+  readonly disagreements: readonly Disagreement[]
+  readonly unread: Awaited<ReturnType<Ledger['unread']>>
+  /** Notifications that nobody has any more. */
+  readonly lost: readonly Gap[]
+}
+
+/** What is odd in the ledger; one instance in memory at a time. */
+export async function checkLedger(ledger: Ledger): Promise<LedgerCheck> {
+  const audited = await ledger.auditedPeriods()
+  const found: Disagreement[] = []
+  for await (const { facts } of ledger.instances()) found.push(...disagreements(facts, usageRecords(facts), audited))
+  const [unread, lost] = [await ledger.unread(), await ledger.lostEvents()]
+  return { auditedPeriods: audited.length, disagreements: found, unread, lost }
+}
