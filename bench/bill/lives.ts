@@ -13,7 +13,7 @@ const LIFE = [
   'instance-delete-end',
   'slot-released',
 ]
-export const LIFE_EVENTS = LIFE.length
+const LIFE_EVENTS = LIFE.length
 /** So many instances live at a time: their events come mixed, as they do from a cloud. */
 const AT_A_TIME = 500
 
