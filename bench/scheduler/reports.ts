@@ -15,6 +15,8 @@ const TICK_MS = 10
 const INTERVAL_S = 60
 /** In one of some the process tidies up its memory, which is no part of a report. */
 const TURNS = 5
+/** Compilers work in threads of their own, and their CPU counts, too: in the fifth turn from the start they are at rest. */
+const WARM_UPS = 4
 /** Of the reports that say nothing new, as workers do (src/compute/host-reporter.ts). */
 const ANSWERED_OF = 10
 
@@ -61,8 +63,7 @@ export async function benchReports(url: string, hosts: number, seconds: number):
       await Promise.all(answers)
       return count
     }
-    // Compilers work in threads of their own, and their CPU counts, too: first they come to rest.
-    await reporting()
+    for (let turn = 0; turn < WARM_UPS; turn++) await reporting()
     const rest = await worker.cpuOf(() => sleep(seconds * 1000))
     const idle = rest.cpuMs / rest.wallMs
     const turns: number[] = []
