@@ -40,7 +40,7 @@ export const AuditFinding = z.object({
   repair: z
     .object({
       /** Method of the contract that is used. */
-      action: z.enum(['release_allocations', 'terminate_instance']),
+      action: z.enum(['release_allocations', 'confirm_move', 'terminate_instance']),
       does: z.string(),
       safe_because: z.string(),
     })

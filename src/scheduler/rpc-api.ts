@@ -42,10 +42,11 @@ const NO_MIGRATION = z
  *   upgraded first; list_hosts tells the worker whose reports are taken
  * - 1.4 select_destinations for rebuilds: a migration of that type, which an older scheduler refuses
  * - 1.5 request_spec takes keeps_encryption, which an older scheduler does not see
+ * - 1.6 audit repairs with confirm_move, too, which older clients do not know
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.5',
+  version: '1.6',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',

@@ -177,6 +177,25 @@ describe.each(databaseEngines)('an audit of a cloud on $name', (engine) => {
     expect((await cloud.audit()).findings).toEqual([])
   })
 
+  it('gives back what a move has held since its instance is gone', async () => {
+    const cloud = await openCloud(engine)
+    const gone = await cloud.boot()
+    await cloud.remove(gone.uuid)
+    const migration = randomUUID()
+    await claimByHand(cloud, migration, gone.host)
+    await cloud.database.query(
+      `update consumers set instance = $2, migration_type = 'evacuation', migration_status = 'finished' where uuid = $1`,
+      [migration, gone.uuid],
+    )
+
+    const repaired = await cloud.audit({ repair: true })
+
+    expect(short(repaired)).toEqual([`leak ${gone.host} repaired confirm_move`])
+    expect(repaired.findings[0]?.instance_uuid).toBe(gone.uuid)
+    expect(await cloud.claimsOf(migration)).toBe(0)
+    expect((await cloud.audit()).findings).toEqual([])
+  })
+
   it('has hosts remove ghosts and doubles, and gives back what a ghost has claimed', async () => {
     const cloud = await openCloud(engine)
     const living = await cloud.boot()

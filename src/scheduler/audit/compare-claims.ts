@@ -15,7 +15,7 @@ function leak(evidence: Evidence, claim: HeldClaim): readonly Finding[] {
   // Its guest is missing, and told as that: the claim is its instance's by right.
   if (instance?.host === claim.host && instance.vm_state !== 'deleted') return []
   // Where a resized instance comes from, what it has is kept until somebody decides.
-  if (instance?.leaving === claim.host && claim.consumer !== claim.instance) return []
+  if (instance?.leaving === claim.host && claim.migrationType !== null) return []
   const why = instance === undefined ? 'no conductor knows the instance' : `the instance ${whereabouts(instance)}`
   const common = {
     kind: 'leak',
@@ -34,7 +34,8 @@ function leak(evidence: Evidence, claim: HeldClaim): readonly Finding[] {
 
 /** Why the claim must not simply be given back. */
 function keptBecause(evidence: Evidence, claim: HeldClaim, instance: InstanceState | undefined): string | undefined {
-  if (claim.consumer !== claim.instance) {
+  const isOver = instance === undefined || instance.vm_state === 'deleted'
+  if (claim.migrationType !== null && !isOver) {
     return "a move has left it behind: its conductor asks the host again and again whether the guest is gone, and then lets go of it; sevbus explain tells how far it is, and a restart of the host's worker has it ask at once"
   }
   if (instance === undefined) return maybeOfAnother(evidence, claim)
@@ -53,7 +54,16 @@ function maybeOfAnother(evidence: Evidence, { host }: HeldClaim): string | undef
   return `it may belong to a guest here that has no claim of its own (${unclaimed.slice(0, 3).join(', ')}): see to that first`
 }
 
-function giveBack({ consumer, attempt, host }: HeldClaim): Repair {
+function giveBack({ consumer, migrationType, attempt, host }: HeldClaim): Repair {
+  if (migrationType !== null) {
+    return {
+      action: 'confirm_move',
+      consumer,
+      migration: { uuid: consumer, type: migrationType },
+      does: `gives back what the ${migrationType} holds`,
+      safeBecause: `${host} answers and has no guest of it, and no move of an instance that is gone can go back`,
+    }
+  }
   return {
     action: 'release_allocations',
     consumer,

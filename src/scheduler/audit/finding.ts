@@ -1,9 +1,11 @@
 import type { FindingKind } from '../../objects/audit.ts'
 import type { InstanceState } from '../../objects/instance.ts'
+import type { Migration } from '../../objects/request-spec.ts'
 
 /** How a finding is mended: by the contract of whoever owns the thing. Doing it twice is nothing. */
 export type Repair = (
   | { readonly action: 'release_allocations'; readonly consumer: string; readonly attempt: number }
+  | { readonly action: 'confirm_move'; readonly consumer: string; readonly migration: Migration }
   | { readonly action: 'terminate_instance'; readonly host: string; readonly attempt: number }
 ) & { readonly does: string; readonly safeBecause: string }
 

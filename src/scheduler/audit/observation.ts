@@ -1,12 +1,15 @@
 import type { EncryptionKeys, GuestReport } from '../../objects/guest-report.ts'
 import type { InstanceState } from '../../objects/instance.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
+import type { Migration } from '../../objects/request-spec.ts'
 
 /** What one consumer has allocated on one host. */
 export interface HeldClaim {
   /** The instance itself, or a move of it that still holds the host it leaves. */
   readonly consumer: string
   readonly instance: string
+  /** Of a move; null: the consumer is the instance. */
+  readonly migrationType: Migration['type'] | null
   readonly attempt: number
   readonly host: string
   /** Amounts by resource class; empty: the host is named and nothing of it is held. */

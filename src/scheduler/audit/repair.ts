@@ -33,6 +33,11 @@ export async function repair(
         await client.of(SchedulerApi).releaseAllocations(context, args, { signal })
         return undefined
       }
+      case 'confirm_move': {
+        const args = { instance_uuid: finding.uuid ?? '', migration: wanted.migration }
+        await client.of(SchedulerApi).confirmMove(context, args, { signal })
+        return undefined
+      }
       case 'terminate_instance': {
         if (instance === undefined) return 'no conductor knows the instance'
         const { host, attempt } = wanted
@@ -67,7 +72,7 @@ async function currentInstance(
 
 /** Is what the repair was to remove gone? A host that does not answer now leaves it open. */
 export function isMended({ host, uuid, repair: done }: Finding, { hosts, claims }: Observation): boolean {
-  if (done?.action === 'release_allocations') {
+  if (done?.action === 'release_allocations' || done?.action === 'confirm_move') {
     return !claims.some((claim) => claim.consumer === done.consumer && claim.host === host)
   }
   const look = hosts.get(host)

@@ -1,5 +1,6 @@
 import type { Queryable } from '../../database/database.ts'
 import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
+import type { Migration } from '../../objects/request-spec.ts'
 import { MEM_ENCRYPTION_CONTEXT } from '../../objects/resources.ts'
 import type { HeldClaim, InventoryLook } from './observation.ts'
 
@@ -24,7 +25,8 @@ export async function heldClaims(database: Queryable, hosts?: readonly string[])
   for (let after = NO_UUID; ; ) {
     const rows = await database.query<ClaimRow>(
       `with page as (
-         select c.uuid, coalesce(c.instance, c.uuid) as instance, c.attempt, c.host, c.changed_at from consumers c
+         select c.uuid, coalesce(c.instance, c.uuid) as instance, c.migration_type, c.attempt, c.host, c.changed_at
+           from consumers c
           where c.uuid > $1
             and case when $3::text[] is null
                   then c.host is not null or exists (select from allocations a where a.consumer = c.uuid)
@@ -38,18 +40,18 @@ export async function heldClaims(database: Queryable, hosts?: readonly string[])
           where a.consumer in (select uuid from page)
           group by 1, 2, 3
        )
-       select page.uuid, page.instance, page.attempt, coalesce(held.host, page.host) as host, page.changed_at,
+       select page.uuid, page.instance, page.migration_type, page.attempt, coalesce(held.host, page.host) as host, page.changed_at,
               coalesce(json_object_agg(held.resource_class, held.amount)
                          filter (where held.resource_class is not null), '{}') as resources
          from page left join held on held.consumer = page.uuid
-        group by page.uuid, page.instance, page.attempt, page.host, held.host, page.changed_at
+        group by page.uuid, page.instance, page.migration_type, page.attempt, page.host, held.host, page.changed_at
         order by page.uuid`,
       [after, PAGE, only],
     )
-    for (const { uuid, instance, attempt, host, changed_at, resources } of rows) {
+    for (const { uuid, instance, migration_type: migrationType, attempt, host, changed_at, resources } of rows) {
       if (host === null) continue
       const changedAt = changed_at.toISOString()
-      claims.push({ consumer: uuid, instance, attempt, host, resources, changedAt })
+      claims.push({ consumer: uuid, instance, migrationType, attempt, host, resources, changedAt })
     }
     const last = rows.at(-1)
     if (last === undefined) break
@@ -70,7 +72,7 @@ async function orphans(database: Queryable, only: readonly string[] | null): Pro
       group by uuid, host order by uuid, host`,
     [only],
   )
-  const unknown = { attempt: 0, changedAt: '' }
+  const unknown = { migrationType: null, attempt: 0, changedAt: '' }
   return rows.map(({ uuid, host, resources }) => ({ consumer: uuid, instance: uuid, host, resources, ...unknown }))
 }
 
@@ -120,6 +122,7 @@ const NO_UUID = '00000000-0000-0000-0000-000000000000'
 interface ClaimRow {
   readonly uuid: string
   readonly instance: string
+  readonly migration_type: Migration['type'] | null
   readonly attempt: number
   readonly host: string | null
   readonly changed_at: Date

@@ -23,7 +23,8 @@ function found(seen: Observation): readonly Finding[] {
 function short(seen: Observation): readonly string[] {
   return found(seen).map(({ kind, host, uuid, repair }) => {
     const which = uuid === undefined ? '' : ` ${Number(uuid.slice(-12))}`
-    return `${kind} ${host}${which}: ${repair ? `${repair.action} ${repair.attempt}` : 'for a person'}`
+    const how = repair && (repair.action === 'confirm_move' ? repair.migration.type : repair.attempt)
+    return `${kind} ${host}${which}: ${repair ? `${repair.action} ${how}` : 'for a person'}`
   })
 }
 
@@ -172,12 +173,34 @@ describe('a leak', () => {
   })
 
   it('of a move is for a person: only who moves knows whether the source may go', () => {
-    const claims = [aClaim(1, { host: 'h2' }), aClaim(1, { consumer: uuidOf(99) })]
+    const claims = [aClaim(1, { host: 'h2' }), aClaim(1, { consumer: uuidOf(99), migrationType: 'evacuation' })]
     const hosts = { h1: aLook([]), h2: aLook([aGuest(1)]) }
     const instances = [anInstanceState(1, { host: 'h2', attempt: 2 })]
 
     expect(short(anObservation({ hosts, claims, instances }))).toEqual(['leak h1 1: for a person'])
     expect(found(anObservation({ hosts, claims, instances }))[0]?.advice).toContain('a move has left it behind')
+  })
+
+  it.each([
+    ['is deleted', [anInstanceState(1, DELETED)]],
+    ['is one that nobody knows', []],
+  ])('of a move whose instance %s is safe to give back: nothing can go back to there', (_what, instances) => {
+    const claims = [aClaim(1, { consumer: uuidOf(99), migrationType: 'resize' })]
+
+    expect(found(anObservation({ hosts: { h1: aLook([]) }, claims, instances }))).toMatchObject([
+      {
+        kind: 'leak',
+        host: 'h1',
+        uuid: uuidOf(1),
+        repair: {
+          action: 'confirm_move',
+          consumer: uuidOf(99),
+          migration: { uuid: uuidOf(99), type: 'resize' },
+          does: 'gives back what the resize holds',
+          safeBecause: 'h1 answers and has no guest of it, and no move of an instance that is gone can go back',
+        },
+      },
+    ])
   })
 
   it('is what a shelved instance has still claimed, and safe to give back; its guest is safe to remove', () => {

@@ -36,7 +36,8 @@ export function aGuest(n: number, changes: Partial<GuestReport> = {}): GuestRepo
 export function aClaim(n: number, changes: Partial<HeldClaim> = {}): HeldClaim {
   const resources = { VCPU: 1, MEMORY_MB: 2080, MEM_ENCRYPTION_CONTEXT: 1 }
   const uuid = uuidOf(n)
-  return { consumer: uuid, instance: uuid, attempt: 1, host: 'h1', resources, changedAt: CHANGED_AT, ...changes }
+  const claim = { consumer: uuid, instance: uuid, migrationType: null, attempt: 1, host: 'h1' }
+  return { ...claim, resources, changedAt: CHANGED_AT, ...changes }
 }
 
 export function aLook(guests: readonly GuestReport[], changes: object = {}): HostLook {

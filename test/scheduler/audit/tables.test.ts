@@ -94,7 +94,15 @@ describe.each(databaseEngines)("an audit's reading of the tables on $name", ({ o
     })
 
     const resources = { VCPU: 1, MEMORY_MB: 1024, MEM_ENCRYPTION_CONTEXT: 1 }
-    const orphan = { consumer: uuidOf(1), instance: uuidOf(1), attempt: 0, host: 'h1', resources, changedAt: '' }
+    const orphan = {
+      consumer: uuidOf(1),
+      instance: uuidOf(1),
+      migrationType: null,
+      attempt: 0,
+      host: 'h1',
+      resources,
+      changedAt: '',
+    }
     expect(await heldClaims(test.database)).toEqual([orphan])
     expect(await heldClaims(test.database, ['h1'])).toEqual([orphan])
     expect(await heldClaims(test.database, ['h2'])).toEqual([])
