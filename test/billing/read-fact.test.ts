@@ -37,10 +37,12 @@ describe('a fact about use', () => {
     expect(readFact(sample('instance-power_on-end'))).toMatchObject({ kind: 'changes', charged: { state: 'active' } })
   })
 
-  it('is in no notification of what has only begun, or has failed', () => {
+  it('is in no notification of what has only begun, or has failed, nor of what changes nothing for who pays', () => {
     const others = ['instance-create-start', 'instance-create-error', 'instance-delete-start', 'instance-evacuate']
 
     expect(others.map((name) => isBilled(sample(name)))).toEqual([false, false, false, false])
+    const aside = ['instance-update', 'service-update', 'scheduler-select_destinations-end', 'compute-exception']
+    expect(aside.map((name) => isBilled(sample(name)))).toEqual([false, false, false, false])
     expect(isBilled({ ...sample('instance-create-end'), event_type: 'toString' })).toBe(false)
     expect(isBilled({ ...sample('instance-create-end'), event_type: null })).toBe(false)
   })

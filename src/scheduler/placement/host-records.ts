@@ -31,6 +31,8 @@ export interface HostRecord {
   readonly digest?: string
   /** Where the worker is, or was, that another one follows with this report. */
   readonly tookOverFrom?: string
+  /** It is the host's first, and those who watch are told: there is something to send. */
+  readonly isTold?: true
 }
 
 /**
@@ -49,7 +51,8 @@ export async function recordHost(database: Database, report: HostReport, told?: 
     const followed = holder?.worker_id && holder.worker_id !== report.worker?.worker_id ? holder.worker_place : null
     checkReport(report)
     await writeHost(tx, report, digest)
-    if (holder === undefined) await tellOfService(tx, told, 'service.create', report.host)
+    const isNews = holder === undefined && told !== undefined
+    if (isNews) await tellOfService(tx, told, 'service.create', report.host)
     await writeProviders(tx, report)
     await writeInventories(tx, report)
     await refuseOtherModels(tx, report)
@@ -62,6 +65,7 @@ export async function recordHost(database: Database, report: HostReport, told?: 
       closed: await closedPools(tx, report.host),
       ...(isOver.every(({ offered }) => offered) && { digest }),
       ...following(followed),
+      ...(isNews && { isTold: true }),
     }
   })
 }

@@ -161,7 +161,7 @@ export class DatabasePlacement implements Placement {
 
   async recordHost(report: HostReport, context?: RequestContext): Promise<HostRecord> {
     const recorded = await recordHost(this.#database, report, this.#told(context))
-    this.#telling?.announce()
+    if (recorded.isTold) this.#telling?.announce()
     return recorded
   }
 
