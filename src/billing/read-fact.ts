@@ -16,6 +16,8 @@ const BILLED: Readonly<Record<string, readonly [UsageFact['kind'], Clock]>> = {
   'instance.unshelve.end': ['begins', 'timestamp'],
   'instance.restore.end': ['begins', 'timestamp'],
   'instance.rebuild.end': ['changes', 'launched_at'],
+  // Where it is: it has what the new image asks for, and no guest. One that was to be evacuated is where it was.
+  'instance.rebuild.error': ['changes', 'timestamp'],
   'instance.resize_finish.end': ['changes', 'timestamp'],
   // It may have been off before, and then it is off again.
   'instance.resize_confirm.end': ['changes', 'timestamp'],
@@ -82,7 +84,7 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
   const { message_id, event_type, timestamp, payload } = parsed(notification)
   const [kind, clock] = BILLED[event_type] as readonly [UsageFact['kind'], Clock]
   const told = payload['nova_object.data']
-  if (told.launched_at === null || told.launched_at === undefined) return undefined
+  if (told.launched_at === null || told.launched_at === undefined || isWhereItWas(event_type, told)) return undefined
   const terminated = told.terminated_at ?? told.deleted_at ?? null
   const period = told.audit_period?.['nova_object.data']
   if (kind === 'exists' && period === undefined) throw new Error('instance.exists has no audit_period')
@@ -116,6 +118,11 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
       period: { beginning: period.audit_period_beginning, ending: period.audit_period_ending },
     }),
   }
+}
+
+/** Another host could not build it. */
+function isWhereItWas(event_type: string, { state }: z.infer<typeof Told>): boolean {
+  return event_type === 'instance.rebuild.error' && state !== 'error'
 }
 
 function parsed(notification: AnyNotification): z.infer<typeof Billed> {

@@ -47,6 +47,14 @@ describe('a fact about use', () => {
     expect(isBilled({ ...sample('instance-create-end'), event_type: null })).toBe(false)
   })
 
+  it('is in the failure of a rebuild where it is, and not in that of an evacuation', () => {
+    const at = '2026-11-09T08:07:06Z'
+    const failed = told('instance.rebuild.error', { at, state: 'error', model: null })
+
+    expect(readFact(failed)).toMatchObject({ kind: 'changes', at, charged: { state: 'error', model: null } })
+    expect(readFact(told('instance.rebuild.error', { at, host: 'node2' }))).toBeUndefined()
+  })
+
   it('is in none of an instance that never ran', () => {
     const never = told('instance.delete.end', { launched_at: null, terminated_at: '2026-11-01T00:00:00Z' })
 

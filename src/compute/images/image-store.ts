@@ -87,7 +87,11 @@ export class ImageStore {
   }
 }
 
+/** Undefined: nothing that can be read. */
 async function said(about: string): Promise<ImageMeta | undefined> {
-  const text = await readFile(about, 'utf8').catch(() => '{}')
-  return ImageMeta.safeParse(JSON.parse(text)).data
+  try {
+    return ImageMeta.safeParse(JSON.parse(await readFile(about, 'utf8'))).data
+  } catch {
+    return undefined
+  }
 }

@@ -348,6 +348,8 @@ describe.runIf(toolPath)("a guest's disks", () => {
     // Gone from the store, whoever was booted from it keeps its disk; that of another guest is not taken for it.
     await disks.removeImage(domain.uuid, image.id)
     expect(await readdir(imageFolder)).toContain(`${image.id}.qcow2`)
+    await writeFile(join(imageFolder, 'torn.json'), '{')
+    await disks.removeImage(uuid, 'torn')
     for (const _ of ['once', 'twice']) await disks.removeImage(uuid, image.id)
     expect((await readdir(imageFolder)).filter((name) => name.startsWith(image.id))).toEqual([])
     expect((await asSeen(join(other, 'disk'), 3 * MIB + 65_536)).equals(seen)).toBe(true)
