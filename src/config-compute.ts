@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { Senders } from './config-transport.ts'
 import { BridgeName, LibvirtNetworkName } from './objects/attached-devices.ts'
 import { HostName } from './objects/host-report.ts'
+import { ConnectAddress } from './objects/live-migrate-data.ts'
 
 const Seconds = z.number().positive().max(86_400)
 const Count = z.int().min(0).max(1_000_000)
@@ -76,6 +77,27 @@ export const ComputeSection = z
      * instances are migrated and resized.
      */
     shared_instances_path: Folder.optional(),
+    /**
+     * libvirt's URI of the host that a live migration goes to, as the libvirtd of this host reaches it; `%s` is that host.
+     * Nothing else is connected to. Nova's option of this name.
+     */
+    live_migration_uri: z
+      .string()
+      .regex(/^qemu(\+\w+)?:\/\/[^\s]*%s/, 'write a libvirt URI with %s for the host, e.g. qemu+tls://%s/system')
+      .max(2048)
+      .default('qemu+tls://%s/system'),
+    /** Where other hosts reach this one's libvirtd and QEMU; without it by its name. Nova's option of this name. */
+    live_migration_inbound_addr: ConnectAddress.optional(),
+    /** QEMU encrypts what it sends, by certificates in /etc/pki/qemu. Nova's option of this name. */
+    live_migration_with_native_tls: z.boolean().default(false),
+    /** A guest that writes faster than its memory is sent is slowed down. Nova's option of this name. */
+    live_migration_permit_auto_converge: z.boolean().default(false),
+    /** A live migration is given up after so long for each GiB of the guest's memory. Nova's live_migration_completion_timeout. */
+    live_migration_completion_timeout_seconds: Seconds.default(800),
+    /** Migrate live also on a shared file system that libvirt does not know as one: `virsh migrate --unsafe`. */
+    live_migration_unsafe: z.boolean().default(false),
+    /** The memory of guests goes by sockets in this folder instead of TCP: for daemons in containers of one machine. */
+    live_migration_socket_folder: Folder.optional(),
     /** Images as files, each named by its id, alone or with .qcow2, .raw or .img behind it. Looked into before image_url. */
     image_folder: Folder.optional(),
     /** Images from a web server, `{id}` for the image's: `https://images.example.com/{id}`. No login, no redirects. */

@@ -142,6 +142,8 @@ export class ImageCorrupt extends published('IMAGE_CORRUPT', { retryable: true }
 export class DiskCreationFailed extends published('DISK_CREATION_FAILED', { retryable: true }) {}
 /** The host that an instance is to come to does not see the disks of the one that it is to leave. */
 export class InvalidSharedStorage extends published('INVALID_SHARED_STORAGE', { retryable: true, wireModule: NOVA }) {}
+/** The guest could not be brought to the other host as it runs; it is where it was. */
+export class MigrationError extends published('MIGRATION_ERROR', { wireModule: NOVA }) {}
 /** The build was given up: its instance was deleted, or a later attempt took over. */
 export class BuildAborted extends published('BUILD_ABORTED') {}
 /** The worker was interrupted while it built, more often than it may be. */
@@ -282,6 +284,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       ImageCorrupt,
       DiskCreationFailed,
       InvalidSharedStorage,
+      MigrationError,
       BuildAborted,
       BuildInterrupted,
       InvalidDomainXml,

@@ -19,6 +19,11 @@ export function defineMoves(define: Define): void {
   )
     .option('--host <host>', 'only there')
     .option('--wait', 'until it is there, or is where it was', false)
+  define('live-migrate <instance>', 'bring an instance to another host as it runs', async (options, [word]) =>
+    (await load()).liveMigrate(word as string, options),
+  )
+    .option('--host <host>', 'only there')
+    .option('--wait', 'until it runs there, or stays where it is', false)
   define('resize-confirm <instance>', 'let a resized or migrated instance stay where it is', async (options, [word]) =>
     (await load()).confirmResize(word as string, options),
   ).option('--wait', 'until what it had before is gone, and free', false)

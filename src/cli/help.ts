@@ -147,6 +147,12 @@ Examples:
   sevbus migrate web-1 --host node2
 As a resize, with the flavor that it has: encrypted instances, too, for they are started anew. Then: resize-confirm, or
 resize-revert.`,
+  'live-migrate': `
+Examples:
+  sevbus live-migrate web-1 --wait
+  sevbus live-migrate web-1 --host node2
+Its guest goes on running; hosts must see the same disks, for those are not copied. Of instances in clear alone: what is
+encrypted cannot be read to be sent, and QEMU refuses it; migrate moves them, off and on.`,
   'resize-confirm': `
 Examples:
   sevbus resize-confirm web-1 --wait`,

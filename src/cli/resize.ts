@@ -38,6 +38,12 @@ export function migrate(word: string, options: MoveOptions): Promise<number> {
   )
 }
 
+export function liveMigrate(word: string, options: MoveOptions): Promise<number> {
+  return move(word, options, ['done', 'completed'], ({ conductor, context }, instance_uuid) =>
+    conductor.liveMigrateInstance(context, { instance_uuid, ...whereTo(options) }),
+  )
+}
+
 export function confirmResize(word: string, options: MoveOptions): Promise<number> {
   return move(word, options, ['done', 'completed'], ({ conductor, context }, instance_uuid) =>
     conductor.confirmResize(context, { instance_uuid }),

@@ -7,7 +7,7 @@ import { LibvirtVirtDriver } from '../compute/libvirt/driver/libvirt-virt-driver
 import { Libvirt } from '../compute/libvirt/rpc/libvirt.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
 import type { Config } from '../config.ts'
-import { defaultMachineType, diskOptions, domainOptions, hostOptions } from './host-options.ts'
+import { defaultMachineType, diskOptions, domainOptions, hostOptions, liveMigrationOptions } from './host-options.ts'
 
 /** The host that the configuration names. @throws AlreadyInUse, InvalidFile, InvalidConfiguration */
 export async function openDriver(config: Config, logger: Logger): Promise<VirtDriver> {
@@ -17,7 +17,8 @@ export async function openDriver(config: Config, logger: Logger): Promise<VirtDr
       return await openFakeHost({ ...simulatedHost(config), folder: join(compute.state_folder, 'guests') })
     case 'libvirt': {
       const disks = await openGuestDisks(diskOptions(compute), logger)
-      return new LibvirtVirtDriver(connectLibvirt(config, logger), disks, hostOptions(config))
+      const client = connectLibvirt(config, logger)
+      return new LibvirtVirtDriver(client, disks, hostOptions(config), liveMigrationOptions(compute))
     }
     default:
       return compute.driver satisfies never

@@ -1,6 +1,7 @@
 import type { DiskOptions } from '../compute/disks/open-guest-disks.ts'
 import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../compute/libvirt/domain-options.ts'
 import type { HostOptions } from '../compute/libvirt/driver/host-facts.ts'
+import type { LiveMigrationOptions } from '../compute/libvirt/driver/live-migration.ts'
 import type { SlotLimits } from '../compute/libvirt/slot-limits.ts'
 import type { Config } from '../config.ts'
 
@@ -44,6 +45,20 @@ export function domainOptions(compute: ComputeSection): DomainOptions {
       nvramTemplate: compute.uefi_nvram_template,
       statelessLoader: compute.uefi_stateless_loader,
     },
+  }
+}
+
+/** How guests go to other hosts as they run. */
+export function liveMigrationOptions(compute: ComputeSection): LiveMigrationOptions {
+  return {
+    uri: compute.live_migration_uri,
+    inboundAddr: compute.live_migration_inbound_addr,
+    socketFolder: compute.live_migration_socket_folder,
+    withNativeTls: compute.live_migration_with_native_tls,
+    permitAutoConverge: compute.live_migration_permit_auto_converge,
+    unsafe: compute.live_migration_unsafe,
+    completionTimeoutMsPerGib: compute.live_migration_completion_timeout_seconds * 1000,
+    graphicsListen: compute.graphics === 'none' ? undefined : compute.graphics_listen,
   }
 }
 

@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import { AttachedInterface, Volume } from '../objects/attached-devices.ts'
+import { HostName } from '../objects/host-report.ts'
 import { ImageMeta } from '../objects/image-meta.ts'
 import { Instance } from '../objects/instance.ts'
 import { Mac } from '../objects/ip-address.ts'
 import { StorageId } from '../objects/left-disks.ts'
+import { LiveMigrateData } from '../objects/live-migrate-data.ts'
 import { cast } from '../rpc/contract.ts'
 
 /** The instance as last stored, and the number of the action among all of that instance. */
@@ -123,6 +125,14 @@ export const actionMethods = {
     summary:
       'At the source of a resize or cold migration: powers the guest off, asking it to shut down first, and makes its disks ready to be taken by a host with the same `storage`; with another nothing is done (INVALID_SHARED_STORAGE). report_action tells its end, and the disks.',
     input: z.strictObject({ ...ofInstance, clean_shutdown: z.boolean().default(true), storage: StorageId }),
+    output,
+  }),
+  liveMigration: cast({
+    wire: 'live_migration',
+    since: '1.10',
+    summary:
+      'At the source of a live migration: brings the guest to `dest`, which has prepared for it (pre_live_migration), as it runs; then it is off here, and stays defined. An encrypted guest is refused (OPERATION_NOT_SUPPORTED_FOR_SEV). report_action tells its end.',
+    input: z.strictObject({ ...ofInstance, dest: HostName, migrate_data: LiveMigrateData }),
     output,
   }),
   finishRevertResize: cast({

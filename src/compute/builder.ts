@@ -6,6 +6,7 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import { Limiter } from '../rpc/limiter.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { inSpan, type SpanDraft } from '../rpc/tracing.ts'
+import { takeOverGuest } from './actions/live-migration.ts'
 import { shutDownEarlier } from './actions/power-off.ts'
 import { bootGuest } from './boot-guest.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
@@ -14,7 +15,7 @@ import { queued } from './journal/journal.ts'
 import type { Build, KnownTry } from './journal/state.ts'
 import { isLate } from './late.ts'
 import { removeLeftovers } from './leftovers.ts'
-import { untilDone } from './patience.ts'
+import { doesNotAnswer, untilDone } from './patience.ts'
 
 /** A build that kills its worker is given up after so many times. */
 const MAX_INTERRUPTIONS = 3
@@ -47,7 +48,8 @@ export class Builder {
         return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
       }
       if (build.rebuilds) await shutDownEarlier(build.instance, this.#ports, AbortSignal.any([signal, stopping]))
-      if (!isFirst) await removeLeftovers(uuid, build.context, this.#ports, stopping, build.disks !== undefined)
+      if (!isFirst && !build.live)
+        await removeLeftovers(uuid, build.context, this.#ports, stopping, build.disks !== undefined)
       await this.#boot(build, AbortSignal.any([signal, stopping]))
     })
     try {
@@ -64,7 +66,8 @@ export class Builder {
     const { journal, logger } = this.#ports
     const found = this.#current(uuid, attempt)
     const isTakenOver = found?.disks !== undefined
-    await removeLeftovers(uuid, found?.context, this.#ports, this.#signals.stopping, isTakenOver)
+    // What came as it ran may run.
+    if (!found?.live) await removeLeftovers(uuid, found?.context, this.#ports, this.#signals.stopping, isTakenOver)
     const build = this.#current(uuid, attempt)
     if (build === undefined) return
     const wanted = await this.#isWanted(build, AbortSignal.any([signal, this.#signals.draining])).catch(() => undefined)
@@ -83,6 +86,7 @@ export class Builder {
       interruptions: times,
       fix: "look into the host's log for what ends the worker",
     })
+    if (resumed.live) await removeLeftovers(uuid, resumed.context, this.#ports, this.#signals.stopping)
     await this.#failed(resumed, error)
   }
 
@@ -102,14 +106,17 @@ export class Builder {
     try {
       const boot = bootSpan(build.instance, host)
       await inSpan(boot, build.context, () =>
-        bootGuest(build, this.#ports, signal, ({ step, error }) => {
-          isClean = false
-          const { request_id } = build.context
-          logger.error({ instance_uuid: uuid, step, request_id, err: error }, 'undo failed; trying again')
-        }),
+        build.live
+          ? this.#takeOver(build, signal)
+          : bootGuest(build, this.#ports, signal, ({ step, error }) => {
+              isClean = false
+              const { request_id } = build.context
+              logger.error({ instance_uuid: uuid, step, request_id, err: error }, 'undo failed; trying again')
+            }),
       )
     } catch (error) {
-      if (!isClean) {
+      if (build.live) signal.throwIfAborted()
+      if (!isClean || build.live) {
         const isTakenOver = build.disks !== undefined
         await removeLeftovers(uuid, build.context, this.#ports, this.#signals.stopping, isTakenOver)
       }
@@ -137,6 +144,13 @@ export class Builder {
     return this.#ports.client.message(ConductorApi, 'reportBuild', context, report, {
       orderingKey: report.instance_uuid,
     })
+  }
+
+  /** It may run here, so a hypervisor that does not answer is asked until it does. */
+  #takeOver({ instance, context }: Build, signal: AbortSignal): Promise<void> {
+    const options = { ...this.#ports, request_id: context.request_id, isWorthAnotherTry: doesNotAnswer }
+    const look = () => takeOverGuest(instance, this.#ports, signal)
+    return untilDone(`take over guest ${instance.uuid}`, look, options, signal)
   }
 
   #current(uuid: string, attempt: number): Build | undefined {

@@ -1,5 +1,6 @@
 import { GuestNotFound, InvalidDomainXml } from '../errors.ts'
 import type { GuestReport } from '../objects/guest-report.ts'
+import { isExpected } from './arrivals.ts'
 import type { ComputePorts } from './compute-ports.ts'
 import type { Journal } from './journal/journal.ts'
 import { modelOf } from './libvirt/model-of.ts'
@@ -37,6 +38,6 @@ function knownOf(journal: Journal, uuid: string): Pick<GuestReport, 'attempt' | 
 
 function workOn(journal: Journal, uuid: string): GuestReport['work'] {
   if (journal.termination(uuid)) return 'termination'
-  if (journal.build(uuid)) return 'build'
+  if (journal.build(uuid) || isExpected(journal, uuid)) return 'build'
   return journal.action(uuid) ? 'action' : null
 }

@@ -6,6 +6,8 @@ import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import type { actionMethods } from './action-methods.ts'
 import { Actions } from './actions/actions.ts'
 import { DEFAULT_SHUTDOWN, DEFAULT_UNPLUG } from './actions/guest-patience.ts'
+import { refuseOtherStorage, whatWouldLeave } from './actions/live-migration.ts'
+import { Arrivals, isExpected } from './arrivals.ts'
 import { Builder } from './builder.ts'
 import { type ComputePorts, timestamp } from './compute-ports.ts'
 import { consoleOf, consoleOutput } from './consoles.ts'
@@ -16,6 +18,7 @@ import { queued } from './journal/journal.ts'
 import type { KnownTry, Termination } from './journal/state.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from './libvirt/domain-options.ts'
 import { NO_LIMITS } from './libvirt/slot-limits.ts'
+import type { moveMethods } from './move-methods.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import { prepareArrival } from './prepare-arrival.ts'
 import type { ComputeApi } from './rpc-api.ts'
@@ -28,6 +31,7 @@ type FinishArgs = z.output<(typeof ComputeApi)['methods']['finishResize']['input
 type PrepArgs = z.output<(typeof ComputeApi)['methods']['prepResize']['input']>
 type RebuildArgs = z.output<(typeof ComputeApi)['methods']['rebuildInstance']['input']>
 type RemoveImageArgs = z.output<(typeof ComputeApi)['methods']['removeShelvedImage']['input']>
+type LiveArgs<N extends keyof typeof moveMethods> = z.output<(typeof moveMethods)[N]['input']>
 type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
@@ -44,6 +48,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   readonly #builder: Builder
   readonly #terminator: Terminator
   readonly #actions: Actions
+  readonly #arrivals: Arrivals
   readonly #lanes: InstanceLanes
   readonly #draining = new AbortController()
   readonly #stopping = new AbortController()
@@ -74,6 +79,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       logger.error(facts, 'work on an instance broke off; a restart resumes it')
     })
     this.#actions = new Actions(this.#ports, signals, this.#lanes)
+    this.#arrivals = new Arrivals(this.#ports, this.#lanes)
   }
 
   /** Takes up what an earlier worker had begun. Call it before requests can arrive; the work itself follows. */
@@ -130,9 +136,45 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return { storage: await prepareArrival(instance, allocations, this.#ports, signal) }
   }
 
+  async checkCanLiveMigrateSource({ instance }: LiveArgs<'checkCanLiveMigrateSource'>, { signal }: RequestInfo) {
+    this.#refuseWhenDraining()
+    return await whatWouldLeave(instance, this.#ports, signal)
+  }
+
+  async checkCanLiveMigrateDestination(
+    { instance, allocations, storage }: LiveArgs<'checkCanLiveMigrateDestination'>,
+    { signal }: RequestInfo,
+  ): Promise<null> {
+    this.#refuseWhenDraining()
+    const own = await prepareArrival(instance, allocations, this.#ports, signal)
+    refuseOtherStorage(instance.uuid, this.#ports.host, own, storage)
+    return null
+  }
+
+  async preLiveMigration({ instance, disks }: LiveArgs<'preLiveMigration'>, info: RequestInfo) {
+    this.#refuseWhenDraining()
+    return { migrate_data: await this.#arrivals.prepare(instance, disks, info) }
+  }
+
+  postLiveMigrationAtDestination(
+    args: LiveArgs<'postLiveMigrationAtDestination'>,
+    { context }: RequestInfo,
+  ): Promise<null> {
+    return this.#beginBuild({ ...args, live: true }, context)
+  }
+
+  async rollbackLiveMigrationAtDestination(
+    args: LiveArgs<'rollbackLiveMigrationAtDestination'>,
+    { context }: RequestInfo,
+  ): Promise<null> {
+    this.#refuseWhenDraining()
+    return this.#beginTermination({ ...args, void: true }, context)
+  }
+
   /** The same try again, or an older one than was here, changes nothing. */
   async #beginBuild(
-    args: BuildArgs & Partial<Pick<FinishArgs, 'disks' | 'power_on'>> & { readonly rebuilds?: true },
+    args: BuildArgs &
+      Partial<Pick<FinishArgs, 'disks' | 'power_on'>> & { readonly rebuilds?: true; readonly live?: true },
     context: RequestInfo['context'],
   ): Promise<null> {
     this.#refuseWhenDraining()
@@ -140,7 +182,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     const { journal, logger } = this.#ports
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
-    if (known !== undefined && attempt <= known.attempt) {
+    const hasCome = args.live === true && attempt === known?.attempt && isExpected(journal, uuid)
+    if (known !== undefined && isOver(known, attempt) && !hasCome) {
       const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
       logger.info(facts, 'build ignored: not newer')
       // Its conductor waits for no other host, and asks until it has heard.
@@ -169,7 +212,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     if (only_disks_aside && migration_uuid !== undefined && ended === undefined) {
       return this.#removeLeft(instance, migration_uuid, context)
     }
-    if (known !== undefined && attempt < known.attempt && ended === undefined) {
+    if (known !== undefined && attempt !== known.attempt && isOver(known, attempt) && ended === undefined) {
       const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
       logger.info(facts, 'termination of an older try ignored')
       return null
@@ -262,6 +305,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return this.#act(args, { name: 'resize_instance', clean_shutdown, storage }, context)
   }
 
+  liveMigration({ dest, migrate_data, ...args }: ActionArgs<'liveMigration'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'live_migration', dest, migrate_data }, context)
+  }
+
   finishRevertResize(args: ActionArgs<'finishRevertResize'>, { context }: RequestInfo): Promise<null> {
     return this.#act(args, { name: 'finish_revert_resize', power_on: args.power_on }, context)
   }
@@ -316,7 +363,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   isBusy(uuid: string): boolean {
     const { journal } = this.#ports
     const begun = journal.build(uuid) ?? journal.termination(uuid) ?? journal.action(uuid)
-    return begun !== undefined || this.#lanes.has(uuid)
+    return begun !== undefined || this.#lanes.has(uuid) || isExpected(journal, uuid)
   }
 
   /** Resolves when no work is under way. */
@@ -367,10 +414,24 @@ function tookOver(uuid: string): BuildAborted {
  * later to this host has been removed as well.
  */
 function endOf(known: KnownTry | undefined, { instance, migration_uuid, void: isVoid }: TerminateArgs) {
-  const ended = known?.terminated
-  if (known === undefined || ended === undefined) return undefined
+  if (known === undefined) return undefined
+  // Removed before the earlier one became the instance again, which it must not take along.
+  if (
+    migration_uuid !== undefined &&
+    instance.attempt !== known.attempt &&
+    instance.attempt <= (known.overThrough ?? 0)
+  ) {
+    return instance.updated_at
+  }
+  const ended = known.terminated
+  if (ended === undefined) return undefined
   if (migration_uuid !== undefined) return known.attempt >= instance.attempt ? ended.at : undefined
   return known.attempt === instance.attempt && (isVoid || !ended.void) ? ended.at : undefined
+}
+
+/** Something later was here, or it went back from that try to the one that is here. */
+function isOver({ attempt: last, overThrough = 0 }: KnownTry, attempt: number): boolean {
+  return attempt <= Math.max(last, overThrough)
 }
 
 /** Does the termination that is under way tell all that this one has to tell? */

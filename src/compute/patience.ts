@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { type SevbusError, toSevbusError } from '../errors.ts'
+import { HypervisorTimeout, type SevbusError, toSevbusError } from '../errors.ts'
 
 /** Pauses before the next try, in milliseconds; the last one repeats. */
 export const DEFAULT_RETRY_DELAYS_MS: readonly number[] = [500, 1000, 2000, 5000, 10_000]
@@ -12,6 +12,11 @@ export interface PatienceOptions {
   readonly request_id?: string | undefined
   /** Says which failures may pass; without it all. */
   readonly isWorthAnotherTry?: (error: SevbusError) => boolean
+}
+
+/** Of a failure of the hypervisor: nobody knows what it would have said. */
+export function doesNotAnswer(error: SevbusError): boolean {
+  return error.isOutage || error.code === HypervisorTimeout.code
 }
 
 /**

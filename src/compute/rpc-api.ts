@@ -7,6 +7,7 @@ import { UserData } from '../objects/user-data.ts'
 import { call, cast, defineApi } from '../rpc/contract.ts'
 import { actionMethods } from './action-methods.ts'
 import { consoleMethods } from './console-methods.ts'
+import { moveMethods } from './move-methods.ts'
 
 /**
  * The compute worker's door; ask one by its host's name.
@@ -25,10 +26,12 @@ import { consoleMethods } from './console-methods.ts'
  *   only_disks_aside, which an older worker refuses
  * - 1.8 rebuild_instance
  * - 1.9 shelve_instance, remove_shelved_image
+ * - 1.10 check_can_live_migrate_source, check_can_live_migrate_destination, pre_live_migration, live_migration,
+ *   post_live_migration_at_destination, rollback_live_migration_at_destination
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.9',
+  version: '1.10',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -82,6 +85,7 @@ export const ComputeApi = defineApi({
       }),
       output: z.null(),
     }),
+    ...moveMethods,
     terminateInstance: cast({
       wire: 'terminate_instance',
       since: '1.0',

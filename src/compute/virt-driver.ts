@@ -1,5 +1,6 @@
 import type { EncryptionKeys } from '../objects/guest-report.ts'
 import type { LeftDisks } from '../objects/left-disks.ts'
+import type { LiveMigrateData } from '../objects/live-migrate-data.ts'
 import type { DiskContents } from './disks/disk-contents.ts'
 import type { StoredImage } from './images/image-source.ts'
 import type { DomainSpec } from './libvirt/domain-spec.ts'
@@ -72,6 +73,24 @@ export interface VirtDriver {
    * @throws InvalidSharedStorage, DiskCreationFailed, and what createDisks throws
    */
   takeDisks(domain: DomainSpec, left: LeftDisks, contents: DiskContents, signal: AbortSignal): Promise<void>
+  /** Of a guest that is to go to another host as it runs. @throws GuestNotFound */
+  disksOf(uuid: string): Promise<LeftDisks>
+  /**
+   * Makes ready for a guest that comes as it runs: its disks are its disks here, too. Done already: tells the same again.
+   * @throws InvalidSharedStorage, DiskCreationFailed
+   */
+  expectGuest(domain: DomainSpec, theirs: LeftDisks, signal: AbortSignal): Promise<LiveMigrateData>
+  /**
+   * Brings the guest to a host that expects it. Under way already: waits for that. When it returns the guest does not run
+   * here any more, and stays defined. Aborted, nobody waits any more, and the guest goes on leaving.
+   * @throws MigrationError, OperationNotSupportedForSEV, GuestNotFound; whether it runs here is to be looked up then
+   */
+  liveMigrate(uuid: string, host: string, data: LiveMigrateData, signal: AbortSignal): Promise<void>
+  /**
+   * The guest that was expected runs here, and is to start with this definition when it is started.
+   * @throws MigrationError when it does not run, SpawnFailed when another one does
+   */
+  welcomeGuest(domain: DomainSpec, signal: AbortSignal): Promise<void>
   /**
    * Defines and starts the guest; running already with the same definition: returns.
    * @throws SpawnFailed, EncryptionSlotsExhausted, HostCapabilityMissing

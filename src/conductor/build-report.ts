@@ -7,6 +7,8 @@ import { arrive } from './arrival.ts'
 import { endAttempt, failuresOf, firstAttemptOf, MAX_FAILURE, startAttempt } from './attempt-store.ts'
 import { buildFails } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
+import { arriveLive } from './live-migration/arrive.ts'
+import { notArrived } from './live-migration/return.ts'
 import { continueBuildMessage, noteBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import type { MoveRecord } from './migration-store.ts'
 import { goBack, notTaken } from './moving.ts'
@@ -26,40 +28,49 @@ export async function recordBuildReport(ports: ConductorPorts, report: BuildRepo
     const { instance, move } = record
     if (!isCurrent(instance, report)) return rejectVoid(ports, tx, record, report)
     if (!isOnItsHost(instance) || move?.arrived_at) return
-    await buildEnded(ports, tx, record, report.outcome)
+    if (move === undefined) await buildEnded(ports, tx, record, report.outcome)
+    else await moveEnded(ports, tx, record, move, report.outcome)
   })
   ports.outbox.announce()
-}
-
-async function buildEnded(
-  ports: ConductorPorts,
-  tx: Queryable,
-  record: InstanceRecord,
-  outcome: BuildReport['outcome'],
-): Promise<unknown> {
-  const { move } = record
-  if (move?.type === 'rebuild') return rebuildEnded(ports, tx, record, move, outcome)
-  if (move !== undefined && move.type !== 'evacuation') return resizeEnded(ports, tx, record, move, outcome)
-  if (outcome.result === 'failed') return tryFailed(ports, tx, record, outcome)
-  if (record.shelving !== undefined) return unshelved(ports, tx, record, outcome.launched_at)
-  if (move !== undefined) return arrive(ports, tx, record, move, outcome.launched_at)
-  return becomeActive(ports, tx, record, outcome.launched_at)
 }
 
 function isCurrent(instance: Instance, { attempt, host }: BuildReport): boolean {
   return instance.vm_state !== 'deleted' && instance.attempt === attempt && instance.host === host
 }
 
-function resizeEnded(
+type Outcome = BuildReport['outcome']
+
+function buildEnded(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, outcome: Outcome): Promise<unknown> {
+  if (outcome.result === 'failed') return tryFailed(ports, tx, record, outcome)
+  return record.shelving === undefined
+    ? becomeActive(ports, tx, record, outcome.launched_at)
+    : unshelved(ports, tx, record, outcome.launched_at)
+}
+
+/** Each kind of move has an end of its own. */
+function moveEnded(
   ports: ConductorPorts,
   tx: Queryable,
   record: InstanceRecord,
   move: MoveRecord,
-  outcome: BuildReport['outcome'],
+  outcome: Outcome,
 ): Promise<unknown> {
-  return outcome.result === 'failed'
-    ? destinationFailed(ports, tx, record, move, outcome)
-    : arriveResized(ports, tx, record, move, outcome.launched_at)
+  const hasFailed = outcome.result === 'failed'
+  switch (move.type) {
+    case 'rebuild':
+      return rebuildEnded(ports, tx, record, move, outcome)
+    case 'evacuation':
+      return hasFailed ? tryFailed(ports, tx, record, outcome) : arrive(ports, tx, record, move, outcome.launched_at)
+    case 'live-migration':
+      return hasFailed ? notArrived(ports, tx, record, move, outcome.fault) : arriveLive(ports, tx, record, move)
+    case 'migration':
+    case 'resize':
+      return hasFailed
+        ? destinationFailed(ports, tx, record, move, outcome)
+        : arriveResized(ports, tx, record, move, outcome.launched_at)
+    default:
+      return move.type satisfies never
+  }
 }
 
 /** A guest that runs under a try that is void must not run: its claim belongs to somebody else by now. */

@@ -6,6 +6,7 @@ import { failedHosts, firstAttemptOf } from './attempt-store.ts'
 import { continueBatch } from './continue-batch.ts'
 import { hostOf } from './host-life.ts'
 import { findInstance, type InstanceRecord } from './instance-store.ts'
+import { prepareLiveMigration } from './live-migration/prepare.ts'
 import { hostsLeft, type MoveRecord } from './migration-store.ts'
 import { handOver, handOverAtOnce, type Place, placeOf, refuse } from './placing.ts'
 import type { ConductorPorts } from './ports.ts'
@@ -58,6 +59,7 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
 async function goThere(ports: ConductorPorts, record: InstanceRecord, place: Place, signal: AbortSignal) {
   const { instance, move } = record
   if (move?.type === 'rebuild') await beginRebuild(ports, record, place)
+  else if (move?.type === 'live-migration') await prepareLiveMigration(ports, record, move, place, signal)
   else if (move !== undefined && move.type !== 'evacuation') await prepareResize(ports, record, move, place, signal)
   else if (await handOverAtOnce(ports, record, place)) return true
   else {

@@ -6,6 +6,7 @@ import { endAction } from './actions/action-store.ts'
 import { endAttempt } from './attempt-store.ts'
 import { deletionEnds, deletionStarts } from './host-events.ts'
 import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } from './instance-store.ts'
+import { callOffLive } from './live-migration/arrive.ts'
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import type { MoveRecord } from './migration-store.ts'
 import { callOffEvacuation } from './moving.ts'
@@ -34,6 +35,7 @@ export async function deleteInstance(ports: ConductorPorts, context: RequestCont
 function callOff(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, move: MoveRecord): Promise<Instance> {
   const why = 'the instance was deleted'
   if (move.type === 'evacuation') return callOffEvacuation(ports, tx, record, move)
+  if (move.type === 'live-migration') return callOffLive(ports, tx, record, move, why)
   if (move.type === 'rebuild') return callOffRebuild(ports, tx, record, move, why)
   return callOffResize(ports, tx, record, move, why)
 }

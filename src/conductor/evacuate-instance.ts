@@ -9,6 +9,8 @@ import { endAction } from './actions/action-store.ts'
 import { lastAttempt, startAttempt } from './attempt-store.ts'
 import { hostOf } from './host-life.ts'
 import { changeInstance, findInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
+import { callOffLive } from './live-migration/arrive.ts'
+import { lookThere } from './live-migration/leave-source.ts'
 import { continueBuildMessage, endMoveMessage } from './messages.ts'
 import { insertMove, type MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
@@ -51,6 +53,11 @@ export async function evacuateInstance(
     if (hostToLeave(record) !== source) throw leftMeanwhile(record.instance, source)
     // A dead host does not end its part of a resize either: the instance is its own again before it is brought elsewhere.
     const { move } = record
+    // Its guest may have gone before its host died: then there is nothing to rebuild.
+    if (move !== undefined && record.instance.task_state === 'migrating') {
+      await endAction(tx, instance_uuid, 'given up', null, ports.now())
+      return lookThere(ports, tx, record, move)
+    }
     const reason = `host ${source} was down`
     const instance = move ? await callOff(ports, tx, record, move, reason) : record.instance
     await ports.outbox.enqueue(tx, removalOfUnfinished(ports, record))
@@ -61,6 +68,7 @@ export async function evacuateInstance(
 }
 
 async function callOff(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, move: MoveRecord, reason: string) {
+  if (move.type === 'live-migration') return callOffLive(ports, tx, record, move, reason)
   if (move.type !== 'rebuild') return callOffResize(ports, tx, record, move, reason)
   const instance = await callOffRebuild(ports, tx, record, move, reason)
   if (isOnItsHost(record.instance)) await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'confirmMove')])

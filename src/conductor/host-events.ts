@@ -6,7 +6,7 @@ import type { InstanceAction } from '../objects/instance-action.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import type { ConductorPorts } from './ports.ts'
-import { REBUILD, RESIZE, stagesOf, UNSHELVE } from './stages.ts'
+import { LIVE, REBUILD, RESIZE, stagesOf, UNSHELVE } from './stages.ts'
 
 /**
  * What is told in the name of a host's compute service, where consumers look for it. It is stored here all the same, with the
@@ -21,11 +21,15 @@ const REBUILD_EVENTS = { start: 'instance.rebuild.start', error: 'instance.rebui
 const UNSHELVE_EVENTS = { start: 'instance.unshelve.start', error: 'instance.unshelve.error' } as const
 const RESIZE_EVENTS = { start: 'instance.resize_finish.start', error: 'instance.resize.error' } as const
 
+/** Nothing is built, and Nova tells nothing of a host that cannot take it. */
+const LIVE_EVENTS = { start: undefined, error: undefined }
+
 /** @param placed it has its host, and its slot */
 export function buildStarts({ events }: Teller, context: RequestContext, placed: Instance): readonly DurableMessage[] {
   const claimed = events.slot('slot.claimed', context, placed)
-  const started = events.onBehalfOf(placed.host as string).message(buildOf(placed).start, context, placed)
-  return [...claimed, started]
+  const { start } = buildOf(placed)
+  const started = start && [events.onBehalfOf(placed.host as string).message(start, context, placed)]
+  return [...claimed, ...(started ?? [])]
 }
 
 /** This try of it is over, and is charged for no more. @param instance as it was on its host */
@@ -38,12 +42,13 @@ export function buildFails(
 ): readonly DurableMessage[] {
   const failed = { ...instance, task_state: null, fault, updated_at: fault.created_at }
   const event = buildOf(instance).error
-  const told = events.onBehalfOf(instance.host as string).message(event, context, failed, error)
-  return [told, ...events.slot('slot.released', context, instance)]
+  const told = event && [events.onBehalfOf(instance.host as string).message(event, context, failed, error)]
+  return [...(told ?? []), ...events.slot('slot.released', context, instance)]
 }
 
 function buildOf(instance: Instance) {
   const stages = stagesOf(instance)
+  if (stages === LIVE) return LIVE_EVENTS
   if (stages === RESIZE) return RESIZE_EVENTS
   if (stages === UNSHELVE) return UNSHELVE_EVENTS
   return stages === REBUILD ? REBUILD_EVENTS : CREATE
@@ -54,9 +59,11 @@ export function actionStarts(
   context: RequestContext,
   acting: Instance,
   action: InstanceAction,
-): DurableMessage {
-  const event = `instance.${ruleOf(action).event}.start` as const
-  return events.onBehalfOf(acting.host as string).message(event, context, acting, undefined, action)
+): readonly DurableMessage[] {
+  const { event } = ruleOf(action)
+  if (event === undefined) return []
+  const teller = events.onBehalfOf(acting.host as string)
+  return [teller.message(`instance.${event}.start`, context, acting, undefined, action)]
 }
 
 export function deletionStarts({ events }: Teller, context: RequestContext, deleting: Instance): DurableMessage {

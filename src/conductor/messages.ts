@@ -114,6 +114,19 @@ export function leaveDestinationMessage({ client }: Sender, instance: Instance, 
   return client.message(ComputeApi, 'terminateInstance', move.context, args, to)
 }
 
+/** The destination is to say whether the guest has come as it ran. */
+export function postLiveMessage({ client }: Sender, instance: Instance, move: MoveRecord): DurableMessage {
+  const to = toHost(instance, instance.host as string)
+  return client.message(ComputeApi, 'postLiveMigrationAtDestination', move.context, { instance }, to)
+}
+
+/** The destination is to remove what it has of the guest, which stays where it was, and to say when that is gone. */
+export function rollbackLiveMessage({ client }: Sender, there: Instance, move: MoveRecord): DurableMessage {
+  const args = { instance: there, migration_uuid: move.uuid }
+  const to = toHost(there, there.host as string)
+  return client.message(ComputeApi, 'rollbackLiveMigrationAtDestination', move.context, args, to)
+}
+
 /** @param failure null: the guest runs */
 export function noteBuildMessage(
   { client }: Sender,

@@ -28,6 +28,14 @@ export const moveMethods = {
     input: z.strictObject({ ...ofInstance, host }),
     output,
   }),
+  liveMigrateInstance: call({
+    wire: 'live_migrate_instance',
+    since: '1.13',
+    summary:
+      'Brings an active instance to another host as it runs, where both see the same disks: those are not copied. An encrypted one is refused before anything changes, whatever its state. When it answers that is stored: it will run there, or where it was, with the reason; what it has on both hosts is its own until then. Errors: INSTANCE_NOT_FOUND, OPERATION_NOT_SUPPORTED_FOR_SEV, INSTANCE_INVALID_STATE, COMPUTE_HOST_NOT_FOUND, INVALID_ARGUMENTS, and those of build_instances when flavor and image would be refused today.',
+    input: z.strictObject({ ...ofInstance, host }),
+    output,
+  }),
   confirmResize: call({
     wire: 'confirm_resize',
     since: '1.10',

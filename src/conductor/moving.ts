@@ -7,12 +7,13 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { mayHaveLeft } from './actions/action-store.ts'
 import { beginAction } from './actions/begin-action.ts'
-import { endAttempt, leaveAttempt } from './attempt-store.ts'
+import { endAttempt } from './attempt-store.ts'
 import { changeInstance, type InstanceRecord } from './instance-store.ts'
-import { asLeft, endMoveMessage, noteBuildMessage, terminateMessage } from './messages.ts'
+import { endMoveMessage, terminateMessage } from './messages.ts'
 import { endMove, type MoveEnd, type MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
+import { settleMove } from './settle-move.ts'
 
 /**
  * The instance is where it was, and what it had there is its own again. What was tried elsewhere is void by that: the
@@ -80,26 +81,22 @@ const MAX_MESSAGE = 4000
 export async function settle(
   ports: ConductorPorts,
   tx: Queryable,
-  { instance, context }: InstanceRecord,
+  record: InstanceRecord,
   move: MoveRecord,
   source: 'gone' | 'left behind',
 ): Promise<Instance> {
-  const at = ports.now()
+  const { instance, context } = record
   const { uuid, attempt } = instance
   const host = instance.host as string
-  const arrived = { vm_state: 'active', task_state: null, launched_at: move.arrived_at, fault: null } as const
-  const active = await changeInstance(ports, tx, { instance, context }, arrived, at)
-  await endAttempt(tx, { uuid, attempt }, { outcome: 'active', reason: null }, at)
+  await endAttempt(tx, { uuid, attempt }, { outcome: 'active', reason: null }, ports.now())
   const reason = `host ${move.source_host} was down; try ${attempt} took over on ${host}`
-  await leaveAttempt(tx, { uuid, attempt: move.source_attempt }, 'evacuated', reason)
-  await endMove(tx, move.uuid, source === 'gone' ? 'completed' : 'done', at)
-  await ports.outbox.enqueue(tx, [
-    ports.events.onBehalfOf(host).message('instance.rebuild.end', context, active),
-    // Kept on the source until that is fenced or rid of its guest, but charged for no more.
-    ...ports.events.slot('slot.released', context, asLeft(instance, move)),
-    noteBuildMessage(ports, context, active, host, null),
-    endMoveMessage(ports, move, source === 'gone' ? 'confirmMove' : 'finishMove'),
-  ])
+  const active = await settleMove(ports, tx, record, move, source, {
+    changes: { vm_state: 'active', task_state: null, launched_at: move.arrived_at, fault: null },
+    left: { outcome: 'evacuated', reason },
+    tellsSource: false,
+    hasCome: true,
+    told: (settled) => [ports.events.onBehalfOf(host).message('instance.rebuild.end', context, settled)],
+  })
   // It was built running, and is to be as it was: Nova's way, too.
   const wasStopped = instance.vm_state === 'stopped'
   return wasStopped ? beginAction(ports, tx, move.context, active, { name: 'stop', clean_shutdown: true }) : active

@@ -23,6 +23,11 @@ export type ConductorEvents = Pick<
   | ('update' | 'exists' | 'slot' | 'onBehalfOf')
 >
 
+/** What hosts are asked, beside the addresses of consoles: whether they could take part in a move. */
+type Asked =
+  | (keyof typeof consoleMethods | 'prepResize')
+  | ('checkCanLiveMigrateSource' | 'checkCanLiveMigrateDestination' | 'preLiveMigration')
+
 /** What the conductor works with; everything it does not own comes from outside. */
 export interface ConductorPorts {
   readonly database: Database
@@ -34,7 +39,7 @@ export interface ConductorPorts {
     'selectDestinations' | 'selectDestinationsOfBatch' | 'listHosts'
   >
   /** Of the hosts: asked, never told, but by stored messages. */
-  readonly compute: Pick<ClientOf<typeof ComputeApi>, keyof typeof consoleMethods | 'prepResize'>
+  readonly compute: Pick<ClientOf<typeof ComputeApi>, Asked>
   readonly events: ConductorEvents
   readonly logger: Logger
   /** Tries to build an instance, each on another host. */

@@ -4,7 +4,7 @@ import type { HostSummary } from '../objects/host-report.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import { isStillAtSource } from './resize/call-off.ts'
-import { isMoving } from './stages.ts'
+import { isMoving, LIVE } from './stages.ts'
 
 /**
  * Only what rests on a host can be evacuated from it.
@@ -30,7 +30,12 @@ export function hostToLeave(record: InstanceRecord): string {
 }
 
 function canBeCalledOff(record: InstanceRecord): boolean {
-  return record.move?.type === 'rebuild' || isStillAtSource(record)
+  return record.move?.type === 'rebuild' || isStillAtSource(record) || isGoingLive(record.instance)
+}
+
+/** Wherever its guest runs: one of the two hosts can be asked, or is left. */
+function isGoingLive({ task_state }: Instance): boolean {
+  return task_state === LIVE.waiting || task_state === 'migrating' || task_state === LIVE.onHost
 }
 
 function obstacle(instance: Instance): readonly [is: string, fix: string] {

@@ -59,10 +59,11 @@ export const MAX_COUNT = 1000
  * - 1.10 resize_instance, migrate_instance, confirm_resize, revert_resize; report_action tells the disks of a guest that leaves
  * - 1.11 rebuild_instance
  * - 1.12 shelve_instance, unshelve_instance; report_action_stage tells those of shelving
+ * - 1.13 live_migrate_instance
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.12',
+  version: '1.13',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -9,13 +9,14 @@ import {
   continueBuildMessage,
   departureMessage,
   finishResizeMessage,
+  postLiveMessage,
   rebuildMessage,
   terminateMessage,
 } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
 import { returnMessages } from './resize/decide.ts'
 import { asUnshelved } from './shelve/unshelve.ts'
-import { isWaitingForHost, RESIZE } from './stages.ts'
+import { isWaitingForHost, LIVE, RESIZE } from './stages.ts'
 import { userDataOf } from './user-data-store.ts'
 
 /** What an unfinished instance waits for: to be said again when it may have been lost. */
@@ -43,6 +44,7 @@ async function buildAgain(ports: ConductorPorts, tx: Queryable, record: Instance
   const allocations = await allocationsOf(tx, { uuid: instance.uuid, attempt: instance.attempt })
   const userData = await userDataOf(tx, record)
   if (move?.type === 'rebuild') return rebuildMessage(ports, instance, move, allocations, userData)
+  if (move !== undefined && instance.task_state === LIVE.onHost) return postLiveMessage(ports, instance, move)
   return move !== undefined && instance.task_state === RESIZE.onHost
     ? finishResizeMessage(ports, instance, move, allocations, userData)
     : buildMessage(ports, context, host, asUnshelved(instance, record.shelving), allocations, userData)

@@ -63,9 +63,13 @@ async function revive(ports: ConductorPorts, uuid: string, overdue: Date): Promi
   })
 }
 
-/** A host was told to build it, and has not said how that ended. A rebuild is its host's, and is asked for again. */
+/**
+ * A host was told to build it, and has not said how that ended. A rebuild is its host's, and is asked for again; so is one
+ * that may have come there as it runs, until that host says so.
+ */
 function isBuildOverdue({ instance, move }: InstanceRecord): boolean {
-  return isOnItsHost(instance) && !move?.arrived_at && move?.type !== 'rebuild'
+  const isItsHosts = move?.type === 'rebuild' || move?.type === 'live-migration'
+  return isOnItsHost(instance) && !move?.arrived_at && !isItsHosts
 }
 
 /** Asks the host again to remove the guest of an instance that lives elsewhere. */

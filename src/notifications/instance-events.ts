@@ -38,7 +38,7 @@ import { ComputeTaskPayload } from './request-payloads.ts'
 import { type NotifyOnStateChange, stateUpdate } from './state-update.ts'
 
 export type InstanceEvent =
-  | `instance.${ActionRule['event']}.${'start' | 'end' | 'error'}`
+  | `instance.${NonNullable<ActionRule['event']>}.${'start' | 'end' | 'error'}`
   | 'instance.create.start'
   | 'instance.create.end'
   | 'instance.create.error'
@@ -52,6 +52,7 @@ export type InstanceEvent =
   | `instance.resize_confirm.${'start' | 'end'}`
   | `instance.shelve_offload.${'start' | 'end'}`
   | `instance.unshelve.${'start' | 'end' | 'error'}`
+  | `instance.live_migration_${'pre' | 'post' | 'post_dest' | 'rollback' | 'rollback_dest'}.${'start' | 'end'}`
   | 'instance.delete.start'
   | 'instance.delete.end'
 

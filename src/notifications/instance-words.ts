@@ -31,3 +31,9 @@ export const TaskStateWord = z.enum([
   ...(['shelving', 'shelving_image_pending_upload', 'shelving_image_uploading', 'shelving_offloading'] as const),
   'unshelving',
 ])
+
+/** Nova's words alone: it has one for all stages of a live migration, and none for what is done to devices. */
+export function taskWord(task: string | null | undefined): z.output<typeof TaskStateWord> | null {
+  if (task?.startsWith('migrating')) return 'migrating'
+  return TaskStateWord.safeParse(task).data ?? null
+}

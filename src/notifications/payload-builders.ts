@@ -8,7 +8,7 @@ import type { SchedulerHints } from '../objects/scheduler-hints.ts'
 import { cleanText } from '../objects/text.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import type { AuditPeriod } from './audit-period.ts'
-import { type PowerStateWord, TaskStateWord } from './instance-words.ts'
+import { type PowerStateWord, taskWord } from './instance-words.ts'
 import {
   AuditPeriodPayload,
   ExceptionPayload,
@@ -92,8 +92,7 @@ export function instanceFields(
     updated_at: moment(instance.updated_at),
     state: instance.vm_state,
     power_state: POWER_STATES[instance.vm_state] ?? 'pending',
-    // Nova's words alone: it has none for what is done to devices, and says null.
-    task_state: TaskStateWord.safeParse(instance.task_state).data ?? null,
+    task_state: taskWord(instance.task_state),
     progress: 0,
     ip_addresses: instance.ip_addresses.map((ip) =>
       IpPayload.wrap({ ...ip, meta: {}, port_uuid: null, device_name: null }),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Instance } from '../objects/instance.ts'
-import { TaskStateWord } from './instance-words.ts'
+import { taskWord } from './instance-words.ts'
 import { InstanceStateUpdatePayload } from './payloads.ts'
 
 /** Nova's option of this name: of which changes `instance.update` tells. */
@@ -18,18 +18,13 @@ type States = Pick<Instance, 'vm_state' | 'task_state'>
  */
 export function stateUpdate(setting: NotifyOnStateChange, before: States | undefined, after: States) {
   const hasNewState = before?.vm_state !== after.vm_state
-  const hasNewTask = taskWord(before) !== taskWord(after)
+  const hasNewTask = taskWord(before?.task_state) !== taskWord(after.task_state)
   const isTold = hasNewState || (hasNewTask && setting === 'vm_and_task_state')
   if (setting === 'never' || !isTold) return undefined
   return InstanceStateUpdatePayload.wrap({
     old_state: before?.vm_state ?? null,
     state: after.vm_state,
-    old_task_state: taskWord(setting === 'vm_state' ? after : before),
-    new_task_state: taskWord(after),
+    old_task_state: taskWord((setting === 'vm_state' ? after : before)?.task_state),
+    new_task_state: taskWord(after.task_state),
   })
-}
-
-/** Nova's words alone, as in the rest of the payload. */
-function taskWord(states: States | undefined) {
-  return TaskStateWord.safeParse(states?.task_state).data ?? null
 }

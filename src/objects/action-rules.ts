@@ -15,8 +15,8 @@ export interface ActionRule {
   readonly stages?: readonly TaskState[]
   /** Where the instance rests when it is done; without it where it was. */
   readonly becomes?: VmState
-  /** Of its notifications: `instance.<event>.start`, `.end` and `.error`. */
-  readonly event:
+  /** Of its notifications: `instance.<event>.start`, `.end` and `.error`; absent: who asks for it tells of it. */
+  readonly event?:
     | ('power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume')
     | ('snapshot' | 'rescue' | 'unrescue')
     | ('volume_attach' | 'volume_detach' | 'interface_attach' | 'interface_detach')
@@ -75,6 +75,7 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot' | 'revert to
   },
   // Parts of a move, which nobody asks for by themselves.
   resize_instance: { from: ['active', 'stopped'], task: 'resize_migrating', becomes: 'resized', event: 'resize' },
+  live_migration: { from: ['active'], task: 'migrating' },
   finish_revert_resize: {
     from: ['active'],
     task: 'resize_reverting',

@@ -2,9 +2,11 @@ import { z } from 'zod'
 import { AttachedInterface, Volume } from './attached-devices.ts'
 import { Fault } from './fault.ts'
 import { SeenGuestState } from './guest-deviation.ts'
+import { HostName } from './host-report.ts'
 import { ImageMeta } from './image-meta.ts'
 import { Mac } from './ip-address.ts'
 import { LeftDisks, StorageId } from './left-disks.ts'
+import { LiveMigrateData } from './live-migrate-data.ts'
 import { text } from './text.ts'
 
 /**
@@ -47,6 +49,8 @@ export const InstanceAction = z.discriminatedUnion('name', [
     /** Where the destination looks for disks: it must be the same as here. */
     storage: StorageId,
   }),
+  /** At the source of a live migration: the guest goes to the destination, which has prepared for it, as it runs. */
+  z.object({ name: z.literal('live_migration'), dest: HostName, migrate_data: LiveMigrateData }),
   /** At the source again: the guest is as it was before. */
   z.object({
     name: z.literal('finish_revert_resize'),

@@ -10,7 +10,7 @@ const MigrationStatus = z.enum([
   'finished',
   /** It stays: the host that it left is to remove what it has of it. */
   'confirming',
-  /** It goes back: the destination is to remove what it has of it. */
+  /** It goes back, or has never left: the destination is to remove what it has of it. */
   'reverting',
   /** It runs at its destination; of the guest that it left nothing is known yet, and what that had stays claimed. */
   'done',

@@ -23,7 +23,8 @@ export type VmState = z.infer<typeof VmState>
  * Nova's task_state: what is being done to it; null when nothing is. A new instance waits for a host (`scheduling`) and is
  * booted there (`spawning`); one that is evacuated, or rebuilt where it is, stays as it is and goes by the same steps. One that is resized, or
  * migrated, looks for a host (`resize_prep`), leaves its own (`resize_migrating`) and is built at the other
- * (`resize_finish`). One that is unshelved looks for a host (`unshelving`) and is booted there (`spawning`). The others are of actions (`action-rules.ts`); those of
+ * (`resize_finish`). One that is migrated live does the same by `migrating_prep`, `migrating` and `migrating_finish`, which are
+ * all `migrating` in Nova. One that is unshelved looks for a host (`unshelving`) and is booted there (`spawning`). The others are of actions (`action-rules.ts`); those of
  * devices are no words of Nova's, which has none for them.
  */
 const TaskState = z.enum([
@@ -37,6 +38,10 @@ const TaskState = z.enum([
   'resize_finish',
   'resize_confirming',
   'resize_reverting',
+  'migrating_prep',
+  'migrating',
+  'migrating_finish',
+  'migrating_reverting',
   'powering-off',
   'powering-on',
   'rebooting',

@@ -13,7 +13,7 @@ import { SchedulingReport } from './scheduling-report.ts'
  */
 export const Migration = z.object({
   uuid: z.guid(),
-  type: z.enum(['evacuation', 'migration', 'resize', 'rebuild']),
+  type: z.enum(['evacuation', 'migration', 'resize', 'rebuild', 'live-migration']),
 })
 export type Migration = z.infer<typeof Migration>
 

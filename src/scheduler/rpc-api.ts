@@ -43,10 +43,11 @@ const NO_MIGRATION = z
  * - 1.4 select_destinations for rebuilds: a migration of that type, which an older scheduler refuses
  * - 1.5 request_spec takes keeps_encryption, which an older scheduler does not see
  * - 1.6 audit repairs with confirm_move, too, which older clients do not know
+ * - 1.7 the type of a migration may be live-migration, which an older scheduler refuses
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.6',
+  version: '1.7',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',

@@ -290,7 +290,7 @@ describe('exit codes', () => {
       'show',
       'delete',
       'evacuate',
-      ...['resize', 'migrate', 'resize-confirm', 'resize-revert', 'rebuild'],
+      ...['resize', 'migrate', 'live-migrate', 'resize-confirm', 'resize-revert', 'rebuild'],
       'hosts',
       'explain',
       'host',

@@ -16,7 +16,7 @@ import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { SchedulerApi } from '../../src/scheduler/rpc-api.ts'
 import { type DatabaseEngine, databaseEngines } from '../support/databases.ts'
-import { anImage, sevFlavor } from '../support/requests.ts'
+import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
 import { silent } from '../support/transports.ts'
 
 const SETTLE = { timeout: 20_000 }
@@ -86,8 +86,8 @@ async function openCloud(engine: DatabaseEngine) {
     return get(uuid)
   }
 
-  async function boot() {
-    const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1 }
+  async function boot(flavor: typeof sevFlavor | typeof plainFlavor = sevFlavor) {
+    const args = { name: 'web', flavor, image: anImage(), count: 1 }
     const { instances } = await conductor.buildInstances(context, args)
     return rests(instances[0]?.uuid ?? '')
   }
@@ -99,6 +99,11 @@ async function openCloud(engine: DatabaseEngine) {
 
   async function migrate(instance_uuid: string) {
     await conductor.migrateInstance(context, { instance_uuid })
+    return rests(instance_uuid)
+  }
+
+  async function liveMigrate(instance_uuid: string) {
+    await conductor.liveMigrateInstance(context, { instance_uuid })
     return rests(instance_uuid)
   }
 
@@ -124,6 +129,14 @@ async function openCloud(engine: DatabaseEngine) {
     boot,
     evacuate,
     migrate,
+    liveMigrate,
+    fail: (host: string, fail_migration: boolean) => machines.get(host)?.reconfigure({ fail_migration }),
+    /** What is claimed of a host's CPUs. */
+    async vcpus() {
+      const { hosts } = await operator.listHosts(context, {})
+      const use = hosts.map(({ host, providers }) => [host, providers[0]?.inventories.VCPU?.used])
+      return Object.fromEntries(use)
+    },
     decide,
     slots,
     events,
@@ -177,6 +190,47 @@ describe.each(databaseEngines)('a cold migration on $name', (engine) => {
       'instance.resize_finish.end nova-compute:h2',
       'instance.resize_confirm.start nova-compute:h1',
       'instance.resize_confirm.end nova-compute:h1',
+    ])
+  })
+})
+
+describe.each(databaseEngines)('a live migration on $name', (engine) => {
+  it('leaves one guest, one claim and nothing to find, whether it comes to its end or not; what is encrypted stays', async () => {
+    const cloud = await openCloud(engine)
+    await cloud.on('h1')
+    const { uuid, launched_at } = await cloud.boot(plainFlavor)
+    const encrypted = await cloud.boot()
+    await cloud.on('h2')
+    const places = async () => [await cloud.guests('h1'), await cloud.guests('h2')]
+    const before = await cloud.vcpus()
+    const eachOn = { h1: before.h1 / 2, h2: before.h1 / 2 }
+
+    cloud.fail('h1', true)
+    const stayed = await cloud.liveMigrate(uuid)
+    expect(stayed).toMatchObject({ host: 'h1', attempt: 1, fault: { code: 'MIGRATION_ERROR' } })
+    await vi.waitFor(async () => expect(await cloud.vcpus()).toEqual({ ...before, h2: 0 }), SETTLE)
+    expect([await places(), await cloud.audit()]).toEqual([[[uuid, encrypted.uuid], []], []])
+    await expect(cloud.liveMigrate(encrypted.uuid)).rejects.toThrow(
+      expect.objectContaining({ code: 'OPERATION_NOT_SUPPORTED_FOR_SEV' }),
+    )
+
+    cloud.fail('h1', false)
+    const moved = await cloud.liveMigrate(uuid)
+    expect(moved).toMatchObject({ vm_state: 'active', host: 'h2', attempt: 3, launched_at, fault: null })
+    await vi.waitFor(async () => expect(await cloud.vcpus()).toEqual(eachOn), SETTLE)
+    expect([await places(), await cloud.audit()]).toEqual([[[encrypted.uuid], [uuid]], []])
+    const ofBoth = (event: string) => [`instance.${event} nova-compute:h1`, `instance.${event}_dest nova-compute:h2`]
+    const phases = (events: readonly string[], phase: string) => events.map((event) => event.replace(' ', `.${phase} `))
+    const pre = ['instance.live_migration_pre nova-compute:h2']
+    const rolledBack = ofBoth('live_migration_rollback')
+    const arrived = ofBoth('live_migration_post')
+    const last = 'instance.live_migration_post.end nova-compute:h1'
+    await vi.waitFor(() => expect(cloud.events).toContain(last), SETTLE)
+    expect(cloud.events.filter((event) => event.includes('live_migration'))).toEqual([
+      ...[...phases(pre, 'start'), ...phases(pre, 'end')],
+      ...[...phases(rolledBack, 'start'), ...phases(rolledBack, 'end')],
+      ...[...phases(pre, 'start'), ...phases(pre, 'end')],
+      ...[...phases(arrived, 'start'), ...phases(arrived.toReversed(), 'end')],
     ])
   })
 })

@@ -502,8 +502,9 @@ describe('a worker that was killed', () => {
       '0: before append',
       '1: before destroy',
       '2: before removeDisks',
-      '3: before append',
-      '4: before the end',
+      '3: before destroy',
+      '4: before append',
+      '5: before the end',
     ])
 
     for (const { step, folder } of kills.slice(1)) {

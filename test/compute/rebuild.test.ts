@@ -42,7 +42,7 @@ describe('a rebuild on its host', () => {
       await rebuild(worker, instance)
 
       expect(steps.filter((step) => step !== 'guest' && step !== 'append')).toEqual([
-        ...['shutdown', 'powerOff', 'destroy', 'removeDisks', 'capabilities', 'createDisks', 'spawn'],
+        ...['shutdown', 'powerOff', 'destroy', 'removeDisks', 'destroy', 'capabilities', 'createDisks', 'spawn'],
         'domainXml',
       ])
       expect([await guestOf(worker, instance), await isEncrypted(worker, instance)]).toEqual(['running', true])

@@ -4,7 +4,7 @@ import { reviveOverdue } from '../../src/conductor/watchdog.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { ActionOutcome } from '../../src/objects/instance-action.ts'
 import { databaseEngines } from '../support/databases.ts'
-import { aConductor, aSelection } from './conductor-harness.ts'
+import { aConductor, aSelection, migrateData } from './conductor-harness.ts'
 
 const LAUNCHED = '2026-01-01T00:02:00.000Z'
 const withCode = (code: string) => expect.objectContaining({ code })
@@ -393,6 +393,9 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
       getSpiceConsole: answer({ console }),
       getSerialConsole: answer({ console }),
       prepResize: answer({ storage: 'simulated' }),
+      checkCanLiveMigrateSource: answer({ storage: 'simulated', disks: { folder: '/', files: [] } }),
+      checkCanLiveMigrateDestination: answer(null),
+      preLiveMigration: answer({ migrate_data: migrateData('h2') }),
     }
     await using cloud = await aConductor(engine, async ({ attempt }) => aSelection('h1', attempt), { compute })
     const { uuid: waiting } = await cloud.accept()

@@ -34,6 +34,7 @@ export async function aConductor(
   const states = new Map<string, 'up' | 'down'>()
   const fenced = new Set<string>()
   const prepares = new Map<string, (instance: Instance) => Promise<string>>()
+  const lives = new Map<string, (instance: Instance) => Promise<unknown>>()
   const store = new DatabaseOutbox(database, { owner: 'conductor' })
   const { storing } = store
   const outbox: ConductorPorts['outbox'] = {
@@ -74,6 +75,18 @@ export async function aConductor(
         const answer = await (prepares.get(server) ?? (async () => 'simulated'))(args.instance as Instance)
         return { storage: answer }
       },
+      checkCanLiveMigrateSource: async (_context, args, { server = '' } = {}) => {
+        await lives.get(`source ${server}`)?.(args.instance as Instance)
+        return { storage: 'simulated', disks: { folder: `/shared/${server}`, files: [{ name: 'disk', bytes: 1 }] } }
+      },
+      checkCanLiveMigrateDestination: async (_context, args, { server = '' } = {}) => {
+        await lives.get(`destination ${server}`)?.(args.instance as Instance)
+        return null
+      },
+      preLiveMigration: async (_context, args, { server = '' } = {}) => {
+        await lives.get(`pre ${server}`)?.(args.instance as Instance)
+        return { migrate_data: migrateData(server) }
+      },
     },
     allowResizeToSameHost: false,
     events: new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor:test'),
@@ -94,10 +107,12 @@ export async function aConductor(
     fenced,
     /** What a host answers that is asked whether it can take an instance; those that are not there can. */
     prepares,
+    /** What a host does that takes part in a live migration, by `source h1`, `destination h2` and `pre h2`; it may throw. */
+    lives,
     request,
     /** Accepts one SEV instance. */
-    async accept(): Promise<Instance> {
-      const args = { name: 'web', flavor: sevFlavor, image: anImage(), count: 1, ip_addresses: [] }
+    async accept(flavor: object = sevFlavor): Promise<Instance> {
+      const args = { name: 'web', flavor: flavor as typeof sevFlavor, image: anImage(), count: 1, ip_addresses: [] }
       return (await endpoint.buildInstances(args, request)).instances[0] as Instance
     },
     async instance(uuid: string): Promise<Instance> {
@@ -129,6 +144,11 @@ const A_SUMMARY = {
   default_machine_type: 'q35',
   instances: 0,
   providers: [],
+}
+
+/** What a destination tells. */
+export function migrateData(host: string) {
+  return { folder: `/shared/${host}`, definition: 'digest', target_connect_addr: null, graphics_listen_addr: null }
 }
 
 export function aSelection(host: string, attempt = 1): Selection {

@@ -1,3 +1,4 @@
+import { StaleAttempt } from '../../src/errors.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 
 /** What a host says to the conductor. */
@@ -25,6 +26,8 @@ interface Ended {
 interface Known {
   readonly attempt: number
   readonly isGone: boolean
+  /** Later tries that were here before it became the instance again. */
+  readonly overThrough?: number
 }
 
 interface Termination {
@@ -43,6 +46,8 @@ export class DyingHost {
   /** Those whose disks were set aside, and those that have theirs. */
   readonly aside = new Set<string>()
   readonly #disks = new Set<string>()
+  /** Guests that may come as they run, with the try that they come as. */
+  readonly #expected = new Map<string, number>()
   readonly #known = new Map<string, Known>()
   /** The last action of each, with how it ended. */
   readonly #ended = new Map<string, { readonly number: number; readonly attempt: number } & Ended>()
@@ -56,8 +61,7 @@ export class DyingHost {
   }
 
   build({ uuid, attempt }: Guest): readonly Told[] {
-    const known = this.#known.get(uuid)
-    if (known !== undefined && attempt <= known.attempt) return []
+    if (this.#isOver({ uuid, attempt })) return []
     const runs = !this.#fails()
     this.#known.set(uuid, { attempt, isGone: !runs })
     this.#ended.delete(uuid)
@@ -91,12 +95,52 @@ export class DyingHost {
     })
   }
 
+  /** @throws when the try is over here */
+  expect({ uuid, attempt }: Guest): void {
+    const known = this.#known.get(uuid)
+    if (known !== undefined && (attempt < known.attempt || (attempt === known.attempt && !this.#expected.has(uuid)))) {
+      throw new StaleAttempt('it is over here')
+    }
+    this.#known.set(uuid, { attempt, isGone: false })
+    this.#expected.set(uuid, attempt)
+    this.#disks.add(uuid)
+  }
+
+  /** Its part of a live migration. One that fails has left all the same, or not. */
+  send(guest: Guest, number: number, dest: DyingHost): readonly Told[] {
+    const { uuid } = guest
+    return this.#act(guest, number, false, () => {
+      const isLost = this.#fails()
+      const runs = this.guests.has(uuid)
+      if (!runs || !dest.isUp || !dest.#expected.has(uuid))
+        return { isDone: false, guest: runs ? 'running' : 'shutoff' }
+      this.guests.delete(uuid)
+      dest.guests.set(uuid, dest.#expected.get(uuid) as number)
+      return { isDone: !isLost, guest: 'shutoff' }
+    })
+  }
+
+  /** Has it come? */
+  takeOver({ uuid, attempt }: Guest): readonly Told[] {
+    const known = this.#known.get(uuid)
+    const isExpected = this.#expected.get(uuid) === attempt
+    if (known !== undefined && attempt <= known.attempt && !isExpected) return []
+    const runs = isExpected && this.guests.has(uuid)
+    this.#expected.delete(uuid)
+    this.#ended.delete(uuid)
+    this.#known.set(uuid, { attempt, isGone: !runs })
+    if (!runs) this.#disks.delete(uuid)
+    return [{ what: 'report_build', uuid, attempt, runs }]
+  }
+
   comeBack(guest: Guest, number: number): readonly Told[] {
     return this.#act(guest, number, true, () => {
       if (this.aside.delete(guest.uuid)) this.#disks.add(guest.uuid)
       if (!this.#disks.has(guest.uuid)) return { isDone: false, guest: 'shutoff' }
       this.guests.set(guest.uuid, guest.attempt)
-      this.#known.set(guest.uuid, { attempt: guest.attempt, isGone: false })
+      const { attempt = 0, overThrough = 0 } = this.#known.get(guest.uuid) ?? {}
+      const later = Math.max(attempt, overThrough)
+      this.#known.set(guest.uuid, { attempt: guest.attempt, isGone: false, overThrough: later })
       return { isDone: true, guest: 'running' }
     })
   }
@@ -106,11 +150,12 @@ export class DyingHost {
     { isVoid, migration_uuid, keepsDisksAside = false }: Termination,
   ): readonly Told[] {
     const known = this.#known.get(uuid)
-    const isLater = known !== undefined && known.attempt > attempt
+    const isLater = attempt !== known?.attempt && this.#isOver({ uuid, attempt })
     if (isLater && migration_uuid === undefined) return []
     if (!isLater) {
       this.guests.delete(uuid)
       this.#disks.delete(uuid)
+      this.#expected.delete(uuid)
       this.#ended.delete(uuid)
       this.#known.set(uuid, { attempt, isGone: true })
     }
@@ -130,6 +175,11 @@ export class DyingHost {
     const ended = { number, attempt, ...work() }
     this.#ended.set(uuid, ended)
     return [{ what: 'report_action', uuid, ...ended }]
+  }
+
+  #isOver({ uuid, attempt }: Guest): boolean {
+    const known = this.#known.get(uuid)
+    return known !== undefined && attempt <= Math.max(known.attempt, known.overThrough ?? 0)
   }
 
   #fails(): boolean {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { databaseEngines } from '../support/databases.ts'
+import { plainFlavor } from '../support/requests.ts'
 import { DECISIONS, EvacuatingCloud, HOSTS, RENEWALS, STEPS } from './evacuating-cloud.ts'
 
 const step = fc.record({
@@ -10,6 +11,7 @@ const step = fc.record({
     { weight: 4, arbitrary: fc.constantFrom(...STEPS) },
     { weight: 3, arbitrary: fc.constantFrom(...DECISIONS) },
     { weight: 1, arbitrary: fc.constantFrom(...RENEWALS) },
+    { weight: 1, arbitrary: fc.constant('live-migrate' as const) },
   ),
   which: fc.nat(1000),
   host: fc.constantFrom(...HOSTS),
@@ -32,11 +34,12 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
     let reverted = 0
     let rebuilt = 0
     let shelved = 0
+    let live = 0
     await fc.assert(
       fc.asyncProperty(steps, async (history) => {
         await using cloud = await EvacuatingCloud.open(engine)
         await cloud.boot()
-        await cloud.boot()
+        await cloud.boot(plainFlavor)
         for (const one of history) {
           await cloud.run(one)
           expect(await cloud.unclaimed()).toEqual([])
@@ -44,7 +47,7 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
         }
         await cloud.settle()
         // Whatever happened before, all that lives can be moved, rebuilt, and put away once more.
-        for (const what of ['migrate', 'rebuild', 'shelve', 'unshelve'] as const) {
+        for (const what of ['migrate', 'live-migrate', 'rebuild', 'shelve', 'unshelve'] as const) {
           for (const [which] of cloud.uuids.entries()) await cloud.run({ do: what, which, host: 'h1' })
           await cloud.settle()
         }
@@ -54,12 +57,15 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
         moved += await cloud.ended('completed', 'migration', 'resize')
         shelved += cloud.imagesRemoved
         rebuilt += await cloud.ended('completed', 'rebuild')
+        live += await cloud.ended('completed', 'live-migration')
         reverted += await cloud.ended('reverted', 'migration', 'resize')
       }),
       // A history this long takes minutes to be shortened, and is replayed by its seed.
       { numRuns: engine.concurrent ? 20 : 12, endOnFailure: true },
     )
     // Else it would have shown little.
-    expect([evacuated > 3, moved > 3, reverted > 1, rebuilt > 0, shelved > 0]).toEqual([true, true, true, true, true])
+    const isMuch = { evacuated: evacuated > 3, moved: moved > 3, reverted: reverted > 1, live: live > 3 }
+    expect(isMuch).toEqual({ evacuated: true, moved: true, reverted: true, live: true })
+    expect([rebuilt > 0, shelved > 0]).toEqual([true, true])
   }, 240_000)
 })

@@ -1,5 +1,5 @@
 import { reviveOverdue } from '../../src/conductor/watchdog.ts'
-import { MessagingTimeout, NoValidHost, SevbusError } from '../../src/errors.ts'
+import { InstanceInvalidState, MessagingTimeout, NoValidHost, SevbusError } from '../../src/errors.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { Migration, RequestSpec, Selection } from '../../src/objects/request-spec.ts'
 import { setHost } from '../../src/scheduler/operating/host-settings.ts'
@@ -8,14 +8,14 @@ import { DatabasePlacement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
 import type { DatabaseEngine } from '../support/databases.ts'
 import { aHostReport } from '../support/host-reports.ts'
-import { anImage } from '../support/requests.ts'
+import { anImage, sevFlavor } from '../support/requests.ts'
 import { aConductor } from './conductor-harness.ts'
 import { DyingHost, type Told } from './dying-hosts.ts'
 
 export const HOSTS = ['h1', 'h2', 'h3'] as const
 export const STEPS = ['deliver', 'twice', 'evacuate', 'die', 'return', 'fence', 'fail', 'wait', 'delete'] as const
 /** What operators ask of hosts that are up. */
-export const DECISIONS = ['resize', 'migrate', 'confirm', 'revert'] as const
+export const DECISIONS = ['resize', 'migrate', 'live-migrate', 'confirm', 'revert'] as const
 export const RENEWALS = ['rebuild', 'shelve', 'unshelve'] as const
 
 export interface Step {
@@ -50,6 +50,7 @@ interface Args {
   readonly host: string
   readonly runs: boolean
   readonly number: number
+  readonly dest: string
   readonly isDone: boolean
   readonly guest: 'running' | 'shutoff'
   readonly instance_uuid: string
@@ -87,6 +88,23 @@ export class EvacuatingCloud implements AsyncDisposable {
         if (cloud.#host(name).isUp) return 'simulated'
         throw new MessagingTimeout('no answer')
       })
+      const answers = (what: (host: DyingHost, instance: Instance) => void) => async (instance: Instance) => {
+        const host = cloud.#host(name)
+        if (!host.isUp) throw new MessagingTimeout('no answer')
+        what(host, instance)
+      }
+      const runs = (host: DyingHost, { uuid }: Instance) => {
+        if (!host.guests.has(uuid)) throw new InstanceInvalidState('its guest is off')
+      }
+      conductor.lives.set(`source ${name}`, answers(runs))
+      conductor.lives.set(
+        `destination ${name}`,
+        answers(() => {}),
+      )
+      conductor.lives.set(
+        `pre ${name}`,
+        answers((host, instance) => host.expect(instance)),
+      )
     }
     return cloud
   }
@@ -95,8 +113,8 @@ export class EvacuatingCloud implements AsyncDisposable {
     return this.#uuids
   }
 
-  async boot(): Promise<void> {
-    const { uuid } = await this.#conductor.accept()
+  async boot(flavor: object = sevFlavor): Promise<void> {
+    const { uuid } = await this.#conductor.accept(flavor)
     this.#uuids.push(uuid)
     await this.#collect()
     await this.#deliverAll()
@@ -148,12 +166,15 @@ export class EvacuatingCloud implements AsyncDisposable {
       .filter((guest) => !claims.has(guest))
   }
 
-  /** Guests that were the instance once, and run on two hosts that are up: they would write to one disk, or in its name. */
+  /** Guests that were the instance once, or have come as it ran, and run on two hosts that are up: they would write to one disk, or in its name. */
   async doubled(): Promise<readonly string[]> {
     const running = [...this.#hosts.values()].filter(({ isUp }) => isUp).flatMap(({ guests }) => [...guests])
     const lived = await this.#conductor.ports.database.query<{ uuid: string; attempt: number }>(
-      `select instance_uuid as uuid, attempt from build_attempts
-        where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt', 'shelved')`,
+      `select instance_uuid as uuid, attempt from build_attempts b
+        where outcome in ('active', 'evacuated', 'moved', 'reverted', 'rebuilt', 'shelved')
+           or exists (select from migrations m where m.type = 'live-migration' and m.instance_uuid = b.instance_uuid
+                         and b.attempt >= m.first_attempt and b.attempt < all (select n.first_attempt from migrations n
+                               where n.instance_uuid = m.instance_uuid and n.first_attempt > m.first_attempt))`,
     )
     const uuids = running
       .filter(([uuid, attempt]) => lived.some((each) => each.uuid === uuid && each.attempt === attempt))
@@ -229,6 +250,12 @@ export class EvacuatingCloud implements AsyncDisposable {
     unshelve: async (uuid) => {
       await this.#conductor.endpoint.unshelveInstance({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
     },
+    'live-migrate': async () => {
+      const { endpoint, request } = this.#conductor
+      // The one in clear: others are refused.
+      const uuid = this.#uuids.at(-1) as string
+      await endpoint.liveMigrateInstance({ instance_uuid: uuid }, request).catch(expected)
+    },
     confirm: async (uuid) => {
       await this.#conductor.endpoint.confirmResize({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
     },
@@ -282,15 +309,19 @@ export class EvacuatingCloud implements AsyncDisposable {
   }
 
   /** As a scheduler does it that takes the first host: with the real claim. */
-  async #select({ instance_uuid, attempt, migration, ignore_hosts, force_hosts }: RequestSpec): Promise<Selection> {
+  async #select(spec: RequestSpec): Promise<Selection> {
+    const { instance_uuid, attempt, migration, ignore_hosts, force_hosts, mem_encryption } = spec
     const isRebuild = migration?.type === 'rebuild'
     for (const { host, pools } of await this.#placement.hostStates()) {
       const slot = pools[0]?.inventories.MEM_ENCRYPTION_CONTEXT
       // A rebuild has its place already, or is asked about for the second time.
-      const isFull = !isRebuild && (slot === undefined || slot.used >= slot.capacity)
+      const needsSlot = mem_encryption !== null && !isRebuild
+      const isFull = needsSlot && (slot === undefined || slot.used >= slot.capacity)
       if (isFull || !this.#host(host).isUp || ignore_hosts.includes(host)) continue
       if (isRebuild && !force_hosts.includes(host)) continue
-      const allocations = [{ provider: `${host}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
+      const slotOf = { provider: `${host}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }
+      // Of one in clear, too, something is claimed.
+      const allocations = [mem_encryption === null ? { provider: host, resource_class: 'VCPU', amount: 1 } : slotOf]
       const selection = { host, attempt, allocations, report: NO_REPORT }
       const becomes = isRebuild ? allocations : undefined
       return (await this.#placement.grant({ instance_uuid, selection, migration, becomes })).selection
@@ -350,9 +381,13 @@ export class EvacuatingCloud implements AsyncDisposable {
     else if (what === 'resize_instance') this.#tell(host, host.leave(given.instance, given.number))
     else if (what === 'shelve_instance') this.#tell(host, host.shelve(given.instance, given.number))
     else if (what === 'remove_shelved_image') this.imagesRemoved++
+    else if (what === 'live_migration')
+      this.#tell(host, host.send(given.instance, given.number, this.#host(given.dest)))
+    else if (what === 'post_live_migration_at_destination') this.#tell(host, host.takeOver(given.instance))
     else if (what === 'finish_revert_resize') this.#tell(host, host.comeBack(given.instance, given.number))
     else {
-      const { void: isVoid, migration_uuid, keeps_disks_aside: keepsDisksAside } = given
+      const isVoid = what === 'rollback_live_migration_at_destination' || given.void
+      const { migration_uuid, keeps_disks_aside: keepsDisksAside } = given
       this.#tell(host, host.terminate(given.instance, { isVoid, migration_uuid, keepsDisksAside }))
     }
     await this.#collect()

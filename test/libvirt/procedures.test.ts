@@ -21,6 +21,8 @@ const DOM = { name: 'contract', uuid: UUID, id: -1 }
 const NOW = { dom: DOM, flags: 0 }
 const DISK = `<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='sda' bus='sata'/></disk>`
 const ALL_REMAINS = 1 | 2 | 4
+const LIVE = 1
+const PEER_TO_PEER = 2
 
 /** Every procedure of the table is run here against the libvirt that is installed: a change of it is seen. */
 describe.runIf(!missing)('the table of procedures against the installed libvirt', () => {
@@ -115,6 +117,11 @@ describe.runIf(!missing)('the table of procedures against the installed libvirt'
     await call('domainSuspend', { dom: DOM })
     await call('domainResume', { dom: DOM })
     await call('domainReset', NOW)
+    expect(await call('domainGetJobInfo', { dom: DOM })).toMatchObject({ type: 0, memTotal: 0n })
+    expect(await refused('domainAbortJob', { dom: DOM })).toMatchObject({ details: { libvirt_code: 55 } })
+    const nowhere = 'qemu+unix:///system?socket=/not/there'
+    const away = { dom: DOM, dconnuri: nowhere, params: [], cookieIn: Buffer.alloc(0), flags: LIVE | PEER_TO_PEER }
+    expect((await refused('domainMigratePerform3Params', away)).message).toContain('/not/there')
     expect(await call('domainHasManagedSaveImage', NOW)).toEqual({ result: 0 })
     await call('domainManagedSave', NOW)
     expect(await call('domainHasManagedSaveImage', NOW)).toEqual({ result: 1 })

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, open as openFile, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open as openFile, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { pino } from 'pino'
@@ -9,6 +9,7 @@ import { openGuestDisks } from '../../src/compute/disks/open-guest-disks.ts'
 import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
 import { DEFAULT_DOMAIN_OPTIONS, NO_FIRMWARE_FILES } from '../../src/compute/libvirt/domain-options.ts'
 import { LibvirtVirtDriver } from '../../src/compute/libvirt/driver/libvirt-virt-driver.ts'
+import { DEFAULT_LIVE_MIGRATION } from '../../src/compute/libvirt/driver/live-migration.ts'
 import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
 import { Libvirt } from '../../src/compute/libvirt/rpc/libvirt.ts'
 import { encryptionFlaw } from '../../src/compute/libvirt/verify-encryption.ts'
@@ -31,6 +32,7 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 interface Host {
   readonly libvirt: PrivateLibvirt
   readonly driver: LibvirtVirtDriver
+  readonly client: Libvirt
   readonly instancesPath: string
 }
 
@@ -59,8 +61,12 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     images = join(first.folder, 'images')
     await Promise.all([mkdir(shared, { mode: 0o711 }), mkdir(images)])
     await writeFile(join(images, `${anInstance().image.id}.raw`), Buffer.alloc(MIB, 1))
-    h1 = await open(daemons[0], shared)
-    h2 = await open(daemons[1], shared)
+    const sockets = join(shared, 'sockets')
+    await mkdir(sockets)
+    // QEMU is a user of its own, and makes its socket there.
+    await chmod(sockets, 0o1777)
+    h1 = await open(daemons[0], shared, daemons[1].uri)
+    h2 = await open(daemons[1], shared, daemons[0].uri)
   })
   afterAll(async () => {
     for (const host of [h1, h2]) {
@@ -75,12 +81,16 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     return openGuestDisks({ ...options, ...limits }, pino({ level: 'silent' }))
   }
 
-  async function open(libvirt: PrivateLibvirt, sharedPath: string): Promise<Host> {
+  /** @param other libvirt's URI of the other host; the folder that they share is no file system that libvirt knows as shared */
+  async function open(libvirt: PrivateLibvirt, sharedPath: string, other: string): Promise<Host> {
     const disks = await openDisks(sharedPath, libvirt.name, images)
     const instancesPath = join(sharedPath, libvirt.name)
     const client = new Libvirt({ uri: libvirt.uri, onTrouble: () => {} })
     const host = { virtType: libvirt.virtType, firmwareFiles: NO_FIRMWARE_FILES, machineTypeOf: () => 'q35' }
-    return { libvirt, instancesPath, driver: new LibvirtVirtDriver(client, disks, { ...host, root: libvirt.root }) }
+    const socketFolder = join(sharedPath, 'sockets')
+    const migration = { ...DEFAULT_LIVE_MIGRATION, uri: other, socketFolder, unsafe: true }
+    const driver = new LibvirtVirtDriver(client, disks, { ...host, root: libvirt.root }, migration)
+    return { libvirt, instancesPath, driver, client }
   }
 
   const small = (changes: Parameters<typeof anInstance>[0] = {}) =>
@@ -201,6 +211,88 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     await expect(take(left.folder, [])).rejects.toThrow(withCode('INVALID_SHARED_STORAGE'))
     await h2.driver.removeDisks(instance.uuid)
     await remove(h1, instance)
+  })
+
+  const stateOf = async (host: Host, { uuid }: Instance) => (await host.driver.guest(uuid, never))?.state
+
+  async function expectOn(to: Host, from: Host, instance: Instance) {
+    return to.driver.expectGuest(await domainOn(to, instance), await from.driver.disksOf(instance.uuid), never)
+  }
+
+  it('bring a guest in clear from one to the other as it runs, on the disks that it has, and back', async () => {
+    const instance = small()
+    const { uuid } = instance
+    await boot(h1, instance)
+    const process = await h1.libvirt.guestProcess(uuid)
+    const data = await expectOn(h2, h1, instance)
+    expect(await expectOn(h2, h1, instance)).toEqual(data)
+    await expect(h2.driver.welcomeGuest(await domainOn(h2, instance), never)).rejects.toThrow(
+      withCode('MIGRATION_ERROR'),
+    )
+
+    await h1.driver.liveMigrate(uuid, 'h2', data, never)
+    await h1.driver.liveMigrate(uuid, 'h2', data, never)
+
+    expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['shutoff', 'running'])
+    expect([process?.pid, await h1.libvirt.guestProcess(uuid)]).toEqual([expect.any(Number), undefined])
+    const domain = await domainOn(h2, instance)
+    for (let n = 0; n < 2; n++) await h2.driver.welcomeGuest(domain, never)
+    // The same guest by its definition, now and when it is started again.
+    await h2.driver.spawn(domain, never)
+    await remove(h1, instance)
+    await run('qemu-io', ['-U', '-f', 'qcow2', '-c', 'read 0 64k', '-r', join(h2.instancesPath, uuid, 'disk')])
+    const base = (await readFile(join(h2.instancesPath, uuid, 'disk.base'), 'utf8')).trim()
+    expect(base.startsWith(join(h1.instancesPath, '_base'))).toBe(true)
+    await h2.driver.powerOff(uuid)
+    await h2.driver.spawn(domain, never)
+
+    await h2.driver.liveMigrate(uuid, 'h1', await expectOn(h1, h2, instance), never)
+    await h1.driver.welcomeGuest(await domainOn(h1, instance), never)
+    await remove(h2, instance)
+    expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['running', undefined])
+    expect(await readFile(join(h1.instancesPath, uuid, 'disk.base'), 'utf8')).not.toContain('/')
+    await remove(h1, instance)
+  })
+
+  it('leave a guest where it runs that QEMU does not migrate, that is not expected, or whose destination is gone', async () => {
+    const encrypted = small({ model: 'amd-sev' })
+    const clear = small()
+    for (const instance of [encrypted, clear]) await boot(h1, instance)
+    const going = async (instance: Instance, data: Awaited<ReturnType<typeof expectOn>>) =>
+      h1.driver.liveMigrate(instance.uuid, 'h2', data, never)
+
+    await expect(going(encrypted, await expectOn(h2, h1, encrypted))).rejects.toThrow(
+      expect.objectContaining({ code: 'OPERATION_NOT_SUPPORTED_FOR_SEV', message: expect.stringContaining('SEV') }),
+    )
+    const data = await expectOn(h2, h1, clear)
+    await h2.driver.removeDisks(clear.uuid)
+    await expect(going(clear, data)).rejects.toThrow(withCode('MIGRATION_ERROR'))
+
+    for (const instance of [encrypted, clear]) {
+      expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['running', undefined])
+      await remove(h2, instance)
+      await remove(h1, instance)
+    }
+  })
+
+  it('go on with a migration whose worker is gone, and another waits for it', async () => {
+    const instance = small()
+    await boot(h1, instance)
+    const data = await expectOn(h2, h1, instance)
+    const gone = new AbortController()
+    await h2.libvirt.pause()
+    const left = h1.driver.liveMigrate(instance.uuid, 'h2', data, gone.signal)
+    while ((await h1.client.domainGetJobInfo(instance.uuid)).type === 0) await new Promise(setImmediate)
+    gone.abort(new Error('the worker is gone'))
+    await expect(left).rejects.toThrow('the worker is gone')
+
+    const again = h1.driver.liveMigrate(instance.uuid, 'h2', data, never)
+    await h2.libvirt.resume()
+    await again
+
+    expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['shutoff', 'running'])
+    await remove(h1, instance)
+    await remove(h2, instance)
   })
 
   it('define a guest that is to stay off, and start it later', async () => {

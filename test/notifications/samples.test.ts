@@ -9,7 +9,7 @@ import { RequestSpec } from '../../src/objects/request-spec.ts'
 import { launchFlavor } from '../../src/objects/resource-request.ts'
 import { NO_HINTS } from '../../src/objects/scheduler-hints.ts'
 import { type DurableMessage, numbered } from '../../src/rpc/durable-message.ts'
-import { anImage, sevFlavor } from '../support/requests.ts'
+import { anImage, plainFlavor, sevFlavor } from '../support/requests.ts'
 import { operatingSamples } from './operating-samples.ts'
 
 const context = {
@@ -45,6 +45,9 @@ const building: Instance = {
   terminated_at: null,
 }
 const active: Instance = { ...building, vm_state: 'active', launched_at: '2026-11-24T03:13:11.500Z' }
+/** In clear: no other goes live. */
+const plain: Instance = { ...active, flavor: plainFlavor as Instance['flavor'], mem_encryption: null }
+const migrating: Instance = { ...plain, task_state: 'migrating' }
 const stopped: Instance = { ...active, vm_state: 'stopped' }
 const resized: Instance = { ...active, vm_state: 'resized' }
 const deleted: Instance = { ...active, vm_state: 'deleted', terminated_at: '2026-11-24T04:00:00.000Z' }
@@ -186,6 +189,32 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-snapshot-end': compute.message('instance.snapshot.end', context, active, undefined, snapshot),
   'instance-interface_attach-end': compute.message('instance.interface_attach.end', context, active),
   'instance-interface_detach-end': compute.message('instance.interface_detach.end', context, active),
+  'instance-live_migration_pre-start': compute.message('instance.live_migration_pre.start', context, migrating),
+  'instance-live_migration_pre-end': compute.message('instance.live_migration_pre.end', context, migrating),
+  'instance-live_migration_post-start': compute.message('instance.live_migration_post.start', context, migrating),
+  'instance-live_migration_post-end': compute.message('instance.live_migration_post.end', context, plain),
+  'instance-live_migration_post_dest-start': compute.message(
+    'instance.live_migration_post_dest.start',
+    context,
+    migrating,
+  ),
+  'instance-live_migration_post_dest-end': compute.message('instance.live_migration_post_dest.end', context, plain),
+  'instance-live_migration_rollback-start': compute.message(
+    'instance.live_migration_rollback.start',
+    context,
+    migrating,
+  ),
+  'instance-live_migration_rollback-end': compute.message('instance.live_migration_rollback.end', context, migrating),
+  'instance-live_migration_rollback_dest-start': compute.message(
+    'instance.live_migration_rollback_dest.start',
+    context,
+    migrating,
+  ),
+  'instance-live_migration_rollback_dest-end': compute.message(
+    'instance.live_migration_rollback_dest.end',
+    context,
+    migrating,
+  ),
   'instance-resize_prep-start': compute.resizePrep(
     'start',
     context,

@@ -351,6 +351,56 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: compute,
     summary: 'It could not be booted from its own disk; `fault` says why. Nova has none of this name.',
   },
+  'instance.live_migration_pre.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'A host, which tells it, begins to make ready for its guest, which is to come as it runs.',
+  },
+  'instance.live_migration_pre.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is ready, and what the guest needs is claimed there; the guest runs where it is.',
+  },
+  'instance.live_migration_post.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its guest runs no more on the host that tells it, as far as that knows.',
+  },
+  'instance.live_migration_post.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It lives elsewhere; what the host that tells it has of it goes.',
+  },
+  'instance.live_migration_post_dest.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'The other host begins to take it over.',
+  },
+  'instance.live_migration_post_dest.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It runs there, and is charged for there.',
+  },
+  'instance.live_migration_rollback.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It has not left the host that tells it, or has not come to the other.',
+  },
+  'instance.live_migration_rollback.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is the old host alone that has it; a guest that ran nowhere is started there.',
+  },
+  'instance.live_migration_rollback_dest.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'The other host begins to remove what it has of it.',
+  },
+  'instance.live_migration_rollback_dest.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'The other host has nothing of it.',
+  },
   'instance.resize_prep.start': {
     payload: InstanceActionResizePrepPayload,
     publisher: compute,

@@ -1,9 +1,9 @@
-import { HypervisorTimeout, type SevbusError } from '../../errors.ts'
 import type { ActionResult, InstanceAction } from '../../objects/instance-action.ts'
 import type { ComputePorts } from '../compute-ports.ts'
 import type { Action } from '../journal/state.ts'
-import { untilDone } from '../patience.ts'
+import { doesNotAnswer, untilDone } from '../patience.ts'
 import { attachInterface, attachVolume, detachInterface, detachVolume } from './devices.ts'
+import { liveMigrate } from './live-migration.ts'
 import { powerOff } from './power-off.ts'
 import { powerOn } from './power-on.ts'
 import { reboot } from './reboot.ts'
@@ -71,13 +71,11 @@ async function change(
       return await rescue(instance, action.image, ports, signal)
     case 'unrescue':
       return await unrescue(instance, ports, signal)
+    case 'live_migration':
+      return await liveMigrate(instance, action, ports, signal)
     case 'finish_revert_resize':
       return await comeBack(instance, action, ports, signal)
     default:
       return action satisfies never
   }
-}
-
-function doesNotAnswer(error: SevbusError): boolean {
-  return error.isOutage || error.code === HypervisorTimeout.code
 }

@@ -56,6 +56,8 @@ export async function comeBack(
   const { driver, domainOptions, slotLimits } = ports
   await driver.bringDisksBack(instance.uuid)
   signal.throwIfAborted()
+  // It was on its way as it runs, and has all that it had.
+  if (power_on && (await driver.guest(instance.uuid, signal))?.state === 'paused') await driver.unpause(instance.uuid)
   if (power_on) return await powerOn(instance, ports, signal)
   const { capabilities } = limitSlots(await driver.capabilities(signal), slotLimits)
   await driver.define(buildDomain(guestSpec(instance, domainOptions), capabilities), signal)

@@ -34,6 +34,7 @@ import { makeConfigDrive } from './make-config-drive.ts'
 import { type DiskTools, makeEphemeralDisk, makeOverlay, makeSwapDisk } from './make-disk.ts'
 import { readConsoleLog } from './read-console-log.ts'
 import { copyRoot, flattenRootCopy, removeRootCopy } from './root-copy.ts'
+import { shareGuestDisks } from './share-disks.ts'
 import { refuseOtherFolder, storageId } from './shared-storage.ts'
 import { takeGuestDisks } from './take-disks.ts'
 
@@ -179,6 +180,38 @@ export class GuestDisks {
       const { images, tools } = this.#options
       await takeGuestDisks(domain, left, image, { images, tools, basesFolder: BASES }, signal)
       await flushFolder(folder)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw error instanceof SevbusError ? error : notMade(folder, error as NodeJS.ErrnoException)
+    }
+  }
+
+  folderOf(uuid: string): string {
+    return guestFolder(this.#options.instancesPath, uuid)
+  }
+
+  /** Of a guest that runs: told to a host that is to share them. @throws GuestNotFound */
+  async own(uuid: string): Promise<LeftDisks> {
+    const folder = guestFolder(this.#options.instancesPath, uuid)
+    if (!(await isFolder(folder))) throw new GuestNotFound(`this host has no disks of ${uuid}`, { instance_uuid: uuid })
+    return { folder, files: await filesOf(folder) }
+  }
+
+  /**
+   * The disks of a guest that comes as it runs are its disks here, too; done already: returns.
+   * @returns its folder
+   * @throws InvalidSharedStorage, DiskCreationFailed, the signal's reason
+   */
+  async share(domain: DomainSpec, theirs: LeftDisks, signal: AbortSignal): Promise<string> {
+    const folder = guestFolder(this.#options.instancesPath, domain.uuid)
+    try {
+      signal.throwIfAborted()
+      await refuseOtherFolder(this.#root, theirs.folder, basename(folder))
+      await makeGuestFolder(folder)
+      await shareGuestDisks(domain, theirs)
+      await makeLogFile(domain.serial.logFile)
+      await flushFolder(folder)
+      return folder
     } catch (error) {
       signal.throwIfAborted()
       throw error instanceof SevbusError ? error : notMade(folder, error as NodeJS.ErrnoException)

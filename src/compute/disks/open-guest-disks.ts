@@ -49,7 +49,7 @@ export async function openGuestDisks(options: DiskOptions, logger: Logger): Prom
     silenceMs: SILENCE_MS,
     maxAgeMs: options.cacheMaxAgeMs,
     maxBytes: options.cacheMaxBytes,
-    inUse: () => basesInUse(instancesPath),
+    inUse: () => basesInUse(instancesPath, sharedPath),
     logger,
     now: Date.now,
   })

@@ -5,6 +5,7 @@ import { hasDataFile } from '../images/qcow2-header.ts'
 import { runTool } from '../run-tool.ts'
 import { BASE_FILE } from './bases-in-use.ts'
 import type { DiskTools } from './make-disk.ts'
+import { baseOf } from './share-disks.ts'
 
 /** In a guest's folder: its root disk as it was at one moment, without its base. */
 const COPY = 'disk.snapshot'
@@ -42,7 +43,7 @@ export async function flattenRootCopy(
 ): Promise<void> {
   const copy = join(folder, COPY)
   await refuseDataFile(copy)
-  const base = join(basesFolder, (await readFile(join(folder, BASE_FILE), 'utf8')).trim())
+  const base = baseOf(basesFolder, await readFile(join(folder, BASE_FILE), 'utf8'))
   const source = {
     driver: 'qcow2',
     file: { driver: 'file', filename: copy },

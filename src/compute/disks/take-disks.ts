@@ -11,6 +11,7 @@ import { runTool } from '../run-tool.ts'
 import { BASE_FILE } from './bases-in-use.ts'
 import { flushFile, isMade } from './guest-folder.ts'
 import { type DiskTools, quick } from './make-disk.ts'
+import { baseOf } from './share-disks.ts'
 import { notThere } from './shared-storage.ts'
 
 const MIB = 1024 ** 2
@@ -78,8 +79,8 @@ async function ownBase(
     if (error instanceof SevbusError) return undefined
     throw error
   }
-  const theirs = join(dirname(dirname(from)), basesFolder, name.trim())
-  if (base.name === name.trim() && (await hasSameBytes(base.path, theirs, image, signal))) return base
+  const theirs = baseOf(join(dirname(dirname(from)), basesFolder), name)
+  if (base.name === basename(theirs) && (await hasSameBytes(base.path, theirs, image, signal))) return base
   base[Symbol.dispose]()
   return undefined
 }

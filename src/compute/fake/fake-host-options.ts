@@ -45,6 +45,8 @@ export interface FakeHostOptions {
   readonly storage?: string
   /** Fault: so many spawns fail (`Infinity`: all), or those for which the function gives an error. */
   readonly fail_spawn?: number | ((instanceUuid: string) => SevbusError | undefined)
+  /** Fault: no guest of it comes to another host as it runs. */
+  readonly fail_migration?: boolean
   /** Fault: answers no question, as a libvirtd that hangs; what was asked is answered when it is over. Guests run on. */
   readonly hangs?: boolean
   /** Fault: keys that no guest one can see holds, as after a QEMU that left without giving its key back. */
@@ -79,6 +81,7 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     holds_devices: false,
     storage: 'simulated',
     fail_spawn: 0,
+    fail_migration: false,
     hangs: false,
     stray_keys: {},
     starts_in_clear: false,

@@ -7,11 +7,13 @@ import {
   GuestNotFound,
   InvalidSharedStorage,
   LibvirtError,
+  MigrationError,
   SpawnFailed,
 } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
 import type { LeftDisks } from '../../objects/left-disks.ts'
+import type { LiveMigrateData } from '../../objects/live-migrate-data.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
@@ -35,6 +37,7 @@ import {
 } from './capabilities-document.ts'
 import { type Definition, readDefinition } from './definition.ts'
 import { FAKE_MACHINES, type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
+import { qemuRefuses, receivedGuest, sendGuest } from './guest-mail.ts'
 import { GuestStore, type StoredGuest } from './guest-store.ts'
 import { withoutDevice } from './without-device.ts'
 
@@ -66,6 +69,8 @@ export class FakeVirtDriver implements VirtDriver {
   #capabilities: HostCapabilities
   /** Guests whose QEMU starts now: their key is taken already. */
   readonly #starting = new Map<string, MemEncryptionModel | undefined>()
+  /** Guests that may come from other hosts: their disks are here, and they are not. */
+  readonly #expected: Set<string>
   /** Guests whose root disk is kept. */
   readonly #copies = new Set<string>()
   /** Made here, by id: its store of images. */
@@ -77,6 +82,7 @@ export class FakeVirtDriver implements VirtDriver {
 
   constructor(store: GuestStore, lock: FolderLock, facts: FakeHostFacts) {
     this.#store = store
+    this.#expected = new Set([...store.disks.keys()].filter((uuid) => !store.guests.has(uuid)))
     this.#lock = lock
     this.#facts = facts
     this.#capabilities = capabilitiesOf(facts)
@@ -112,11 +118,13 @@ export class FakeVirtDriver implements VirtDriver {
 
   async guests(signal: AbortSignal): Promise<readonly Guest[]> {
     await this.#answers(signal)
+    await this.#letIn()
     return [...this.#store.guests].map(([uuid, { state }]) => ({ uuid, state }))
   }
 
   async guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined> {
     await this.#answers(signal)
+    await this.#letIn()
     const guest = this.#store.guests.get(uuid)
     return guest && { uuid, state: guest.state }
   }
@@ -224,6 +232,66 @@ export class FakeVirtDriver implements VirtDriver {
     throw new InvalidSharedStorage(`the disks that were left have no ${basename(root.file)}`, {
       instance_uuid: domain.uuid,
     })
+  }
+
+  async disksOf(uuid: string): Promise<LeftDisks> {
+    const files = this.#store.disks.get(uuid)
+    if (files === undefined) throw new GuestNotFound(`this host has no disks of ${uuid}`, { instance_uuid: uuid })
+    return { folder: uuid, files: files.map((file) => ({ name: basename(file), bytes: 0 })) }
+  }
+
+  async expectGuest(domain: DomainSpec, theirs: LeftDisks, signal: AbortSignal): Promise<LiveMigrateData> {
+    await this.#answers(signal)
+    const xml = domainXml(domain)
+    const { uuid, diskFiles } = readDefinition(xml, this.#capabilities)
+    const lacking = diskFiles.find((file) => !theirs.files.some(({ name }) => name === basename(file)))
+    if (lacking !== undefined)
+      throw new InvalidSharedStorage(`the disks of the other host have no ${basename(lacking)}`, {
+        instance_uuid: uuid,
+      })
+    this.#store.disks.set(uuid, diskFiles)
+    this.#expected.add(uuid)
+    await this.#store.save(uuid)
+    return { folder: this.#store.folder, definition: uuid, target_connect_addr: null, graphics_listen_addr: null }
+  }
+
+  /** What it is, and that it runs, is all that there is of a simulated guest: that goes by a file. */
+  async liveMigrate(uuid: string, host: string, { folder }: LiveMigrateData, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    const guest = this.#store.guests.get(uuid)
+    if (guest === undefined) throw new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
+    if (guest.migrated) return
+    if (guest.state !== 'running') throw new MigrationError(`guest ${uuid} is ${guest.state}`, { instance_uuid: uuid })
+    if (guest.model !== undefined) throw qemuRefuses(uuid)
+    const { fail_migration: fails } = this.#facts
+    if (fails)
+      throw new MigrationError(`guest ${uuid} has not come to ${host}: simulated fault`, { instance_uuid: uuid })
+    // Off before it runs there: a worker that dies in between has none, and no second one.
+    await this.#keep(uuid, { definition: guest.definition, state: 'shutoff', migrated: true })
+    await sendGuest(folder, uuid, guest.live ?? guest.definition).catch(async (error: Error) => {
+      await this.#keep(uuid, guest)
+      throw new MigrationError(`guest ${uuid} has not come to ${host}: ${error.message}`, { instance_uuid: uuid })
+    })
+  }
+
+  async welcomeGuest(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    const { uuid } = domain
+    const definition = domainXml(domain)
+    readDefinition(definition, this.#capabilities)
+    const is = (await this.guest(uuid, signal))?.state
+    const guest = this.#store.guests.get(uuid)
+    if (guest === undefined || is !== 'running')
+      throw new MigrationError(`guest ${uuid} does not run here: it has not come`, { instance_uuid: uuid })
+    await this.#keep(uuid, { ...guest, definition })
+  }
+
+  async #letIn(): Promise<void> {
+    for (const uuid of this.#expected) {
+      const live = await receivedGuest(this.#store.folder, uuid)
+      if (live === undefined) continue
+      this.#expected.delete(uuid)
+      if (this.#store.disks.has(uuid)) await this.#keep(uuid, { definition: live, state: 'running', live })
+    }
   }
 
   async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
@@ -444,6 +512,7 @@ export class FakeVirtDriver implements VirtDriver {
   }
 
   async destroy(uuid: string): Promise<void> {
+    if (this.#expected.delete(uuid)) await receivedGuest(this.#store.folder, uuid)
     if (this.#store.guests.delete(uuid)) await this.#store.save(uuid)
   }
 

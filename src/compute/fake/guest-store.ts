@@ -18,6 +18,8 @@ const StoredGuest = z.strictObject({
   live: z.string().optional(),
   /** Its memory was saved when it was suspended. */
   saved: z.boolean().optional(),
+  /** Off, because it runs on another host. */
+  migrated: z.boolean().optional(),
   /** Whose key it takes while it runs. */
   model: MemEncryptionModel.optional(),
 })
@@ -41,13 +43,15 @@ const Change = z.strictObject({ uuid: z.string(), guest: StoredGuest.nullable(),
  * is all of them, each later one a guest that has changed: what a boot costs does not grow with the guests that are there.
  */
 export class GuestStore {
+  readonly folder: string
   readonly guests: Map<string, StoredGuest>
   readonly disks: Map<string, readonly string[]>
   /** `changed`, with the uuid of a guest. */
   readonly events = new EventEmitter<{ changed: [uuid: string] }>()
   #file!: LineFile
 
-  private constructor(content: Content) {
+  private constructor(folder: string, content: Content) {
+    this.folder = folder
     this.guests = new Map(Object.entries(content.guests))
     this.disks = new Map(Object.entries(content.disks))
   }
@@ -56,7 +60,7 @@ export class GuestStore {
   static async open(folder: string): Promise<GuestStore> {
     await mkdir(folder, { recursive: true })
     const path = join(folder, 'guests.json')
-    const store = new GuestStore(await readContent(path))
+    const store = new GuestStore(folder, await readContent(path))
     const content = store.#content()
     let shrunkBytes = Buffer.byteLength(content)
     const shrink = (bytes: number) => {

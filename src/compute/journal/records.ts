@@ -39,6 +39,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
     power_on: z.boolean().optional(),
     /** The guest of an earlier try is to go for it. */
     rebuilds: z.literal(true).optional(),
+    /** The guest came as it ran: nothing is built, and it is taken over. */
+    live: z.literal(true).optional(),
     context: RequestContext,
     /** Times the worker died over it. */
     interruptions: z.int().min(0),
@@ -74,12 +76,16 @@ export const JournalRecord = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('action_ended'), ...Try, number: z.int().min(1), outcome: ActionOutcome }),
   /** The guest of an earlier try is the instance again: its number is below what was known here. */
   z.strictObject({ type: z.literal('try_restored'), ...Try }),
-  /** Compaction writes it: the tries that are over, but may be asked for again. */
+  /**
+   * Compaction writes it: the tries that are over, but may be asked for again. Of a guest that may come as it runs it is the
+   * first that is known, without an outcome.
+   */
   z.strictObject({
     type: z.literal('attempt_known'),
     ...Try,
     outcome: z.enum(['active', 'failed', 'unwanted']).optional(),
     terminated: Terminated.optional(),
+    over_through: z.int().min(1).optional(),
   }),
   z.strictObject({ type: z.literal('queued'), messages: z.array(Message) }),
   z.strictObject({ type: z.literal('sent'), ids: z.array(z.string()) }),

@@ -21,6 +21,8 @@ export interface Build {
   readonly power_on?: boolean | undefined
   /** The guest of an earlier try is to go for it. */
   readonly rebuilds?: true | undefined
+  /** The guest came as it ran: it is taken over. */
+  readonly live?: true | undefined
   readonly context: RequestContext
   readonly interruptions: number
   readonly handedBack: boolean
@@ -61,6 +63,8 @@ export interface KnownTry {
   readonly attempt: number
   readonly outcome?: 'active' | 'failed' | 'unwanted' | undefined
   readonly terminated?: { readonly at: string; readonly void: boolean } | undefined
+  /** Of a try that is the instance again after later ones were here: those up to this are over. */
+  readonly overThrough?: number | undefined
 }
 
 type RecordOf<T extends JournalRecord['type']> = Extract<JournalRecord, { type: T }>
@@ -117,12 +121,11 @@ export class JournalState {
         this.#endAction(record)
         break
       case 'try_restored':
-        this.tries.delete(record.uuid)
-        this.#know(record.uuid, { attempt: record.attempt, outcome: 'active' })
+        this.#restore(record)
         break
       case 'attempt_known': {
-        const { attempt, outcome, terminated } = record
-        this.#know(record.uuid, { attempt, outcome, terminated })
+        const { attempt, outcome, terminated, over_through: overThrough } = record
+        this.#know(record.uuid, { attempt, outcome, terminated, overThrough })
         break
       }
       case 'queued':
@@ -145,7 +148,9 @@ export class JournalState {
       if (handedBack) yield { type: 'build_handed_back', uuid, attempt: instance.attempt }
     }
     // After the builds, whose beginning would take the outcome away again.
-    for (const [uuid, known] of this.tries) yield { type: 'attempt_known', uuid, ...known }
+    for (const [uuid, { overThrough, ...known }] of this.tries) {
+      yield { type: 'attempt_known', uuid, ...known, ...(overThrough !== undefined && { over_through: overThrough }) }
+    }
     for (const [uuid, { isOff, ...action }] of this.actions) {
       yield { type: 'action_begun', ...action }
       if (isOff) yield { type: 'action_powered_off', uuid, number: action.number }
@@ -191,11 +196,20 @@ export class JournalState {
     if (build?.instance.attempt === which.attempt) this.builds.set(which.uuid, { ...build, ...change(build) })
   }
 
+  #restore({ uuid, attempt }: RecordOf<'try_restored'>): void {
+    const later = this.tries.get(uuid)
+    this.tries.delete(uuid)
+    const overThrough = Math.max(attempt, later?.attempt ?? 0, later?.overThrough ?? 0)
+    this.#know(uuid, { attempt, outcome: 'active', overThrough })
+  }
+
   #know(uuid: string, known: KnownTry): void {
-    if ((this.tries.get(uuid)?.attempt ?? 0) > known.attempt) return
+    const before = this.tries.get(uuid)
+    if ((before?.attempt ?? 0) > known.attempt) return
+    const isSame = before?.attempt === known.attempt && before.overThrough !== undefined
     // Set anew, so that the map stays in the order of the last change.
     this.tries.delete(uuid)
-    this.tries.set(uuid, known)
+    this.tries.set(uuid, isSame ? { overThrough: before.overThrough, ...known } : known)
     if (this.tries.size > MAX_FINISHED_TRIES) this.#forgetOldest()
   }
 

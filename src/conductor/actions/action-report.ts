@@ -4,6 +4,7 @@ import { ruleOf, stateAfterFailure } from '../../objects/action-rules.ts'
 import { devicesAfter } from '../../objects/attachment-rules.ts'
 import type { ActionReport, ActionStage } from '../action-methods.ts'
 import { changeInstance, type InstanceRecord, lockInstance } from '../instance-store.ts'
+import { recordLiveLeft } from '../live-migration/leave-source.ts'
 import type { ConductorPorts } from '../ports.ts'
 import { recordLeft } from '../resize/leave-source.ts'
 import { beginOffload } from '../shelve/offload.ts'
@@ -19,6 +20,7 @@ export async function recordActionReport(ports: ConductorPorts, report: ActionRe
     const { instance, action: current } = record
     if (current?.number !== report.number) return
     if (current.action.name === 'resize_instance') return recordLeft(ports, tx, record, report)
+    if (current.action.name === 'live_migration') return recordLiveLeft(ports, tx, record, report)
     if (instance.attempt !== report.attempt || instance.host !== report.host) return
     const acted = { ...record, action: current }
     if (report.outcome.result === 'failed') await failed(ports, tx, acted, report.outcome)
@@ -47,6 +49,8 @@ async function done(
   const changes = { vm_state: becomes, task_state: null, fault, ...devicesAfter(instance, action, result) }
   const resting = await changeInstance(ports, tx, { instance, context }, changes, at)
   await endAction(tx, instance.uuid, 'completed', null, at, result)
+  // What has no event is a part of a move, which tells by itself.
+  if (event === undefined) return
   const events = ports.events.onBehalfOf(instance.host as string)
   await ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting, undefined, action)])
 }
@@ -59,9 +63,10 @@ async function failed(ports: ConductorPorts, tx: Queryable, record: Acted, { fau
   const resting = await changeInstance(ports, tx, { instance, context }, { vm_state, task_state: null, fault }, at)
   await endAction(tx, instance.uuid, 'failed', fault, at)
   const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const { event } = ruleOf(action)
+  if (event === undefined) return
   const events = ports.events.onBehalfOf(instance.host as string)
-  const event = `instance.${ruleOf(action).event}.error` as const
-  await ports.outbox.enqueue(tx, [events.message(event, context, resting, error, action)])
+  await ports.outbox.enqueue(tx, [events.message(`instance.${event}.error`, context, resting, error, action)])
 }
 
 /** Takes note of how far an action has come. */

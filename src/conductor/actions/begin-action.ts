@@ -43,7 +43,7 @@ async function begin(
   const acting = await changeInstance(ports, tx, { instance, context }, { task_state: ruleOf(action).task }, at)
   const there = move === undefined ? acting : asLeft(acting, move)
   await ports.outbox.enqueue(tx, [
-    actionStarts(ports, context, there, action),
+    ...actionStarts(ports, context, there, action),
     actionMessage(ports, there, { number, action, context }),
   ])
   return acting

@@ -54,6 +54,10 @@ export function actionMessage(
       const { clean_shutdown, storage } = action
       return client.message(ComputeApi, 'resizeInstance', context, { ...args, clean_shutdown, storage }, to)
     }
+    case 'live_migration': {
+      const { dest, migrate_data } = action
+      return client.message(ComputeApi, 'liveMigration', context, { ...args, dest, migrate_data }, to)
+    }
     case 'finish_revert_resize': {
       const { power_on } = action
       return client.message(ComputeApi, 'finishRevertResize', context, { ...args, power_on }, to)

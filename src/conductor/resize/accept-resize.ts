@@ -1,17 +1,12 @@
-import { randomUUID } from 'node:crypto'
-import type { Queryable } from '../../database/database.ts'
 import { InstanceInvalidState } from '../../errors.ts'
 import type { Flavor } from '../../objects/flavor.ts'
 import type { Instance } from '../../objects/instance.ts'
 import { encryptionOfResize, hostToMoveFrom, refuseLostEncryption } from '../../objects/resize-rules.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
-import { lastAttempt, startAttempt } from '../attempt-store.ts'
-import { changeInstance, findInstance, type InstanceRecord, lockInstance } from '../instance-store.ts'
-import { continueBuildMessage } from '../messages.ts'
-import { insertMove, type MoveRecord } from '../migration-store.ts'
+import { acceptMove } from '../accept-move.ts'
+import type { InstanceRecord } from '../instance-store.ts'
+import type { MoveRecord } from '../migration-store.ts'
 import type { ConductorPorts } from '../ports.ts'
-import { refuseDestination } from '../refuse-destination.ts'
-import { isMoving, RESIZE } from '../stages.ts'
 
 export interface Resize {
   readonly instance_uuid: string
@@ -29,77 +24,23 @@ export interface Resize {
  * @throws InstanceNotFound, InstanceInvalidState, CannotResizeToSameFlavor, CannotResizeDisk, ComputeHostNotFound,
  *   InvalidArguments, and what flavor and image contradict each other in
  */
-export async function acceptResize(
+export function acceptResize(
   ports: ConductorPorts,
   context: RequestContext,
   asked: Resize,
   signal: AbortSignal,
 ): Promise<Instance> {
-  const { instance_uuid, host } = asked
-  const seen = await findInstance(ports.database, instance_uuid)
-  if (isUnderWay(seen, asked)) return seen.instance
-  const source = refuse(seen.instance, asked)
-  if (host !== undefined)
-    await refuseDestination(ports, context, { source, asked: host, isResize: isResize(asked) }, signal)
-  const instance = await ports.database.transaction(async (tx) => {
-    const record = await lockInstance(tx, instance_uuid)
-    if (isUnderWay(record, asked)) return record.instance
-    refuse(record.instance, asked)
-    return begin(ports, tx, context, record.instance, asked)
-  })
-  ports.outbox.announce()
-  return instance
-}
-
-function isResize({ flavor }: Resize): boolean {
-  return flavor !== undefined
-}
-
-function isUnderWay({ instance, move }: InstanceRecord, { flavor, host }: Resize): boolean {
-  if (move === undefined || move.status !== 'accepted' || !isMoving(instance)) return false
-  if (move.type !== (flavor === undefined ? 'migration' : 'resize')) return false
-  return move.new_flavor?.flavorid === flavor?.flavorid && move.asked_host === (host ?? null)
+  const type = asked.flavor === undefined ? 'migration' : 'resize'
+  const refuse = (instance: Instance) => refuseResize(instance, asked)
+  return acceptMove(ports, context, { ...asked, type, refuse }, signal)
 }
 
 /** @returns the host that it is on */
-function refuse(instance: Instance, { flavor }: Resize): string {
+function refuseResize(instance: Instance, { flavor }: Resize): string {
   const source = hostToMoveFrom(instance, flavor === undefined ? 'migrate' : 'resize')
   if (flavor === undefined) refuseLostEncryption(instance)
   else encryptionOfResize(instance, flavor)
   return source
-}
-
-async function begin(
-  ports: ConductorPorts,
-  tx: Queryable,
-  context: RequestContext,
-  instance: Instance,
-  { flavor, host }: Resize,
-): Promise<Instance> {
-  const at = ports.now()
-  const { uuid } = instance
-  const attempt = (await lastAttempt(tx, uuid)) + 1
-  await insertMove(
-    tx,
-    {
-      uuid: randomUUID(),
-      instance_uuid: uuid,
-      type: flavor === undefined ? 'migration' : 'resize',
-      source_host: instance.host as string,
-      source_attempt: instance.attempt,
-      source_encryption: instance.mem_encryption,
-      source_vm_state: instance.vm_state,
-      ...(flavor !== undefined && { source_flavor: instance.flavor, new_flavor: flavor }),
-      first_attempt: attempt,
-      asked_host: host ?? null,
-      context,
-    },
-    at,
-  )
-  const leaving = await changeInstance(ports, tx, { instance, context }, { task_state: RESIZE.waiting, attempt }, at)
-  await startAttempt(tx, { uuid, attempt }, at)
-  await ports.outbox.enqueue(tx, [continueBuildMessage(ports, context, leaving)])
-  return leaving
 }
 
 /** @throws InstanceInvalidState when there is nothing to decide about */

@@ -5,9 +5,11 @@ import type { Instance } from '../../objects/instance.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 import { endAttempt, leaveAttempt } from '../attempt-store.ts'
 import { changeInstance, type InstanceRecord, lockInstance } from '../instance-store.ts'
-import { asLeft, continueBuildMessage, departureMessage, endMoveMessage, leaveDestinationMessage } from '../messages.ts'
-import { decideMove, endMove, type MoveRecord, noteAsked } from '../migration-store.ts'
+import { liveReturned, liveReturnMessages } from '../live-migration/return.ts'
+import { continueBuildMessage, departureMessage, leaveDestinationMessage } from '../messages.ts'
+import { decideMove, type MoveRecord } from '../migration-store.ts'
 import type { ConductorPorts } from '../ports.ts'
+import { settleMove } from '../settle-move.ts'
 import { moveToDecide } from './accept-resize.ts'
 import { returnToSource } from './arrive.ts'
 
@@ -78,6 +80,7 @@ async function beginReturn(
 
 /** What is said, and said again, until the destination has nothing of it. */
 export function returnMessages(ports: ConductorPorts, instance: Instance, move: MoveRecord) {
+  if (move.type === 'live-migration') return liveReturnMessages(ports, instance, move)
   return [leaveDestinationMessage(ports, instance, move), continueBuildMessage(ports, move.context, instance)]
 }
 
@@ -108,6 +111,7 @@ export async function leftDestination(
   record: InstanceRecord,
   move: MoveRecord,
 ): Promise<void> {
+  if (move.type === 'live-migration') return liveReturned(ports, tx, record, move)
   const { uuid, attempt, vm_state } = record.instance
   if (vm_state === 'resized') await leaveAttempt(tx, { uuid, attempt }, 'reverted', `back to ${move.source_host}`)
   const { instance, context } = record
@@ -118,29 +122,26 @@ export async function leftDestination(
 /**
  * It stays where it is now.
  *
- * @param source what is known of what it left; what is left behind keeps its resources, and is asked for again
+ * @param source what is known of what it left
  */
-export async function settleResize(
+export function settleResize(
   ports: ConductorPorts,
   tx: Queryable,
-  { instance, context }: InstanceRecord,
+  record: InstanceRecord,
   move: MoveRecord,
   source: 'gone' | 'left behind',
 ): Promise<Instance> {
-  const at = ports.now()
-  const { uuid, attempt, host } = instance
+  const { instance, context } = record
   const isArrived = instance.vm_state === 'resized'
   const vm_state = isArrived ? (move.source_vm_state ?? 'active') : instance.vm_state
-  const settled = await changeInstance(ports, tx, { instance, context }, { vm_state, task_state: null }, at)
-  if (isArrived) await leaveAttempt(tx, { uuid, attempt: move.source_attempt }, 'moved', `to ${host} as try ${attempt}`)
-  await endMove(tx, move.uuid, source === 'gone' ? 'completed' : 'done', at)
-  await noteAsked(tx, move.uuid, at)
+  const reason = `to ${instance.host} as try ${instance.attempt}`
   const events = ports.events.onBehalfOf(move.source_host)
-  await ports.outbox.enqueue(tx, [
-    ...(move.status === 'confirming' ? [events.message('instance.resize_confirm.end', context, settled)] : []),
-    ...ports.events.slot('slot.released', context, asLeft(instance, move)),
-    ...(source === 'gone' ? [] : [departureMessage(ports, instance, move)]),
-    endMoveMessage(ports, move, source === 'gone' ? 'confirmMove' : 'finishMove'),
-  ])
-  return settled
+  return settleMove(ports, tx, record, move, source, {
+    changes: { vm_state, task_state: null },
+    left: isArrived ? { outcome: 'moved', reason } : undefined,
+    tellsSource: true,
+    hasCome: false,
+    told: (settled) =>
+      move.status === 'confirming' ? [events.message('instance.resize_confirm.end', context, settled)] : [],
+  })
 }

@@ -1,4 +1,5 @@
 import type { Endpoint } from '../../rpc/contract.ts'
+import { acceptLiveMigration } from '../live-migration/accept-live-migration.ts'
 import type { moveMethods } from '../move-methods.ts'
 import type { ConductorPorts } from '../ports.ts'
 import type { ConductorApi } from '../rpc-api.ts'
@@ -8,7 +9,7 @@ import { confirmResize, revertResize } from './decide.ts'
 
 type Moves = Pick<Endpoint<typeof ConductorApi>, keyof typeof moveMethods>
 
-/** Answers what is asked of resizes and cold migrations. */
+/** Answers what is asked of resizes and migrations. */
 export function resizeEndpoint(ports: ConductorPorts): Omit<Moves, 'rebuildInstance'> {
   return {
     async resizeInstance(resize, { context, signal }) {
@@ -16,6 +17,9 @@ export function resizeEndpoint(ports: ConductorPorts): Omit<Moves, 'rebuildInsta
     },
     async migrateInstance(migration, { context, signal }) {
       return { instance: await acceptResize(ports, storedContext(context), migration, signal) }
+    },
+    async liveMigrateInstance(migration, { context, signal }) {
+      return { instance: await acceptLiveMigration(ports, storedContext(context), migration, signal) }
     },
     async confirmResize({ instance_uuid }, { context }) {
       return { instance: await confirmResize(ports, storedContext(context), instance_uuid) }

@@ -106,3 +106,10 @@ const END_MOVES = `
 `
 
 export const MOVES = COLUMNS + OPEN_MOVES + END_MOVES
+
+/** Nova's name of a move in which the guest goes on running. */
+export const LIVE_MIGRATIONS = `
+  alter table consumers drop constraint consumers_migration_type_check;
+  alter table consumers add constraint consumers_migration_type_check
+    check (migration_type in ('evacuation', 'migration', 'resize', 'rebuild', 'live-migration'));
+`

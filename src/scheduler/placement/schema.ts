@@ -7,7 +7,7 @@ import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { ENCRYPTION_MODE } from './encryption-mode-schema.ts'
 import { EVACUATIONS } from './evacuations-schema.ts'
 import { FEED } from './feed-schema.ts'
-import { MOVES } from './moves-schema.ts'
+import { LIVE_MIGRATIONS, MOVES } from './moves-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
 import { REBUILDS } from './rebuilds-schema.ts'
 import { SERVER_GROUPS } from './server-groups-schema.ts'
@@ -167,4 +167,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0011-claim-arrays', sql: CLAIM_ARRAYS },
   { id: 'placement-0012-named-by-uuid', sql: NAMED_BY_UUID },
   { id: 'placement-0013-rebuilds', sql: REBUILDS },
+  { id: 'placement-0014-live-migrations', sql: LIVE_MIGRATIONS },
 ]

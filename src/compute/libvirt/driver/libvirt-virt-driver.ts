@@ -1,6 +1,7 @@
-import { GuestNotFound, LibvirtError, SpawnFailed } from '../../../errors.ts'
+import { GuestNotFound, LibvirtError, MigrationError, SpawnFailed } from '../../../errors.ts'
 import type { EncryptionKeys } from '../../../objects/guest-report.ts'
 import type { LeftDisks } from '../../../objects/left-disks.ts'
+import type { LiveMigrateData } from '../../../objects/live-migrate-data.ts'
 import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
@@ -16,6 +17,7 @@ import { type Definition, definitionOf, ownershipOf } from './definition.ts'
 import { guestLaunch } from './guest-launch.ts'
 import { guestState } from './guest-state.ts'
 import { type HostOptions, readHostFacts } from './host-facts.ts'
+import { DEFAULT_LIVE_MIGRATION, type LiveMigrationOptions, migrateLive } from './live-migration.ts'
 import { nodeResources } from './node-resources.ts'
 import { plugIn, takeOut } from './plugging.ts'
 import { startFailure } from './start-failure.ts'
@@ -34,14 +36,21 @@ export class LibvirtVirtDriver implements VirtDriver {
   readonly #libvirt: Libvirt
   readonly #disks: GuestDisks
   readonly #options: HostOptions
+  readonly #migration: LiveMigrationOptions
   /** Starts that the daemon may be at, though nobody waits for them any more. */
   readonly #starting = new Map<string, Promise<void>>()
 
-  constructor(libvirt: Libvirt, disks: GuestDisks, options: HostOptions) {
+  constructor(
+    libvirt: Libvirt,
+    disks: GuestDisks,
+    options: HostOptions,
+    migration: LiveMigrationOptions = DEFAULT_LIVE_MIGRATION,
+  ) {
     this.description = libvirt.uri
     this.#libvirt = libvirt
     this.#disks = disks
     this.#options = options
+    this.#migration = migration
   }
 
   async capabilities(signal: AbortSignal): Promise<HostCapabilities> {
@@ -116,6 +125,37 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   takeDisks(domain: DomainSpec, left: LeftDisks, contents: DiskContents, signal: AbortSignal): Promise<void> {
     return this.#disks.take(domain, left, contents, signal)
+  }
+
+  disksOf(uuid: string): Promise<LeftDisks> {
+    return this.#disks.own(uuid)
+  }
+
+  async expectGuest(domain: DomainSpec, theirs: LeftDisks, signal: AbortSignal): Promise<LiveMigrateData> {
+    const folder = await this.#disks.share(domain, theirs, signal)
+    const { inboundAddr, graphicsListen } = this.#migration
+    return {
+      folder,
+      definition: definitionOf(domain).sha256,
+      target_connect_addr: inboundAddr ?? null,
+      graphics_listen_addr: graphicsListen ?? null,
+    }
+  }
+
+  async liveMigrate(uuid: string, host: string, data: LiveMigrateData, signal: AbortSignal): Promise<void> {
+    const xml = await this.domainXml(uuid, signal)
+    this.#refuseForeign(uuid, xml)
+    const ports = { libvirt: this.#libvirt, options: this.#migration, folder: this.#disks.folderOf(uuid) }
+    await migrateLive(uuid, host, data, ports, signal)
+  }
+
+  async welcomeGuest(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    const { uuid } = domain
+    const isOurs = await this.#own(uuid, signal)
+    if (!isOurs || (await this.guest(uuid, signal))?.state !== 'running') {
+      throw new MigrationError(`guest ${uuid} does not run here: it has not come`, { instance_uuid: uuid })
+    }
+    await this.#libvirt.domainDefineXmlFlags(definitionOf(domain).xml, FLAGS.defineValidate)
   }
 
   async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {

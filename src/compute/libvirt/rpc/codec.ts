@@ -33,6 +33,19 @@ export const text: Codec<string> = {
   },
 }
 
+/** `opaque<most>`: bytes that only libvirt understands. */
+export function bytes(most: number): Codec<Buffer> {
+  return {
+    write(writer, value) {
+      writer.uint(checked(value.length, most, 'opaque data'))
+      writer.opaque(value)
+    },
+    read(reader) {
+      return reader.opaque(checked(reader.uint(), most, 'opaque data'))
+    },
+  }
+}
+
 const UUID_BYTES = 16
 
 /** Sixteen bytes on the wire, the usual spelling in here. */

@@ -2,7 +2,7 @@ import { type StateAndReason, stateInWords } from './domain-words.ts'
 import type { GuestEventStream } from './guest-events.ts'
 import { LibvirtConnections, type LibvirtOptions, type Limits } from './libvirt-connections.ts'
 import type { DomainReference, Result } from './procedures.ts'
-import { byField, TEXTS_WANTED, type TypedValue } from './typed-param.ts'
+import { byField, TEXTS_WANTED, type TypedParam, type TypedValue } from './typed-param.ts'
 
 export interface DomainSummary extends StateAndReason {
   readonly uuid: string
@@ -20,6 +20,7 @@ export interface DomainCapabilitiesOf {
 export const FLAGS = {
   defineValidate: 1,
   xmlInactive: 2,
+  xmlMigratable: 8,
   undefineManagedSave: 1,
   undefineSnapshotsMetadata: 2,
   undefineNvram: 4,
@@ -175,6 +176,28 @@ export class Libvirt {
   async domainHasManagedSaveImage(uuid: string, limits?: Limits): Promise<boolean> {
     const args = { dom: guest(uuid), flags: 0 }
     return (await this.#connections.ask('domainHasManagedSaveImage', args, limits)).result === 1
+  }
+
+  /** Of the long work that is done to the guest, if any is: a migration. */
+  async domainGetJobInfo(uuid: string, limits?: Limits): Promise<Result<'domainGetJobInfo'>> {
+    return await this.#connections.ask('domainGetJobInfo', { dom: guest(uuid) }, limits)
+  }
+
+  async domainAbortJob(uuid: string, limits?: Limits): Promise<void> {
+    await this.#connections.stop('domainAbortJob', { dom: guest(uuid) }, limits)
+  }
+
+  /**
+   * The daemon brings the guest to the one at `uri` by itself: it goes on when nobody waits any more.
+   * @param migration.flags with VIR_MIGRATE_PEER2PEER
+   */
+  async domainMigratePerform3Params(
+    uuid: string,
+    { uri, params, flags }: { readonly uri: string; readonly params: readonly TypedParam[]; readonly flags: number },
+    limits?: Limits,
+  ): Promise<void> {
+    const args = { dom: guest(uuid), dconnuri: uri, params, cookieIn: Buffer.alloc(0), flags }
+    await this.#connections.tell('domainMigratePerform3Params', args, limits)
   }
 
   async domainAttachDeviceFlags(uuid: string, xml: string, flags: number, limits?: Limits): Promise<void> {

@@ -1,4 +1,5 @@
 import {
+  bytes,
   type Codec,
   characters,
   flag,
@@ -39,8 +40,18 @@ const domainAndFlags = struct({ dom: domain, flags: uint })
 const xmlAndFlags = struct({ xml: text, flags: uint })
 const deviceAndFlags = struct({ dom: domain, xml: text, flags: uint })
 
-/** REMOTE_DOMAIN_LIST_MAX, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, REMOTE_NODE_SEV_INFO_MAX, REMOTE_AUTH_TYPE_LIST_MAX */
-const MOST = { domains: 16_384, stats: 262_144, sevParams: 64, authTypes: 20 } as const
+/**
+ * REMOTE_DOMAIN_LIST_MAX, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, REMOTE_NODE_SEV_INFO_MAX, REMOTE_AUTH_TYPE_LIST_MAX,
+ * REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, REMOTE_MIGRATE_COOKIE_MAX
+ */
+const MOST = {
+  domains: 16_384,
+  stats: 262_144,
+  sevParams: 64,
+  authTypes: 20,
+  migrateParams: 64,
+  cookieBytes: 4_194_304,
+} as const
 
 /**
  * All that we say to libvirt, by libvirt's names and numbers (`REMOTE_PROC_…` in src/remote/remote_protocol.x; numbers are
@@ -81,6 +92,25 @@ export const PROCEDURES = {
   connectGetLibVersion: call(157, nothing, struct({ version: uhyper })),
   domainAttachDeviceFlags: call(160, deviceAndFlags, nothing),
   domainDetachDeviceFlags: call(161, deviceAndFlags, nothing),
+  domainGetJobInfo: call(
+    163,
+    theDomain,
+    struct({
+      type: int,
+      timeElapsed: uhyper,
+      timeRemaining: uhyper,
+      dataTotal: uhyper,
+      dataProcessed: uhyper,
+      dataRemaining: uhyper,
+      memTotal: uhyper,
+      memProcessed: uhyper,
+      memRemaining: uhyper,
+      fileTotal: uhyper,
+      fileProcessed: uhyper,
+      fileRemaining: uhyper,
+    }),
+  ),
+  domainAbortJob: call(164, theDomain, nothing),
   domainManagedSave: call(182, domainAndFlags, nothing),
   domainHasManagedSaveImage: call(183, domainAndFlags, struct({ result: int })),
   domainCreateWithFlags: call(196, domainAndFlags, theDomain),
@@ -109,6 +139,18 @@ export const PROCEDURES = {
     344,
     struct({ domains: list(domain, MOST.domains), stats: uint, flags: uint }),
     struct({ records: list(struct({ dom: domain, params: typedParams(MOST.stats) }), MOST.domains) }),
+  ),
+  domainMigratePerform3Params: call(
+    305,
+    struct({
+      dom: domain,
+      /** Of the daemon at the destination, as the one at the source reaches it. */
+      dconnuri: optional(text),
+      params: typedParams(MOST.migrateParams),
+      cookieIn: bytes(MOST.cookieBytes),
+      flags: uint,
+    }),
+    struct({ cookieOut: bytes(MOST.cookieBytes) }),
   ),
   domainDefineXmlFlags: call(350, xmlAndFlags, theDomain),
   nodeGetSevInfo: call(

@@ -1,0 +1,193 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { GuestNotFound, LibvirtError, MigrationError, OperationNotSupportedForSEV } from '../../../errors.ts'
+import type { LiveMigrateData } from '../../../objects/live-migrate-data.ts'
+import { abortable } from '../../../rpc/abortable.ts'
+import { attribute, child, children, parseDomain, textOf } from '../parse-xml.ts'
+import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
+import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
+import { guestState } from './guest-state.ts'
+import { movedXml } from './moved-xml.ts'
+
+/** How guests go to other hosts as they run. Names are Nova's, where that has them. */
+export interface LiveMigrationOptions {
+  /** The daemon at the destination, as the daemon here reaches it; `%s` is its host. Nothing else is ever connected to. */
+  readonly uri: string
+  /** Where the daemon here is reached; undefined: by this host's name. */
+  readonly inboundAddr: string | undefined
+  /** Guests' memory goes by sockets in this folder, which both daemons see; undefined: by TCP. */
+  readonly socketFolder: string | undefined
+  /** QEMU encrypts what it sends. */
+  readonly withNativeTls: boolean
+  /** A guest that writes faster than its memory is sent is slowed down. */
+  readonly permitAutoConverge: boolean
+  /** Also where libvirt does not know the file system of the disks as a shared one. */
+  readonly unsafe: boolean
+  /** Given up after so long for each GiB of the guest's memory. */
+  readonly completionTimeoutMsPerGib: number
+  /** Where displays of guests listen here; undefined: they have none. */
+  readonly graphicsListen: string | undefined
+}
+
+export const DEFAULT_LIVE_MIGRATION: LiveMigrationOptions = {
+  uri: 'qemu+tls://%s/system',
+  inboundAddr: undefined,
+  socketFolder: undefined,
+  withNativeTls: false,
+  permitAutoConverge: false,
+  unsafe: false,
+  completionTimeoutMsPerGib: 800_000,
+  graphicsListen: undefined,
+}
+
+/** How often a migration is looked at that an earlier connection, or an earlier worker, has begun. */
+const LOOK_MS = 250
+/** Beyond what a migration may take: the daemon tells of its end. */
+const GRACE_MS = 60_000
+const KIB_PER_GIB = 1024 ** 2
+
+/** virDomainJobType: one is under way. */
+const JOB_RUNS: readonly number[] = [1, 2]
+
+interface Ports {
+  readonly libvirt: Libvirt
+  readonly options: LiveMigrationOptions
+  /** The folder of the guest here. */
+  readonly folder: string
+}
+
+/** Brings a guest of ours to another host. @throws as VirtDriver.liveMigrate */
+export async function migrateLive(
+  uuid: string,
+  host: string,
+  data: LiveMigrateData,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<void> {
+  const { libvirt } = ports
+  await jobOver(uuid, libvirt, signal)
+  const { state, reason } = await libvirt.domainGetState(uuid, { signal })
+  const is = guestState(state)
+  // Stays defined where it was: a repeat sees why it is off.
+  if (is === 'shutoff' && reason === 'migrated') return
+  if (is !== 'running') throw new MigrationError(`guest ${uuid} is ${is} (${reason})`, { instance_uuid: uuid })
+  await migrate(uuid, host, data, ports, signal)
+}
+
+/** Whoever began it: nobody begins another one meanwhile. */
+async function jobOver(uuid: string, libvirt: Libvirt, signal: AbortSignal): Promise<void> {
+  const isUnderWay = async () => JOB_RUNS.includes((await libvirt.domainGetJobInfo(uuid, { signal })).type)
+  // Of a guest that is off there is none, and libvirt does not say even that.
+  while (await isUnderWay().catch(falseWhenOff)) {
+    await sleep(LOOK_MS, undefined, { signal }).catch(() => signal.throwIfAborted())
+  }
+}
+
+function falseWhenOff(error: unknown): false {
+  if (isLibvirtError(error, VIR_ERR.operationInvalid)) return false
+  throw error
+}
+
+async function migrate(
+  uuid: string,
+  host: string,
+  data: LiveMigrateData,
+  { libvirt, options, folder }: Ports,
+  signal: AbortSignal,
+): Promise<void> {
+  const xml = await libvirt.domainGetXmlDesc(uuid, FLAGS.xmlMigratable, { signal })
+  const timeoutMs = timeoutOf(xml, options)
+  const destination = movedXml(xml, { folder, data })
+  const params = [
+    { field: 'destination_xml', value: destination },
+    { field: 'persistent_xml', value: destination },
+    ...[migrateUri(uuid, data, options)].filter((each) => each !== undefined),
+  ].map((param) => ({ ...param, type: TEXT }))
+  const uri = options.uri.replaceAll('%s', () => inUri(data.target_connect_addr ?? host))
+  const migrated = libvirt.domainMigratePerform3Params(
+    uuid,
+    { uri, params, flags: flagsOf(xml, options) },
+    { timeoutMs: timeoutMs + GRACE_MS },
+  )
+  const tooLong = new AbortController()
+  const timer = setTimeout(() => tooLong.abort(), timeoutMs)
+  tooLong.signal.addEventListener('abort', () => void libvirt.domainAbortJob(uuid).catch(() => {}))
+  try {
+    await abortable(migrated, signal)
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error
+    throw failure(uuid, host, error, tooLong.signal.aborted ? timeoutMs : undefined)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** VIR_TYPED_PARAM_STRING */
+const TEXT = 7
+
+function timeoutOf(xml: string, { completionTimeoutMsPerGib }: LiveMigrationOptions): number {
+  const kib = Number(textOf(child(parseDomain(xml), 'memory')))
+  return Math.ceil(Math.max(1, kib / KIB_PER_GIB) * completionTimeoutMsPerGib)
+}
+
+function migrateUri(uuid: string, { target_connect_addr: address }: LiveMigrateData, options: LiveMigrationOptions) {
+  if (options.socketFolder !== undefined) {
+    return { field: 'migrate_uri', value: `unix://${options.socketFolder}/${uuid}.sock` }
+  }
+  return address === null ? undefined : { field: 'migrate_uri', value: `tcp://${inUri(address)}` }
+}
+
+function inUri(address: string): string {
+  return address.includes(':') ? `[${address}]` : address
+}
+
+/** A file that is attached is judged by libvirt: nobody here knows whether the other host sees the same. */
+function flagsOf(xml: string, { withNativeTls, permitAutoConverge, unsafe }: LiveMigrationOptions): number {
+  const { live, peerToPeer, persistDest, tls, autoConverge, unsafe: evenSo } = MIGRATE
+  let flags = live | peerToPeer | persistDest
+  if (withNativeTls) flags |= tls
+  if (permitAutoConverge) flags |= autoConverge
+  if (unsafe && !hasFileVolumes(xml)) flags |= evenSo
+  return flags
+}
+
+/** virDomainMigrateFlags */
+const MIGRATE = {
+  live: 1,
+  peerToPeer: 2,
+  persistDest: 8,
+  unsafe: 512,
+  autoConverge: 8192,
+  tls: 65_536,
+} as const
+
+/** Volumes have their ids as serial numbers, and other disks have none. */
+function hasFileVolumes(xml: string): boolean {
+  const disks = children(child(parseDomain(xml), 'devices'), 'disk')
+  return disks.some((disk) => child(disk, 'serial') !== undefined && attribute(disk, 'type') === 'file')
+}
+
+/** By its text: of all that QEMU refuses libvirt says the same number. */
+function failure(uuid: string, host: string, error: LibvirtError, timedOutMs: number | undefined) {
+  const { libvirt_code } = error.details
+  const facts = { instance_uuid: uuid, host, libvirt_code }
+  if (/\bSEV\b|launch security/i.test(error.message)) {
+    const fix = 'stop and start it instead, or boot one without memory encryption'
+    const details = { ...facts, operation: 'live-migration', fix }
+    return new OperationNotSupportedForSEV(`QEMU does not migrate guest ${uuid}: ${error.message}`, details)
+  }
+  if (isLibvirtError(error, VIR_ERR.noDomain)) {
+    return new GuestNotFound(`this host has no guest ${uuid}`, { instance_uuid: uuid })
+  }
+  const why = timedOutMs === undefined ? error.message : `it took longer than ${timedOutMs / 1000} s, and was ended`
+  return new MigrationError(`guest ${uuid} has not come to ${host}: ${why}`, { ...facts, fix: fixOf(error.message) })
+}
+
+function fixOf(message: string): string {
+  if (/unsafe/i.test(message)) {
+    return 'put disks and attached files on a file system that libvirt knows as shared (NFS, CephFS, GFS2, …), or see compute.live_migration_unsafe'
+  }
+  if (/unable to connect|cannot recv|unable to resolve|certificate|authentication/i.test(message)) {
+    return 'let the libvirtd of this host reach that one: compute.live_migration_uri, and certificates for TLS'
+  }
+  return "look into libvirtd's log on both hosts"
+}

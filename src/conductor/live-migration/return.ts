@@ -1,0 +1,78 @@
+import type { Queryable } from '../../database/database.ts'
+import type { Fault } from '../../objects/fault.ts'
+import type { Instance } from '../../objects/instance.ts'
+import { endAttempt } from '../attempt-store.ts'
+import { changeInstance, type InstanceRecord } from '../instance-store.ts'
+import { asArriving, asLeft, continueBuildMessage, rollbackLiveMessage } from '../messages.ts'
+import { decideMove, type MoveRecord } from '../migration-store.ts'
+import { goBack, startAsBefore } from '../moving.ts'
+import type { ConductorPorts } from '../ports.ts'
+
+/**
+ * It has not left, and its guest runs where it was. What the destination has made ready stays claimed until that is gone.
+ */
+export async function beginLiveReturn(
+  ports: ConductorPorts,
+  tx: Queryable,
+  { instance, context }: InstanceRecord,
+  move: MoveRecord,
+  fault: Fault,
+): Promise<void> {
+  const at = ports.now()
+  await decideMove(tx, move.uuid, { status: 'reverting', fault }, at)
+  const returning = await changeInstance(ports, tx, { instance, context }, { task_state: 'migrating_reverting' }, at)
+  await ports.outbox.enqueue(tx, [
+    ...rolledBack(ports, 'start', context, returning, move),
+    ...liveReturnMessages(ports, returning, move),
+  ])
+}
+
+/** What is said, and said again, until the destination has nothing of it. */
+export function liveReturnMessages(ports: ConductorPorts, instance: Instance, move: MoveRecord) {
+  return [
+    rollbackLiveMessage(ports, asArriving(instance, move), move),
+    continueBuildMessage(ports, move.context, instance),
+  ]
+}
+
+/** The destination has nothing of it any more. */
+export async function liveReturned(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, move: MoveRecord) {
+  const { instance, context } = record
+  await ports.outbox.enqueue(tx, rolledBack(ports, 'end', context, instance, move))
+  await goBack(ports, tx, record, move, move.fault)
+}
+
+/** It does not run at the destination, which has removed what it had: its guest is made at the source what it was. */
+export async function notArrived(
+  ports: ConductorPorts,
+  tx: Queryable,
+  record: InstanceRecord,
+  move: MoveRecord,
+  fault: Fault,
+): Promise<void> {
+  const { instance, context } = record
+  const { uuid, attempt } = instance
+  const reason = `${fault.code}: ${fault.message}`.slice(0, 4000)
+  await endAttempt(tx, { uuid, attempt }, { outcome: 'failed', reason }, ports.now())
+  for (const phase of ['start', 'end'] as const) {
+    await ports.outbox.enqueue(tx, rolledBack(ports, phase, context, instance, move))
+  }
+  const back = await goBack(ports, tx, record, move, fault)
+  await startAsBefore(ports, tx, move.context, back)
+}
+
+/** Nova's two events, of either host. */
+function rolledBack(
+  { events }: Pick<ConductorPorts, 'events'>,
+  phase: 'start' | 'end',
+  context: InstanceRecord['context'],
+  instance: Instance,
+  move: MoveRecord,
+) {
+  const { source_host, dest_host } = move
+  const [here, there] = [asLeft(instance, move), asArriving(instance, move)]
+  return [
+    events.onBehalfOf(source_host).message(`instance.live_migration_rollback.${phase}`, context, here),
+    events.onBehalfOf(dest_host as string).message(`instance.live_migration_rollback_dest.${phase}`, context, there),
+  ]
+}
