@@ -8,7 +8,7 @@ export interface BillingFacts {
   readonly timestamp: string
   readonly instance_uuid: string | null
   readonly display_name: string | null
-  /** Of an aggregate, or of a server group. */
+  /** Of an aggregate, a server group or an exception. */
   readonly name: string | null
   readonly host: string | null
   readonly state: string | null
@@ -29,7 +29,7 @@ export function billingFacts({ message_id, event_type, timestamp, payload }: Not
     // Hosts, aggregates and groups have uuids, too.
     instance_uuid: text(event_type.startsWith('instance.') ? data.uuid : data.instance_uuid),
     display_name: text(data.display_name),
-    name: text(data.name),
+    name: text(data.name ?? data.exception),
     host: text(data.host),
     state: text(data.state),
     flavor: text(flavor?.name),
@@ -39,15 +39,16 @@ export function billingFacts({ message_id, event_type, timestamp, payload }: Not
 }
 
 export function notificationLine(facts: BillingFacts): string {
-  const encryption = facts.mem_encryption ? pc.cyan(facts.mem_encryption.model) : 'in clear'
-  const specs = Object.entries(facts.extra_specs)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(' ')
-  const event = facts.event_type.endsWith('.error') ? pc.red(facts.event_type) : facts.event_type
-  // What is about no instance is about no encryption either.
-  if (facts.instance_uuid === null) return `${event.padEnd(24)} ${facts.name ?? facts.host ?? '-'}`
-  const who = facts.display_name ?? facts.instance_uuid
-  return `${event.padEnd(24)} ${who} on ${facts.host ?? 'no host'}: ${encryption}${specs ? `, ${specs}` : ''}`
+  const { event_type, instance_uuid, display_name, name, host, mem_encryption } = facts
+  const isBad = event_type.endsWith('.error') || event_type === 'compute.exception'
+  const event = (isBad ? pc.red(event_type) : event_type).padEnd(24)
+  // What is about no instance is about no encryption either, and a request does not say yet which it gets.
+  if (instance_uuid === null) return `${event} ${name ?? host ?? '-'}`
+  const specs = Object.entries(facts.extra_specs).map(([key, value]) => `${key}=${value}`)
+  if (event_type.startsWith('scheduler.')) return `${event} ${[instance_uuid, ...specs].join(' ')}`
+  const encryption = mem_encryption ? pc.cyan(mem_encryption.model) : 'in clear'
+  const runsWith = specs.length > 0 ? `${encryption}, ${specs.join(' ')}` : encryption
+  return `${event} ${display_name ?? instance_uuid} on ${host ?? 'no host'}: ${runsWith}`
 }
 
 function nested(value: unknown): Record<string, unknown> | undefined {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { attemptLines, migrationLines, reportLines } from '../../src/cli/attempt-view.ts'
@@ -5,6 +6,7 @@ import { EXIT, exitCodeFor } from '../../src/cli/exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from '../../src/cli/help.ts'
 import { hostFacts, hostTable } from '../../src/cli/host-view.ts'
 import { encryptionLabel, failureLines, instanceTable } from '../../src/cli/instance-view.ts'
+import { billingFacts, notificationLine } from '../../src/cli/notification-view.ts'
 import { facts, table } from '../../src/cli/table.ts'
 import * as errors from '../../src/errors.ts'
 import { HostSummary } from '../../src/objects/host-report.ts'
@@ -12,6 +14,30 @@ import type { Instance, VmState } from '../../src/objects/instance.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
 
 const plain = stripVTControlCharacters
+
+describe('notifications', () => {
+  it('are a line each, with the encryption where there is a guest', () => {
+    const line = (sample: string) => {
+      const told = JSON.parse(readFileSync(`docs/notifications/${sample}.json`, 'utf8'))
+      return plain(notificationLine(billingFacts({ message_id: 'm-1', ...told }))).replace(/ +/g, ' ')
+    }
+
+    expect(
+      [
+        ...['instance-create-end', 'compute_task-build_instances-error', 'scheduler-select_destinations-start'],
+        ...['service-create', 'aggregate-create-end', 'server_group-create', 'compute-exception'],
+      ].map(line),
+    ).toEqual([
+      'instance.create.end some-server on node1: amd-sev, hw:mem_encryption=true',
+      'compute_task.build_instances.error 178b0921-8f85-4257-88b6-2e743b5a975c on no host: amd-sev, hw:mem_encryption=true resources:MEM_ENCRYPTION_CONTEXT=1 trait:HW_CPU_X86_AMD_SEV=required',
+      'scheduler.select_destinations.start 178b0921-8f85-4257-88b6-2e743b5a975c hw:mem_encryption=true resources:MEM_ENCRYPTION_CONTEXT=1 trait:HW_CPU_X86_AMD_SEV=required',
+      'service.create node1',
+      'aggregate.create.end my-aggregate',
+      'server_group.create test-server-group',
+      'compute.exception InstanceNotFound',
+    ])
+  })
+})
 
 describe('tables', () => {
   it('have columns as wide as what stands in them, colours not counted', () => {
