@@ -11,6 +11,7 @@ import { type FakeVirtDriver, openFakeHost } from '../../src/compute/fake/fake-v
 import { ConductorApi } from '../../src/conductor/rpc-api.ts'
 import { type Config, loadConfig } from '../../src/config.ts'
 import { NotificationConsumer } from '../../src/notifications/consumer.ts'
+import type { Notification } from '../../src/notifications/notification.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
@@ -38,11 +39,14 @@ export async function openSimulatedCloud() {
   const cloud = await startLocalCloud({ config, database, connect, folder, logger: silent, hosts: [] })
   const transport = bus.connect()
   const events: string[] = []
+  const notifications: Notification[] = []
   const billing = new NotificationConsumer({
     transport,
     logger: silent,
     names: notificationNames(config),
-    onNotification: async ({ event_type, payload }) => {
+    onNotification: async (notification) => {
+      const { event_type, payload } = notification
+      notifications.push(notification)
       // A host that has come is no event of an instance.
       if (event_type.startsWith('service.')) return
       events.push(`${event_type} ${payload['nova_object.data'].uuid}`)
@@ -90,6 +94,8 @@ export async function openSimulatedCloud() {
     operator,
     context,
     events,
+    /** All that is told, as it is. */
+    notifications,
     stateFolder,
     on,
     off,

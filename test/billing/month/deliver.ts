@@ -28,12 +28,14 @@ export async function deliver(database: Database, lives: readonly Life[], faults
     // A new process each time: all that it knows is in the database.
     const ledger = new Ledger(database)
     const mayDie = () => {
-      if (random() < 0.03) throw new Killed()
+      if (random() < 0.1) throw new Killed()
     }
     const { read, write } = ledger.positions
     const positions = {
       read,
       write: async (moved: ReadonlyMap<string, number>) => {
+        // Once at least: stored, and not noted as such.
+        if (kills === 0) throw new Killed()
         mayDie()
         await write(moved)
       },
@@ -41,7 +43,7 @@ export async function deliver(database: Database, lives: readonly Life[], faults
     const sequence = new InSequence<AnyNotification>({ positions, replay, onLost: (gap) => ledger.noteLost(gap) })
     try {
       while (at < waiting.length) {
-        const batch = waiting.slice(at, at + 1 + Math.floor(random() * 400))
+        const batch = waiting.slice(at, at + 1 + Math.floor(random() * 200))
         await sequence.handle(batch, async (ordered) => {
           mayDie()
           await recordNotifications(ledger, ordered)
