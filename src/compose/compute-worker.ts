@@ -121,7 +121,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     isAlone: async () => ((await transport.inspect(queue, AbortSignal.timeout(LOOK_MS)))?.consumers ?? 0) === 0,
     onServing: () => {
       logger.info(facts, 'compute worker is ready')
-      void manager.removeDeparted()
+      void manager.removeDeparted().then(() => manager.removeStrays())
     },
     logger,
   })

@@ -22,6 +22,7 @@ import type { moveMethods } from './move-methods.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import { prepareArrival } from './prepare-arrival.ts'
 import type { ComputeApi } from './rpc-api.ts'
+import { isStray, type Stray, strayDisks } from './stray-disks.ts'
 import { Terminator } from './terminator.ts'
 
 type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now' | 'tellException'
@@ -117,6 +118,34 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       this.#ports.logger.info(facts, 'evacuated meanwhile: its guest is removed')
       await this.#beginTermination({ instance, void: true, migration_uuid }, context)
     }
+  }
+
+  /**
+   * Removes the disks of instances that live elsewhere, or nowhere, by the word of a conductor: once, after the worker has begun to serve.
+   * Never throws; what cannot be removed is left to the next start.
+   */
+  async removeStrays(): Promise<void> {
+    const { signal } = this.#draining
+    const interruption = (uuid: string) => new BuildAborted('a later try took over', { instance_uuid: uuid })
+    try {
+      for (const stray of await strayDisks(this.#ports, signal)) {
+        const { uuid } = stray
+        if (!this.isBusy(uuid)) this.#lanes.run(uuid, () => this.#removeStray(stray), interruption(uuid))
+      }
+    } catch (err) {
+      if (!signal.aborted) this.#ports.logger.error({ err }, 'whose disks are here is not known')
+    }
+  }
+
+  async #removeStray(stray: Stray): Promise<void> {
+    const { driver, logger } = this.#ports
+    const { uuid } = stray
+    if (!(await isStray(this.#ports, stray, this.#stopping.signal))) return
+    logger.info({ instance_uuid: uuid }, 'its instance is not here: what is left of it is removed')
+    // Once: a domain that is not ours is left alone, with what it has.
+    await driver.destroy(uuid)
+    await driver.removeDisks(uuid)
+    await driver.removeDisksAside(uuid)
   }
 
   buildAndRunInstance(args: BuildArgs, { context }: RequestInfo): Promise<null> {

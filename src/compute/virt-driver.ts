@@ -59,6 +59,8 @@ export interface VirtDriver {
   createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void>
   /** Gone already: returns. */
   removeDisks(uuid: string): Promise<void>
+  /** By their uuids, set aside or not, whether the guests themselves are here or not. */
+  guestsWithDisks(signal: AbortSignal): Promise<readonly string[]>
   /** What it sees of disks: hosts that tell the same can take over guests from each other. */
   storage(signal: AbortSignal): Promise<string>
   /** Of a guest that is off: its disks are kept, where it does not find them. Done already: tells them again. */

@@ -24,6 +24,7 @@ import {
   filesOf,
   flushFile,
   guestFolder,
+  guestFolders,
   isFolder,
   isMade,
   makeGuestFolder,
@@ -184,6 +185,11 @@ export class GuestDisks {
       signal.throwIfAborted()
       throw error instanceof SevbusError ? error : notMade(folder, error as NodeJS.ErrnoException)
     }
+  }
+
+  /** Guests that have disks here. */
+  uuids(): Promise<readonly string[]> {
+    return guestFolders(this.#options.instancesPath)
   }
 
   folderOf(uuid: string): string {

@@ -55,6 +55,14 @@ export function asideOf(folder: string): string {
   return `${folder}_resize`
 }
 
+/** Of all folders that are called as those of guests, in any order. */
+export async function guestFolders(instancesPath: string): Promise<readonly string[]> {
+  const entries = await readdir(instancesPath, { withFileTypes: true })
+  const names = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  const uuids = names.map((name) => (name.endsWith(asideOf('')) ? name.slice(0, -asideOf('').length) : name))
+  return [...new Set(uuids.filter((uuid) => UUID.test(uuid)))]
+}
+
 /** A link is none. */
 export async function isFolder(path: string): Promise<boolean> {
   return lstat(path).then(

@@ -191,6 +191,11 @@ export class FakeVirtDriver implements VirtDriver {
     if (this.#store.disks.delete(uuid)) await this.#store.save(uuid)
   }
 
+  async guestsWithDisks(signal: AbortSignal): Promise<readonly string[]> {
+    await this.#answers(signal)
+    return [...new Set([...this.#store.disks.keys()].map((name) => name.replace(/_resize$/, '')))]
+  }
+
   async storage(signal: AbortSignal): Promise<string> {
     await this.#answers(signal)
     return this.#facts.storage

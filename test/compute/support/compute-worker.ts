@@ -144,7 +144,7 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
       ...['guest', 'shutdown', 'powerOff', 'pause', 'unpause', 'suspend', 'hasSavedMemory', 'resume'],
       ...['attach', 'detach', 'copyRoot', 'storeCopy', 'removeCopy', 'removeRescueDisk'],
       ...['storage', 'setDisksAside', 'bringDisksBack', 'takeDisks', 'define'],
-      ...['disksOf', 'expectGuest', 'liveMigrate', 'welcomeGuest'],
+      ...['guestsWithDisks', 'disksOf', 'expectGuest', 'liveMigrate', 'welcomeGuest'],
     ],
     beforeStep,
   )

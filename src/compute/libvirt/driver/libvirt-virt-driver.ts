@@ -106,6 +106,11 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#disks.remove(uuid)
   }
 
+  async guestsWithDisks(signal: AbortSignal): Promise<readonly string[]> {
+    signal.throwIfAborted()
+    return await this.#disks.uuids()
+  }
+
   async storage(signal: AbortSignal): Promise<string> {
     signal.throwIfAborted()
     return await this.#disks.storage()
