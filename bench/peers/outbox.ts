@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { migrate } from '../../dist/database/migrate.js'
-import { DatabaseOutbox, outboxMigrations, outboxRows, takenAtOnce } from '../../dist/database/outbox.js'
+import { DatabaseOutbox, outboxRows, takenAtOnce } from '../../dist/database/outbox.js'
+import { outboxMigrations } from '../../dist/database/outbox-schema.js'
 import { openPostgres } from '../../dist/database/postgres.js'
 import { notificationMessage } from '../../dist/notifications/notification.js'
 import { RabbitTransport } from '../../dist/rpc/drivers/rabbit.js'

@@ -1,6 +1,6 @@
 import { conductorMigrations } from '../conductor/schema.ts'
 import type { Migration } from '../database/migration.ts'
-import { outboxMigrations } from '../database/outbox.ts'
+import { outboxMigrations } from '../database/outbox-schema.ts'
 import { auditMigrations } from '../scheduler/audit/schema.ts'
 import { placementMigrations } from '../scheduler/placement/schema.ts'
 

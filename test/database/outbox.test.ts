@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { DatabaseOutbox, outboxMigrations, outboxRows, type StoredAs, takenAtOnce } from '../../src/database/outbox.ts'
+import { DatabaseOutbox, outboxRows, type StoredAs, takenAtOnce } from '../../src/database/outbox.ts'
+import { outboxMigrations } from '../../src/database/outbox-schema.ts'
 import type { DurableMessage } from '../../src/rpc/durable-message.ts'
 import { databaseEngines } from '../support/databases.ts'
 

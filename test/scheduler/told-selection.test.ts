@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { outboxMigrations } from '../../src/database/outbox.ts'
+import { outboxMigrations } from '../../src/database/outbox-schema.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import { SchedulerManager } from '../../src/scheduler/manager.ts'
 import { DatabasePlacement } from '../../src/scheduler/placement/placement.ts'

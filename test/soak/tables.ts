@@ -1,6 +1,6 @@
 import type { Queryable } from '../../src/database/database.ts'
 import type { Migration } from '../../src/database/migration.ts'
-import { outboxMigrations } from '../../src/database/outbox.ts'
+import { outboxMigrations } from '../../src/database/outbox-schema.ts'
 import type { StoredFact } from './auditor.ts'
 
 export const soakMigrations: readonly Migration[] = [

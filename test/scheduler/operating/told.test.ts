@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { outboxMigrations } from '../../../src/database/outbox.ts'
+import { outboxMigrations } from '../../../src/database/outbox-schema.ts'
 import { NO_HINTS } from '../../../src/objects/scheduler-hints.ts'
 import { buildOutcomesEndpoint } from '../../../src/scheduler/build-outcomes.ts'
 import { operatingEndpoint } from '../../../src/scheduler/operating/endpoint.ts'
