@@ -18,7 +18,7 @@ import { RIGHT, storm } from './storm/storm.ts'
 const HELP = `Sends calls, casts and notifications between processes while the broker is restarted twice, connections break in
 every way, queues are deleted and processes are killed; then compares what was sent with what was received. Then 100 claimants
 come at once for 15 encryption slots of a cloud of workers, and bursts of boots and deletions while its schedulers and
-conductors are killed; then audits it, and looks at the tables by SQL of its own.
+conductors are killed, and sevbus bill; then audits it, looks at the tables by SQL of its own, and holds the bill against what ran.
 
   npm run soak -- [options]
 
@@ -105,6 +105,7 @@ async function busHolds(broker: SoakBroker, postgresUrl: string, seed: number): 
 
 async function claimsHold(amqpUrl: string, postgresUrl: string, seed: number): Promise<boolean> {
   await using created = await createSoakDatabase(postgresUrl)
+  await using ledger = await createSoakDatabase(postgresUrl)
   const database = await openPostgres({ url: created.url, poolSize: 4 })
   await migrate(database, allMigrations)
   await using cloud = new RunningCloud({
@@ -114,7 +115,7 @@ async function claimsHold(amqpUrl: string, postgresUrl: string, seed: number): P
     folder: await mkdtemp(join(tmpdir(), 'sevbus-storm-')),
     dispose: () => database.close(),
   })
-  const outcome = await storm({ cloud, seed, bursts: Number(values.bursts), tell: say })
+  const outcome = await storm({ cloud, ledgerUrl: ledger.url, seed, bursts: Number(values.bursts), tell: say })
   const { instances, kills, ...rest } = outcome
   const isRight = isDeepStrictEqual(rest, RIGHT)
   say(`seed ${seed}: ${instances} instances, ${kills} kills: ${isRight ? 'every claim is what runs' : ''}`)

@@ -41,6 +41,7 @@ export class RunningCloud implements AsyncDisposable {
       SEVBUS_NOTIFICATIONS_EXCHANGE: `${this.#prefix}-nova`,
       SEVBUS_NOTIFICATIONS_TOPIC: `${this.#prefix}-notifications`,
       SEVBUS_DATABASE_URL: databaseUrl,
+      SEVBUS_BILL_POOL: `${this.#prefix}-bill`,
       SEVBUS_COMPUTE_REPORT_INTERVAL_SECONDS: '1',
     }
   }
@@ -69,6 +70,13 @@ export class RunningCloud implements AsyncDisposable {
     })
     await worker.said('compute worker is ready')
     return worker
+  }
+
+  /** `sevbus bill run`, with a ledger of its own. */
+  async biller(env: Record<string, string>): Promise<SevbusProcess> {
+    const biller = this.start(['bill', 'run'], env)
+    await biller.said('Ctrl-C ends it')
+    return biller
   }
 
   /** A client, once the scheduler knows so many hosts. */
@@ -109,7 +117,7 @@ export class RunningCloud implements AsyncDisposable {
     const priorities = ['info', 'error'].map((priority) => `${this.#prefix}-notifications.${priority}`)
     const connection = await connectAmqp(this.#amqpUrl)
     const channel = await connection.createChannel()
-    for (const queue of [...topics, ...directed, ...priorities, `${this.#prefix}-dead-letters`])
+    for (const queue of [...topics, ...directed, ...priorities, `${this.#prefix}-dead-letters`, `${this.#prefix}-bill`])
       await channel.deleteQueue(queue)
     for (const exchange of [this.#prefix, `${this.#prefix}-nova`]) await channel.deleteExchange(exchange)
     await connection.close()

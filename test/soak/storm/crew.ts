@@ -1,6 +1,6 @@
 import type { RunningCloud } from '../../support/running-cloud.ts'
 import type { SevbusProcess } from '../../support/sevbus-process.ts'
-import { CONDUCTORS, SCHEDULERS } from './plan.ts'
+import { BILLER, CONDUCTORS, SCHEDULERS } from './plan.ts'
 
 /** Fifteen slots of SEV on three hosts, with some of other models beside. */
 const HOSTS: Readonly<Record<string, Record<string, string>>> = {
@@ -13,20 +13,23 @@ export const HOST_NAMES = Object.keys(HOSTS)
 /** The workers of a cloud; who is killed is started again under the same name. */
 export class StormCrew {
   readonly #cloud: RunningCloud
+  readonly #ledgerUrl: string
   readonly #workers = new Map<string, SevbusProcess>()
   /** One at a time for each worker: killed while it starts, it would be started twice. */
   readonly #turns = new Map<string, Promise<void>>()
   kills = 0
 
-  constructor(cloud: RunningCloud) {
+  /** @param ledgerUrl of the biller's own database */
+  constructor(cloud: RunningCloud, ledgerUrl: string) {
     this.#cloud = cloud
+    this.#ledgerUrl = ledgerUrl
   }
 
   async start(): Promise<void> {
     const hosts = Object.entries(HOSTS).map(async ([host, slots]) => {
       this.#workers.set(host, await this.#cloud.compute(host, { ...slots, SEVBUS_FAKE_SPAWN_DELAY_MS: '100' }))
     })
-    const others = [...CONDUCTORS, ...SCHEDULERS].map((name) => this.#begin(name))
+    const others = [...CONDUCTORS, ...SCHEDULERS, BILLER].map((name) => this.#begin(name))
     await Promise.all([...hosts, ...others])
   }
 
@@ -51,6 +54,10 @@ export class StormCrew {
   }
 
   async #begin(name: string): Promise<void> {
+    if (name === BILLER) {
+      this.#workers.set(name, await this.#cloud.biller({ SEVBUS_BILL_DATABASE_URL: this.#ledgerUrl }))
+      return
+    }
     const service = name.startsWith('c') ? 'conductor' : 'scheduler'
     this.#workers.set(name, await this.#cloud.worker(service, name))
   }

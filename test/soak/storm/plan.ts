@@ -4,7 +4,9 @@ import { oneOf, randomFrom } from '../random.ts'
 /** Workers that are killed and started again, two of each service at least: the others serve meanwhile. */
 export const CONDUCTORS = ['c1', 'c2'] as const
 export const SCHEDULERS = ['s1', 's2', 's3'] as const
-type Worker = (typeof CONDUCTORS | typeof SCHEDULERS)[number]
+/** The one who writes the bill. */
+export const BILLER = 'biller'
+type Worker = (typeof CONDUCTORS | typeof SCHEDULERS)[number] | typeof BILLER
 
 export interface Boot {
   readonly name: string
@@ -38,7 +40,7 @@ const BURST_MS = 1500
 export function planOf(seed: number, bursts: number): readonly Burst[] {
   const random = randomFrom(seed)
   const upTo = (n: number) => 1 + Math.floor(random() * n)
-  // Each burst kills one of each service, at times of their own, and sometimes one more.
+  // Each burst kills one of each service and the biller, at times of their own, and sometimes one more.
   const soon = () => Math.floor(random() * BURST_MS)
   const kill = (workers: readonly Worker[]) => ({ worker: oneOf(random, workers), afterMs: soon() })
   return Array.from({ length: bursts }, (_, n) => ({
@@ -50,6 +52,6 @@ export function planOf(seed: number, bursts: number): readonly Burst[] {
       afterMs: soon(),
     })),
     deletes: { part: random() * 0.6, afterMs: soon() },
-    kills: [kill(CONDUCTORS), kill(SCHEDULERS), ...(random() < 0.5 ? [kill(SCHEDULERS)] : [])],
+    kills: [kill(CONDUCTORS), kill(SCHEDULERS), kill([BILLER]), ...(random() < 0.5 ? [kill(SCHEDULERS)] : [])],
   }))
 }

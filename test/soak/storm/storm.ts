@@ -4,6 +4,7 @@ import { anImage } from '../../support/requests.ts'
 import type { RunningCloud } from '../../support/running-cloud.ts'
 import { waitFor } from '../../support/wait-for.ts'
 import { disagreements } from './agree.ts'
+import { billDisagrees } from './biller.ts'
 import { HOST_NAMES, StormCrew } from './crew.ts'
 import { type Boot, type Burst, planOf } from './plan.ts'
 import { type RushOutcome, rush } from './rush.ts'
@@ -18,6 +19,8 @@ const IMAGE = anImage({ hw_firmware_type: 'uefi', hw_machine_type: 'q35', hw_fir
 
 export interface StormOptions {
   readonly cloud: RunningCloud
+  /** An empty database, for the bill. */
+  readonly ledgerUrl: string
   readonly seed: number
   readonly bursts: number
   readonly tell: (line: string) => void
@@ -43,10 +46,11 @@ export const RIGHT: Omit<StormOutcome, 'kills' | 'instances'> = {
 
 /**
  * Many claimants at once for few slots; then bursts of boots and deletions while schedulers and conductors are killed from
- * outside. When all is at rest everything must agree, and in the end, with everything deleted, nothing be left.
+ * outside, and who writes the bill. When all is at rest everything must agree, and in the end, with everything deleted, nothing be
+ * left, and each life be billed once, to the second.
  */
-export async function storm({ cloud, seed, bursts, tell }: StormOptions): Promise<StormOutcome> {
-  const crew = new StormCrew(cloud)
+export async function storm({ cloud, ledgerUrl, seed, bursts, tell }: StormOptions): Promise<StormOutcome> {
+  const crew = new StormCrew(cloud, ledgerUrl)
   await crew.start()
   const client = await cloud.client({ hosts: HOST_NAMES.length })
   const outcome = await rush(client, CLAIMANTS)
@@ -68,7 +72,7 @@ export async function storm({ cloud, seed, bursts, tell }: StormOptions): Promis
 
   await deleteAll(cloud, client)
   await atRest(cloud)
-  wrong.push(...(await disagreements(cloud.database)))
+  wrong.push(...(await disagreements(cloud.database)), ...(await billedInTheEnd(ledgerUrl, cloud)))
   const left = await cloud.count('allocations')
   if (left > 0) wrong.push(`${left} allocations are left, and no instance`)
   const { kills } = crew
@@ -110,6 +114,17 @@ async function deleteAll(cloud: RunningCloud, { conductor }: SevbusClient): Prom
     const left = await cloud.count(`instances where vm_state <> 'deleted'`)
     if (left > 0) throw new Error(`${left} instances are left`)
   }, SETTLE)
+}
+
+/** The biller is behind by what it is just reading. @returns what is wrong although it had time */
+async function billedInTheEnd(ledgerUrl: string, cloud: RunningCloud): Promise<readonly string[]> {
+  let wrong: readonly string[] = []
+  const check = async () => {
+    wrong = await billDisagrees(ledgerUrl, cloud.database)
+    if (wrong.length > 0) throw new Error(wrong[0])
+  }
+  await waitFor(check, SETTLE).catch(() => {})
+  return wrong
 }
 
 /** As an operator asks. */
