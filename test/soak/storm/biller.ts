@@ -21,6 +21,7 @@ export async function billDisagrees(ledgerUrl: string, cloud: Queryable): Promis
     const ran = new Set((await cloud.query<{ life: string }>(LIVES)).map(({ life }) => life))
     const { disagreements, unread, lost } = await checkLedger(ledger)
     return [
+      ...(ran.size === 0 ? ['nothing ran'] : []),
       ...[...ran].filter((life) => !billed.has(life)).map((life) => `ran, and is not billed so: ${life}`),
       ...[...billed].filter((life) => !ran.has(life)).map((life) => `is billed, and did not run so: ${life}`),
       ...[...disagreements, ...unread, ...lost].map((odd) => `sevbus bill check: ${JSON.stringify(odd)}`),

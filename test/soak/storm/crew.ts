@@ -1,14 +1,13 @@
 import type { RunningCloud } from '../../support/running-cloud.ts'
 import type { SevbusProcess } from '../../support/sevbus-process.ts'
-import { BILLER, CONDUCTORS, SCHEDULERS } from './plan.ts'
+import { BILLER, CONDUCTORS, HOST_NAMES, SCHEDULERS } from './plan.ts'
 
 /** Fifteen slots of SEV on three hosts, with some of other models beside. */
-const HOSTS: Readonly<Record<string, Record<string, string>>> = {
+const HOSTS: Readonly<Record<(typeof HOST_NAMES)[number], Record<string, string>>> = {
   h1: { SEVBUS_FAKE_SEV_SLOTS: '5' },
   h2: { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_SEV_ES_SLOTS: '3' },
   h3: { SEVBUS_FAKE_SEV_SLOTS: '5', SEVBUS_FAKE_SEV_SNP_SLOTS: '3' },
 }
-export const HOST_NAMES = Object.keys(HOSTS)
 
 /** The workers of a cloud; who is killed is started again under the same name. */
 export class StormCrew {
@@ -26,11 +25,7 @@ export class StormCrew {
   }
 
   async start(): Promise<void> {
-    const hosts = Object.entries(HOSTS).map(async ([host, slots]) => {
-      this.#workers.set(host, await this.#cloud.compute(host, { ...slots, SEVBUS_FAKE_SPAWN_DELAY_MS: '100' }))
-    })
-    const others = [...CONDUCTORS, ...SCHEDULERS, BILLER].map((name) => this.#begin(name))
-    await Promise.all([...hosts, ...others])
+    await Promise.all([...HOST_NAMES, ...CONDUCTORS, ...SCHEDULERS, BILLER].map((name) => this.#begin(name)))
   }
 
   /** From outside, without a word; then it is started again. */
@@ -56,6 +51,11 @@ export class StormCrew {
   async #begin(name: string): Promise<void> {
     if (name === BILLER) {
       this.#workers.set(name, await this.#cloud.biller({ SEVBUS_BILL_DATABASE_URL: this.#ledgerUrl }))
+      return
+    }
+    const slots = HOSTS[name as keyof typeof HOSTS]
+    if (slots !== undefined) {
+      this.#workers.set(name, await this.#cloud.compute(name, { ...slots, SEVBUS_FAKE_SPAWN_DELAY_MS: '100' }))
       return
     }
     const service = name.startsWith('c') ? 'conductor' : 'scheduler'

@@ -6,7 +6,9 @@ export const CONDUCTORS = ['c1', 'c2'] as const
 export const SCHEDULERS = ['s1', 's2', 's3'] as const
 /** The one who writes the bill. */
 export const BILLER = 'biller'
-type Worker = (typeof CONDUCTORS | typeof SCHEDULERS)[number] | typeof BILLER
+/** Simulated hosts: their guests live on while their workers are dead. */
+export const HOST_NAMES = ['h1', 'h2', 'h3'] as const
+type Worker = (typeof CONDUCTORS | typeof SCHEDULERS | typeof HOST_NAMES)[number] | typeof BILLER
 
 export interface Boot {
   readonly name: string
@@ -40,7 +42,7 @@ const BURST_MS = 1500
 export function planOf(seed: number, bursts: number): readonly Burst[] {
   const random = randomFrom(seed)
   const upTo = (n: number) => 1 + Math.floor(random() * n)
-  // Each burst kills one of each service and the biller, at times of their own, and sometimes one more.
+  // Each burst kills one of each service, a host's worker among them, and the biller, at times of their own, and sometimes one more.
   const soon = () => Math.floor(random() * BURST_MS)
   const kill = (workers: readonly Worker[]) => ({ worker: oneOf(random, workers), afterMs: soon() })
   return Array.from({ length: bursts }, (_, n) => ({
@@ -52,6 +54,12 @@ export function planOf(seed: number, bursts: number): readonly Burst[] {
       afterMs: soon(),
     })),
     deletes: { part: random() * 0.6, afterMs: soon() },
-    kills: [kill(CONDUCTORS), kill(SCHEDULERS), kill([BILLER]), ...(random() < 0.5 ? [kill(SCHEDULERS)] : [])],
+    kills: [
+      kill(CONDUCTORS),
+      kill(SCHEDULERS),
+      kill([BILLER]),
+      kill(HOST_NAMES),
+      ...(random() < 0.5 ? [kill(SCHEDULERS)] : []),
+    ],
   }))
 }

@@ -5,8 +5,8 @@ import type { RunningCloud } from '../../support/running-cloud.ts'
 import { waitFor } from '../../support/wait-for.ts'
 import { disagreements } from './agree.ts'
 import { billDisagrees } from './biller.ts'
-import { HOST_NAMES, StormCrew } from './crew.ts'
-import { type Boot, type Burst, planOf } from './plan.ts'
+import { StormCrew } from './crew.ts'
+import { type Boot, type Burst, HOST_NAMES, planOf } from './plan.ts'
 import { type RushOutcome, rush } from './rush.ts'
 
 const CLAIMANTS = 100
