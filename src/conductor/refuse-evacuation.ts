@@ -15,7 +15,8 @@ import { isMoving, LIVE } from './stages.ts'
 export function hostToLeave(record: InstanceRecord): string {
   const { instance } = record
   const { uuid, host, vm_state, task_state } = instance
-  const canMove = vm_state === 'active' || vm_state === 'stopped'
+  // One that is rescued is built from its own image: its rescue is over with that.
+  const canMove = vm_state === 'active' || vm_state === 'stopped' || vm_state === 'rescued'
   // A dead host will never end what it was told to do.
   const isOver = record.move === undefined ? isActing(instance) : canBeCalledOff(record)
   if (canMove && (task_state === null || isOver) && host !== null) return host

@@ -138,6 +138,29 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     expect([await wanted('h2', 2), await wanted('h1', 1)]).toEqual([{ wanted: true }, { wanted: false }])
   })
 
+  it('ends the rescue of an instance that is rescued, and leaves it rescued where it cannot be', async () => {
+    await using given = await onDeadHost()
+    const { endpoint, request, uuid } = given
+    const ofAction = { instance_uuid: uuid, host: 'h1', attempt: 1, number: 1, outcome: { result: 'done' } } as const
+    await endpoint.rescueInstance({ instance_uuid: uuid, image: anImage() }, request)
+    await endpoint.reportAction(ofAction, request)
+    expect(await given.instance(uuid)).toMatchObject({ vm_state: 'rescued', task_state: null })
+    given.answers(async () => {
+      throw new NoValidHost('no valid host')
+    })
+
+    await given.evacuate()
+    await given.step(2)
+    expect(await given.instance(uuid)).toMatchObject({ vm_state: 'rescued', task_state: null, host: 'h1' })
+    given.answers(async (spec) => aSelection('h2', spec.attempt))
+    await given.evacuate()
+    await given.step(3)
+    await given.report(active(uuid, 'h2', 3))
+    await given.step(3)
+
+    expect(await given.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null, host: 'h2' })
+  })
+
   it('goes only where it is told to', async () => {
     await using given = await onDeadHost()
     await given.evacuate('h3')

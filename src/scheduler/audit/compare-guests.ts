@@ -52,7 +52,7 @@ function strange(evidence: Evidence, { host, guest }: SeenGuest): Finding | unde
 
 /** What the guest of an instance that rests on its host does; undefined: nobody knows. */
 function guestOf({ vm_state }: InstanceState): keyof typeof ADVICE | undefined {
-  if (vm_state === 'active') return 'running'
+  if (vm_state === 'active' || vm_state === 'rescued') return 'running'
   if (vm_state === 'paused') return 'paused'
   return vm_state === 'stopped' || vm_state === 'suspended' ? 'shutoff' : undefined
 }

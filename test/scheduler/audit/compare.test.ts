@@ -399,6 +399,8 @@ describe('an instance whose guest is not as it should be', () => {
   it.each([
     ['stopped and off', 'stopped', 'shutoff', []],
     ['stopped and running', 'stopped', 'running', ['missing_guest h1 1: for a person']],
+    ['rescued and running', 'rescued', 'running', []],
+    ['rescued and off', 'rescued', 'shutoff', ['missing_guest h1 1: for a person']],
     ['active and off', 'active', 'shutoff', ['missing_guest h1 1: for a person']],
     ['in error and off', 'error', 'shutoff', []],
   ] as const)('that is %s is as it should be, or told', (_what, vm_state, state, expected) => {
