@@ -1,6 +1,5 @@
 import type { z } from 'zod'
-import { BuildAborted, ServiceStopping } from '../errors.ts'
-import type { Instance } from '../objects/instance.ts'
+import { ServiceStopping } from '../errors.ts'
 import type { InstanceAction } from '../objects/instance-action.ts'
 import type { Endpoint, RequestInfo } from '../rpc/contract.ts'
 import type { actionMethods } from './action-methods.ts'
@@ -8,14 +7,13 @@ import { Actions } from './actions/actions.ts'
 import { DEFAULT_SHUTDOWN, DEFAULT_UNPLUG } from './actions/guest-patience.ts'
 import { refuseOtherStorage, whatWouldLeave } from './actions/live-migration.ts'
 import { Arrivals, isExpected } from './arrivals.ts'
-import { Builder } from './builder.ts'
-import { type ComputePorts, timestamp } from './compute-ports.ts'
+import { BuildsAndTerminations, tookOver } from './builds-and-terminations.ts'
+import type { ComputePorts } from './compute-ports.ts'
 import { consoleOf, consoleOutput } from './consoles.ts'
 import { departures } from './departures.ts'
 import { listGuests } from './guest-list.ts'
 import { InstanceLanes } from './instance-lanes.ts'
-import { queued } from './journal/journal.ts'
-import type { KnownTry, Termination } from './journal/state.ts'
+import type { TerminateArgs } from './known-tries.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from './libvirt/domain-options.ts'
 import { NO_LIMITS } from './libvirt/slot-limits.ts'
 import type { moveMethods } from './move-methods.ts'
@@ -23,7 +21,6 @@ import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import { prepareArrival } from './prepare-arrival.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { isStray, type Stray, strayDisks } from './stray-disks.ts'
-import { Terminator } from './terminator.ts'
 
 type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now' | 'tellException'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
@@ -33,7 +30,6 @@ type PrepArgs = z.output<(typeof ComputeApi)['methods']['prepResize']['input']>
 type RebuildArgs = z.output<(typeof ComputeApi)['methods']['rebuildInstance']['input']>
 type RemoveImageArgs = z.output<(typeof ComputeApi)['methods']['removeShelvedImage']['input']>
 type LiveArgs<N extends keyof typeof moveMethods> = z.output<(typeof moveMethods)[N]['input']>
-type TerminateArgs = z.output<(typeof ComputeApi)['methods']['terminateInstance']['input']>
 
 export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Partial<Pick<ComputePorts, Optional>> {
   /** Guests that may start at a time; the others wait. Nova's option of this name, and its default. */
@@ -46,8 +42,7 @@ export interface ComputeManagerOptions extends Omit<ComputePorts, Optional>, Par
  */
 export class ComputeManager implements Endpoint<typeof ComputeApi> {
   readonly #ports: ComputePorts
-  readonly #builder: Builder
-  readonly #terminator: Terminator
+  readonly #work: BuildsAndTerminations
   readonly #actions: Actions
   readonly #arrivals: Arrivals
   readonly #lanes: InstanceLanes
@@ -68,8 +63,6 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     }
     const signals = { draining: this.#draining.signal, stopping: this.#stopping.signal }
     this.#ports = { ...defaults, ...ports }
-    this.#builder = new Builder(this.#ports, maxConcurrentBuilds, signals)
-    this.#terminator = new Terminator(this.#ports, signals)
     this.#lanes = new InstanceLanes((error, uuid) => {
       if (this.#stopping.signal.aborted) return
       const { journal, logger, tellException } = this.#ports
@@ -79,18 +72,14 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       const facts = { instance_uuid: uuid, request_id: begun?.context.request_id, err: error }
       logger.error(facts, 'work on an instance broke off; a restart resumes it')
     })
+    this.#work = new BuildsAndTerminations(this.#ports, { lanes: this.#lanes, signals, maxConcurrentBuilds })
     this.#actions = new Actions(this.#ports, signals, this.#lanes)
     this.#arrivals = new Arrivals(this.#ports, this.#lanes)
   }
 
   /** Takes up what an earlier worker had begun. Call it before requests can arrive; the work itself follows. */
   recover(): void {
-    const { journal } = this.#ports
-    for (const { instance } of journal.terminations()) this.#terminate(instance.uuid)
-    for (const { instance } of journal.builds()) {
-      const { uuid, attempt } = instance
-      this.#lanes.run(uuid, (signal) => this.#builder.recover(uuid, attempt, signal), tookOver(uuid))
-    }
+    this.#work.recover()
     this.#actions.recover()
   }
 
@@ -116,7 +105,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       const { uuid, attempt } = instance
       const facts = { instance_uuid: uuid, attempt, migration: migration_uuid, request_id: context.request_id }
       this.#ports.logger.info(facts, 'evacuated meanwhile: its guest is removed')
-      await this.#beginTermination({ instance, void: true, migration_uuid }, context)
+      await this.#work.terminate({ instance, void: true, migration_uuid }, context)
     }
   }
 
@@ -126,11 +115,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
    */
   async removeStrays(): Promise<void> {
     const { signal } = this.#draining
-    const interruption = (uuid: string) => new BuildAborted('a later try took over', { instance_uuid: uuid })
     try {
       for (const stray of await strayDisks(this.#ports, signal)) {
         const { uuid } = stray
-        if (!this.isBusy(uuid)) this.#lanes.run(uuid, () => this.#removeStray(stray), interruption(uuid))
+        if (!this.isBusy(uuid)) this.#lanes.run(uuid, () => this.#removeStray(stray), tookOver(uuid))
       }
     } catch (err) {
       if (!signal.aborted) this.#ports.logger.error({ err }, 'whose disks are here is not known')
@@ -149,15 +137,15 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   }
 
   buildAndRunInstance(args: BuildArgs, { context }: RequestInfo): Promise<null> {
-    return this.#beginBuild(args, context)
+    return this.#build(args, context)
   }
 
   finishResize(args: FinishArgs, { context }: RequestInfo): Promise<null> {
-    return this.#beginBuild(args, context)
+    return this.#build(args, context)
   }
 
   rebuildInstance(args: RebuildArgs, { context }: RequestInfo): Promise<null> {
-    return this.#beginBuild({ ...args, rebuilds: true }, context)
+    return this.#build({ ...args, rebuilds: true }, context)
   }
 
   async prepResize({ instance, allocations }: PrepArgs, { signal }: RequestInfo): Promise<{ storage: string }> {
@@ -189,7 +177,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     args: LiveArgs<'postLiveMigrationAtDestination'>,
     { context }: RequestInfo,
   ): Promise<null> {
-    return this.#beginBuild({ ...args, live: true }, context)
+    return this.#build({ ...args, live: true }, context)
   }
 
   async rollbackLiveMigrationAtDestination(
@@ -197,80 +185,12 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     { context }: RequestInfo,
   ): Promise<null> {
     this.#refuseWhenDraining()
-    return this.#beginTermination({ ...args, void: true }, context)
+    return await this.#work.terminate({ ...args, void: true }, context)
   }
 
-  /** The same try again, or an older one than was here, changes nothing. */
-  async #beginBuild(
-    args: BuildArgs &
-      Partial<Pick<FinishArgs, 'disks' | 'power_on'>> & { readonly rebuilds?: true; readonly live?: true },
-    context: RequestInfo['context'],
-  ): Promise<null> {
-    this.#refuseWhenDraining()
-    const { instance, ...given } = args
-    const { journal, logger } = this.#ports
-    const { uuid, attempt } = instance
-    const known = journal.known(uuid)
-    const hasCome = args.live === true && attempt === known?.attempt && isExpected(journal, uuid)
-    if (known !== undefined && isOver(known, attempt) && !hasCome) {
-      const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
-      logger.info(facts, 'build ignored: not newer')
-      // Its conductor waits for no other host, and asks until it has heard.
-      if (args.rebuilds && attempt === known.attempt) await this.#builder.tellAgain(instance, known, context)
-      await journal.flushed()
-      return null
-    }
-    await journal.append([{ type: 'build_begun', instance, ...given, context, interruptions: 0 }])
-    const isFirst = known === undefined
-    this.#lanes.run(uuid, (signal) => this.#builder.build(uuid, attempt, isFirst, signal), tookOver(uuid))
-    return null
-  }
-
-  /** Interrupts a build of the instance. Repeated after its end: reports the same once more, and notifies nobody. */
   async terminateInstance(args: TerminateArgs, { context }: RequestInfo): Promise<null> {
     this.#refuseWhenDraining()
-    return this.#beginTermination(args, context)
-  }
-
-  async #beginTermination(args: TerminateArgs, context: RequestInfo['context']): Promise<null> {
-    const { instance, migration_uuid, only_disks_aside, ...rest } = args
-    const { journal, logger } = this.#ports
-    const { uuid, attempt } = instance
-    const known = journal.known(uuid)
-    const ended = endOf(known, args)
-    if (only_disks_aside && migration_uuid !== undefined && ended === undefined) {
-      return this.#removeLeft(instance, migration_uuid, context)
-    }
-    if (known !== undefined && attempt !== known.attempt && isOver(known, attempt) && ended === undefined) {
-      const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
-      logger.info(facts, 'termination of an older try ignored')
-      return null
-    }
-    if (ended !== undefined) {
-      const report = this.#terminator.terminated(context, uuid, attempt, ended, migration_uuid)
-      if (!args.void || migration_uuid !== undefined) await this.#record([queued([report])])
-      return null
-    }
-    if (covers(journal.termination(uuid), args)) {
-      await journal.flushed()
-      return null
-    }
-    const ofMove = migration_uuid === undefined ? {} : { migration_uuid }
-    await journal.append([{ type: 'terminate_begun', instance, ...rest, ...ofMove, context }])
-    this.#terminate(uuid)
-    return null
-  }
-
-  /** The instance was resized on this host, and its guest stays: only what it had before goes. */
-  async #removeLeft(
-    { uuid, attempt }: Instance,
-    migrationUuid: string,
-    context: RequestInfo['context'],
-  ): Promise<null> {
-    await this.#ports.driver.removeDisksAside(uuid)
-    const at = timestamp(this.#ports)
-    await this.#record([queued([this.#terminator.terminated(context, uuid, attempt, at, migrationUuid)])])
-    return null
+    return await this.#work.terminate(args, context)
   }
 
   startInstance(args: ActionArgs<'startInstance'>, { context }: RequestInfo): Promise<null> {
@@ -357,6 +277,11 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return null
   }
 
+  async #build(...asked: Parameters<BuildsAndTerminations['build']>): Promise<null> {
+    this.#refuseWhenDraining()
+    return await this.#work.build(...asked)
+  }
+
   #act({ instance, number }: ActionArgs<'startInstance'>, action: InstanceAction, context: RequestInfo['context']) {
     return this.#actions.begin({ instance, number, action }, context)
   }
@@ -419,52 +344,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     await this.#ports.journal.flushed()
   }
 
-  #terminate(uuid: string): void {
-    const interruption = new BuildAborted('the instance is being terminated', { instance_uuid: uuid })
-    this.#lanes.run(uuid, () => this.#terminator.terminate(uuid), interruption)
-  }
-
-  async #record(records: Parameters<ComputePorts['journal']['append']>[0]): Promise<void> {
-    await this.#ports.journal.append(records)
-    this.#ports.outbox.announce()
-  }
-
   #refuseWhenDraining(): void {
     if (this.#draining.signal.aborted) throw new ServiceStopping('the worker is stopping and begins nothing more')
   }
-}
-
-function tookOver(uuid: string): BuildAborted {
-  return new BuildAborted('a later try took over', { instance_uuid: uuid })
-}
-
-/**
- * When the termination that is asked for ended, if it has. Of a guest that an instance has left, any end is one: what came
- * later to this host has been removed as well.
- */
-function endOf(known: KnownTry | undefined, { instance, migration_uuid, void: isVoid }: TerminateArgs) {
-  if (known === undefined) return undefined
-  // Removed before the earlier one became the instance again, which it must not take along.
-  if (
-    migration_uuid !== undefined &&
-    instance.attempt !== known.attempt &&
-    instance.attempt <= (known.overThrough ?? 0)
-  ) {
-    return instance.updated_at
-  }
-  const ended = known.terminated
-  if (ended === undefined) return undefined
-  if (migration_uuid !== undefined) return known.attempt >= instance.attempt ? ended.at : undefined
-  return known.attempt === instance.attempt && (isVoid || !ended.void) ? ended.at : undefined
-}
-
-/** Something later was here, or it went back from that try to the one that is here. */
-function isOver({ attempt: last, overThrough = 0 }: KnownTry, attempt: number): boolean {
-  return attempt <= Math.max(last, overThrough)
-}
-
-/** Does the termination that is under way tell all that this one has to tell? */
-function covers(pending: Termination | undefined, { instance, migration_uuid, void: isVoid }: TerminateArgs): boolean {
-  if (pending?.instance.attempt !== instance.attempt) return false
-  return (isVoid || !pending.void) && (migration_uuid === undefined || pending.migration_uuid === migration_uuid)
 }
