@@ -4,7 +4,7 @@ import { diagnose, diagnoseSimulated, type FindingGroup } from '../compute/docto
 import { examineHost } from '../compute/doctor/examine-host.ts'
 import type { Finding } from '../compute/doctor/finding.ts'
 import { LocalHostFiles } from '../compute/doctor/local-host-files.ts'
-import { fakeCapabilities } from '../compute/fake/fake-virt-driver.ts'
+import { fakeCapabilities } from '../compute/fake/fake-capabilities.ts'
 import type { Config } from '../config.ts'
 import { createLogger } from '../logger.ts'
 import type { MemEncryptionModel } from '../objects/mem-encryption.ts'

@@ -3,7 +3,6 @@ import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   DiskCreationFailed,
-  EncryptionSlotsExhausted,
   GuestNotFound,
   InvalidSharedStorage,
   LibvirtError,
@@ -18,25 +17,16 @@ import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/me
 import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
 import type { StoredImage } from '../images/image-source.ts'
-import { parseDomainCapabilities } from '../libvirt/domain-capabilities.ts'
 import { type DomainSpec, RESCUE_DISK } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
-import { encryptionKeys } from '../libvirt/encryption-keys.ts'
-import { effectiveDescriptors } from '../libvirt/firmware-descriptors.ts'
-import { decideHostCapabilities, type HostCapabilities } from '../libvirt/host-capabilities.ts'
+import type { HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { pluggedXmls } from '../libvirt/hot-plug.ts'
-import { machineTypesOf, machineTypesOfInterest, parseLibvirtCapabilities } from '../libvirt/libvirt-capabilities.ts'
 import { hasScsiController, isPlugged, type PluggedDevice } from '../libvirt/plugged-device.ts'
 import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
-import {
-  capabilitiesDocument,
-  descriptorFilesOf,
-  kernelParametersOf,
-  keysFor,
-  libvirtCapabilitiesDocument,
-} from './capabilities-document.ts'
 import { type Definition, readDefinition } from './definition.ts'
-import { FAKE_MACHINES, type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
+import { capabilitiesOf } from './fake-capabilities.ts'
+import { type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
+import { countedKeys, type KeyHolders, refuseWithoutKey } from './fake-keys.ts'
 import { qemuRefuses, receivedGuest, sendGuest } from './guest-mail.ts'
 import { GuestStore, type StoredGuest } from './guest-store.ts'
 import { withoutDevice } from './without-device.ts'
@@ -140,21 +130,9 @@ export class FakeVirtDriver implements VirtDriver {
     }
   }
 
-  /** By way of the kernel's text, as on a real host. A machine without keys has no count of them. */
   async encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined> {
     signal.throwIfAborted()
-    const sides = [
-      ['sev', 'amd-sev'],
-      ['sev_es', 'amd-sev-es'],
-    ] as const
-    const offered = sides.filter(([, model]) => keysFor(model, this.#facts) > 0)
-    if (offered.length === 0) return undefined
-    const text = (value: (model: MemEncryptionModel) => number) =>
-      offered.map(([name, model]) => `${name} ${value(model)}\n`).join('')
-    return encryptionKeys(
-      text((model) => keysFor(model, this.#facts)),
-      [text((model) => this.#keysInUse(model))],
-    )
+    return countedKeys(this.#facts, this.#keyHolders())
   }
 
   async domainXml(uuid: string, signal: AbortSignal): Promise<string> {
@@ -328,7 +306,7 @@ export class FakeVirtDriver implements VirtDriver {
   /** Stays defined when it cannot start, as with libvirt; `destroy` forgets it. */
   async #start(xml: string, definition: Definition, signal: AbortSignal): Promise<void> {
     this.#refuseWithoutDisks(definition)
-    this.#refuseWithoutKey(definition.model)
+    refuseWithoutKey(definition.model, this.#facts, this.#keyHolders())
     const { uuid, model } = definition
     this.#starting.set(uuid, model)
     try {
@@ -368,24 +346,10 @@ export class FakeVirtDriver implements VirtDriver {
       throw new SpawnFailed(`Cannot access storage file '${lacking}': No such file or directory`)
   }
 
-  /** The memory controller's own count: SEV guests on one side, SEV-ES and SEV-SNP guests on the other. */
-  #refuseWithoutKey(model: MemEncryptionModel | undefined): void {
-    if (model === undefined) return
-    const total = keysFor(model, this.#facts)
-    const used = this.#keysInUse(model)
-    if (used < total) return
-    throw new EncryptionSlotsExhausted(
-      `sev_kvm_init: failed to initialize ret=-16 fw_error=0: all ${total} keys for ${model} guests are in use`,
-      { model, total, used },
-    )
-  }
-
-  /** Those of guests that run or start, and what a fault keeps. */
-  #keysInUse(model: MemEncryptionModel): number {
+  /** Guests that run or start. */
+  #keyHolders(): KeyHolders {
     const running = [...this.#store.guests.values()].filter(({ state }) => state !== 'shutoff')
-    const holders = [...running.map((guest) => guest.model), ...this.#starting.values()]
-    const stray = this.#facts.stray_keys[model === 'amd-sev' ? 'sev' : 'sev_es'] ?? 0
-    return holders.filter((other) => sharesKeys(other, model)).length + stray
+    return [...running.map(({ model }) => model), ...this.#starting.values()]
   }
 
   /** Its guests follow at once, or after a while, or never. */
@@ -528,36 +492,9 @@ export class FakeVirtDriver implements VirtDriver {
   }
 }
 
-/** What the simulated machine can do, without opening it. @throws InvalidConfiguration */
-export function fakeCapabilities(options: FakeHostOptions): HostCapabilities {
-  return capabilitiesOf(withDefaults(options))
-}
-
-/** By way of documents and kernel parameters: what reads libvirt's answers reads these. */
-function capabilitiesOf(facts: FakeHostFacts): HostCapabilities {
-  const libvirt = parseLibvirtCapabilities(libvirtCapabilitiesDocument(facts))
-  const arch = libvirt.arch ?? 'unknown'
-  const machines = machineTypesOfInterest(libvirt, arch, facts.default_machine_type)
-  return decideHostCapabilities({
-    arch,
-    defaultMachineType: facts.default_machine_type,
-    machineTypes: machineTypesOf(libvirt, arch),
-    documents: machines.map((machine) =>
-      parseDomainCapabilities(capabilitiesDocument(facts, FAKE_MACHINES[machine] ?? machine)),
-    ),
-    kernel: kernelParametersOf(facts),
-    descriptors: effectiveDescriptors([descriptorFilesOf(facts)]),
-    firmwareFiles: facts.firmware_files,
-  })
-}
-
 /** Nova's name of the folder of a guest that is being resized. */
 function aside(uuid: string): string {
   return `${uuid}_resize`
-}
-
-function sharesKeys(one: MemEncryptionModel | undefined, other: MemEncryptionModel): boolean {
-  return one !== undefined && (one === 'amd-sev') === (other === 'amd-sev')
 }
 
 /** VIR_ERR_OPERATION_INVALID, in libvirt's words. */

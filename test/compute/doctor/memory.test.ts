@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { diagnoseSimulated } from '../../../src/compute/doctor/diagnose.ts'
-import { fakeCapabilities } from '../../../src/compute/fake/fake-virt-driver.ts'
+import { fakeCapabilities } from '../../../src/compute/fake/fake-capabilities.ts'
 import { DOCTOR_OPTIONS, findingOf } from '../support/recorded-host.ts'
 import { libvirtSaying, milan, SILENT_LIBVIRT } from '../support/recorded-hosts.ts'
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
+import { fakeCapabilities } from '../../../src/compute/fake/fake-capabilities.ts'
 import type { FakeHostOptions } from '../../../src/compute/fake/fake-host-options.ts'
-import { fakeCapabilities } from '../../../src/compute/fake/fake-virt-driver.ts'
 import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
 import { limitSlots, NO_LIMITS } from '../../../src/compute/libvirt/slot-limits.ts'
 import { defaultFilters } from '../../../src/scheduler/filters/default-filters.ts'
