@@ -211,6 +211,25 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
     ])
   })
 
+  it('looks at none of what waits under other keys to store a message', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    const { owner, leaseMs } = outbox.storing
+    const waiting = Array.from({ length: 500 }, (_, n) => message(`waiting-${n}`, n))
+    await test.database.transaction((tx) => outbox.enqueue(tx, waiting))
+
+    const looked = await test.database.transaction(async (tx) => {
+      const rows = JSON.stringify(outboxRows([message('a', 1), message('waiting-7', 2), message('b', 3)]))
+      await tx.query('select outbox_store($1, $2, $3)', [owner, rows, leaseMs])
+      return tx.query(
+        "select idx_tup_fetch + seq_tup_read as rows from pg_stat_xact_user_tables where relname = 'outbox'",
+      )
+    })
+
+    // The one that waits under the same key, if the index alone did not tell of it.
+    expect([[{ rows: 0 }], [{ rows: 1 }]]).toContainEqual(looked)
+  })
+
   it('leaves no gap in the numbers for what was rolled back, nor for those who store at the same time', async () => {
     await using test = await open(outboxMigrations)
     const store = async (commits: boolean) => {
