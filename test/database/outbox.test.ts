@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Queryable } from '../../src/database/database.ts'
 import { DatabaseOutbox, outboxRows, type StoredAs, takenAtOnce } from '../../src/database/outbox.ts'
 import { outboxMigrations } from '../../src/database/outbox-schema.ts'
 import type { DurableMessage } from '../../src/rpc/durable-message.ts'
@@ -219,15 +220,14 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
     await test.database.transaction((tx) => outbox.enqueue(tx, waiting))
 
     const looked = await test.database.transaction(async (tx) => {
+      const before = await rowsRead(tx)
       const rows = JSON.stringify(outboxRows([message('a', 1), message('waiting-7', 2), message('b', 3)]))
       await tx.query('select outbox_store($1, $2, $3)', [owner, rows, leaseMs])
-      return tx.query(
-        "select idx_tup_fetch + seq_tup_read as rows from pg_stat_xact_user_tables where relname = 'outbox'",
-      )
+      return (await rowsRead(tx)) - before
     })
 
-    // The one that waits under the same key, if the index alone did not tell of it.
-    expect([[{ rows: 0 }], [{ rows: 1 }]]).toContainEqual(looked)
+    // The one that waits under the same key is read, if the index alone does not tell that it is there.
+    expect(looked).toBeLessThanOrEqual(1)
   })
 
   it('leaves no gap in the numbers for what was rolled back, nor for those who store at the same time', async () => {
@@ -254,4 +254,12 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
 
 function numberedMessage(orderingKey: string, text: string): DurableMessage {
   return { ...message(orderingKey, 0), body: `"${text}" @here@`, numberMark: '@here@' }
+}
+
+/** Of the outbox, by this session so far. */
+async function rowsRead(tx: Queryable): Promise<number> {
+  const [row] = await tx.query<{ read: number }>(
+    `select (idx_tup_fetch + seq_tup_read)::integer as read from pg_stat_xact_user_tables where relid = 'outbox'::regclass`,
+  )
+  return row?.read ?? Number.NaN
 }
