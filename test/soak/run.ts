@@ -11,14 +11,16 @@ import { RunningCloud } from '../support/running-cloud.ts'
 import { audit } from './auditor.ts'
 import { type SoakBroker, startSoakBroker } from './broker.ts'
 import { createSoakDatabase } from './database.ts'
+import { Line } from './line.ts'
 import { report } from './report.ts'
 import { soak } from './soak.ts'
 import { RIGHT, storm } from './storm/storm.ts'
 
 const HELP = `Sends calls, casts and notifications between processes while the broker is restarted twice, connections break in
 every way, queues are deleted and processes are killed; then compares what was sent with what was received. Then 100 claimants
-come at once for 15 encryption slots of a cloud of workers, and bursts of boots and deletions while its schedulers and
-conductors are killed, workers of hosts, and sevbus bill; then audits it, looks at the tables by SQL of its own, and holds the bill against what ran.
+come at once for 15 encryption slots of a cloud of workers, and bursts of boots, resizes, migrations and deletions while
+its schedulers and conductors are killed, workers of hosts, sevbus bill, and the broker; then audits it, looks at the tables by
+SQL of its own, and holds the bill against what ran, where and as what.
 
   npm run soak -- [options]
 
@@ -68,7 +70,7 @@ async function main(): Promise<boolean> {
   const seed = Number(values.seed)
   say(`seed ${seed}, ${broker.description}, ${postgres.description}`)
   const ofBus = values.only === 'storm' || (await busHolds(broker, postgres.url, seed))
-  const ofClaims = values.only === 'bus' || (await claimsHold(broker.url, postgres.url, seed))
+  const ofClaims = values.only === 'bus' || (await claimsHold(broker, postgres.url, seed))
   return ofBus && ofClaims
 }
 
@@ -103,22 +105,32 @@ async function busHolds(broker: SoakBroker, postgresUrl: string, seed: number): 
   return false
 }
 
-async function claimsHold(amqpUrl: string, postgresUrl: string, seed: number): Promise<boolean> {
+async function claimsHold(broker: SoakBroker, postgresUrl: string, seed: number): Promise<boolean> {
   await using created = await createSoakDatabase(postgresUrl)
   await using ledger = await createSoakDatabase(postgresUrl)
   const database = await openPostgres({ url: created.url, poolSize: 4 })
   await migrate(database, allMigrations)
+  await using line = await Line.to(() => broker.url)
   await using cloud = new RunningCloud({
-    amqpUrl,
+    amqpUrl: line.through(broker.url),
     databaseUrl: created.url,
     database,
     folder: await mkdtemp(join(tmpdir(), 'sevbus-storm-')),
     dispose: () => database.close(),
   })
-  const outcome = await storm({ cloud, ledgerUrl: ledger.url, seed, bursts: Number(values.bursts), tell: say })
-  const { instances, kills, ...rest } = outcome
+  const outcome = await storm({
+    cloud,
+    restartBroker: () => broker.restart('SIGKILL'),
+    ledgerUrl: ledger.url,
+    seed,
+    bursts: Number(values.bursts),
+    tell: say,
+  })
+  const { instances, kills, moves, brokerKills, ...rest } = outcome
   const isRight = isDeepStrictEqual(rest, RIGHT)
-  say(`seed ${seed}: ${instances} instances, ${kills} kills: ${isRight ? 'every claim is what runs' : ''}`)
+  const moved = `${moves.arrived} resized or migrated, ${moves.reverted} of them back`
+  const killed = `${kills} kills, the broker's ${brokerKills}`
+  say(`seed ${seed}: ${instances} instances, ${moved}, ${killed}: ${isRight ? 'every claim is what runs' : ''}`)
   if (!isRight) say(JSON.stringify(rest, undefined, 2))
   return isRight
 }

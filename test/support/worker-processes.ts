@@ -8,7 +8,8 @@ import { RunningCloud } from './running-cloud.ts'
 
 /** A cloud on the broker and the PostgreSQL of the test run. */
 export class ProcessCloud extends RunningCloud {
-  static async open(): Promise<ProcessCloud> {
+  /** @param amqpUrl of another broker */
+  static async open(amqpUrl = inject('amqpUrl')): Promise<ProcessCloud> {
     const engine = databaseEngines.find(({ name }) => name === 'PostgreSQL')
     if (engine === undefined) throw new Error('PostgreSQL is not among the engines')
     const opened = await engine.open(allMigrations)
@@ -16,7 +17,7 @@ export class ProcessCloud extends RunningCloud {
     const url = new URL(inject('databaseUrl'))
     url.pathname = `/${row?.name}`
     return new ProcessCloud({
-      amqpUrl: inject('amqpUrl'),
+      amqpUrl,
       databaseUrl: url.href,
       database: opened.database,
       folder: await mkdtemp(join(tmpdir(), 'sevbus-test-')),

@@ -52,6 +52,9 @@ const WRONG: readonly string[] = [
   `select format('%s is %s (%s), and should be at rest', uuid, vm_state, task_state) as problem
      from instances where vm_state not in ('active', 'error', 'deleted') or task_state is not null`,
 
+  `select format('the %s %s of %s is %s, and should be over', type, uuid, instance_uuid, status) as problem
+     from migrations where status not in ('completed', 'failed', 'reverted')`,
+
   `select format('%s is in error without a reason', uuid) as problem
      from instances where vm_state = 'error' and (fault is null or fault ->> 'code' is null)`,
   ...told(),
@@ -71,6 +74,11 @@ function told(): readonly string[] {
              count(*) filter (where event = 'instance.delete.end') as ended,
              count(*) filter (where event = 'slot.claimed') - count(*) filter (where event = 'slot.released') as slots,
              max(data ->> 'launched_at') filter (where event = 'instance.create.end') as told_launched,
+             max(data ->> 'launched_at') filter (where event = 'instance.resize_finish.end') as told_arrived,
+             count(*) filter (where event = 'instance.resize_finish.end') as arrived,
+             (select count(*) from migrations v where v.instance_uuid = i.uuid and arrived_at is not null) as moves,
+             (select max(arrived_at) from migrations v where v.instance_uuid = i.uuid) as arrived_at,
+             (select min(started_at) from build_attempts t where t.instance_uuid = i.uuid) as asked_at,
              max(data ->> 'terminated_at') filter (where event = 'instance.delete.end') as told_terminated
         from instances i left join told on told.uuid = i.uuid group by i.uuid)`
   return [
@@ -84,8 +92,15 @@ function told(): readonly string[] {
                              vm_state, launched_at, terminated_at, begun, told_launched, ended, told_terminated) as problem
        from counts
       where begun <> (launched_at is not null)::int or ended <> (vm_state = 'deleted')::int
-         or told_launched::timestamptz is distinct from date_trunc('second', launched_at)
+         or moves = 0 and told_launched::timestamptz is distinct from date_trunc('second', launched_at)
+         or moves > 0 and (told_launched is null or told_launched::timestamptz not between date_trunc('second', asked_at) and arrived_at)
          or told_terminated::timestamptz is distinct from date_trunc('second', terminated_at)`,
+    // A move that has arrived is a launch of its own, and the last one counts, wherever the instance is by now.
+    `${events} select format('%s has arrived %s times, last at %s, is launched at %s, and told of as arrived %s times, last at %s',
+                             uuid, moves, arrived_at, launched_at, arrived, told_arrived) as problem
+       from counts
+      where arrived <> moves or told_arrived::timestamptz is distinct from date_trunc('second', arrived_at)
+         or moves > 0 and launched_at is distinct from arrived_at`,
     `${events} select format('%s is %s, and charged for %s slots', uuid, vm_state, slots) as problem
        from counts where slots <> (vm_state = 'active' and is_encrypted)::int`,
   ]

@@ -1,11 +1,14 @@
 import { checkLedger } from '../../../src/billing/check-ledger.ts'
 import { Ledger } from '../../../src/billing/ledger.ts'
+import type { UsageFact } from '../../../src/billing/usage-fact.ts'
 import { usageRecords } from '../../../src/billing/usage-records.ts'
 import type { Queryable } from '../../../src/database/database.ts'
 import { openPostgres } from '../../../src/database/postgres.ts'
+import { type Stretch, stretchesOf, whole } from './lives.ts'
 
 /**
- * What the ledger bills, held against what the hosts ran by the conductors' tables: each life once, to the second.
+ * What the ledger bills, held against what the hosts ran by the conductors' tables: each stretch of each life once, to
+ * the second.
  *
  * @returns a line for each difference
  */
@@ -15,10 +18,9 @@ export async function billDisagrees(ledgerUrl: string, cloud: Queryable): Promis
     const ledger = new Ledger(database)
     const billed = new Set<string>()
     for await (const { facts } of ledger.instances()) {
-      for (const { instance_uuid, from, to, flavor, model } of usageRecords(facts))
-        billed.add([instance_uuid, from, to, flavor.name, model ?? 'in clear'].join(' '))
+      for (const stretch of billedOf(facts)) billed.add(lineOf(stretch))
     }
-    const ran = new Set((await cloud.query<{ life: string }>(LIVES)).map(({ life }) => life))
+    const ran = new Set((await stretchesOf(cloud)).map(lineOf))
     const { disagreements, unread, lost } = await checkLedger(ledger)
     return [
       ...(ran.size === 0 ? ['nothing ran'] : []),
@@ -31,10 +33,16 @@ export async function billDisagrees(ledgerUrl: string, cloud: Queryable): Promis
   }
 }
 
-const MOMENT = `'YYYY-MM-DD"T"HH24:MI:SS"Z"'`
-/** Who ran for no second is not billed. */
-const LIVES = `
-  select concat_ws(' ', uuid, to_char(launched_at at time zone 'UTC', ${MOMENT}), to_char(terminated_at at time zone 'UTC', ${MOMENT}),
-                   flavor ->> 'name', coalesce(mem_encryption ->> 'model', 'in clear')) as life
-    from instances
-   where launched_at is not null and date_trunc('second', launched_at) < date_trunc('second', terminated_at)`
+/** Whether it was resized is a state of its own, and no other price. */
+function billedOf(facts: readonly UsageFact[]): readonly Stretch[] {
+  return whole(
+    usageRecords(facts).map(({ instance_uuid: uuid, from, to, host, flavor, model }) => ({
+      ...{ uuid, from, to: to ?? 'now', host },
+      ...{ flavor: flavor.name, model },
+    })),
+  )
+}
+
+function lineOf({ uuid, from, to, host, flavor, model }: Stretch): string {
+  return [uuid, from, to, host, flavor, model ?? 'in clear'].join(' ')
+}

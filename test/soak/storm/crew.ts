@@ -16,6 +16,8 @@ export class StormCrew {
   readonly #workers = new Map<string, SevbusProcess>()
   /** One at a time for each worker: killed while it starts, it would be started twice. */
   readonly #turns = new Map<string, Promise<void>>()
+  /** Who is started again needs a broker in the time that a test has: it is not restarted meanwhile. */
+  #broker: Promise<void> = Promise.resolve()
   kills = 0
 
   /** @param ledgerUrl of the biller's own database */
@@ -30,7 +32,7 @@ export class StormCrew {
 
   /** From outside, without a word; then it is started again. */
   kill(name: string): Promise<void> {
-    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(async () => {
+    const turn = Promise.all([this.#turns.get(name), this.#broker]).then(async () => {
       this.kills++
       const doomed = this.#workers.get(name)
       doomed?.kill('SIGKILL')
@@ -38,6 +40,13 @@ export class StormCrew {
       await this.#begin(name)
     })
     this.#turns.set(name, turn)
+    return turn
+  }
+
+  /** All of them are at work when it dies, and whoever is to be killed meanwhile is killed when it is back. */
+  restartBroker(restart: () => Promise<void>): Promise<void> {
+    const turn = Promise.all([this.#broker, ...this.#turns.values()]).then(restart)
+    this.#broker = turn
     return turn
   }
 

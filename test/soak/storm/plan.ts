@@ -1,3 +1,4 @@
+import type { Flavor } from '../../../src/objects/flavor.ts'
 import { aFlavor } from '../../support/requests.ts'
 import { oneOf, randomFrom } from '../random.ts'
 
@@ -12,7 +13,7 @@ type Worker = (typeof CONDUCTORS | typeof SCHEDULERS | typeof HOST_NAMES)[number
 
 export interface Boot {
   readonly name: string
-  readonly flavor: ReturnType<typeof aFlavor>
+  readonly flavor: Flavor
   readonly count: number
   /** All of them or none. */
   readonly together: boolean
@@ -24,16 +25,31 @@ export interface Kill {
   readonly afterMs: number
 }
 
+/** Of any instance that is active then, and that nobody has moved: it is brought elsewhere, and somebody decides. */
+export interface Move {
+  /** Another size, and perhaps another model; absent: a cold migration. */
+  readonly flavor?: Flavor
+  readonly decision: 'confirm' | 'revert'
+  readonly afterMs: number
+}
+
 /** What is asked for at once, and who is killed meanwhile. */
 export interface Burst {
   readonly boots: readonly Boot[]
+  readonly moves: readonly Move[]
+  /** The broker is killed then, and started again. */
+  readonly brokerAfterMs?: number
   /** Which part of the instances is deleted, from 0 to 1, and when. */
   readonly deletes: { readonly part: number; readonly afterMs: number }
   readonly kills: readonly Kill[]
 }
 
-const FLAVORS = ['', 'amd-sev', 'amd-sev', 'amd-sev-es', 'amd-sev-snp,amd-sev-es', 'amd-sev-es,amd-sev'].map((models) =>
-  aFlavor(models === '' ? {} : { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': models }),
+const EXTRA_SPECS = ['', '', 'amd-sev', 'amd-sev', 'amd-sev-es', 'amd-sev-snp,amd-sev-es', 'amd-sev-es,amd-sev'].map(
+  (models) => (models === '' ? {} : { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': models }),
+)
+const FLAVORS = EXTRA_SPECS.map((specs) => aFlavor(specs))
+const LARGER = EXTRA_SPECS.map((specs) =>
+  aFlavor(specs, { flavorid: 'f2', name: 'm2.test', vcpus: 2, memory_mb: 2048, root_gb: 20 }),
 )
 /** A burst lasts about so long. */
 const BURST_MS = 1500
@@ -49,10 +65,17 @@ export function planOf(seed: number, bursts: number): readonly Burst[] {
     boots: Array.from({ length: 4 + upTo(6) }, (__, m) => ({
       name: `b${n + 1}-${m + 1}`,
       flavor: oneOf(random, FLAVORS),
-      count: upTo(5),
+      count: upTo(4),
       together: random() < 0.25,
       afterMs: soon(),
     })),
+    moves: Array.from({ length: 3 + upTo(3) }, () => ({
+      ...(random() < 0.6 && { flavor: oneOf(random, LARGER) }),
+      decision: random() < 0.5 ? ('confirm' as const) : ('revert' as const),
+      afterMs: soon(),
+    })),
+    // Once in the short form, now and then in the long one.
+    ...(n % 5 === 1 && { brokerAfterMs: soon() }),
     deletes: { part: random() * 0.6, afterMs: soon() },
     kills: [
       kill(CONDUCTORS),

@@ -6,6 +6,7 @@ import { waitFor } from '../../support/wait-for.ts'
 import { disagreements } from './agree.ts'
 import { billDisagrees } from './biller.ts'
 import { StormCrew } from './crew.ts'
+import { Moves } from './moves.ts'
 import { type Boot, type Burst, HOST_NAMES, planOf } from './plan.ts'
 import { type RushOutcome, rush } from './rush.ts'
 
@@ -19,6 +20,8 @@ const IMAGE = anImage({ hw_firmware_type: 'uefi', hw_machine_type: 'q35', hw_fir
 
 export interface StormOptions {
   readonly cloud: RunningCloud
+  /** Kills the cloud's own broker, and resolves when it is back; absent: it is somebody's, and lives on. */
+  readonly restartBroker?: (() => Promise<void>) | undefined
   /** An empty database, for the bill. */
   readonly ledgerUrl: string
   readonly seed: number
@@ -31,6 +34,9 @@ export interface StormOutcome {
   readonly kills: number
   /** Instances that were asked for. */
   readonly instances: number
+  /** Of them, resizes and migrations that had arrived when somebody decided; and those that went back. */
+  readonly moves: { readonly arrived: number; readonly reverted: number }
+  readonly brokerKills: number
   readonly deadlocks: number
   /** A line for each thing that is wrong. */
   readonly wrong: readonly string[]
@@ -38,18 +44,19 @@ export interface StormOutcome {
 
 const FULL = HOST_NAMES.map((host) => `${host}: 5 of 5 SEV slots used, 0 reserved`).join('; ')
 /** What must come of 100 claimants, and of all else. */
-export const RIGHT: Omit<StormOutcome, 'kills' | 'instances'> = {
+export const RIGHT: Omit<StormOutcome, 'kills' | 'instances' | 'moves' | 'brokerKills'> = {
   rush: { won: { h1: 5, h2: 5, h3: 5 }, refusals: { [`NO_VALID_HOST: ${FULL}`]: 85 } },
   deadlocks: 0,
   wrong: [],
 }
 
 /**
- * Many claimants at once for few slots; then bursts of boots and deletions while schedulers and conductors are killed from
- * outside, and who writes the bill. When all is at rest everything must agree, and in the end, with everything deleted, nothing be
+ * Many claimants at once for few slots; then bursts of boots, resizes, migrations and deletions while workers of every
+ * kind are killed from outside, who writes the bill, and the broker. When all is at rest everything must agree, and in the end, with everything deleted, nothing be
  * left, and each life be billed once, to the second.
  */
-export async function storm({ cloud, ledgerUrl, seed, bursts, tell }: StormOptions): Promise<StormOutcome> {
+export async function storm(options: StormOptions): Promise<StormOutcome> {
+  const { cloud, restartBroker, ledgerUrl, seed, bursts, tell } = options
   const crew = new StormCrew(cloud, ledgerUrl)
   await crew.start()
   const client = await cloud.client({ hosts: HOST_NAMES.length })
@@ -62,21 +69,40 @@ export async function storm({ cloud, ledgerUrl, seed, bursts, tell }: StormOptio
   }, SETTLE)
   const wrong = [...(await disagreements(cloud.database))]
 
+  const moves = new Moves(cloud, client)
+  let brokerKills = 0
   for (const [n, burst] of planOf(seed, bursts).entries()) {
-    await blow(burst, client, crew)
+    for (const move of burst.moves) moves.begin(move)
+    const broker = async () => {
+      if (restartBroker === undefined || burst.brokerAfterMs === undefined) return
+      await sleep(burst.brokerAfterMs)
+      await crew.restartBroker(restartBroker)
+      brokerKills++
+      tell('the broker was killed, and is back')
+    }
+    await Promise.all([blow(burst, client, crew), broker()])
     tell(`burst ${n + 1} of ${bursts}: killed ${burst.kills.map(({ worker }) => worker).join(', ')}`)
   }
+  wrong.push(...(await moves.ended()))
   await atRest(cloud)
   tell(`at rest: ${JSON.stringify(await states(cloud))}`)
-  wrong.push(...(await auditBy(cloud)), ...(await disagreements(cloud.database)), ...crew.deserters)
+  wrong.push(...(await auditBy(cloud)), ...(await disagreeAtLast(cloud)), ...crew.deserters)
 
   await deleteAll(cloud, client)
   await atRest(cloud)
-  wrong.push(...(await disagreements(cloud.database)), ...(await billedInTheEnd(ledgerUrl, cloud)))
+  wrong.push(...(await disagreeAtLast(cloud)), ...(await billedInTheEnd(ledgerUrl, cloud)))
   const left = await cloud.count('allocations')
   if (left > 0) wrong.push(`${left} allocations are left, and no instance`)
   const { kills } = crew
-  return { rush: outcome, kills, instances: await cloud.count('instances'), deadlocks: await deadlocks(cloud), wrong }
+  return {
+    ...{ rush: outcome, kills, brokerKills, wrong },
+    instances: await cloud.count('instances'),
+    moves: {
+      arrived: await cloud.count('migrations where arrived_at is not null'),
+      reverted: await cloud.count(`migrations where arrived_at is not null and status = 'reverted'`),
+    },
+    deadlocks: await deadlocks(cloud),
+  }
 }
 
 async function blow({ boots, deletes, kills }: Burst, { conductor }: SevbusClient, crew: StormCrew): Promise<void> {
@@ -102,8 +128,10 @@ async function blow({ boots, deletes, kills }: Burst, { conductor }: SevbusClien
 async function atRest(cloud: RunningCloud): Promise<void> {
   await waitFor(async () => {
     const moving = await cloud.count(`instances where vm_state = 'building' or task_state is not null`)
+    const leaving = await cloud.count(`migrations where status not in ('completed', 'failed', 'reverted')`)
     const waiting = await cloud.count('outbox')
-    if (moving + waiting > 0) throw new Error(`${moving} instances are changing, ${waiting} messages wait`)
+    const all = `${moving} instances are changing, ${leaving} have left something behind, ${waiting} messages wait`
+    if (moving + leaving + waiting > 0) throw new Error(all)
   }, SETTLE)
 }
 
@@ -116,11 +144,21 @@ async function deleteAll(cloud: RunningCloud, { conductor }: SevbusClient): Prom
   }, SETTLE)
 }
 
-/** The biller is behind by what it is just reading. @returns what is wrong although it had time */
-async function billedInTheEnd(ledgerUrl: string, cloud: RunningCloud): Promise<readonly string[]> {
+/** The biller is behind by what it is just reading. */
+function billedInTheEnd(ledgerUrl: string, cloud: RunningCloud): Promise<readonly string[]> {
+  return wrongAtLast(() => billDisagrees(ledgerUrl, cloud.database))
+}
+
+/** A scheduler may be at what has just left the outbox. */
+function disagreeAtLast({ database }: RunningCloud): Promise<readonly string[]> {
+  return wrongAtLast(() => disagreements(database))
+}
+
+/** @returns what is wrong although there was time */
+async function wrongAtLast(find: () => Promise<readonly string[]>): Promise<readonly string[]> {
   let wrong: readonly string[] = []
   const check = async () => {
-    wrong = await billDisagrees(ledgerUrl, cloud.database)
+    wrong = await find()
     if (wrong.length > 0) throw new Error(wrong[0])
   }
   await waitFor(check, SETTLE).catch(() => {})
