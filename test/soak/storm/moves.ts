@@ -27,9 +27,9 @@ export class Moves {
     this.#going.push(this.#make(move))
   }
 
-  /** @returns a line for each that has not come to an end */
+  /** Of those that have begun. @returns a line for each that has not come to an end */
   async ended(): Promise<readonly string[]> {
-    const ends = await Promise.allSettled(this.#going)
+    const ends = await Promise.allSettled(this.#going.splice(0))
     return ends.flatMap((end) => (end.status === 'rejected' ? [`a move has no end: ${end.reason}`] : []))
   }
 

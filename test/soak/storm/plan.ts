@@ -48,9 +48,13 @@ const EXTRA_SPECS = ['', '', 'amd-sev', 'amd-sev', 'amd-sev-es', 'amd-sev-snp,am
   (models) => (models === '' ? {} : { 'hw:mem_encryption': 'true', 'hw:mem_encryption_model': models }),
 )
 const FLAVORS = EXTRA_SPECS.map((specs) => aFlavor(specs))
-const LARGER = EXTRA_SPECS.map((specs) =>
-  aFlavor(specs, { flavorid: 'f2', name: 'm2.test', vcpus: 2, memory_mb: 2048, root_gb: 20 }),
-)
+const LARGER_SIZE = { flavorid: 'f2', name: 'm2.test', vcpus: 2, memory_mb: 2048, root_gb: 20 }
+const LARGER = EXTRA_SPECS.map((specs) => aFlavor(specs, LARGER_SIZE))
+/** When nobody is killed any more, it surely arrives, for there is room for guests in clear, and goes back. */
+export const CALM = {
+  boot: { name: 'calm', flavor: aFlavor() },
+  move: { flavor: aFlavor({}, LARGER_SIZE), decision: 'revert', afterMs: 0 } satisfies Move,
+}
 /** A burst lasts about so long. */
 const BURST_MS = 1500
 

@@ -6,7 +6,7 @@ import { Line } from '../line.ts'
 import { RIGHT, storm } from './storm.ts'
 
 /** `npm run soak` is the long form. */
-const BURSTS = 3
+const BURSTS = 2
 
 it('gives 15 slots to 15 of 100 claimants and the reason to 85, and after a storm of kills nothing is wrong, and each stretch of each life is billed once', async () => {
   await using ledger = await createSoakDatabase(inject('databaseUrl'))
@@ -30,6 +30,6 @@ it('gives 15 slots to 15 of 100 claimants and the reason to 85, and after a stor
   expect(rest, `seed ${seed}\n${told.join('\n')}`).toEqual(RIGHT)
   expect(kills).toBeGreaterThanOrEqual(2 * BURSTS)
   expect(brokerKills).toBe(broker === undefined ? 0 : 1)
-  expect(moves.arrived, told.join('\n')).toBeGreaterThan(0)
+  expect(Math.min(moves.arrived, moves.reverted), told.join('\n')).toBeGreaterThan(0)
   expect(instances).toBeGreaterThan(10)
 }, 180_000)

@@ -7,7 +7,7 @@ import { disagreements } from './agree.ts'
 import { billDisagrees } from './biller.ts'
 import { StormCrew } from './crew.ts'
 import { Moves } from './moves.ts'
-import { type Boot, type Burst, HOST_NAMES, planOf } from './plan.ts'
+import { type Boot, type Burst, CALM, HOST_NAMES, planOf } from './plan.ts'
 import { type RushOutcome, rush } from './rush.ts'
 
 const CLAIMANTS = 100
@@ -83,6 +83,9 @@ export async function storm(options: StormOptions): Promise<StormOutcome> {
     await Promise.all([blow(burst, client, crew), broker()])
     tell(`burst ${n + 1} of ${bursts}: killed ${burst.kills.map(({ worker }) => worker).join(', ')}`)
   }
+  wrong.push(...(await moves.ended()))
+  await client.conductor.buildInstances(context, { ...CALM.boot, image: IMAGE })
+  moves.begin(CALM.move)
   wrong.push(...(await moves.ended()))
   await atRest(cloud)
   tell(`at rest: ${JSON.stringify(await states(cloud))}`)
