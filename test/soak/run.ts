@@ -28,7 +28,7 @@ SQL of its own, and holds the bill against what ran, where and as what.
   --rate N        messages begun in a second (default 1200)
   --processes N   senders and servers together (default 4)
   --faults N      beside one of each kind (default 20)
-  --bursts N      of boots, with two or three kills each (default 40)
+  --bursts N      of boots and moves, with four kills or more each, the broker in each fifth (default 40)
   --only WHAT     bus, or storm: the one or the other (default: both)
   --seed N        the same seed, the same faults (default: another one each time, printed)
   --keep          ledgers and logs stay although nothing is wrong

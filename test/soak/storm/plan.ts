@@ -79,7 +79,7 @@ export function planOf(seed: number, bursts: number): readonly Burst[] {
       afterMs: soon(),
     })),
     // Once in the short form, now and then in the long one.
-    ...(n % 5 === 1 && { brokerAfterMs: soon() }),
+    ...(n % 5 === 0 && { brokerAfterMs: soon() }),
     deletes: { part: random() * 0.6, afterMs: soon() },
     kills: [
       kill(CONDUCTORS),

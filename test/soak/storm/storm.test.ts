@@ -6,7 +6,7 @@ import { Line } from '../line.ts'
 import { RIGHT, storm } from './storm.ts'
 
 /** `npm run soak` is the long form. */
-const BURSTS = 2
+const BURSTS = 1
 
 it('gives 15 slots to 15 of 100 claimants and the reason to 85, and after a storm of kills nothing is wrong, and each stretch of each life is billed once', async () => {
   await using ledger = await createSoakDatabase(inject('databaseUrl'))
@@ -31,5 +31,5 @@ it('gives 15 slots to 15 of 100 claimants and the reason to 85, and after a stor
   expect(kills).toBeGreaterThanOrEqual(2 * BURSTS)
   expect(brokerKills).toBe(broker === undefined ? 0 : 1)
   expect(Math.min(moves.arrived, moves.reverted), told.join('\n')).toBeGreaterThan(0)
-  expect(instances).toBeGreaterThan(10)
+  expect(instances).toBeGreaterThan(4)
 }, 180_000)
