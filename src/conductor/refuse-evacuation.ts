@@ -1,10 +1,16 @@
 import { ComputeServiceInUse, InstanceInvalidState } from '../errors.ts'
 import { isActing } from '../objects/action-rules.ts'
 import type { HostSummary } from '../objects/host-report.ts'
-import type { Instance } from '../objects/instance.ts'
+import type { Instance, VmState } from '../objects/instance.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import { isStillAtSource } from './resize/call-off.ts'
 import { isMoving, LIVE } from './stages.ts'
+
+/**
+ * Nova's three, and others that nothing else could bring back from a dead host. What stopped stays so; all others run when
+ * they have arrived, built from their own image: a rescue is over with that, and memory that was paused or saved is lost.
+ */
+const EVACUATED: ReadonlySet<VmState> = new Set(['active', 'stopped', 'error', 'paused', 'suspended', 'rescued'])
 
 /**
  * Only what rests on a host can be evacuated from it.
@@ -15,8 +21,7 @@ import { isMoving, LIVE } from './stages.ts'
 export function hostToLeave(record: InstanceRecord): string {
   const { instance } = record
   const { uuid, host, vm_state, task_state } = instance
-  // One that is rescued is built from its own image: its rescue is over with that.
-  const canMove = vm_state === 'active' || vm_state === 'stopped' || vm_state === 'rescued'
+  const canMove = EVACUATED.has(vm_state)
   // A dead host will never end what it was told to do.
   const isOver = record.move === undefined ? isActing(instance) : canBeCalledOff(record)
   if (canMove && (task_state === null || isOver) && host !== null) return host
@@ -49,6 +54,10 @@ function obstacle(instance: Instance): readonly [is: string, fix: string] {
     return [`is being built (${task_state})`, `its build is tried elsewhere by itself; ${explain}`]
   }
   if (vm_state === 'shelved_offloaded') return ['is shelved', `unshelve it: sevbus unshelve ${uuid}`]
+  if (vm_state === 'shelved') return ['is being shelved', `its host is about to let go of it; ${explain}`]
+  if (vm_state === 'resized') {
+    return ['is resized, which is not decided,', `go back first: sevbus resize-revert ${uuid}`]
+  }
   return [`is in ${vm_state} and on no host`, 'delete it and boot it anew']
 }
 

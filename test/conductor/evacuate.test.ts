@@ -161,6 +161,22 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     expect(await given.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null, host: 'h2' })
   })
 
+  it('has one that was paused run where it is built: what it was about is lost with its host', async () => {
+    await using given = await onDeadHost()
+    const { endpoint, request, uuid } = given
+    await endpoint.pauseInstance({ instance_uuid: uuid }, request)
+    const ofAction = { instance_uuid: uuid, host: 'h1', attempt: 1, number: 1, outcome: { result: 'done' } } as const
+    await endpoint.reportAction(ofAction, request)
+    expect(await given.instance(uuid)).toMatchObject({ vm_state: 'paused', task_state: null })
+
+    await given.evacuate()
+    await given.step(2)
+    await given.report(active(uuid, 'h2', 2))
+    await given.step(2)
+
+    expect(await given.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: null, host: 'h2' })
+  })
+
   it('goes only where it is told to', async () => {
     await using given = await onDeadHost()
     await given.evacuate('h3')
