@@ -2,6 +2,9 @@ import type { AuditedPeriod } from './ledger.ts'
 import type { Charged, UsageFact } from './usage-fact.ts'
 import type { UsageRecord } from './usage-records.ts'
 
+/** A host's clock may be a minute off before anybody is warned, that of another as much the other way. */
+const CLOCKS_DIFFER_MS = 120_000
+
 /** What the ledger and the periodic `instance.exists` do not agree about, or what only the latter made up for. */
 export interface Disagreement {
   readonly kind: 'lost beginning' | 'lost end' | 'not billed' | 'billed otherwise' | 'not seen'
@@ -46,15 +49,18 @@ function against(
   facts: readonly UsageFact[],
 ): Disagreement[] {
   const seen = terminated_at ?? told_at ?? at
-  const then = records.filter(({ from, to }) => from <= seen && (to === null || seen <= to))
+  const [early, late] = [moved(seen, -CLOCKS_DIFFER_MS), moved(seen, CLOCKS_DIFFER_MS)]
+  const then = records.filter(({ from, to }) => from <= late && (to === null || early <= to))
   const when = `in the period to ${period?.ending ?? at}`
   if (then.length === 0) {
     // On no host it used nothing, nor in no second.
     if (charged.host === null || launched_at === terminated_at) return []
     return [{ kind: 'not billed', instance_uuid, text: `it was on ${charged.host ?? 'no host'} ${when}` }]
   }
-  // Where it changed in that second any of it may have been seen, be it too short to be billed.
-  const changes = facts.filter((fact) => fact.at === seen && fact.kind !== 'exists').map((fact) => fact.charged)
+  // Where it changed about then any of it may have been seen, be it too short to be billed.
+  const changes = facts
+    .filter((fact) => fact.kind !== 'exists' && early <= fact.at && fact.at <= late)
+    .map((fact) => fact.charged)
   const words = (one: Charged) => wordsOf(one, terminated_at !== null)
   const told = words(charged)
   if ([...then, ...changes].some((one) => differing(told, words(one)).length === 0)) return []
@@ -64,6 +70,10 @@ function against(
     instance_uuid,
     text: `${word} was ${told[word]} ${when}, and is billed as ${last[word]}`,
   }))
+}
+
+function moved(moment: string, ms: number): string {
+  return `${new Date(Date.parse(moment) + ms).toISOString().slice(0, 19)}Z`
 }
 
 function unseen(

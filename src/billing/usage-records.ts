@@ -1,3 +1,4 @@
+import { inOrder, seenAt } from './facts-in-order.ts'
 import type { Charged, UsageFact } from './usage-fact.ts'
 
 /** A stretch of time in which an instance was charged for in one way: what a price is asked for. */
@@ -27,48 +28,66 @@ interface Open {
   readonly inferred: boolean
 }
 
-/** In one second, what has no number: what begins is before what changes it, and that before what ends it. */
-const RANK: Readonly<Record<UsageFact['kind'], number>> = { begins: 0, changes: 1, exists: 2, ends: 3 }
-
-/** Facts of one instance as they were, whenever they came. */
-function inOrder(facts: readonly UsageFact[]): readonly UsageFact[] {
-  return facts.toSorted(
-    (a, b) =>
-      compare(seenAt(a), seenAt(b)) ||
-      (a.sequence ?? 0) - (b.sequence ?? 0) ||
-      RANK[a.kind] - RANK[b.kind] ||
-      compare(a.message_id, b.message_id),
-  )
-}
-
-/** What `instance.exists` tells was so when it was told, be it after the period; an end, when that was. */
-function seenAt({ kind, at, told_at, terminated_at }: UsageFact): string {
-  return kind === 'exists' ? (terminated_at ?? told_at ?? at) : at
-}
-
 /**
  * How one instance was used, from all facts about it. A beginning that was lost is taken from `launched_at`, which every
  * later notification tells, an end from the `terminated_at` of an `instance.exists`.
  */
 export function usageRecords(facts: readonly UsageFact[]): readonly UsageRecord[] {
-  const records: UsageRecord[] = []
-  let open: Open | undefined
-  const close = (to: string, inferred: boolean) => {
-    if (open !== undefined) records.push(recordOf(open, to, inferred))
-    open = undefined
+  const use = new Use()
+  for (const fact of inOrder(facts)) use.add(fact)
+  return joined(use.records().filter(({ from, to }) => to === null || from < to))
+}
+
+/** The use of one instance so far, as fact after fact is added. */
+class Use {
+  readonly #closed: UsageRecord[] = []
+  #open: Open | undefined
+  /** Where it is by now: the clocks of hosts differ, and time does not run backwards. */
+  #now = ''
+  /** Number of the last end. */
+  #lastEnd = 0
+
+  records(): readonly UsageRecord[] {
+    return this.#open === undefined ? this.#closed : [...this.#closed, recordOf(this.#open, null, false)]
   }
-  for (const fact of inOrder(facts)) {
-    // Gone is gone: only a new beginning opens it again.
-    if (open === undefined && (records.length === 0 || fact.kind === 'begins')) open = opened(fact)
-    if (fact.kind === 'ends') close(fact.at, false)
-    else if (fact.kind === 'exists' && fact.terminated_at !== null) close(fact.terminated_at, true)
-    else if (open !== undefined && fact.kind !== 'exists' && !isSame(open.fact.charged, fact.charged)) {
-      close(fact.at, false)
-      open = { from: fact.at, fact, inferred: false }
-    }
+
+  add(fact: UsageFact): void {
+    const isEnd = fact.kind === 'ends' || (fact.kind === 'exists' && fact.terminated_at !== null)
+    if (fact.kind !== 'exists' || isEnd) this.#now = later(this.#now, seenAt(fact))
+    if (this.#open === undefined && this.#opens(fact)) this.#begin(opened(fact, this.#now))
+    if (isEnd) this.#end(fact)
+    else if (fact.kind !== 'exists') this.#change(fact)
   }
-  if (open !== undefined) records.push(recordOf(open, null, false))
-  return joined(records.filter(({ from, to }) => to === null || from < to))
+
+  /** Gone is gone: only a new beginning opens it again, and one that an end has come after, by its number, is not new. */
+  #opens({ kind, sequence = this.#lastEnd }: UsageFact): boolean {
+    return this.#closed.length === 0 || (kind === 'begins' && sequence >= this.#lastEnd)
+  }
+
+  #begin(open: Open): void {
+    this.#open = open
+    this.#now = later(this.#now, open.from)
+  }
+
+  #end({ kind, sequence = 0 }: UsageFact): void {
+    this.#close(kind === 'exists')
+    this.#lastEnd = Math.max(this.#lastEnd, sequence)
+  }
+
+  #change(fact: UsageFact): void {
+    if (this.#open === undefined || isSame(this.#open.fact.charged, fact.charged)) return
+    this.#close(false)
+    this.#open = { from: this.#now, fact, inferred: false }
+  }
+
+  #close(inferred: boolean): void {
+    if (this.#open !== undefined) this.#closed.push(recordOf(this.#open, this.#now, inferred))
+    this.#open = undefined
+  }
+}
+
+function later(a: string, b: string): string {
+  return a < b ? b : a
 }
 
 /** What was otherwise for less than a second was never so. */
@@ -99,8 +118,8 @@ export function within(record: UsageRecord, { from, to }: Span): UsageRecord | u
   return { ...record, from: begins, to: isOpen ? null : ends, seconds: secondsBetween(begins, ends) }
 }
 
-function opened(fact: UsageFact): Open {
-  if (fact.kind === 'begins') return { from: fact.at, fact, inferred: false }
+function opened(fact: UsageFact, now: string): Open {
+  if (fact.kind === 'begins') return { from: now, fact, inferred: false }
   const launched = fact.launched_at ?? fact.at
   return { from: launched < fact.at ? launched : fact.at, fact, inferred: true }
 }
@@ -125,8 +144,4 @@ function isSame(a: Charged, b: Charged): boolean {
     a.flavor.vcpus === b.flavor.vcpus &&
     a.flavor.memory_mb === b.flavor.memory_mb
   )
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

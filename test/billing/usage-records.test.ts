@@ -140,6 +140,80 @@ describe('the use of an instance', () => {
     expect(brief([created, on, off])).toEqual(['node1 m1.sev amd-sev active 2026-11-01T00:00:00Z  0'])
   })
 
+  it('ends with its end, however the clocks of its hosts differ, and whoever tells of it', () => {
+    const minute = fc.integer({ min: -60, max: 60 })
+    const begin = Date.parse('2026-11-01T00:00:00Z')
+    const at = (second: number) => `${new Date(begin + second * 1000).toISOString().slice(0, 19)}Z`
+    const end = fc.constantFrom('instance.delete.end', 'instance.shelve_offload.end', 'instance.exists')
+
+    fc.assert(
+      fc.property(
+        minute,
+        minute,
+        fc.integer({ min: 0, max: 90 }),
+        end,
+        fc.boolean(),
+        (one, other, life, event, late) => {
+          const [launched, gone] = [at(one), at(life + other)]
+          const created = fact('instance.create.end', { launched_at: launched, sequence: 3 })
+          const ended = fact(event, {
+            ...{
+              launched_at: launched,
+              state: 'deleted',
+              at: event === 'instance.exists' ? at(7200) : gone,
+              sequence: 7,
+            },
+            terminated_at: event === 'instance.shelve_offload.end' ? null : gone,
+            ...(event === 'instance.exists' && { period: [at(0), at(3600)] as const }),
+          })
+          const records = usageRecords(late ? [ended, created] : [created, ended])
+          const seconds = Math.max(0, life + other - one)
+          expect(records.map(({ from, to, seconds }) => ({ from, to, seconds }))).toEqual(
+            seconds === 0 ? [] : [{ from: launched, to: gone, seconds }],
+          )
+        },
+      ),
+    )
+  })
+
+  it('is over when its end came after its beginning by number, be a clock hours off', () => {
+    const created = fact('instance.create.end', { launched_at: '2026-11-01T05:00:00Z', sequence: 3 })
+    const deleted = { launched_at: '2026-11-01T05:00:00Z', terminated_at: '2026-11-01T00:00:10Z', sequence: 7 }
+
+    expect(brief([created, fact('instance.delete.end', deleted)])).toEqual([])
+  })
+
+  it('ends where numbers come a second time, as after a database was restored', () => {
+    const off = fact('instance.power_off.end', { state: 'stopped', at: '2026-11-01T01:00:00Z', sequence: 17 })
+    const gone = fact('instance.delete.end', { terminated_at: '2026-11-01T02:00:00Z', sequence: 9 })
+    const first = fact('instance.create.end', { sequence: 3 })
+
+    expect(brief([first, off, gone])).toEqual([
+      'node1 m1.sev amd-sev active 2026-11-01T00:00:00Z 2026-11-01T01:00:00Z 3600',
+      'node1 m1.sev amd-sev stopped 2026-11-01T01:00:00Z 2026-11-01T02:00:00Z 3600',
+    ])
+  })
+
+  it('goes from change to change in the order of their numbers, and no change is before the one that it follows', () => {
+    const at = (second: number) => `2026-11-01T01:00:${String(second).padStart(2, '0')}Z`
+    const off = fact('instance.power_off.end', { state: 'stopped', at: at(45), sequence: 5 })
+    const moved = fact('instance.resize_finish.end', { host: 'node2', state: 'resized', at: at(5), sequence: 8 })
+    const on = fact('instance.resize_confirm.end', { host: 'node2', at: at(55), sequence: 11 })
+    // Nova's, between the two by its time.
+    const paused = fact('instance.pause.end', { host: 'node2', state: 'paused', at: at(50), model: 'nova' })
+
+    fc.assert(
+      fc.property(fc.shuffledSubarray([created, off, moved, paused, on], { minLength: 5 }), (facts) => {
+        expect(brief(facts)).toEqual([
+          'node1 m1.sev amd-sev active 2026-11-01T00:00:00Z 2026-11-01T01:00:45Z 3645',
+          'node2 m1.sev amd-sev resized 2026-11-01T01:00:45Z 2026-11-01T01:00:50Z 5',
+          'node2 m1.sev  paused 2026-11-01T01:00:50Z 2026-11-01T01:00:55Z 5',
+          'node2 m1.sev amd-sev active 2026-11-01T01:00:55Z  0',
+        ])
+      }),
+    )
+  })
+
   it('has what happened between the end of a period and when instance.exists told of it, and of its end', () => {
     const period = ['2026-11-01T00:00:00Z', '2026-11-02T00:00:00Z'] as const
     const off = fact('instance.power_off.end', { state: 'stopped', at: '2026-11-02T00:05:00Z' })

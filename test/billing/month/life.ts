@@ -17,9 +17,18 @@ const FLAVORS = [
 const MODELS = [null, 'amd-sev', 'amd-sev-es'] as const
 const HOSTS = ['node1', 'node2', 'node3', 'node4'] as const
 
+/** What the clock of a host shows beside the true time: hosts are warned of when it is more than a minute off. */
+export type Clocks = Readonly<Record<string, number>>
+
+export function clocksOf(random: () => number): Clocks {
+  return Object.fromEntries(HOSTS.map((host) => [host, Math.floor((random() * 2 - 1) * 60_000)]))
+}
+
 /** How it is from a moment on, as it really is. */
 export interface Stretch {
   readonly fromMs: number
+  /** By the clock of its host. */
+  readonly toldMs: number
   readonly host: string
   readonly flavor: (typeof FLAVORS)[number]
   readonly model: string | null
@@ -31,6 +40,7 @@ export interface Life {
   readonly uuid: string
   readonly stretches: readonly Stretch[]
   readonly endMs: number | undefined
+  readonly endToldMs: number | undefined
   readonly project: string
   readonly told: readonly { readonly atMs: number; readonly notification: AnyNotification }[]
 }
@@ -49,6 +59,8 @@ const ACTS = [
 
 interface Event {
   readonly atMs: number
+  /** By the clock of the host that tells of it. */
+  readonly toldMs: number
   readonly name: string
   readonly is: Stretch
   readonly launchedMs: number | undefined
@@ -63,14 +75,17 @@ class Living {
   readonly stretches: Stretch[] = []
   endMs: number | undefined
   readonly #random: () => number
+  readonly #clocks: Clocks
   readonly #launches: number[] = []
   #nowMs: number
 
-  constructor(random: () => number) {
+  constructor(random: () => number, clocks: Clocks) {
     this.#random = random
+    this.#clocks = clocks
     this.#nowMs = BEGIN_MS - 3 * DAY_MS + Math.floor(random() * 31 * DAY_MS)
     const [host, flavor, model] = [oneOf(random, HOSTS), oneOf(random, FLAVORS), oneOf(random, MODELS)]
-    this.stretches.push({ fromMs: this.#nowMs, host, flavor, model, state: 'active' })
+    const toldMs = this.shownAt(this.#nowMs, host)
+    this.stretches.push({ fromMs: this.#nowMs, toldMs, host, flavor, model, state: 'active' })
     this.tell('instance.create.start', -2)
     this.tell('slot.claimed', -1)
     this.#launches.push(this.#nowMs)
@@ -81,6 +96,14 @@ class Living {
     return this.stretches.at(-1) as Stretch
   }
 
+  shownAt(ms: number, host = this.is.host): number {
+    return ms + (this.#clocks[host] ?? 0)
+  }
+
+  get endToldMs(): number | undefined {
+    return this.endMs === undefined ? undefined : this.shownAt(this.endMs)
+  }
+
   /** From one act in the same second to the next day. @returns whether there is time left */
   waits(): boolean {
     this.#nowMs += Math.ceil(this.#random() < 0.2 ? this.#random() * 900 : this.#random() * 1.6 * DAY_MS)
@@ -89,11 +112,13 @@ class Living {
 
   tell(name: string, laterMs = 0): void {
     const atMs = this.#nowMs + laterMs
-    this.events.push({ atMs, name, is: this.is, launchedMs: this.#launches.at(-1), endedMs: this.endMs })
+    const launchedMs = this.launchedBy(atMs)
+    this.events.push({ atMs, toldMs: this.shownAt(atMs), name, is: this.is, launchedMs, endedMs: this.endToldMs })
   }
 
   become(event: string, change: Partial<Stretch>): void {
-    this.stretches.push({ ...this.is, ...change, fromMs: this.#nowMs })
+    const is = { ...this.is, ...change }
+    this.stretches.push({ ...is, fromMs: this.#nowMs, toldMs: this.shownAt(this.#nowMs, is.host) })
     if (event === 'rebuild') this.#launches.push(this.#nowMs)
     this.tell(`instance.${event}.end`)
   }
@@ -110,15 +135,21 @@ class Living {
     if (firstMs >= dayMs + DAY_MS || (this.endMs ?? LAST_MS) <= dayMs) return
     const atMs = dayMs + DAY_MS + delayMs
     const is = this.stretches.findLast(({ fromMs }) => fromMs <= atMs) as Stretch
-    const launchedMs = this.#launches.findLast((ms) => ms <= atMs)
-    const endedMs = this.endMs !== undefined && this.endMs <= atMs ? this.endMs : undefined
-    this.events.push({ atMs, name: 'instance.exists', is, launchedMs, endedMs, dayMs })
+    const endedMs = this.endMs !== undefined && this.endMs <= atMs ? this.endToldMs : undefined
+    const toldMs = this.shownAt(atMs, is.host)
+    this.events.push({ atMs, toldMs, name: 'instance.exists', is, launchedMs: this.launchedBy(atMs), endedMs, dayMs })
+  }
+
+  /** By the clock of the host that launched it. */
+  launchedBy(atMs: number): number | undefined {
+    const launchMs = this.#launches.findLast((ms) => ms <= atMs)
+    return this.stretches.findLast(({ fromMs }) => fromMs === launchMs)?.toldMs
   }
 }
 
 /** @param auditDelaysMs how long after the end of each day `instance.exists` is told */
-export function lifeOf(n: number, random: () => number, auditDelaysMs: readonly number[]): Life {
-  const living = new Living(random)
+export function lifeOf(n: number, random: () => number, auditDelaysMs: readonly number[], clocks: Clocks): Life {
+  const living = new Living(random, clocks)
   while (living.waits()) {
     if (random() < 0.12) {
       living.end()
@@ -136,7 +167,8 @@ export function lifeOf(n: number, random: () => number, auditDelaysMs: readonly 
     atMs: event.atMs,
     notification: asTold(event, { message_id: id(at), uuid, project, sequence: at + 1 }),
   }))
-  return { uuid, project, stretches: living.stretches, endMs: living.endMs, told: notifications }
+  const { stretches, endMs, endToldMs } = living
+  return { uuid, project, stretches, endMs, endToldMs, told: notifications }
 }
 
 function act(living: Living, random: () => number): void {
@@ -162,12 +194,12 @@ function resize(living: Living, before: Stretch, random: () => number): void {
 
 type Whose = { readonly message_id: string; readonly uuid: string; readonly project: string; readonly sequence: number }
 
-function asTold({ atMs, name, is, launchedMs, endedMs, dayMs }: Event, whose: Whose): AnyNotification {
+function asTold({ toldMs, name, is, launchedMs, endedMs, dayMs }: Event, whose: Whose): AnyNotification {
   const { host, flavor, model, state } = is
   return told(name, {
     ...whose,
     ...{ host, flavor, model, state: endedMs === undefined ? state : 'deleted' },
-    at: new Date(atMs).toISOString(),
+    at: new Date(toldMs).toISOString(),
     launched_at: launchedMs === undefined ? null : inSeconds(launchedMs),
     terminated_at: endedMs === undefined ? null : inSeconds(endedMs),
     ...(dayMs !== undefined && { period: [inSeconds(dayMs), inSeconds(dayMs + DAY_MS)] as const }),

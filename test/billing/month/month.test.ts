@@ -7,7 +7,7 @@ import { statementOf } from '../../../src/billing/statement.ts'
 import { randomFrom } from '../../soak/random.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { deliver } from './deliver.ts'
-import { DAY_MS, END_MS, type Life, lifeOf, MONTH } from './life.ts'
+import { clocksOf, DAY_MS, END_MS, type Life, lifeOf, MONTH } from './life.ts'
 import { plainBill, RATES } from './plain-bill.ts'
 
 /** SEVBUS_TEST_SEED=… is the same month again. */
@@ -17,7 +17,8 @@ const INSTANCES = Number(process.env.SEVBUS_TEST_INSTANCES ?? 60)
 function aMonth() {
   const random = randomFrom(SEED)
   const delays = Array.from({ length: 30 }, () => Math.floor(random() * 900_000))
-  return { random, lives: Array.from({ length: INSTANCES }, (_, n) => lifeOf(n, random, delays)) }
+  const clocks = clocksOf(random)
+  return { random, lives: Array.from({ length: INSTANCES }, (_, n) => lifeOf(n, random, delays, clocks)) }
 }
 
 /** As `plainBill` has them. */

@@ -22,9 +22,9 @@ export interface PlainLine {
  */
 export function plainBill(lives: readonly Life[]): ReadonlyMap<string, PlainLine> {
   const lines = new Map<string, PlainLine>()
-  for (const { project, stretches, endMs } of lives) {
+  for (const { project, stretches, endToldMs } of lives) {
     const seen = new Set<string>()
-    for (const { stretch, length } of lengths(stretches, endMs)) {
+    for (const { stretch, length } of lengths(noClockBack(stretches), endToldMs)) {
       const key = JSON.stringify([project, stretch.flavor.name, stretch.model])
       const { instances, seconds, amount } = lines.get(key) ?? { instances: 0, seconds: 0, amount: 0n }
       lines.set(key, {
@@ -38,20 +38,29 @@ export function plainBill(lives: readonly Life[]): ReadonlyMap<string, PlainLine
   return lines
 }
 
+/** Where a clock shows less than the one before, it was then: as told, time never runs backwards. */
+function noClockBack(stretches: readonly Stretch[]): readonly Stretch[] {
+  let latestMs = 0
+  return stretches.map((stretch) => {
+    latestMs = Math.max(latestMs, stretch.toldMs)
+    return { ...stretch, toldMs: latestMs }
+  })
+}
+
 function lengths(stretches: readonly Stretch[], endMs = Number.POSITIVE_INFINITY) {
   const [begin, end] = [Date.parse(MONTH.from) / 1000, Date.parse(MONTH.to) / 1000]
   const second = (ms: number) => Math.floor(Math.min(ms, END_MS) / 1000)
   // What changes twice in one second was never so, and what becomes as it is goes on.
-  const told = stretches.filter(({ fromMs }, n) => second(fromMs) < second(stretches[n + 1]?.fromMs ?? endMs))
+  const told = stretches.filter(({ toldMs }, n) => second(toldMs) < second(stretches[n + 1]?.toldMs ?? endMs))
   const different = told.filter((stretch, n) => n === 0 || describe(stretch) !== describe(told[n - 1] as Stretch))
   return different.flatMap((stretch, n) => {
-    const from = Math.max(second(stretch.fromMs), begin)
-    const to = Math.min(second(different[n + 1]?.fromMs ?? endMs), end)
+    const from = Math.max(second(stretch.toldMs), begin)
+    const to = Math.min(second(different[n + 1]?.toldMs ?? endMs), end)
     return to > from ? [{ stretch, length: to - from }] : []
   })
 }
 
-function describe({ fromMs, ...how }: Stretch): string {
+function describe({ fromMs, toldMs, ...how }: Stretch): string {
   return JSON.stringify(how)
 }
 
