@@ -37,7 +37,7 @@ function losses(facts: readonly UsageFact[], records: readonly UsageRecord[]): D
   if (!facts.some(({ kind }) => kind === 'begins'))
     lost.push({ kind: 'lost beginning', instance_uuid, text: `billed from launched_at, ${first.from}` })
   const last = records.at(-1)
-  if (last?.to && last.inferred && !facts.some(({ kind }) => kind === 'ends'))
+  if (last?.to && !facts.some(({ kind }) => kind === 'ends'))
     lost.push({ kind: 'lost end', instance_uuid, text: `billed up to terminated_at, ${last.to}` })
   return lost
 }

@@ -39,20 +39,28 @@ const BILLED: Readonly<Record<string, readonly [UsageFact['kind'], Clock]>> = {
   'instance.exists': ['exists', 'audit_period'],
 }
 
-const moment = z.iso.datetime({ offset: true }).transform(wholeSeconds)
+const iso = z.iso.datetime({ offset: true })
+const moment = iso.transform((value, context) => {
+  const whole = wholeSeconds(value)
+  if (whole === undefined) context.addIssue(`${JSON.stringify(value.slice(0, 40))} is not between 1970 and 9999`)
+  return whole ?? z.NEVER
+})
+/** What Nova's database has room for. */
+const size = z.int().min(0).max(2_147_483_647).nullable()
 /** Names come from strangers: what is stored and shown of them is what a terminal can show. */
 const name = z.string().transform((value) => cleanText(value, 255))
 const versioned = <T extends z.ZodType>(data: T) => z.object({ 'nova_object.data': data })
 const Flavor = z.object({
   name,
-  vcpus: z.number().nullable(),
-  memory_mb: z.number().nullable(),
+  vcpus: size,
+  memory_mb: size,
   extra_specs: z.record(z.string(), z.string()).nullish(),
 })
 
 /** Of Nova's InstancePayload what is billed by, whatever its version. */
 const Told = z.object({
-  uuid: z.guid(),
+  // As numbers of notifications have it, too: case says nothing.
+  uuid: z.guid().transform((uuid) => uuid.toLowerCase()),
   tenant_id: name.nullish(),
   user_id: name.nullish(),
   display_name: name.nullish(),
@@ -100,7 +108,7 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
     event_type,
     instance_uuid: told.uuid,
     kind,
-    at: moments[clock] ?? wholeSeconds(utc(timestamp)),
+    at: moments[clock] ?? toldAt(timestamp),
     ...(payload.sevbus?.sequence !== undefined && { sequence: payload.sevbus.sequence }),
     project_id: told.tenant_id ?? null,
     user_id: told.user_id ?? null,
@@ -114,7 +122,7 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
     launched_at: told.launched_at,
     terminated_at: terminated,
     ...(period && {
-      told_at: wholeSeconds(utc(timestamp)),
+      told_at: toldAt(timestamp),
       period: { beginning: period.audit_period_beginning, ending: period.audit_period_ending },
     }),
   }
@@ -139,17 +147,25 @@ function askedFor({ name, extra_specs }: z.infer<typeof Flavor>): string | null 
 }
 
 /** `2026-11-23 03:13:11.563000`, Python's form, has no zone and means UTC. */
-function utc(timestamp: string): string {
-  const iso = timestamp.includes('T') ? timestamp : timestamp.replace(' ', 'T')
-  return /(?:Z|[+-]\d\d:?\d\d)$/.test(iso) ? iso : `${iso}Z`
+function toldAt(timestamp: string): string {
+  const withT = timestamp.includes('T') ? timestamp : timestamp.replace(' ', 'T')
+  const withZone = /(?:Z|[+-]\d\d:?\d\d)$/.test(withT.slice(10)) ? withT : `${withT}Z`
+  const text = withZone.replace(/([+-]\d\d)(\d\d)$/, '$1:$2')
+  const whole = IN_SECONDS.test(text) || iso.safeParse(text).success ? wholeSeconds(text) : undefined
+  if (whole === undefined)
+    throw new Error(`timestamp: ${JSON.stringify(timestamp.slice(0, 40))} is no time between 1970 and 9999`)
+  return whole
 }
 
-const IN_SECONDS = /^\d{4}-(?:0[1-9]|1[0-2])-(?:[01]\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ$/
+const IN_SECONDS =
+  /^(?:19[7-9]|[2-9]\d\d)\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ$/
+const IN_YEARS = /^(?:19[7-9]|[2-9]\d\d)\d-/
 
-function wholeSeconds(iso: string): string {
+/** Undefined: it is before 1970, or after 9999. */
+function wholeSeconds(iso: string): string | undefined {
   // As most are already.
   if (IN_SECONDS.test(iso)) return iso
   const ms = Date.parse(iso)
-  if (Number.isNaN(ms)) throw new Error(`${JSON.stringify(iso.slice(0, 40))} is no time`)
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`
+  const text = Number.isNaN(ms) ? '' : new Date(ms).toISOString()
+  return IN_YEARS.test(text) ? `${text.slice(0, 19)}Z` : undefined
 }

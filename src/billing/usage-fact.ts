@@ -8,8 +8,8 @@ const Charged = z.object({
   host: z.string().nullable(),
   flavor: z.object({
     name: z.string(),
-    vcpus: z.number().nullable(),
-    memory_mb: z.number().nullable(),
+    vcpus: z.int().min(0).nullable(),
+    memory_mb: z.int().min(0).nullable(),
   }),
   /** What its memory is really encrypted with; null: in clear. */
   model: z.string().nullable(),

@@ -18,11 +18,14 @@ export function spanOf({ from, to, month }: BillSpan, now = new Date()): Span {
       throw wrong('--month', month, 'says it all: leave --from and --to out', 'give --month, or --from and --to')
     if (!Month.safeParse(month).success) throw wrong('--month', month, 'is no month', 'write e.g. --month 2026-11')
     const [year, number] = month.split('-').map(Number) as [number, number]
-    return spanUpTo(now, new Date(Date.UTC(year, number - 1)), new Date(Date.UTC(year, number)))
+    const begin = new Date(Date.UTC(year, number - 1))
+    if (begin >= now) throw wrong('--month', month, 'has not begun', 'give one that has')
+    return spanUpTo(now, begin, new Date(Date.UTC(year, number)))
   }
   const begin = from === undefined ? null : momentOf('--from', from)
   const end = to === undefined ? now : momentOf('--to', to)
   if (begin !== null && begin >= end) throw wrong('--from', from, 'is not before --to', 'give the earlier one first')
+  if (begin !== null && begin >= now) throw wrong('--from', from, 'is yet to come', 'give a time that has been')
   return spanUpTo(now, begin, end)
 }
 

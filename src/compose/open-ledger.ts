@@ -28,6 +28,6 @@ export async function openLedger({ bill }: Pick<Config, 'bill'>): Promise<OpenLe
 }
 
 function openDatabaseOf({ database_url: url, folder }: Config['bill']): Promise<Database> {
-  if (url === undefined) return openPglite({ folder })
+  if (url === undefined) return openPglite({ folder, urlSetting: 'bill.database_url' })
   return openPostgres({ url, poolSize: 4, applicationName: 'sevbus bill' })
 }

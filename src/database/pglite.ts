@@ -10,6 +10,8 @@ import { retryTransaction, runBody } from './transactions.ts'
 export interface PgliteOptions {
   /** Where the data is kept, made when it is not there; in memory when left out. */
   readonly folder?: string
+  /** The setting that names a server instead. */
+  readonly urlSetting?: string
 }
 
 /**
@@ -20,11 +22,11 @@ export interface PgliteOptions {
  *
  * @throws AlreadyInUse when another process has the folder
  */
-export async function openPglite({ folder }: PgliteOptions = {}): Promise<Database> {
+export async function openPglite({ folder, urlSetting = 'database.url' }: PgliteOptions = {}): Promise<Database> {
   if (folder === undefined) return new PgliteDatabase(await start('memory://'), 'embedded PostgreSQL in memory')
   const lock = await lockFolder(folder, {
     what: 'the embedded database',
-    fix: 'use a PostgreSQL server (database.url) to run several processes',
+    fix: `use a PostgreSQL server (${urlSetting}) to run several processes`,
   })
   try {
     return new PgliteDatabase(await start(join(folder, 'pgdata')), `embedded PostgreSQL in ${folder}`, lock)

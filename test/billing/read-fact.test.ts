@@ -101,6 +101,35 @@ describe('a fact about use', () => {
     expect(() => readFact(broken)).toThrow('payload.nova_object.data.flavor: Invalid input')
   })
 
+  it('is refused where a size is none, or a moment beyond all years, for nobody could show a bill of it', () => {
+    const flavor = (vcpus: number, memory_mb = 4096) =>
+      told('instance.create.end', { flavor: { name: 'm', vcpus, memory_mb } })
+    const where = 'payload.nova_object.data.flavor.nova_object.data'
+    const launched = (launched_at: string) => told('instance.create.end', { launched_at, at: '2026-11-09T08:07:06Z' })
+    const off = (timestamp: string) => ({ ...told('instance.power_off.end'), timestamp })
+
+    for (const vcpus of [1.5, -4, 1e300]) expect(() => readFact(flavor(vcpus))).toThrow(`${where}.vcpus: `)
+    for (const mb of [1.5, -1, 1e300, 2 ** 31]) expect(() => readFact(flavor(1, mb))).toThrow(`${where}.memory_mb: `)
+    for (const at of ['9999-12-31T23:59:59-23:00', '0000-01-01T00:00:00+23:00', '1969-12-31T23:59:59Z'])
+      expect(() => readFact(launched(at))).toThrow(
+        `payload.nova_object.data.launched_at: ${JSON.stringify(at)} is not between 1970 and 9999`,
+      )
+    for (const at of [
+      '1',
+      '+275760-09-13T00:00:00Z',
+      '9999-12-31T23:59:59-23:00',
+      '2026-02-30 00:00:00',
+      '2026-11-00T00:00:00Z',
+    ])
+      expect(() => readFact(off(at))).toThrow(`timestamp: ${JSON.stringify(at)} is no time between 1970 and 9999`)
+    expect(readFact(off('2026-11-09 09:07:06.5+0100'))?.at).toBe('2026-11-09T08:07:06Z')
+    expect(readFact(launched('1970-01-01T00:00:00Z'))?.at).toBe('1970-01-01T00:00:00Z')
+  })
+
+  it('is of the same instance, in whatever case its uuid is written', () => {
+    expect(readFact(told('instance.create.end', { uuid: INSTANCE.toUpperCase() }))?.instance_uuid).toBe(INSTANCE)
+  })
+
   it('has no control characters in the names that strangers chose', () => {
     const [fact] = [readFact(told('instance.create.end', { host: 'node\u001b[2J1' }))]
 

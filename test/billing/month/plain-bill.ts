@@ -24,7 +24,7 @@ export function plainBill(lives: readonly Life[]): ReadonlyMap<string, PlainLine
   const lines = new Map<string, PlainLine>()
   for (const { project, stretches, endToldMs } of lives) {
     const seen = new Set<string>()
-    for (const { stretch, length } of lengths(noClockBack(stretches), endToldMs)) {
+    for (const { stretch, length } of lengths(...noClockBack(stretches, endToldMs))) {
       const key = JSON.stringify([project, stretch.flavor.name, stretch.model])
       const { instances, seconds, amount } = lines.get(key) ?? { instances: 0, seconds: 0, amount: 0n }
       lines.set(key, {
@@ -39,15 +39,16 @@ export function plainBill(lives: readonly Life[]): ReadonlyMap<string, PlainLine
 }
 
 /** Where a clock shows less than the one before, it was then: as told, time never runs backwards. */
-function noClockBack(stretches: readonly Stretch[]): readonly Stretch[] {
+function noClockBack(stretches: readonly Stretch[], endMs = Number.POSITIVE_INFINITY) {
   let latestMs = 0
-  return stretches.map((stretch) => {
+  const told = stretches.map((stretch) => {
     latestMs = Math.max(latestMs, stretch.toldMs)
     return { ...stretch, toldMs: latestMs }
   })
+  return [told, Math.max(latestMs, endMs)] as const
 }
 
-function lengths(stretches: readonly Stretch[], endMs = Number.POSITIVE_INFINITY) {
+function lengths(stretches: readonly Stretch[], endMs: number) {
   const [begin, end] = [Date.parse(MONTH.from) / 1000, Date.parse(MONTH.to) / 1000]
   const second = (ms: number) => Math.floor(Math.min(ms, END_MS) / 1000)
   // What changes twice in one second was never so, and what becomes as it is goes on.
