@@ -103,8 +103,10 @@ export class InstanceEvents {
     action?: InstanceAction,
   ): DurableMessage {
     const fault = error ? exceptionPayload(error, { module: 'sevbus.compute', function: functionOf(event) }) : null
-    const payload = payloadOf(event, instance, instanceFields(context, instance, fault), action)
-    return this.#message(event, context, instance, payload, error !== undefined)
+    // As in Nova: its ports were taken from it before this is told.
+    const there = event === 'instance.delete.end' ? { ...instance, ip_addresses: [] } : instance
+    const payload = payloadOf(event, there, instanceFields(context, there, fault), action)
+    return this.#message(event, context, there, payload, error !== undefined)
   }
 
   /** @returns nothing of a guest in clear, or of one that is on no host */

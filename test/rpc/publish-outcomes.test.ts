@@ -141,9 +141,36 @@ if (started === undefined) {
   })
 } else {
   const broker = started
-  describe('a broker that is short of memory', () => {
-    afterAll(() => broker.close())
+  afterAll(() => broker.close())
 
+  describe('a quorum queue that was full by a policy', () => {
+    it('takes messages again from who was refused, once the policy is gone', async () => {
+      const queue = `${freshNames().topicPrefix}full`
+      const quorum = { durable: true, arguments: { 'x-queue-type': 'quorum' } }
+      await onChannel(broker.url, (channel) => channel.assertQueue(queue, quorum))
+      const bounds = JSON.stringify({ 'max-length': 1, overflow: 'reject-publish' })
+      await broker.control('set_policy', '--apply-to', 'queues', queue, `^${queue}$`, bounds)
+      const transport = new RabbitTransport({ url: broker.url, logger: silent })
+      onTestFinished(() => transport.close())
+      const publish = () => transport.publish({ kind: 'queue', queue }, { body: '{}', mandatory: true })
+      await vi.waitFor(async () => {
+        const outcomes = await Promise.allSettled(Array.from({ length: 20 }, publish))
+        expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true)
+      }, PATIENCE)
+      await broker.control('clear_policy', queue)
+
+      await vi.waitFor(publish, PATIENCE)
+
+      const before = { ...transport.counts.published }
+      const all = await Promise.allSettled(Array.from({ length: 20 }, publish))
+      expect(all.map(({ status }) => status)).toEqual(all.map(() => 'fulfilled'))
+      expect(transport.counts.published).toEqual({ ...before, confirmed: before.confirmed + 20 })
+      const kept = { messages: before.confirmed + 20, consumers: 0 }
+      await vi.waitFor(async () => expect(await transport.inspect(queue)).toEqual(kept), PATIENCE)
+    })
+  })
+
+  describe('a broker that is short of memory', () => {
     /** A client and a server, each a process of its own; they have spoken already. */
     async function openNotes() {
       const connect = () => {

@@ -13,14 +13,17 @@ export class ConfirmedChannel {
   /** Ids of messages that were returned; the confirm, which comes after, takes them out. */
   readonly #returned = new Set<string>()
   readonly #userId: string | undefined
+  readonly #openedAtMs = performance.now()
   #lastId = 0
+  #unsettled = 0
+  #isRetired = false
   #closed = false
   #refusal: PublishRefusal | undefined
 
   private constructor(
     channel: ConfirmChannel,
     userId: string | undefined,
-    onClose: (reason: string | undefined) => void,
+    onClose: (closed: ConfirmedChannel, reason: string | undefined) => void,
   ) {
     this.#channel = channel
     this.#userId = userId
@@ -31,7 +34,7 @@ export class ConfirmedChannel {
     })
     channel.on('close', () => {
       this.#closed = true
-      onClose(reason)
+      onClose(this, reason)
     })
     channel.on('return', ({ properties }) => this.#returned.add(String(properties.messageId)))
   }
@@ -40,7 +43,7 @@ export class ConfirmedChannel {
   static async open(
     model: ChannelModel,
     userId: string | undefined,
-    onClose: (reason: string | undefined) => void,
+    onClose: (closed: ConfirmedChannel, reason: string | undefined) => void,
   ): Promise<ConfirmedChannel> {
     return new ConfirmedChannel(await model.createConfirmChannel(), userId, onClose)
   }
@@ -48,6 +51,16 @@ export class ConfirmedChannel {
   /** Why the broker closed it, when that was over the exchange of a message: each to the same exchange is refused. */
   get refusal(): PublishRefusal | undefined {
     return this.#refusal
+  }
+
+  get ageMs(): number {
+    return performance.now() - this.#openedAtMs
+  }
+
+  /** Closes when the last message on it has its outcome. */
+  retire(): void {
+    this.#isRetired = true
+    this.#closeIfDone()
   }
 
   publish(
@@ -74,14 +87,24 @@ export class ConfirmedChannel {
         const returned = this.#returned.delete(messageId)
         if (error === null) resolve(returned ? 'returned' : 'confirmed')
         else resolve(this.#failure(error, exchange))
+        this.#unsettled--
+        this.#closeIfDone()
       }
       try {
         this.#channel.publish(exchange, routingKey, Buffer.from(body), properties, onConfirm)
+        this.#unsettled++
       } catch (error) {
         if (error instanceof IllegalOperationError) resolve('not sent')
         else reject(new InvalidArguments(`AMQP cannot carry the message: ${(error as Error).message}`))
       }
     })
+  }
+
+  #closeIfDone(): void {
+    if (!this.#isRetired || this.#closed || this.#unsettled > 0) return
+    this.#closed = true
+    // It fails where the connection is lost meanwhile, and is closed then as well.
+    this.#channel.close().catch(() => undefined)
   }
 
   #failure(error: unknown, exchange: string): PublishOutcome {

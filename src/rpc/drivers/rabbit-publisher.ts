@@ -17,6 +17,8 @@ import { type Route, routeOf, type Topology } from './rabbit-topology.ts'
 
 /** So often is a message offered that the broker is known not to have, before the caller hears of it. */
 const MAX_OFFERS = 5
+/** So old is a channel, in milliseconds, that is replaced after a refusal: a queue that stays full costs one no sooner. */
+const REFUSING_MS = 5_000
 
 /** Publishes with confirms, many at a time, over one connection. */
 export class RabbitPublisher {
@@ -45,7 +47,7 @@ export class RabbitPublisher {
       const outcome = channel === undefined ? 'not sent' : await channel.publish(route, offered)
       this.counts[outcome]++
       if (outcome === 'confirmed') return
-      if (outcome === 'returned') this.#session?.forget(route)
+      this.#session?.failed(outcome, to, route, channel)
       const refusal = channel?.refusal
       if (!mayRepeat(outcome, to, keeps, refusal) || offers >= MAX_OFFERS) throw asError(outcome, to, refusal)
     }
@@ -137,8 +139,20 @@ class Session {
     }
   }
 
-  forget(route: Route): void {
-    this.#declared.delete(keyOf(route))
+  /** What failed is declared again, or goes over another channel, the next time. */
+  failed(outcome: PublishOutcome, to: Destination, route: Route, channel: ConfirmedChannel | undefined): void {
+    if (outcome === 'returned') this.#declared.delete(keyOf(route))
+    if (outcome === 'refused' && channel !== undefined) this.#replace(useOf(to), channel)
+  }
+
+  /**
+   * To a quorum queue that has refused one message, RabbitMQ refuses all others of the same channel until the queue tells of
+   * room. It does not where its limit was taken away: `queue_status` in rabbit_fifo_client.erl, seen with 3.10.
+   */
+  #replace(use: ChannelUse, refusing: ConfirmedChannel): void {
+    if (this.#channels[use] !== refusing || refusing.ageMs < REFUSING_MS) return
+    delete this.#channels[use]
+    refusing.retire()
   }
 
   async #declare(route: Route): Promise<void> {
@@ -154,7 +168,9 @@ class Session {
     return (
       this.#channels[use] ??
       (await once(this.#opening, use, async () => {
-        const channel = await ConfirmedChannel.open(this.model, this.#userId, (reason) => this.#drop(use, reason))
+        const channel = await ConfirmedChannel.open(this.model, this.#userId, (closed, reason) =>
+          this.#drop(use, closed, reason),
+        )
         this.#channels[use] = channel
         return channel
       }))
@@ -162,9 +178,9 @@ class Session {
   }
 
   /** What was declared may be what is missing now. */
-  #drop(use: ChannelUse, reason: string | undefined): void {
+  #drop(use: ChannelUse, closed: ConfirmedChannel, reason: string | undefined): void {
     this.#declared.clear()
-    delete this.#channels[use]
+    if (this.#channels[use] === closed) delete this.#channels[use]
     if (reason !== undefined) this.#logger.debug({ reason }, 'the broker closed a channel; the next message opens one')
   }
 }
