@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { policiesOf } from '../../src/cli/broker-policies.ts'
 import { loadConfig } from '../../src/config.ts'
 import { DatabaseOutbox } from '../../src/database/outbox.ts'
@@ -9,6 +9,7 @@ import type { Delivery } from '../../src/rpc/transport.ts'
 import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 import { notRun } from '../servers/not-run.ts'
 import { databaseEngines } from '../support/databases.ts'
+import { onChannel } from '../support/raw-channel.ts'
 import { silent } from '../support/transports.ts'
 
 const config = loadConfig({ env: { SEVBUS_BILL_POOL: 'bill+1', SEVBUS_TRANSPORT_URL: 'amqp://guest:guest@h1/cloud' } })
@@ -41,8 +42,9 @@ if (started === undefined) {
   })
 } else {
   const broker = started
+  afterAll(() => broker.close())
+
   it('what a full queue refuses waits in the outbox, is told, and goes out in its order when there is room', async () => {
-    onTestFinished(() => broker.close())
     const [engine] = databaseEngines
     await using opened = await (engine as NonNullable<typeof engine>).open(outboxMigrations)
     const { name, pattern, definition } = policiesOf(config, 5_000)[0] as ReturnType<typeof policiesOf>[number]
@@ -80,5 +82,26 @@ if (started === undefined) {
     expect(waiting.messages).toBeGreaterThan(0)
     await vi.waitFor(async () => expect((await store.backlog()).messages).toBe(0), { timeout: 60_000 })
     await vi.waitFor(() => expect([...new Set(received)]).toEqual(messages.map((_, n) => n)), { timeout: 20_000 })
+  }, 120_000)
+  it('a sender whom a full quorum queue refused gets through once the limit is gone', async () => {
+    const queue = 'was-full'
+    const quorum = { durable: true, arguments: { 'x-queue-type': 'quorum' } }
+    await onChannel(broker.url, (channel) => channel.assertQueue(queue, quorum))
+    const bounds = JSON.stringify({ 'max-length': 1, overflow: 'reject-publish' })
+    await broker.control('set_policy', '--apply-to', 'queues', 'full', `^${queue}$`, bounds)
+    const transport = new RabbitTransport({ url: broker.url, logger: silent })
+    onTestFinished(() => transport.close())
+    const publish = () => transport.publish({ kind: 'queue', queue }, { body: '{}', mandatory: true })
+    const statuses = async () => {
+      const settled = await Promise.allSettled(Array.from({ length: 20 }, publish))
+      return new Set(settled.map(({ status }) => status))
+    }
+    await vi.waitFor(async () => expect(await statuses()).toEqual(new Set(['rejected'])), { timeout: 20_000 })
+
+    await broker.control('clear_policy', 'full')
+
+    await vi.waitFor(async () => expect(await statuses()).toEqual(new Set(['fulfilled'])), { timeout: 30_000 })
+    const kept = { messages: transport.counts.published.confirmed, consumers: 0 }
+    await vi.waitFor(async () => expect(await transport.inspect(queue)).toEqual(kept), { timeout: 20_000 })
   }, 120_000)
 }
