@@ -8,8 +8,9 @@ import type {
   NotificationSelection,
 } from './notifications/consumer-options.ts'
 import { FilePositions } from './notifications/file-positions.ts'
-import { type Gap, InSequence, type Positions } from './notifications/in-sequence.ts'
+import { InSequence, type Positions } from './notifications/in-sequence.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from './notifications/notification.ts'
+import type { CountedBack, Gap } from './notifications/replay.ts'
 import { sequenced } from './notifications/sequenced.ts'
 import { RpcClient } from './rpc/client.ts'
 import { connectBefore } from './rpc/connect-before.ts'
@@ -17,7 +18,7 @@ import type { BrokerOptions } from './rpc/drivers/broker-settings.ts'
 import { RabbitTransport } from './rpc/drivers/rabbit.ts'
 import { type BusNames, DEFAULT_BUS_NAMES } from './rpc/names.ts'
 
-export type { Gap, Positions } from './notifications/in-sequence.ts'
+export type { Positions } from './notifications/in-sequence.ts'
 export {
   AnyNotification,
   NOTIFICATION_PRIORITIES,
@@ -36,6 +37,7 @@ export {
   InstanceUpdatePayload,
   SlotPayload,
 } from './notifications/payloads.ts'
+export type { CountedBack, Gap } from './notifications/replay.ts'
 export { ComputeTaskPayload, RequestSpecPayload, ServerGroupPayload } from './notifications/request-payloads.ts'
 
 /** Where the broker is, TLS, and what is declared there: as the workers are configured in [transport]. */
@@ -48,8 +50,14 @@ export type ConsumeOptions = BrokerOptions &
     /** Stops waiting for the broker; without it, that is after 30 s. */
     readonly signal?: AbortSignal
     /**
-     * Each instance's notifications in their order, none left out and none twice, over restarts, too: what is missing is
-     * asked for (`replay_events` of the conductor). For one consumer of a pool, or of a topic, at a time.
+     * Each instance's notifications in their order, none left out, over restarts, too, and none twice while it runs: what is
+     * missing is asked for (`replay_events` of the conductor). After a restart some may come again, late ones out of their
+     * order, with the message_id that they had. For one consumer of a pool, or of a topic, at a time.
+     *
+     * With `maxTries`, one whose handling fails so often is parked alone, also if it came as one that was missing; those after it
+     * go on. Sent again from the dead letters, it comes late. So that the bad one is known, `onBatch` is given what is alone in
+     * its batch singly, and each of what is missing before it. A number below 1 or above 2147483647, or of something that is no
+     * instance's uuid, is parked at once.
      */
     readonly inSequence?: SequenceOptions
   }
@@ -59,6 +67,11 @@ export interface SequenceOptions {
   readonly positions: string | Positions
   /** These are kept no more, and cannot be had. Told before what comes after them, and again if it rejects. */
   readonly onLost?: (gap: Gap) => Promise<void>
+  /**
+   * The conductors have counted less far than what came: somebody restored their database, or the number is not theirs.
+   * Nothing is dropped: what is kept of this instance is handed on again. Told before, and again if it rejects.
+   */
+  readonly onCountedBack?: (told: CountedBack) => Promise<void>
   /** As the workers are configured: transport.exchange and transport.topic_prefix. */
   readonly busNames?: BusNames
 }

@@ -1,4 +1,4 @@
-import type { Gap } from '../notifications/in-sequence.ts'
+import type { Gap } from '../notifications/replay.ts'
 import { type Disagreement, disagreements } from './disagreements.ts'
 import type { Ledger } from './ledger.ts'
 import { usageRecords } from './usage-records.ts'

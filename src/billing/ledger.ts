@@ -1,7 +1,8 @@
 import { textArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
-import type { Gap, Positions } from '../notifications/in-sequence.ts'
+import type { Positions } from '../notifications/in-sequence.ts'
 import type { AnyNotification } from '../notifications/notification.ts'
+import type { Gap } from '../notifications/replay.ts'
 import { UsageFact } from './usage-fact.ts'
 
 /** A notification that is billed by and that could not be read: kept whole, so that nothing of it is lost. */
@@ -72,7 +73,7 @@ export class Ledger {
     write: async (positions) => {
       await this.#database.query(
         `insert into event_positions select * from unnest($1::text[], $2::integer[])
-         on conflict (instance_uuid) do update set last = greatest(event_positions.last, excluded.last)`,
+         on conflict (instance_uuid) do update set last = excluded.last`,
         [[...positions.keys()], [...positions.values()]],
       )
     },

@@ -1,5 +1,6 @@
 import type { Ledger } from '../billing/ledger.ts'
 import { Intake, type Recorded, recordNotifications } from '../billing/record-notifications.ts'
+import { busNames } from '../compose/names.ts'
 import { openLedger } from '../compose/open-ledger.ts'
 import { aborted, onTermination } from '../compose/process.ts'
 import { conductorReplay } from '../conductor-replay.ts'
@@ -7,6 +8,8 @@ import { createLogger } from '../logger.ts'
 import { NotificationConsumer } from '../notifications/consumer.ts'
 import { InSequence } from '../notifications/in-sequence.ts'
 import { AnyNotification } from '../notifications/notification.ts'
+import type { CountedBack } from '../notifications/replay.ts'
+import { numberOf } from '../notifications/sequence-number.ts'
 import { EXIT } from './exit-codes.ts'
 import { linesOf, unreadable } from './lines.ts'
 import { note, printJson } from './output.ts'
@@ -21,15 +24,19 @@ export async function billRun(options: GlobalOptions): Promise<number> {
     await using store = await openLedger(config)
     const count = counter()
     count(await readAgain(store.ledger))
+    const logger = createLogger('bill', options.debug ? 'debug' : config.worker.log_level)
     const sequence = new InSequence<AnyNotification>({
       positions: store.ledger.positions,
       replay: conductorReplay(conductor),
       onLost: (gap) => store.ledger.noteLost(gap),
+      onCountedBack: async (told) => logger.warn(told, countedBack(told)),
     })
     const consumer = new NotificationConsumer({
       transport,
-      logger: createLogger('bill', options.debug ? 'debug' : config.worker.log_level),
+      logger,
       names: notifications,
+      busNames: busNames(config),
+      check: numberOf,
       pool: config.bill.pool,
       // Errors are billed by as little as starts, but without them the numbers would have gaps.
       priorities: ['info', 'error'],
@@ -50,6 +57,14 @@ export async function billRun(options: GlobalOptions): Promise<number> {
     report(count(), options)
     return EXIT.OK
   })
+}
+
+function countedBack({ instance_uuid, reached, last_sequence }: CountedBack): string {
+  return (
+    `instance ${instance_uuid} was told of up to ${reached}, and the conductors have counted to ${last_sequence}: was their ` +
+    'database restored? All that they keep of it is read again; look at "sevbus bill check", and bring what was sent ' +
+    'meanwhile and is kept elsewhere by "sevbus bill import"'
+  )
 }
 
 /** Notifications out of files, one a line, as `sevbus events --json` prints them: what is there already stays as it is. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { AvailabilityZone } from '../objects/availability-zone.ts'
+import { MAX_SEQUENCE } from '../objects/event-sequence.ts'
 import { Fault } from '../objects/fault.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { HostName } from '../objects/host-report.ts'
@@ -32,8 +33,6 @@ const BuildReport = z.object({
   ]),
 })
 export type BuildReport = z.infer<typeof BuildReport>
-
-const MAX_SEQUENCE = 2 ** 31 - 1
 
 /** Instances of one request at most. */
 export const MAX_COUNT = 1000

@@ -61,6 +61,8 @@ export type NotificationConsumerOptions = NotificationHandling &
     readonly transport: Transport
     readonly logger: Logger
     readonly names?: NotificationNames
+    /** Throws for what shall be parked at once, however often it might be tried. */
+    readonly check?: (notification: AnyNotification) => unknown
     /** Look on with a private copy that is gone with the consumer. Takes nothing from others. */
     readonly tap?: boolean
     /** Where dead letters are kept. */

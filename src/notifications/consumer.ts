@@ -1,7 +1,8 @@
 import type { Logger } from 'pino'
 import { type SevbusError, toSevbusError } from '../errors.ts'
 import { pause } from '../rpc/abortable.ts'
-import { parkDeadLetter } from '../rpc/dead-letters.ts'
+import { type DeadDelivery, parkDeadLetter } from '../rpc/dead-letters.ts'
+import { encodeEnvelope } from '../rpc/envelope.ts'
 import { type BusNames, DEFAULT_BUS_NAMES } from '../rpc/names.ts'
 import { RecentIds } from '../rpc/recent-ids.ts'
 import { AllowedSenders } from '../rpc/senders.ts'
@@ -9,6 +10,7 @@ import { inConsumedSpan } from '../rpc/tracing.ts'
 import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
 import { Batches } from './batches.ts'
 import type { NotificationConsumerOptions, NotificationHandling, Offer } from './consumer-options.ts'
+import { HandlingFailed } from './in-sequence.ts'
 import {
   type AnyNotification,
   DEFAULT_NOTIFICATION_NAMES,
@@ -29,6 +31,12 @@ interface Received {
   readonly notification: AnyNotification
 }
 
+interface Failure {
+  readonly error: SevbusError
+  /** The one of those in sequence whose handling failed. */
+  readonly of?: HandlingFailed<AnyNotification>
+}
+
 /** Reads notifications, ours, Nova's, or anybody's that oslo.messaging has sent. */
 export class NotificationConsumer {
   readonly #transport: Transport
@@ -38,6 +46,7 @@ export class NotificationConsumer {
   readonly #source: Source
   readonly #isTap: boolean
   readonly #decode: (delivery: Delivery) => AnyNotification
+  readonly #check: (notification: AnyNotification) => unknown
   readonly #handleBatch: BatchHandler
   readonly #batchSize: number
   readonly #maxTries: number
@@ -60,6 +69,7 @@ export class NotificationConsumer {
       : { kind: 'notifications', ...places, ...(pool !== undefined && { pool }) }
     this.#isTap = tap
     this.#decode = options.payload === 'any' ? decodeAnyNotification : decodeNotification
+    this.#check = options.check ?? (() => {})
     this.#handleBatch = handlerOf(options)
     this.#maxTries = options.maxTries ?? Number.POSITIVE_INFINITY
     this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
@@ -110,7 +120,9 @@ export class NotificationConsumer {
     const error = this.#senders.refusalOf(delivery)
     if (error !== undefined) return { error }
     try {
-      return { delivery, notification: this.#decode(delivery) }
+      const notification = this.#decode(delivery)
+      this.#check(notification)
+      return { delivery, notification }
     } catch (thrown) {
       return { error: toSevbusError(thrown) }
     }
@@ -120,15 +132,16 @@ export class NotificationConsumer {
     return message_id !== null && this.#handled.has(message_id)
   }
 
-  async #offer(received: readonly Received[]): Promise<void> {
+  /** @param tried as the broker counts, this time included */
+  async #offer(received: readonly Received[], tried = mostTries(received)): Promise<void> {
     const deliveries = received.map(({ delivery }) => delivery)
-    const delivered = Math.max(...deliveries.map(({ deliveryCount }) => deliveryCount))
-    for (let tries = delivered; ; tries++) {
+    for (let tries = tried; ; tries++) {
       const failure = await this.#try(received)
       if (failure === undefined) return
       const isGivenBack = failure === 'requeue' && tries <= MAX_REQUEUES
       if (failure !== 'requeue') {
-        this.#logger.warn({ ...factsOf(received), tries, code: failure.code }, `not handled: ${failure.message}`)
+        const { code, message } = failure.error
+        this.#logger.warn({ ...factsOf(received), tries, code }, `not handled: ${message}`)
         if (tries >= this.#maxTries && !this.#closing.signal.aborted)
           return await this.#giveUp(received, failure, tries)
       }
@@ -137,7 +150,7 @@ export class NotificationConsumer {
     }
   }
 
-  async #try(received: readonly Received[]): Promise<undefined | 'requeue' | SevbusError> {
+  async #try(received: readonly Received[]): Promise<undefined | 'requeue' | Failure> {
     let isRequeued = false
     const requeue = () => {
       isRequeued = true
@@ -148,7 +161,8 @@ export class NotificationConsumer {
       const headers = received.map(({ delivery }) => delivery.headers)
       await inConsumedSpan(span, headers, () => this.#handleBatch(notifications, { requeue }))
     } catch (thrown) {
-      return toSevbusError(thrown)
+      if (!(thrown instanceof HandlingFailed)) return { error: toSevbusError(thrown) }
+      return { error: toSevbusError(thrown.cause), of: thrown }
     }
     if (isRequeued) return 'requeue'
     for (const { delivery, notification } of received) {
@@ -159,15 +173,34 @@ export class NotificationConsumer {
   }
 
   /** One bad notification takes nobody with it that only happened to be in its batch. */
-  async #giveUp(received: readonly Received[], error: SevbusError, tries: number): Promise<void> {
+  async #giveUp(received: readonly Received[], failure: Failure, tries: number): Promise<void> {
     for (const each of received) {
-      const failure = received.length > 1 ? await this.#try([each]) : error
-      if (failure === 'requeue') each.delivery.requeue()
-      else if (failure !== undefined) await this.#park(each.delivery, failure, tries)
+      const own = received.length > 1 ? await this.#try([each]) : failure
+      if (own === 'requeue') each.delivery.requeue()
+      else if (own !== undefined) await this.#putAside(each, own, tries)
     }
   }
 
+  /** The one that fails, which may be one that was missing before the one that came. */
+  async #putAside(received: Received, { error, of }: Failure, tries: number): Promise<void> {
+    const { delivery, notification } = received
+    if (of === undefined || isSame(of.notification, notification)) {
+      await this.#keep(delivery, error, tries)
+      await of?.leaveOut()
+      return delivery.ack()
+    }
+    const body = Buffer.from(encodeEnvelope(of.notification))
+    await this.#keep({ ...COPY, queue: delivery.queue, body }, error, tries)
+    await of.leaveOut()
+    await this.#offer([received], 1)
+  }
+
   async #park(delivery: Delivery, error: SevbusError, tries: number): Promise<void> {
+    await this.#keep(delivery, error, tries)
+    delivery.ack()
+  }
+
+  async #keep(delivery: DeadDelivery, error: SevbusError, tries: number): Promise<void> {
     // A tap looks at a copy: the notification itself is in the hands of others.
     if (!this.#isTap) {
       const place = { transport: this.#transport, names: this.#busNames }
@@ -175,7 +208,6 @@ export class NotificationConsumer {
     }
     const facts = { code: error.code, reason: error.message }
     this.#logger.error(facts, 'notification could not be handled and was put aside')
-    delivery.ack()
   }
 }
 
@@ -188,6 +220,17 @@ function handlerOf({ onNotification, onBatch }: NotificationHandling): BatchHand
     (onBatch as BatchHandler | undefined) ??
     (async ([notification], offer) => handleOne(notification as AnyNotification, offer))
   )
+}
+
+/** Of one that a conductor has told once more. */
+const COPY = { contentType: 'application/json', headers: {}, userId: undefined }
+
+function isSame(a: AnyNotification, b: AnyNotification): boolean {
+  return a === b || (a.message_id !== null && a.message_id === b.message_id)
+}
+
+function mostTries(received: readonly Received[]): number {
+  return Math.max(...received.map(({ delivery }) => delivery.deliveryCount))
 }
 
 function requeue(deliveries: readonly Delivery[]): void {

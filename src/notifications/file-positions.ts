@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { InvalidFile } from '../errors.ts'
 import type { Positions } from './in-sequence.ts'
 
-const Line = z.record(z.string(), z.int().min(1))
+const Line = z.record(z.string(), z.int().min(0))
 
 /** After so many lines the file is written anew, with what counts. */
 const MAX_LINES = 10_000

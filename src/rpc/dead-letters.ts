@@ -12,6 +12,9 @@ export function deadLettersOf(names: BusNames): Destination {
   return { kind: 'queue', queue: deadLetterQueue(names), durable: true }
 }
 
+/** As far as a dead letter tells of it. */
+export type DeadDelivery = Pick<Delivery, 'queue' | 'body' | 'contentType' | 'headers' | 'userId'>
+
 /**
  * Parks a message that nobody can handle, as it came (but unpacked, if it was compressed), with the reason beside it;
  * only then is the original settled. `dead-letter-box.ts` reads it.
@@ -24,7 +27,7 @@ export function deadLettersOf(names: BusNames): Destination {
 export async function parkDeadLetter(
   { transport, names }: { readonly transport: Transport; readonly names: BusNames },
   from: string,
-  delivery: Delivery,
+  delivery: DeadDelivery,
   error: SevbusError,
   tries: number,
 ): Promise<void> {
@@ -48,7 +51,7 @@ export async function parkDeadLetter(
   await transport.publish(deadLettersOf(names), { body, mandatory: false, headers })
 }
 
-function unpacked({ body, headers }: Delivery): Buffer {
+function unpacked({ body, headers }: DeadDelivery): Buffer {
   try {
     return decompress(body, headers.compression, MAX_BODY_BYTES)
   } catch {

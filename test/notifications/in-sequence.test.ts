@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { FilePositions } from '../../src/notifications/file-positions.ts'
-import { type Gap, InSequence, type Positions } from '../../src/notifications/in-sequence.ts'
+import { HandlingFailed, InSequence, type Positions } from '../../src/notifications/in-sequence.ts'
+import type { CountedBack, Gap } from '../../src/notifications/replay.ts'
 import { sequenced } from '../../src/notifications/sequenced.ts'
 import { randomFrom } from '../soak/random.ts'
 
@@ -15,8 +16,8 @@ interface Told {
   readonly payload: unknown
 }
 
-function told(uuid: string, sequence: number): Told {
-  return { message_id: `${uuid[0]}${sequence}`, payload: { 'nova_object.data': { uuid }, sevbus: { sequence } } }
+function told(uuid: string, sequence: number, message_id = `${uuid[0]}${sequence}`): Told {
+  return { message_id, payload: { 'nova_object.data': { uuid }, sevbus: { sequence } } }
 }
 
 class MemoryPositions implements Positions {
@@ -33,24 +34,29 @@ class MemoryPositions implements Positions {
   }
 }
 
-/** A conductor that keeps what it has told, but for what it has forgotten. */
-function aConsumer(forgotten: readonly string[] = []) {
-  const positions = new MemoryPositions()
+/** A conductor that keeps what it has told, up to a number, but for what it has forgotten. */
+function aConsumer(forgotten: readonly string[] = [], positions = new MemoryPositions(), counted = 12) {
   const handled: string[] = []
+  const countedBack: CountedBack[] = []
   const asked: Gap[] = []
   const lost: Gap[] = []
   const sequence = new InSequence<Told>({
     positions,
     replay: async (gap) => {
       asked.push(gap)
-      const all = Array.from({ length: gap.to - gap.from + 1 }, (_, n) => told(gap.instance_uuid, gap.from + n))
-      return all.filter(({ message_id }) => !forgotten.includes(message_id))
+      const all = Array.from({ length: counted }, (_, n) => told(gap.instance_uuid, n + 1))
+      const span = all.slice(gap.from - 1, gap.to)
+      return {
+        notifications: span.filter(({ message_id }) => !forgotten.includes(message_id)),
+        last_sequence: counted,
+      }
     },
     onLost: async (gap) => void lost.push(gap),
+    onCountedBack: async (told) => void countedBack.push(told),
   })
   const take = (...batch: Told[]) =>
     sequence.handle(batch, async (ordered) => void handled.push(...ordered.map(({ message_id }) => message_id)))
-  return { positions, handled, asked, lost, sequence, take }
+  return { positions, handled, asked, lost, countedBack, sequence, take }
 }
 
 describe('notifications in sequence', () => {
@@ -146,6 +152,126 @@ describe('notifications in sequence', () => {
       }
       expect([seed, last]).toEqual([seed, { a: 12, b: 12 }])
     }
+  })
+})
+
+describe('numbers that are given twice, after a database was restored', () => {
+  it('drop nothing: what has another id is another one, though the conductors have caught up', async () => {
+    const { handled, countedBack, positions, take } = aConsumer()
+    await take(told(A, 9))
+
+    await take(told(A, 4), told(A, 8, 'stop'), told(A, 9, 'delete'))
+    await take(told(A, 9, 'delete'), told(A, 10))
+
+    expect(handled.slice(9)).toEqual(['stop', 'delete', 'a10'])
+    expect(countedBack).toEqual([])
+    expect([...positions.known]).toEqual([[A, 10]])
+  })
+
+  it('set the position back to the count, with a word, and what is missing since is asked for', async () => {
+    const before = aConsumer()
+    await before.take(told(A, 9))
+    // Restarted: the ids of before are forgotten. The conductors have counted 1 to 3, and then 4 to 6 once more.
+    const { handled, countedBack, lost, positions, take } = aConsumer(['a1', 'a2'], before.positions, 6)
+
+    await take(told(A, 6))
+    expect(positions.known.get(A)).toBe(6)
+    await take(told(A, 4), told(A, 6), told(A, 7))
+
+    expect(handled).toEqual(['a3', 'a4', 'a5', 'a6', 'a7'])
+    expect(countedBack).toEqual([{ instance_uuid: A, reached: 9, last_sequence: 6 }])
+    expect(lost).toEqual([])
+    expect(positions.known.get(A)).toBe(7)
+  })
+
+  it('are told of one that is in a gap, too, of an instance that the conductors know no more', async () => {
+    const before = aConsumer()
+    await before.take(told(A, 9))
+    const { handled, countedBack, lost, positions, take } = aConsumer([], before.positions, 0)
+
+    await take(told(A, 11))
+    await take(told(A, 1))
+
+    expect([handled, lost]).toEqual([['a11', 'a1'], []])
+    expect(countedBack).toEqual([{ instance_uuid: A, reached: 11, last_sequence: 0 }])
+    expect(positions.known.get(A)).toBe(1)
+  })
+})
+
+describe('numbers that nobody gave', () => {
+  it('move the position no further than the conductors have counted, however high they are', async () => {
+    const { handled, asked, countedBack, lost, positions, take } = aConsumer([], new MemoryPositions(), 5)
+
+    await take(told(A, 2_147_483_600, 'forged'), told(A, 3))
+    await take(told(A, 5))
+    await take(told(A, 6))
+
+    expect(handled).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'forged', 'a6'])
+    expect(asked).toEqual([
+      { instance_uuid: A, from: 1, to: 2 },
+      { instance_uuid: A, from: 4, to: 2_147_483_599 },
+    ])
+    expect(countedBack).toEqual([{ instance_uuid: A, reached: 2_147_483_600, last_sequence: 5 }])
+    expect([lost, positions.known.get(A)]).toEqual([[], 6])
+  })
+
+  it('below a number that comes later do not drop that one', async () => {
+    const { handled, take } = aConsumer()
+
+    await take(told(A, 1), told(A, 2, 'forged'))
+    await take(told(A, 2))
+
+    expect(handled).toEqual(['a1', 'forged', 'a2'])
+  })
+
+  it.each([
+    ['no instance', told('not-a-uuid', 5)],
+    ['0', told(A, 0)],
+    ['a half', told(A, 1.5)],
+    ['more than PostgreSQL counts', told(A, 2 ** 31)],
+    ['a text', told(A, '5' as never)],
+    ['null', told(A, null as never)],
+  ])('are refused: %s', async (_, notification) => {
+    const { handled, asked, take } = aConsumer()
+
+    await expect(take(notification)).rejects.toMatchObject({ code: 'INVALID_MESSAGE' })
+
+    expect([handled, asked]).toEqual([[], []])
+  })
+})
+
+describe('one of a gap that cannot be handled', () => {
+  it('is named, after those before it were handled for good, and those after it go on without it', async () => {
+    const { handled, positions, sequence } = aConsumer()
+    const handle = async ({ message_id }: Told) => {
+      if (message_id === 'a3') throw new Error('no such project')
+      handled.push(message_id)
+    }
+    const failing = () => sequence.handleEach([told(A, 5)], handle).catch((error: unknown) => error)
+
+    await failing()
+    const failed = (await failing()) as HandlingFailed<Told>
+    const before = positions.known.get(A)
+    await failed.leaveOut()
+    await sequence.handleEach([told(A, 5)], handle)
+
+    expect(failed).toBeInstanceOf(HandlingFailed)
+    expect([failed.message, failed.notification]).toEqual(['no such project', told(A, 3)])
+    expect([before, positions.known.get(A)]).toEqual([2, 5])
+    expect(handled).toEqual(['a1', 'a2', 'a4', 'a5'])
+  })
+
+  it('is handled when it is sent again', async () => {
+    const { handled, sequence, take } = aConsumer()
+    const failed = await sequence
+      .handleEach([told(A, 1)], () => Promise.reject(new Error('no such project')))
+      .catch((error: HandlingFailed<Told>) => error)
+    await failed?.leaveOut()
+    await take(told(A, 2))
+
+    await take(told(A, 1))
+
+    expect(handled).toEqual(['a2', 'a1'])
   })
 })
 

@@ -1,8 +1,9 @@
 import { Ledger } from '../../../src/billing/ledger.ts'
 import { recordNotifications } from '../../../src/billing/record-notifications.ts'
 import type { Database } from '../../../src/database/database.ts'
-import { type Gap, InSequence } from '../../../src/notifications/in-sequence.ts'
+import { InSequence } from '../../../src/notifications/in-sequence.ts'
 import type { AnyNotification } from '../../../src/notifications/notification.ts'
+import type { Gap } from '../../../src/notifications/replay.ts'
 import { DAY_MS, type Life } from './life.ts'
 
 export interface Faults {
@@ -17,10 +18,13 @@ class Killed extends Error {}
 export async function deliver(database: Database, lives: readonly Life[], faults: Faults): Promise<number> {
   const { random, isLost = () => false } = faults
   const kept = new Map(lives.map((life) => [life.uuid, life.told.filter(({ notification }) => !isLost(notification))]))
-  const replay = async ({ instance_uuid, from, to }: Gap) =>
-    (kept.get(instance_uuid) ?? [])
+  const counts = new Map(lives.map((life) => [life.uuid, life.told.length]))
+  const replay = async ({ instance_uuid, from, to }: Gap) => ({
+    notifications: (kept.get(instance_uuid) ?? [])
       .map(({ notification }) => notification)
-      .filter((notification) => from <= numberOf(notification) && numberOf(notification) <= to)
+      .filter((notification) => from <= numberOf(notification) && numberOf(notification) <= to),
+    last_sequence: counts.get(instance_uuid) ?? 0,
+  })
 
   const waiting = inTheirDisorder([...kept.values()], random)
   let kills = 0
