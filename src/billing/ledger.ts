@@ -1,16 +1,10 @@
+import type { z } from 'zod'
 import { textArray } from '../database/array-literal.ts'
-import type { Database } from '../database/database.ts'
+import type { Database, Queryable } from '../database/database.ts'
 import type { Positions } from '../notifications/in-sequence.ts'
-import type { AnyNotification } from '../notifications/notification.ts'
 import type { Gap } from '../notifications/replay.ts'
-import { UsageFact } from './usage-fact.ts'
-
-/** A notification that is billed by and that could not be read: kept whole, so that nothing of it is lost. */
-export interface Unread {
-  readonly message_id: string
-  readonly notification: AnyNotification
-  readonly reason: string
-}
+import { asUnread, clashOf, type Unread } from './unread.ts'
+import { keyOf, UsageFact } from './usage-fact.ts'
 
 export interface InstanceFacts {
   readonly instance_uuid: string
@@ -56,8 +50,10 @@ export class Ledger {
       const [kept] = await tx.query('select from unread_notifications limit 1')
       if (kept !== undefined)
         await tx.query('delete from unread_notifications where message_id = any($1::text[])', [messageIds])
-      if (unread.length > 0) await tx.query(INSERT_UNREAD, unreadColumns(unread))
-      return stored?.count ?? 0
+      const count = stored?.count ?? 0
+      const all = count === facts.length ? unread : [...unread, ...(await this.#otherwise(tx, facts))]
+      if (all.length > 0) await tx.query(INSERT_UNREAD, unreadColumns(all))
+      return count
     })
   }
 
@@ -102,10 +98,68 @@ export class Ledger {
         yield current
         current = undefined
       }
+      const read = UsageFact.safeParse({ ...JSON.parse(fact), instance_uuid, message_id })
+      if (!read.success) {
+        await this.#setAside({ instance_uuid, message_id, fact }, read.error)
+        continue
+      }
       current ??= { instance_uuid, facts: [] }
-      current.facts.push(UsageFact.parse({ ...JSON.parse(fact), instance_uuid, message_id }))
+      current.facts.push(read.data)
     }
     if (current !== undefined) yield current
+  }
+
+  /** One that an earlier release took in and that no bill can be made of: named, rather than in everybody's way. */
+  async #setAside({ instance_uuid, message_id, fact }: FactRow, { issues }: z.ZodError): Promise<void> {
+    const reason = `fact: ${issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')}`
+    const aside = asUnread({ ...JSON.parse(fact), instance_uuid, message_id }, message_id, reason)
+    await this.#database.transaction(async (tx) => {
+      await tx.query(INSERT_UNREAD, unreadColumns([aside]))
+      const named = 'update unread_notifications set event_type = $2 where message_id = $1'
+      await tx.query(named, [message_id, JSON.parse(fact).event_type ?? ''])
+      await tx.query('delete from usage_facts where instance_uuid = $1 and message_id = $2', [
+        instance_uuid,
+        message_id,
+      ])
+    })
+  }
+
+  /** What was stored under an id stays; what comes later with other contents is kept beside it. */
+  async #otherwise(tx: Queryable, facts: readonly UsageFact[]): Promise<readonly Unread[]> {
+    const rows = await tx.query<FactRow>(
+      `select instance_uuid, message_id, fact from usage_facts
+        where (instance_uuid, message_id) in (select * from unnest($1::text[], $2::text[]))`,
+      [
+        textArray(facts.map(({ instance_uuid }) => instance_uuid)),
+        textArray(facts.map(({ message_id }) => message_id)),
+      ],
+    )
+    const stored = new Map(rows.map((row) => [keyOf(row), JSON.parse(row.fact) as UsageFact]))
+    return facts.flatMap((fact) => {
+      const before = stored.get(keyOf(fact))
+      return before === undefined ? [] : clashOf(before, fact)
+    })
+  }
+
+  /** They came after all. */
+  async found(numbers: ReadonlyMap<string, ReadonlySet<number>>): Promise<void> {
+    if (numbers.size === 0) return
+    const [any] = await this.#database.query('select from lost_events limit 1')
+    if (any === undefined) return
+    await this.#database.transaction(async (tx) => {
+      const gaps = await tx.query<Gap>(
+        'select instance_uuid, first as "from", last as "to" from lost_events where instance_uuid = any($1) for update',
+        [[...numbers.keys()]],
+      )
+      for (const gap of gaps) {
+        const left = without(gap, numbers.get(gap.instance_uuid) ?? new Set())
+        await tx.query('delete from lost_events where instance_uuid = $1 and first = $2', [gap.instance_uuid, gap.from])
+        for (const { from, to } of left)
+          await tx.query('insert into lost_events (instance_uuid, first, last) values ($1, $2, $3)', [
+            ...[gap.instance_uuid, from, to],
+          ])
+      }
+    })
   }
 
   /** In the order of the primary key, which the database need not sort for. */
@@ -154,6 +208,16 @@ const INSERT_FACTS = `
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
         on conflict do nothing returning 1)
   select count(*)::integer as count from stored`
+
+function without({ instance_uuid, from, to }: Gap, found: ReadonlySet<number>): readonly Gap[] {
+  const left: Gap[] = []
+  let next = from
+  for (const number of [...found].filter((each) => from <= each && each <= to).sort((a, b) => a - b)) {
+    if (next < number) left.push({ instance_uuid, from: next, to: number - 1 })
+    next = number + 1
+  }
+  return next <= to ? [...left, { instance_uuid, from: next, to }] : left
+}
 
 /** Without what is in columns of its own. */
 function toText({ instance_uuid, message_id, ...fact }: UsageFact): string {

@@ -1,8 +1,9 @@
 import type { AnyNotification } from '../notifications/notification.ts'
 import { cleanText } from '../objects/text.ts'
-import type { Ledger, Unread } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
 import { isBilled, readFact } from './read-fact.ts'
-import type { UsageFact } from './usage-fact.ts'
+import { clashOf, type Unread } from './unread.ts'
+import { keyOf, type UsageFact } from './usage-fact.ts'
 
 export interface Recorded {
   /** Notifications that came. */
@@ -19,6 +20,8 @@ const MAX_ID = 255
 export class Intake {
   readonly #facts = new Map<string, UsageFact>()
   readonly #unread = new Map<string, Unread>()
+  /** Of all that came, billed or not: they are not lost. */
+  readonly #numbers = new Map<string, Set<number>>()
   #notifications = 0
 
   get notifications(): number {
@@ -27,21 +30,36 @@ export class Intake {
 
   add(notification: AnyNotification): void {
     this.#notifications += 1
+    this.#note(notification)
     if (!isBilled(notification)) return
     try {
       const fact = readFact(notification)
-      if (fact !== undefined) this.#facts.set(fact.message_id, fact)
+      if (fact !== undefined) this.#addFact(fact)
     } catch (error) {
       // Tried again it would be no better: it is kept for a person, and holds up nobody.
-      const { message_id, event_type, timestamp } = notification
-      const id = cleanText(message_id ?? `none, ${event_type} at ${timestamp}`, MAX_ID)
+      const id = cleanText(notification.message_id ?? `none, ${whatItIs(notification)}`, MAX_ID)
       this.#unread.set(id, { message_id: id, notification, reason: cleanText((error as Error).message, MAX_REASON) })
     }
+  }
+
+  /** Twice is once; with other contents it is another, and it is told. */
+  #addFact(fact: UsageFact): void {
+    const before = this.#facts.get(keyOf(fact))
+    if (before === undefined) this.#facts.set(keyOf(fact), fact)
+    else for (const unread of clashOf(before, fact)) this.#unread.set(unread.message_id, unread)
+  }
+
+  #note(notification: AnyNotification): void {
+    const { uuid, sequence } = numberOf(notification)
+    if (typeof uuid !== 'string' || typeof sequence !== 'number') return
+    const numbers = this.#numbers.get(uuid.toLowerCase()) ?? new Set()
+    this.#numbers.set(uuid.toLowerCase(), numbers.add(sequence))
   }
 
   /** All of it in one transaction: when it resolves the notifications may be forgotten. */
   async storeIn(ledger: Ledger): Promise<Recorded> {
     const stored = await ledger.store([...this.#facts.values()], [...this.#unread.values()])
+    await ledger.found(this.#numbers)
     return { notifications: this.#notifications, facts: stored, unread: this.#unread.size }
   }
 }
@@ -54,4 +72,17 @@ export async function recordNotifications(
   const intake = new Intake()
   for (const notification of notifications) intake.add(notification)
   return intake.storeIn(ledger)
+}
+
+function whatItIs(notification: AnyNotification): string {
+  const { uuid, sequence } = numberOf(notification)
+  return `${notification.event_type} of ${uuid}, number ${sequence}, at ${notification.timestamp}`
+}
+
+function numberOf({ payload }: AnyNotification): { readonly uuid: unknown; readonly sequence: unknown } {
+  const { sevbus, 'nova_object.data': data } = (payload ?? {}) as {
+    readonly sevbus?: { readonly sequence?: unknown } | null
+    readonly 'nova_object.data'?: { readonly uuid?: unknown; readonly instance_uuid?: unknown } | null
+  }
+  return { uuid: data?.instance_uuid ?? data?.uuid ?? null, sequence: sevbus?.sequence ?? null }
 }

@@ -43,3 +43,8 @@ export const UsageFact = z.object({
   period: z.object({ beginning: Moment, ending: Moment }).optional(),
 })
 export type UsageFact = z.infer<typeof UsageFact>
+
+/** A notification is of one instance: two that have the id of each other are two. */
+export function keyOf({ instance_uuid, message_id }: Pick<UsageFact, 'instance_uuid' | 'message_id'>): string {
+  return `${instance_uuid} ${message_id}`
+}

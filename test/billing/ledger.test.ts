@@ -6,7 +6,7 @@ import { parseRateCard } from '../../src/billing/rate-card.ts'
 import { recordNotifications } from '../../src/billing/record-notifications.ts'
 import { statementOf } from '../../src/billing/statement.ts'
 import { databaseEngines } from '../support/databases.ts'
-import { told } from './told.ts'
+import { INSTANCE, told } from './told.ts'
 
 const uuid = (n: number) => `178b0921-8f85-4257-88b6-${n.toString(16).padStart(12, '0')}`
 const span = { from: null, to: '2026-12-01T00:00:00Z' }
@@ -60,6 +60,86 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
 
     await recordNotifications(ledger, [told('instance.create.end', { message_id: 'm-1' })])
     expect(await ledger.unread()).toEqual([])
+  })
+
+  it('names what comes under one id with other contents, and bills two instances that share one', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const one = told('instance.create.end', { message_id: 'm-1', host: 'node1' })
+    const other = told('instance.create.end', { message_id: 'm-1', host: 'node2' })
+    const shared = told('instance.create.end', { message_id: 'm-1', uuid: uuid(5) })
+    const nameless = [1, 2].map((n) => ({
+      ...told('instance.create.end', { uuid: uuid(n), sequence: 4 }),
+      message_id: null,
+    }))
+
+    await recordNotifications(ledger, [one, one, other, shared, ...nameless])
+    await recordNotifications(ledger, [one, shared, told('instance.power_off.end', { message_id: 'm-1' })])
+
+    const hosts = new Map<string, unknown>()
+    for await (const { instance_uuid, facts } of ledger.instances())
+      hosts.set(
+        instance_uuid,
+        facts.map(({ charged: { host } }) => host),
+      )
+    expect(hosts).toEqual(
+      new Map(
+        [
+          [INSTANCE, ['node1']],
+          [uuid(5), ['node1']],
+        ].sort() as never,
+      ),
+    )
+    const unread = await ledger.unread()
+    expect(unread.map(({ message_id }) => message_id.replace(/otherwise: .*$/, 'otherwise')).sort()).toEqual([
+      ...['m-1, otherwise', 'm-1, otherwise'],
+      ...[1, 2].map((n) => `none, instance.create.end of ${uuid(n)}, number 4, at 2026-11-01 00:00:00.000000`),
+    ])
+    expect(
+      unread.filter(({ reason }) => reason.includes('"host":"node1"') && reason.includes('"host":"node2"')),
+    ).toHaveLength(1)
+    expect(unread.filter(({ reason }) => reason.includes('kind was "begins" and is "changes"'))).toHaveLength(1)
+  })
+
+  it('sets a fact aside that no bill can be made of, by name, and gives all others', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    await recordNotifications(ledger, [
+      told('instance.create.end', { message_id: 'm-1', uuid: uuid(1) }),
+      told('instance.create.end', { message_id: 'm-2', uuid: uuid(2) }),
+    ])
+    await db.database.query(
+      `update usage_facts set fact = replace(fact, '"vcpus":2', '"vcpus":1.5') where message_id = 'm-1'`,
+    )
+
+    for (const _ of ['first', 'again']) {
+      const uuids: string[] = []
+      for await (const { instance_uuid } of ledger.instances()) uuids.push(instance_uuid)
+      expect(uuids).toEqual([uuid(2)])
+      expect(await ledger.unread()).toEqual([
+        {
+          ...{ message_id: 'm-1', event_type: 'instance.create.end' },
+          reason: expect.stringContaining('fact: charged.flavor.vcpus: '),
+        },
+      ])
+    }
+  })
+
+  it('no longer tells of what was lost and came after all', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    await ledger.noteLost({ instance_uuid: INSTANCE, from: 3, to: 7 })
+
+    await recordNotifications(ledger, [told('instance.power_off.start', { sequence: 5 })])
+    expect(await ledger.lostEvents()).toEqual([
+      { instance_uuid: INSTANCE, from: 3, to: 4 },
+      { instance_uuid: INSTANCE, from: 6, to: 7 },
+    ])
+    await recordNotifications(
+      ledger,
+      [3, 4, 6, 7].map((sequence) => told('instance.power_off.end', { sequence })),
+    )
+    expect(await ledger.lostEvents()).toEqual([])
   })
 
   it('stores names that no database takes as they are, and is not held up by them', async () => {
