@@ -1,11 +1,10 @@
-import { cp } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { LiveMigrateData } from '../../src/objects/live-migrate-data.ts'
 import { at, booted, failedWith, guestOf, reported } from './support/act.ts'
-import { aWorker, type ComputeWorker, HOST, request, type WorkerOptions, withWorker } from './support/compute-worker.ts'
-import { aFolder } from './support/folders.ts'
+import { type ComputeWorker, HOST, request, type WorkerOptions, withWorker } from './support/compute-worker.ts'
 import type { InstanceChanges } from './support/instances.ts'
+import { killsDuring } from './support/kills-during.ts'
 
 const MIGRATION = 'aaaaaaaa-0000-4000-8000-000000000001'
 const withCode = (code: string) => expect.objectContaining({ code })
@@ -59,28 +58,6 @@ async function rollBack(dest: ComputeWorker, instance: Instance) {
   const args = { instance: there(instance), migration_uuid: MIGRATION }
   await dest.manager.rollbackLiveMigrationAtDestination(args, request)
   await dest.manager.idle()
-}
-
-/** Each kill that may come while `work` is done, as a folder with what the disk has then. */
-async function killsDuring<T>(
-  prepared: (worker: ComputeWorker) => Promise<T>,
-  work: (worker: ComputeWorker, given: T) => Promise<void>,
-) {
-  const folders: string[] = []
-  let isRecording = false
-  const kill = async () => {
-    const folder = await aFolder()
-    await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
-    folders.push(folder)
-  }
-  const worker = await aWorker({ beforeStep: async () => void (isRecording && (await kill())) })
-  const given = await prepared(worker)
-  isRecording = true
-  await work(worker, given)
-  isRecording = false
-  await kill()
-  await worker.close()
-  return { given, folders }
 }
 
 describe('a guest that goes to another host as it runs', () => {
@@ -211,7 +188,7 @@ describe('a guest that goes to another host as it runs', () => {
 describe('a worker that is killed while a guest goes', () => {
   it('as the source, goes on when it starts, and tells the end once: the guest does not run there again', async () => {
     await withWorker({}, async (dest) => {
-      const { given, folders } = await killsDuring(
+      const { prepared: given, kills } = await killsDuring(
         async (source) => {
           const instance = await booted(source)
           return { instance, data: await prepare({ source, dest, instance }) }
@@ -219,7 +196,7 @@ describe('a worker that is killed while a guest goes', () => {
         (source, { instance, data }) => send(source, instance, data),
       )
       const { instance } = given
-      for (const folder of folders.slice(1)) {
+      for (const { folder } of kills.slice(1)) {
         await withWorker({ folder }, async (source) => {
           source.manager.recover()
           await source.manager.idle()
@@ -227,7 +204,7 @@ describe('a worker that is killed while a guest goes', () => {
           expect((await source.sent()).at(-1)).toEqual(reported(instance, 1))
         })
       }
-      expect(folders.length).toBeGreaterThan(3)
+      expect(kills.length).toBeGreaterThan(3)
       expect(await guestOf(dest, instance)).toBe('running')
     })
   })
@@ -235,11 +212,11 @@ describe('a worker that is killed while a guest goes', () => {
   it('as the destination, before the guest is sent, is made ready by asking again', async () => {
     await withWorker({}, async (source) => {
       const instance = await booted(source)
-      const { folders } = await killsDuring(
+      const { kills } = await killsDuring(
         async () => undefined,
         async (dest) => void (await prepare({ source, dest, instance })),
       )
-      for (const folder of folders) {
+      for (const { folder } of kills) {
         await withWorker({ folder }, async (dest) => {
           dest.manager.recover()
           await prepare({ source, dest, instance })
@@ -252,13 +229,13 @@ describe('a worker that is killed while a guest goes', () => {
 
   it('as the destination, after that, never takes the guest away that has come', async () => {
     await withWorker({}, async (source) => {
-      const { given: instance, folders } = await killsDuring(async (dest) => {
+      const { prepared: instance, kills } = await killsDuring(async (dest) => {
         const guest = await booted(source)
         await send(source, guest, await prepare({ source, dest, instance: guest }))
         await guestOf(dest, guest)
         return guest
       }, takeOver)
-      for (const folder of folders) {
+      for (const { folder } of kills) {
         await withWorker({ folder }, async (dest) => {
           dest.manager.recover()
           await dest.manager.idle()
@@ -267,7 +244,7 @@ describe('a worker that is killed while a guest goes', () => {
           expect((await dest.sent()).at(-1)).toEqual(arrived(instance))
         })
       }
-      expect(folders.length).toBeGreaterThan(3)
+      expect(kills.length).toBeGreaterThan(3)
     })
   })
 })

@@ -1,10 +1,10 @@
-import { cp } from 'node:fs/promises'
 import { describe, expect, it, vi } from 'vitest'
 import { HypervisorUnavailable, LibvirtError } from '../../src/errors.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import { at, booted, failedWith, guestOf, reported } from './support/act.ts'
 import { aWorker, type ComputeWorker, request, withWorker } from './support/compute-worker.ts'
 import { aFolder } from './support/folders.ts'
+import { killsDuring } from './support/kills-during.ts'
 
 async function stop(worker: ComputeWorker, instance: Instance, number = 1, clean_shutdown = true): Promise<void> {
   await worker.manager.stopInstance(
@@ -287,30 +287,8 @@ describe('a start', () => {
 })
 
 describe('a worker that was killed', () => {
-  /** Copies what is on disk before each step of the work and after the last: what a kill would leave there. */
-  async function killsDuring(
-    prepare: (worker: ComputeWorker) => Promise<Instance>,
-    work: (worker: ComputeWorker, instance: Instance) => Promise<void>,
-  ) {
-    const kills: { readonly step: string; readonly folder: string }[] = []
-    let isRecording = false
-    const worker = await aWorker({ beforeStep: async (step) => void (isRecording && (await kill(step))) })
-    const kill = async (step: string) => {
-      const folder = await aFolder()
-      await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
-      kills.push({ step, folder })
-    }
-    const instance = await prepare(worker)
-    isRecording = true
-    await work(worker, instance)
-    await kill('end')
-    isRecording = false
-    await worker.close()
-    return { instance, kills }
-  }
-
   it('while it stopped a guest has it stopped after the restart, wherever the kill came', async () => {
-    const { instance, kills } = await killsDuring((worker) => booted(worker, { model: 'amd-sev' }), stop)
+    const { prepared: instance, kills } = await killsDuring((worker) => booted(worker, { model: 'amd-sev' }), stop)
 
     expect(kills.map(({ step }) => step)).toEqual(['append', 'guest', 'shutdown', 'guest', 'powerOff', 'append', 'end'])
     for (const { folder } of kills) {
@@ -331,7 +309,7 @@ describe('a worker that was killed', () => {
       await worker.sent()
       return instance
     }
-    const { instance, kills } = await killsDuring(off, start)
+    const { prepared: instance, kills } = await killsDuring(off, start)
 
     expect(kills.map(({ step }) => step)).toEqual([
       ...['append', 'guest', 'capabilities', 'powerOff', 'spawn', 'domainXml', 'append', 'end'],

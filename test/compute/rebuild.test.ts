@@ -1,11 +1,10 @@
-import { cp } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { Allocation } from '../../src/objects/request-spec.ts'
 import { at, booted, guestOf } from './support/act.ts'
-import { aWorker, type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
-import { aFolder } from './support/folders.ts'
+import { type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
 import { anInstance } from './support/instances.ts'
+import { killsDuring } from './support/kills-during.ts'
 
 const SLOT: Allocation[] = [{ provider: `${HOST}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
 
@@ -90,23 +89,10 @@ describe('a rebuild on its host', () => {
   })
 
   it('ends with the new guest wherever its worker is killed', async () => {
-    const folders: string[] = []
-    let isRecording = false
-    const kill = async () => {
-      const folder = await aFolder()
-      await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
-      folders.push(folder)
-    }
-    const worker = await aWorker({ beforeStep: async () => void (isRecording && (await kill())) })
-    const instance = rebuilt(await booted(worker))
-    isRecording = true
-    await rebuild(worker, instance)
-    await kill()
-    isRecording = false
-    await worker.close()
+    const { prepared: instance, kills } = await killsDuring(async (worker) => rebuilt(await booted(worker)), rebuild)
 
-    expect(folders.length).toBeGreaterThan(8)
-    for (const folder of folders) {
+    expect(kills.length).toBeGreaterThan(8)
+    for (const { folder } of kills) {
       await withWorker({ folder }, async (next) => {
         next.manager.recover()
         // Its conductor asks again, or the broker delivers again.

@@ -1,4 +1,3 @@
-import { cp } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { LeftDisks } from '../../src/objects/left-disks.ts'
@@ -6,6 +5,7 @@ import { at, booted, failedWith, guestOf, reported } from './support/act.ts'
 import { aWorker, type ComputeWorker, HOST, request, type WorkerOptions, withWorker } from './support/compute-worker.ts'
 import { aFolder } from './support/folders.ts'
 import { anInstance } from './support/instances.ts'
+import { killsDuring } from './support/kills-during.ts'
 
 const MIGRATION = 'aaaaaaaa-0000-4000-8000-000000000001'
 const SLOT = [{ provider: `${HOST}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }]
@@ -50,28 +50,6 @@ async function depart(worker: ComputeWorker, instance: Instance, more: object = 
 /** As try 2 of an instance with SEV, at its destination. */
 function arriving(): Instance {
   return { ...at(anInstance({ model: 'amd-sev' }), 'active', 'resize_finish'), attempt: 2, host: HOST }
-}
-
-/** Each kill that may come while `work` is done, and what the disk has then. */
-async function killsDuring<T>(
-  prepare: (worker: ComputeWorker) => Promise<T>,
-  work: (worker: ComputeWorker, prepared: T) => Promise<void>,
-) {
-  const folders: string[] = []
-  let isRecording = false
-  const kill = async () => {
-    const folder = await aFolder()
-    await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
-    folders.push(folder)
-  }
-  const worker = await aWorker({ beforeStep: async () => void (isRecording && (await kill())) })
-  const prepared = await prepare(worker)
-  isRecording = true
-  await work(worker, prepared)
-  await kill()
-  isRecording = false
-  await worker.close()
-  return { prepared, folders }
 }
 
 async function restarted(folder: string, options: WorkerOptions, work: (worker: ComputeWorker) => Promise<void>) {
@@ -137,7 +115,7 @@ describe('the source of a resize', () => {
 
   it('that is killed anywhere in between comes to the same end, both ways', async () => {
     const out = await killsDuring((worker) => booted(worker, { model: 'amd-sev' }), leave)
-    for (const folder of out.folders) {
+    for (const { folder } of out.kills) {
       await restarted(folder, {}, async (worker) => {
         await leave(worker, out.prepared)
 
@@ -151,7 +129,7 @@ describe('the source of a resize', () => {
       await leave(worker, instance)
       return instance
     }, comeBack)
-    for (const folder of back.folders) {
+    for (const { folder } of back.kills) {
       await restarted(folder, {}, async (worker) => {
         await comeBack(worker, back.prepared)
 
@@ -227,8 +205,8 @@ describe('the destination of a resize', () => {
   })
 
   it('that is killed anywhere in between comes to the same end', async () => {
-    const { prepared, folders } = await killsDuring(async () => arriving(), arrive)
-    for (const folder of folders) {
+    const { prepared, kills } = await killsDuring(async () => arriving(), arrive)
+    for (const { folder } of kills) {
       await restarted(folder, {}, async (worker) => {
         await arrive(worker, prepared)
 

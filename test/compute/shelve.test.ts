@@ -1,10 +1,9 @@
-import { cp } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import type { Instance } from '../../src/objects/instance.ts'
 import { shelvedImage } from '../../src/objects/snapshot-image.ts'
 import { at, booted, failedWith, guestOf, reported } from './support/act.ts'
-import { aWorker, type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
-import { aFolder } from './support/folders.ts'
+import { type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
+import { killsDuring } from './support/kills-during.ts'
 
 const IMAGE_ID = '33333333-2222-3333-4444-555555555555'
 const imageOf = (instance: Instance) => shelvedImage(instance, IMAGE_ID)
@@ -88,23 +87,10 @@ describe('shelving on a host', () => {
   })
 
   it('ends with one image wherever its worker is killed', async () => {
-    const folders: string[] = []
-    let isRecording = false
-    const kill = async () => {
-      const folder = await aFolder()
-      await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
-      folders.push(folder)
-    }
-    const worker = await aWorker({ beforeStep: async () => void (isRecording && (await kill())) })
-    const instance = await booted(worker)
-    isRecording = true
-    await shelve(worker, instance)
-    await kill()
-    isRecording = false
-    await worker.close()
+    const { prepared: instance, kills } = await killsDuring((worker) => booted(worker), shelve)
 
-    expect(folders.length).toBeGreaterThan(6)
-    for (const folder of folders) {
+    expect(kills.length).toBeGreaterThan(6)
+    for (const { folder } of kills) {
       await withWorker({ folder }, async (next) => {
         next.manager.recover()
         await shelve(next, instance)

@@ -1,0 +1,31 @@
+import { cp } from 'node:fs/promises'
+import { aWorker, type ComputeWorker } from './compute-worker.ts'
+import { aFolder } from './folders.ts'
+
+interface Kill {
+  /** That it came before. */
+  readonly step: string
+  readonly folder: string
+}
+
+/** Copies what is on disk before each step of the work and after the last: what a kill would leave there. */
+export async function killsDuring<T>(
+  prepare: (worker: ComputeWorker) => Promise<T>,
+  work: (worker: ComputeWorker, prepared: T) => Promise<void>,
+): Promise<{ readonly prepared: T; readonly kills: readonly Kill[] }> {
+  const kills: Kill[] = []
+  let isRecording = false
+  const kill = async (step: string) => {
+    const folder = await aFolder()
+    await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
+    kills.push({ step, folder })
+  }
+  const worker = await aWorker({ beforeStep: async (step) => void (isRecording && (await kill(step))) })
+  const prepared = await prepare(worker)
+  isRecording = true
+  await work(worker, prepared)
+  isRecording = false
+  await kill('end')
+  await worker.close()
+  return { prepared, kills }
+}
