@@ -229,6 +229,8 @@ export class InvalidConfiguration extends published('INVALID_CONFIGURATION', { w
 export class DatabaseUnavailable extends published('DATABASE_UNAVAILABLE', { retryable: true, isOutage: true }) {}
 /** The tables are not those of this release. */
 export class DatabaseSchemaMismatch extends published('DATABASE_SCHEMA_MISMATCH') {}
+/** There is no ledger of `sevbus bill` where one is looked for. */
+export class LedgerNotFound extends published('LEDGER_NOT_FOUND') {}
 /** Another process has the embedded database, or a host's state, open. */
 export class AlreadyInUse extends published('ALREADY_IN_USE') {}
 /** A file given on the command line cannot be read or is not what it should be. */
@@ -317,6 +319,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       InvalidConfiguration,
       DatabaseUnavailable,
       DatabaseSchemaMismatch,
+      LedgerNotFound,
       AlreadyInUse,
       InvalidFile,
       InternalError,

@@ -1,11 +1,12 @@
 import type { Gap } from '../notifications/replay.ts'
 import { type Disagreement, disagreements } from './disagreements.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, SharedId } from './ledger.ts'
 import { usageRecords } from './usage-records.ts'
 
 export interface LedgerCheck {
   readonly auditedPeriods: number
   readonly disagreements: readonly Disagreement[]
+  readonly sharedIds: readonly SharedId[]
   readonly unread: Awaited<ReturnType<Ledger['unread']>>
   /** Notifications that nobody has any more. */
   readonly lost: readonly Gap[]
@@ -16,6 +17,11 @@ export async function checkLedger(ledger: Ledger): Promise<LedgerCheck> {
   const audited = await ledger.auditedPeriods()
   const found: Disagreement[] = []
   for await (const { facts } of ledger.instances()) found.push(...disagreements(facts, usageRecords(facts), audited))
-  const [unread, lost] = [await ledger.unread(), await ledger.lostEvents()]
-  return { auditedPeriods: audited.length, disagreements: found, unread, lost }
+  return {
+    auditedPeriods: audited.length,
+    disagreements: found,
+    sharedIds: await ledger.sharedIds(),
+    unread: await ledger.unread(),
+    lost: await ledger.lostEvents(),
+  }
 }

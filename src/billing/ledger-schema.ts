@@ -43,4 +43,38 @@ export const ledgerMigrations: readonly Migration[] = [
       );
     `,
   },
+  {
+    // Releases before took an instance whose uuid is written in capitals for another one, and left out what a clash tells of.
+    id: 'billing-0003-one-spelling',
+    sql: `
+      insert into unread_notifications (message_id, event_type, reason, notification)
+      select left(u.message_id || ', otherwise: of ' || u.instance_uuid, 500), coalesce(u.fact::json ->> 'event_type', ''),
+             left('instance ' || l.instance_uuid || ' has a fact with the id of this one: ' || l.fact, 1000),
+             json_build_object('message_id', u.message_id, 'publisher_id', null, 'event_type', null, 'priority', null,
+                               'timestamp', null, 'payload', u.fact::json)::text
+        from usage_facts u
+        join usage_facts l on l.instance_uuid = lower(u.instance_uuid) and l.message_id = u.message_id and l.fact <> u.fact
+       where u.instance_uuid <> lower(u.instance_uuid)
+          on conflict do nothing;
+      insert into usage_facts (instance_uuid, message_id, fact, audited)
+      select lower(instance_uuid), message_id, fact, audited from usage_facts where instance_uuid <> lower(instance_uuid)
+          on conflict do nothing;
+      delete from usage_facts where instance_uuid <> lower(instance_uuid);
+
+      insert into event_positions (instance_uuid, last)
+      select lower(instance_uuid), max(last) from event_positions where instance_uuid <> lower(instance_uuid)
+       group by lower(instance_uuid)
+          on conflict (instance_uuid) do update set last = greatest(event_positions.last, excluded.last);
+      delete from event_positions where instance_uuid <> lower(instance_uuid);
+      insert into lost_events (instance_uuid, first, last, noted_at)
+      select distinct on (lower(instance_uuid), first) lower(instance_uuid), first, last, noted_at from lost_events
+       where instance_uuid <> lower(instance_uuid) order by lower(instance_uuid), first, last desc
+          on conflict (instance_uuid, first) do update set last = greatest(lost_events.last, excluded.last);
+      delete from lost_events where instance_uuid <> lower(instance_uuid);
+
+      -- The notification of a clash is the fact that came later, in words of ours.
+      update unread_notifications set event_type = coalesce(notification::json #>> '{payload,event_type}', '')
+       where event_type = '' and message_id like '%, otherwise: %';
+    `,
+  },
 ]

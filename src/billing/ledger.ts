@@ -24,6 +24,12 @@ export interface AuditedPeriod {
   readonly ending: string
 }
 
+/** A sender has given one id to what it tells of several instances. Each is billed: they may be as true as any. */
+export interface SharedId {
+  readonly message_id: string
+  readonly instances: readonly string[]
+}
+
 /**
  * What is billed by: facts, each stored once by the id of its notification, and never changed. Everything else is worked
  * out from them when it is asked for, so a program that dies in between has nothing to repair.
@@ -115,8 +121,6 @@ export class Ledger {
     const aside = asUnread({ ...JSON.parse(fact), instance_uuid, message_id }, message_id, reason)
     await this.#database.transaction(async (tx) => {
       await tx.query(INSERT_UNREAD, unreadColumns([aside]))
-      const named = 'update unread_notifications set event_type = $2 where message_id = $1'
-      await tx.query(named, [message_id, JSON.parse(fact).event_type ?? ''])
       await tx.query('delete from usage_facts where instance_uuid = $1 and message_id = $2', [
         instance_uuid,
         message_id,
@@ -177,6 +181,16 @@ export class Ledger {
     }
   }
 
+  /** Looked for when it is asked: an index of all ids would cost each fact as much as the fact. */
+  async sharedIds(limit = 1000): Promise<readonly SharedId[]> {
+    return this.#database.query(
+      `with shared as (select message_id from usage_facts group by message_id having count(*) > 1 order by 1 limit $1)
+       select message_id, array_agg(instance_uuid order by instance_uuid) as instances
+         from usage_facts join shared using (message_id) group by message_id order by message_id`,
+      [limit],
+    )
+  }
+
   async auditedPeriods(): Promise<readonly AuditedPeriod[]> {
     const rows = await this.#database.query<{ audited: string }>(
       'select distinct audited from usage_facts where audited is not null order by 1',
@@ -228,12 +242,12 @@ const INSERT_UNREAD = `
   insert into unread_notifications (message_id, event_type, reason, notification)
   select message_id, event_type, reason, notification
     from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as t (message_id, event_type, reason, notification)
-  on conflict (message_id) do update set reason = excluded.reason`
+  on conflict (message_id) do update set event_type = excluded.event_type, reason = excluded.reason`
 
 function unreadColumns(unread: readonly Unread[]): string[][] {
   return [
     unread.map(({ message_id }) => message_id),
-    unread.map(({ notification }) => notification.event_type ?? ''),
+    unread.map(({ event_type }) => event_type),
     unread.map(({ reason }) => reason),
     unread.map(({ notification }) => JSON.stringify(notification)),
   ]

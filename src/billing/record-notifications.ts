@@ -1,4 +1,5 @@
 import type { AnyNotification } from '../notifications/notification.ts'
+import { saidOf } from '../notifications/sequence-number.ts'
 import { cleanText } from '../objects/text.ts'
 import type { Ledger } from './ledger.ts'
 import { isBilled, readFact } from './read-fact.ts'
@@ -38,7 +39,8 @@ export class Intake {
     } catch (error) {
       // Tried again it would be no better: it is kept for a person, and holds up nobody.
       const id = cleanText(notification.message_id ?? `none, ${whatItIs(notification)}`, MAX_ID)
-      this.#unread.set(id, { message_id: id, notification, reason: cleanText((error as Error).message, MAX_REASON) })
+      const reason = cleanText((error as Error).message, MAX_REASON)
+      this.#unread.set(id, { message_id: id, event_type: notification.event_type ?? '', notification, reason })
     }
   }
 
@@ -50,7 +52,7 @@ export class Intake {
   }
 
   #note(notification: AnyNotification): void {
-    const { uuid, sequence } = numberOf(notification)
+    const { uuid, sequence } = saidOf(notification.payload)
     if (typeof uuid !== 'string' || typeof sequence !== 'number') return
     const numbers = this.#numbers.get(uuid.toLowerCase()) ?? new Set()
     this.#numbers.set(uuid.toLowerCase(), numbers.add(sequence))
@@ -75,14 +77,6 @@ export async function recordNotifications(
 }
 
 function whatItIs(notification: AnyNotification): string {
-  const { uuid, sequence } = numberOf(notification)
+  const { uuid = null, sequence = null } = saidOf(notification.payload)
   return `${notification.event_type} of ${uuid}, number ${sequence}, at ${notification.timestamp}`
-}
-
-function numberOf({ payload }: AnyNotification): { readonly uuid: unknown; readonly sequence: unknown } {
-  const { sevbus, 'nova_object.data': data } = (payload ?? {}) as {
-    readonly sevbus?: { readonly sequence?: unknown } | null
-    readonly 'nova_object.data'?: { readonly uuid?: unknown; readonly instance_uuid?: unknown } | null
-  }
-  return { uuid: data?.instance_uuid ?? data?.uuid ?? null, sequence: sevbus?.sequence ?? null }
 }

@@ -4,6 +4,8 @@ import type { UsageFact } from './usage-fact.ts'
 /** A notification that is billed by and that could not be read: kept whole, so that nothing of it is lost. */
 export interface Unread {
   readonly message_id: string
+  /** What it tells of; empty: nothing that is known. */
+  readonly event_type: string
   readonly notification: AnyNotification
   readonly reason: string
 }
@@ -24,8 +26,9 @@ export function clashOf(before: UsageFact, fact: UsageFact): readonly Unread[] {
   return [asUnread(fact, id, `instance ${fact.instance_uuid} has a fact with the id of this one: ${words.join('; ')}`)]
 }
 
-/** With no type, so that no release reads it again: it is a fact, and no notification. */
-export function asUnread(fact: object, message_id: string, reason: string): Unread {
+/** The notification is of no type, so that no release reads it again: it is a fact, and no notification. */
+export function asUnread(fact: object & { readonly event_type?: unknown }, message_id: string, reason: string): Unread {
+  const event_type = typeof fact.event_type === 'string' ? fact.event_type : ''
   const notification = {
     message_id,
     publisher_id: null,
@@ -34,5 +37,5 @@ export function asUnread(fact: object, message_id: string, reason: string): Unre
     timestamp: null,
     payload: fact,
   }
-  return { message_id, notification, reason: reason.slice(0, 1000) }
+  return { message_id, event_type, notification, reason: reason.slice(0, 1000) }
 }

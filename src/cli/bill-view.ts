@@ -1,4 +1,5 @@
 import pc from 'picocolors'
+import type { SharedId } from '../billing/ledger.ts'
 import type { Amounts, Statement, StatementLine } from '../billing/statement.ts'
 import type { UsageRecord } from '../billing/usage-records.ts'
 import { table } from './table.ts'
@@ -9,7 +10,7 @@ interface Unread {
   readonly reason: string
 }
 
-export function statementText(statement: Statement, unread: readonly Unread[]): string {
+export function statementText(statement: Statement, unread: readonly Unread[], sharedIds: readonly SharedId[]): string {
   const { from, to, currency, lines, total, inferred, unpriced } = statement
   const span = `usage ${from === null ? '' : `from ${from} `}to ${to}`
   const priced = currency !== null
@@ -25,6 +26,7 @@ export function statementText(statement: Statement, unread: readonly Unread[]): 
   const remarks = [
     ...(inferred > 0 ? [`${inferred} records have a beginning or an end that only another notification tells`] : []),
     ...unpriced.map((missing) => pc.red(`no price: the rate card lacks ${missing}`)),
+    ...sharedIds.map((shared) => pc.red(sharedIdText(shared))),
     ...unread.map(({ message_id, event_type, reason }) => pc.red(`unread ${event_type} ${message_id}: ${reason}`)),
   ]
   const sum = priced
@@ -39,6 +41,10 @@ function rowOf(
 ) {
   const amounts = priced ? [base, surcharge, amount].map((value) => value ?? '-') : []
   return [project_id ?? '-', flavor, model ?? 'none', `${instances}`, (seconds / 3600).toFixed(2), ...amounts]
+}
+
+export function sharedIdText({ message_id, instances }: SharedId): string {
+  return `${message_id}  shared id: it names a notification of each of ${instances.join(', ')}; all are billed`
 }
 
 /** How usage records are written to a file. */

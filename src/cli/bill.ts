@@ -3,10 +3,10 @@ import { checkLedger } from '../billing/check-ledger.ts'
 import { parseRateCard, type RateCard } from '../billing/rate-card.ts'
 import { type Amounts, statementOf } from '../billing/statement.ts'
 import type { UsageRecord } from '../billing/usage-records.ts'
-import { openLedger } from '../compose/open-ledger.ts'
+import { openExistingLedger } from '../compose/open-ledger.ts'
 import { InvalidFile } from '../errors.ts'
 import { type BillSpan, spanOf } from './bill-span.ts'
-import { CSV, JSON_LINES, statementText } from './bill-view.ts'
+import { CSV, JSON_LINES, sharedIdText, statementText } from './bill-view.ts'
 import { EXIT } from './exit-codes.ts'
 import { note, print, printJson } from './output.ts'
 import { type GlobalOptions, loadCliConfig } from './session.ts'
@@ -22,12 +22,12 @@ export async function billShow(options: BillOptions): Promise<number> {
   const config = loadCliConfig(options)
   const card = rateCard(options.rates ?? config.bill.rates)
   const span = spanOf(options)
-  await using store = await openLedger(config)
+  await using store = await openExistingLedger(config)
   const statement = await statementOf(store.ledger, { span, card, project: options.project })
-  const unread = await store.ledger.unread()
-  if (options.json) printJson({ ...statement, unread })
-  else print(statementText(statement, unread))
-  return statement.unpriced.length + unread.length > 0 ? EXIT.FINDINGS : EXIT.OK
+  const [unread, sharedIds] = [await store.ledger.unread(), await store.ledger.sharedIds()]
+  if (options.json) printJson({ ...statement, unread, shared_ids: sharedIds })
+  else print(statementText(statement, unread, sharedIds))
+  return statement.unpriced.length + unread.length + sharedIds.length > 0 ? EXIT.FINDINGS : EXIT.OK
 }
 
 /** Every usage record, for a spreadsheet or a program; a part of them in memory at a time. */
@@ -35,7 +35,7 @@ export async function billExport(options: BillOptions): Promise<number> {
   const config = loadCliConfig(options)
   const card = rateCard(options.rates ?? config.bill.rates)
   const span = spanOf(options)
-  await using store = await openLedger(config)
+  await using store = await openExistingLedger(config)
   const form = options.format === 'json' ? JSON_LINES : CSV
   await write(form.head)
   const each = (record: UsageRecord, amounts: Amounts) => write(form.line(record, amounts))
@@ -46,19 +46,21 @@ export async function billExport(options: BillOptions): Promise<number> {
 
 /** What the ledger and `instance.exists` do not agree about. */
 export async function billCheck(options: BillOptions): Promise<number> {
-  await using store = await openLedger(loadCliConfig(options))
-  const { auditedPeriods, disagreements, unread, lost } = await checkLedger(store.ledger)
-  if (options.json) printJson({ audited_periods: auditedPeriods, disagreements, unread, lost })
+  await using store = await openExistingLedger(loadCliConfig(options))
+  const { auditedPeriods, disagreements, sharedIds, unread, lost } = await checkLedger(store.ledger)
+  if (options.json) printJson({ audited_periods: auditedPeriods, disagreements, shared_ids: sharedIds, unread, lost })
   else {
     for (const { kind, instance_uuid, text } of disagreements) print(`${instance_uuid}  ${kind}: ${text}`)
+    for (const shared of sharedIds) print(sharedIdText(shared))
     for (const { message_id, event_type, reason } of unread) print(`${message_id}  unread ${event_type}: ${reason}`)
     for (const { instance_uuid, from, to } of lost)
       print(`${instance_uuid}  lost: its notifications ${from} to ${to} are missing, and kept no more`)
     note(
-      `${disagreements.length} disagreements with ${auditedPeriods} audited periods, ${unread.length} notifications unread`,
+      `${disagreements.length} disagreements with ${auditedPeriods} audited periods, ${sharedIds.length} ids of several instances, ` +
+        `${unread.length} notifications unread`,
     )
   }
-  return disagreements.length + unread.length + lost.length > 0 ? EXIT.FINDINGS : EXIT.OK
+  return disagreements.length + sharedIds.length + unread.length + lost.length > 0 ? EXIT.FINDINGS : EXIT.OK
 }
 
 function rateCard(file: string | undefined): RateCard | undefined {

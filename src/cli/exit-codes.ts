@@ -9,7 +9,7 @@ export const EXIT = {
   USAGE: 2,
   /** No broker, database or worker answered. */
   UNREACHABLE: 3,
-  /** There is no such instance, host, aggregate, group, guest, device or dead letter. */
+  /** There is no such instance, host, aggregate, group, guest, device, ledger or dead letter. */
   NOT_FOUND: 4,
   /** The cloud said no, or would: a contradiction in the request, or no host for it. */
   REFUSED: 5,
@@ -36,6 +36,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   COMPUTE_HOST_NOT_FOUND: EXIT.NOT_FOUND,
   AGGREGATE_NOT_FOUND: EXIT.NOT_FOUND,
   INSTANCE_GROUP_NOT_FOUND: EXIT.NOT_FOUND,
+  LEDGER_NOT_FOUND: EXIT.NOT_FOUND,
   FLAVOR_IMAGE_CONFLICT: EXIT.REFUSED,
   INVALID_MACHINE_TYPE: EXIT.REFUSED,
   STATELESS_FIRMWARE_REQUIRED: EXIT.REFUSED,

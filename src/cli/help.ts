@@ -252,7 +252,7 @@ A rate card, rates.yaml; whatever is not in it has no price, and is named:
     amd-sev-snp: { per_vcpu_hour: 0.01 }
   stopped: { percent: 50 }              while an instance is stopped; 100 without it
 The ledger has a database of its own: bill.database_url, or an embedded one in bill.folder, which one process at a time can
-open. Exit code 6: something has no price, could not be read, or does not agree.`,
+open; show, export and check need one that is there. Exit code 6: something has no price, could not be read, or does not agree.`,
   lint: `
 Examples:
   sevbus lint --flavor flavor.json --image image.json         exit code 5 when a boot would be refused
@@ -308,7 +308,7 @@ Exit codes:
   1  tried and failed; doctor: something fails on the host
   2  wrong words, file or configuration: nothing was tried
   3  no broker, database or worker answered
-  4  no such instance, host, aggregate, group, guest or dead letter
+  4  no such instance, host, aggregate, group, guest, ledger or dead letter
   5  the cloud said no, or would (lint, xml): a contradiction in the request, or no host for it
   6  findings remain (audit, bill)
   130  interrupted before it was done`

@@ -7,6 +7,9 @@ import { INT8_OID, parseInt8 } from './int8.ts'
 import { sqlState } from './sql-state.ts'
 import { retryTransaction, runBody } from './transactions.ts'
 
+/** Of the data, in the folder that is given. */
+export const PGLITE_FOLDER = 'pgdata'
+
 export interface PgliteOptions {
   /** Where the data is kept, made when it is not there; in memory when left out. */
   readonly folder?: string
@@ -29,7 +32,7 @@ export async function openPglite({ folder, urlSetting = 'database.url' }: Pglite
     fix: `use a PostgreSQL server (${urlSetting}) to run several processes`,
   })
   try {
-    return new PgliteDatabase(await start(join(folder, 'pgdata')), `embedded PostgreSQL in ${folder}`, lock)
+    return new PgliteDatabase(await start(join(folder, PGLITE_FOLDER)), `embedded PostgreSQL in ${folder}`, lock)
   } catch (error) {
     lock.release()
     throw error

@@ -10,6 +10,7 @@ import { inConsumedSpan } from '../rpc/tracing.ts'
 import type { Delivery, Listener, Source, Transport } from '../rpc/transport.ts'
 import { Batches } from './batches.ts'
 import type { NotificationConsumerOptions, NotificationHandling, Offer } from './consumer-options.ts'
+import { identityOf } from './identity.ts'
 import { HandlingFailed } from './in-sequence.ts'
 import {
   type AnyNotification,
@@ -128,8 +129,9 @@ export class NotificationConsumer {
     }
   }
 
-  #isHandled({ message_id }: AnyNotification): boolean {
-    return message_id !== null && this.#handled.has(message_id)
+  #isHandled(notification: AnyNotification): boolean {
+    const identity = identityOf(notification)
+    return identity !== undefined && this.#handled.has(identity)
   }
 
   /** @param tried as the broker counts, this time included */
@@ -166,7 +168,8 @@ export class NotificationConsumer {
     }
     if (isRequeued) return 'requeue'
     for (const { delivery, notification } of received) {
-      if (notification.message_id !== null) this.#handled.add(notification.message_id)
+      const identity = identityOf(notification)
+      if (identity !== undefined) this.#handled.add(identity)
       delivery.ack()
     }
     return undefined
@@ -226,7 +229,8 @@ function handlerOf({ onNotification, onBatch }: NotificationHandling): BatchHand
 const COPY = { contentType: 'application/json', headers: {}, userId: undefined }
 
 function isSame(a: AnyNotification, b: AnyNotification): boolean {
-  return a === b || (a.message_id !== null && a.message_id === b.message_id)
+  const identity = identityOf(a)
+  return a === b || (identity !== undefined && identity === identityOf(b))
 }
 
 function mostTries(received: readonly Received[]): number {

@@ -1,7 +1,8 @@
 import { RecentIds } from '../rpc/recent-ids.ts'
+import { type Identified, identityOf } from './identity.ts'
 import type { ReplaySource } from './replay.ts'
 import { numberOf } from './sequence-number.ts'
-import { type Identified, SequencePass, type Step } from './sequence-pass.ts'
+import { SequencePass, type Step } from './sequence-pass.ts'
 
 /** Where a consumer keeps how far it is with each instance. */
 export interface Positions {
@@ -72,7 +73,7 @@ export class InSequence<N extends Identified> {
   async #order(batch: readonly N[]) {
     const uuids = new Set(batch.flatMap((notification) => numberOf(notification)?.uuid ?? []))
     const known = new Map(await this.#options.positions.read([...uuids]))
-    const pass = new SequencePass(this.#options, known, (id) => this.#handled.has(id))
+    const pass = new SequencePass(this.#options, known, (identity) => this.#handled.has(identity))
     return { steps: await pass.order(batch), known }
   }
 
@@ -87,7 +88,9 @@ export class InSequence<N extends Identified> {
   }
 
   #remember(steps: readonly Step<N>[]): void {
-    for (const { notification, position } of steps)
-      if (position !== undefined && notification.message_id !== null) this.#handled.add(notification.message_id)
+    for (const { notification, position } of steps) {
+      const identity = position && identityOf(notification)
+      if (identity !== undefined) this.#handled.add(identity)
+    }
   }
 }

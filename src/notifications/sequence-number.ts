@@ -13,15 +13,20 @@ export type Numbered = z.infer<typeof Numbered>
  * @throws InvalidMessage for a number that no conductor gives, or of no instance
  */
 export function numberOf({ payload }: Pick<AnyNotification, 'payload'>): Numbered | undefined {
-  const { sevbus, 'nova_object.data': data } = (payload ?? {}) as {
-    readonly sevbus?: { readonly sequence?: unknown } | null
-    readonly 'nova_object.data'?: { readonly uuid?: unknown; readonly instance_uuid?: unknown } | null
-  }
-  const sequence = sevbus?.sequence
-  if (sequence === undefined) return undefined
-  const result = Numbered.safeParse({ uuid: data?.instance_uuid ?? data?.uuid, sequence })
+  const said = saidOf(payload)
+  if (said.sequence === undefined) return undefined
+  const result = Numbered.safeParse(said)
   if (result.success) return result.data
   const fields = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
   const fix = `a sender numbers 1 to ${MAX_SEQUENCE} (sevbus.sequence), and for an instance's uuid`
   throw new InvalidMessage(`not a numbered notification: ${fields}; ${fix}`, { fields, fix })
+}
+
+/** The same as it is said, be it none. */
+export function saidOf(payload: unknown): { readonly uuid: unknown; readonly sequence: unknown } {
+  const { sevbus, 'nova_object.data': data } = (payload ?? {}) as {
+    readonly sevbus?: { readonly sequence?: unknown } | null
+    readonly 'nova_object.data'?: { readonly uuid?: unknown; readonly instance_uuid?: unknown } | null
+  }
+  return { uuid: data?.instance_uuid ?? data?.uuid, sequence: sevbus?.sequence }
 }

@@ -1,4 +1,4 @@
-import type { AnyNotification } from './notification.ts'
+import { type Identified, identityOf } from './identity.ts'
 import type { ReplaySource } from './replay.ts'
 import { type Numbered, numberOf } from './sequence-number.ts'
 
@@ -13,19 +13,17 @@ interface InHand<N> extends Numbered {
   readonly notification: N
 }
 
-export type Identified = Pick<AnyNotification, 'payload' | 'message_id'>
-
 /** Puts one batch in order. It takes as many steps as there are notifications, whatever their numbers are. */
 export class SequencePass<N extends Identified> {
   readonly #options: ReplaySource<N>
   readonly #last: Map<string, number>
-  readonly #wasHandled: (messageId: string) => boolean
+  readonly #wasHandled: (identity: string) => boolean
   readonly #counted = new Map<string, number>()
   readonly #put = new Set<string>()
   readonly #steps: Step<N>[] = []
 
   /** @param last how far it is with the instances of the batch */
-  constructor(options: ReplaySource<N>, last: ReadonlyMap<string, number>, wasHandled: (messageId: string) => boolean) {
+  constructor(options: ReplaySource<N>, last: ReadonlyMap<string, number>, wasHandled: (identity: string) => boolean) {
     this.#options = options
     this.#last = new Map(last)
     this.#wasHandled = wasHandled
@@ -86,7 +84,7 @@ export class SequencePass<N extends Identified> {
     const to = Math.min(sequence, counted)
     const again = to < 1 ? [] : (await this.#options.replay({ instance_uuid: uuid, from: 1, to })).notifications
     for (const each of again) if (!this.#isKnown(each)) this.#step(each, uuid, (numberOf(each) as Numbered).sequence)
-    if (!this.#put.has(notification.message_id ?? '')) this.#step(notification, uuid, to)
+    if (!this.#put.has(identityOf(notification) ?? '')) this.#step(notification, uuid, to)
   }
 
   async #takeReplayed(found: readonly N[], gap: { instance_uuid: string; from: number; to: number }): Promise<void> {
@@ -113,13 +111,15 @@ export class SequencePass<N extends Identified> {
     await this.#options.onCountedBack?.({ instance_uuid, reached, last_sequence })
   }
 
-  #isKnown({ message_id }: N): boolean {
-    return message_id !== null && (this.#put.has(message_id) || this.#wasHandled(message_id))
+  #isKnown(notification: N): boolean {
+    const identity = identityOf(notification)
+    return identity !== undefined && (this.#put.has(identity) || this.#wasHandled(identity))
   }
 
   #step(notification: N, uuid: string, sequence: number): void {
     this.#steps.push({ notification, position: { uuid, sequence } })
-    if (notification.message_id !== null) this.#put.add(notification.message_id)
+    const identity = identityOf(notification)
+    if (identity !== undefined) this.#put.add(identity)
     this.#last.set(uuid, sequence)
   }
 }

@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { checkLedger } from '../../src/billing/check-ledger.ts'
 import { type InstanceFacts, Ledger } from '../../src/billing/ledger.ts'
 import { ledgerMigrations } from '../../src/billing/ledger-schema.ts'
 import { parseRateCard } from '../../src/billing/rate-card.ts'
+import { readFact } from '../../src/billing/read-fact.ts'
 import { recordNotifications } from '../../src/billing/record-notifications.ts'
 import { statementOf } from '../../src/billing/statement.ts'
+import type { UsageFact } from '../../src/billing/usage-fact.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import type { AnyNotification } from '../../src/notifications/notification.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { INSTANCE, told } from './told.ts'
 
@@ -62,7 +67,7 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
     expect(await ledger.unread()).toEqual([])
   })
 
-  it('names what comes under one id with other contents, and bills two instances that share one', async () => {
+  it('names what comes under one id with other contents, and the instances that share one, which are billed, each of them', async () => {
     await using db = await open(ledgerMigrations)
     const ledger = new Ledger(db.database)
     const one = told('instance.create.end', { message_id: 'm-1', host: 'node1' })
@@ -90,7 +95,12 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
         ].sort() as never,
       ),
     )
+    expect(await ledger.sharedIds()).toEqual([{ message_id: 'm-1', instances: [INSTANCE, uuid(5)].sort() }])
+    expect((await checkLedger(ledger)).sharedIds).toHaveLength(1)
     const unread = await ledger.unread()
+    expect(unread.map(({ event_type }) => event_type).sort()).toEqual([
+      ...['instance.create.end', 'instance.create.end', 'instance.create.end', 'instance.power_off.end'],
+    ])
     expect(unread.map(({ message_id }) => message_id.replace(/otherwise: .*$/, 'otherwise')).sort()).toEqual([
       ...['m-1, otherwise', 'm-1, otherwise'],
       ...[1, 2].map((n) => `none, instance.create.end of ${uuid(n)}, number 4, at 2026-11-01 00:00:00.000000`),
@@ -123,6 +133,49 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
         },
       ])
     }
+  })
+
+  it('of a release that took uuids in capitals for others has each instance once, and what clashes by its name', async () => {
+    await using db = await open(ledgerMigrations.slice(0, 2))
+    const capitals = INSTANCE.toUpperCase()
+    const fact = (host: string) => toFact(told('instance.create.end', { host }))
+    await db.database.query(`insert into usage_facts select * from unnest($1::text[], $2::text[], $3::text[])`, [
+      [capitals, capitals, capitals, INSTANCE, INSTANCE],
+      ['m-1', 'm-2', 'm-3', 'm-2', 'm-3'],
+      [fact('node1'), fact('node1'), fact('node2'), fact('node1'), fact('node1')],
+    ])
+    await db.database.query(`insert into event_positions values ('${capitals}', 7), ('${INSTANCE}', 5), ('B', 2)`)
+    await db.database.query(
+      `insert into lost_events values ('${capitals}', 3, 4), ('${INSTANCE}', 3, 3), ('${capitals}', 6, 6)`,
+    )
+    await db.database.query(
+      `insert into unread_notifications values ('m-9, otherwise: kind', '', 'odd', '{"payload": {"event_type": "instance.power_off.end"}}')`,
+    )
+
+    await migrate(db.database, ledgerMigrations)
+
+    const ledger = new Ledger(db.database)
+    const found: unknown[] = []
+    for await (const { instance_uuid, facts } of ledger.instances())
+      found.push(instance_uuid, ...facts.map(({ message_id, charged: { host } }) => [message_id, host]))
+    expect(found).toEqual([INSTANCE, ['m-1', 'node1'], ['m-2', 'node1'], ['m-3', 'node1']])
+    expect((await ledger.unread()).map(({ message_id, event_type }) => [message_id, event_type]).sort()).toEqual([
+      [`m-3, otherwise: of ${capitals}`, 'instance.create.end'],
+      ['m-9, otherwise: kind', 'instance.power_off.end'],
+    ])
+    expect(await ledger.unreadNotifications(2)).toContainEqual(
+      expect.objectContaining({ message_id: 'm-3', event_type: null, payload: JSON.parse(fact('node2')) }),
+    )
+    expect(await ledger.positions.read([INSTANCE, 'b'])).toEqual(
+      new Map([
+        [INSTANCE, 7],
+        ['b', 2],
+      ]),
+    )
+    expect(await ledger.lostEvents()).toEqual([
+      { instance_uuid: INSTANCE, from: 3, to: 4 },
+      { instance_uuid: INSTANCE, from: 6, to: 6 },
+    ])
   })
 
   it('no longer tells of what was lost and came after all', async () => {
@@ -207,6 +260,12 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
     expect(green).toMatchObject({ currency: null, total: null, lines: [{ project_id: 'green', amount: null }] })
   })
 })
+
+/** As it is stored. */
+function toFact(notification: AnyNotification): string {
+  const { instance_uuid, message_id, ...fact } = readFact(notification) as UsageFact
+  return JSON.stringify(fact)
+}
 
 it('the rate card in the help is one', async () => {
   const { EXAMPLES } = await import('../../src/cli/help.ts')

@@ -122,6 +122,26 @@ describe.each(transports)('notification consumer on $name', ({ open }) => {
     await billing.close()
   })
 
+  it('hands over two that a sender has given one id, and each of them once', async () => {
+    await using bus = await open()
+    const sender = await bus.connect()
+    const told = (uuid: string) => ({
+      ...{ message_id: 'one', publisher_id: 'nova-compute:node1', event_type: 'instance.delete.end', priority: 'INFO' },
+      ...{ timestamp: '', payload: { ...payload, 'nova_object.data': { uuid } } },
+    })
+    const to = { kind: 'notification', ...namesOf(bus), priority: 'info' } as const
+    const heard: unknown[] = []
+    const started = await consumer(bus, async ({ payload }) => {
+      heard.push((payload['nova_object.data'] as { readonly uuid?: unknown }).uuid)
+    })
+
+    for (const uuid of ['a', 'b', 'a', 'b', 'c'])
+      await sender.publish(to, { body: encodeEnvelope(told(uuid)), mandatory: false })
+
+    await vi.waitFor(() => expect(heard).toEqual(['a', 'b', 'c']), { timeout: 20_000 })
+    await started.close()
+  })
+
   it('offers a notification again until it is handled, and those behind it afterwards', async () => {
     await using bus = await open()
     const transport = await bus.connect()

@@ -13,11 +13,13 @@ const B = 'bbbbbbbb-0000-4000-8000-000000000001'
 
 interface Told {
   readonly message_id: string
+  readonly event_type: string
   readonly payload: unknown
 }
 
 function told(uuid: string, sequence: number, message_id = `${uuid[0]}${sequence}`): Told {
-  return { message_id, payload: { 'nova_object.data': { uuid }, sevbus: { sequence } } }
+  const payload = { 'nova_object.data': { uuid }, sevbus: { sequence } }
+  return { message_id, event_type: 'instance.create.end', payload }
 }
 
 class MemoryPositions implements Positions {
@@ -114,12 +116,28 @@ describe('notifications in sequence', () => {
 
   it('lets pass what has no number: notifications of services, and Nova’s', async () => {
     const { handled, take, positions } = aConsumer()
-    const nova = { message_id: 'nova', payload: { 'nova_object.data': { uuid: A } } }
+    const event_type = 'instance.create.end'
+    const nova = { message_id: 'nova', event_type, payload: { 'nova_object.data': { uuid: A } } }
 
-    await take({ message_id: 'text', payload: 'anything' }, nova, { message_id: 'none', payload: null }, nova)
+    await take(
+      { message_id: 'text', event_type, payload: 'anything' },
+      nova,
+      { message_id: 'none', event_type, payload: null },
+      nova,
+    )
 
     expect(handled).toEqual(['text', 'nova', 'none', 'nova'])
     expect(positions.writes).toBe(0)
+  })
+
+  it('are told apart by more than their id, which a sender may give to two instances, or events', async () => {
+    const { handled, take } = aConsumer()
+    const other = { ...told(A, 1, 'one'), event_type: 'instance.delete.end' }
+
+    await take(told(A, 1, 'one'), told(B, 1, 'one'))
+    await take(told(A, 1, 'one'), told(B, 1, 'one'), other)
+
+    expect(handled).toEqual(['one', 'one', 'one'])
   })
 
   it('come complete and in order after any loss, repeat and crash', async () => {
