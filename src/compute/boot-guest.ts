@@ -65,7 +65,7 @@ export async function verifyEncryption(instance: Instance, driver: VirtDriver, s
 }
 
 /** A foreign error is the host's (a full disk, a lost socket): another host may do. */
-function asBuildError(error: unknown, { uuid }: Instance): SevbusError {
+export function asBuildError(error: unknown, { uuid }: Instance): SevbusError {
   if (error instanceof SevbusError) return error
   const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
   return new SpawnFailed(`${name}: ${message}`, { instance_uuid: uuid }, { cause: error })

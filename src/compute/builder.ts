@@ -12,13 +12,18 @@ import { bootGuest } from './boot-guest.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
 import { inTurn } from './in-turn.ts'
 import { queued } from './journal/journal.ts'
-import type { Build, KnownTry } from './journal/state.ts'
+import { type Build, isRefusable, type KnownTry } from './journal/state.ts'
+import { wasRefused } from './known-tries.ts'
 import { isLate } from './late.ts'
 import { removeLeftovers } from './leftovers.ts'
 import { doesNotAnswer, untilDone } from './patience.ts'
+import { prepareRebuild } from './prepare-rebuild.ts'
 
 /** A build that kills its worker is given up after so many times. */
 const MAX_INTERRUPTIONS = 3
+
+/** The guest that was to be rebuilt is as it was. */
+const UNCHANGED = { unchanged: true } as const
 
 /** Takes builds that the journal has from begun to ended. */
 export class Builder {
@@ -47,7 +52,7 @@ export class Builder {
       if (isLate(build.instance, this.#ports) && !(await this.#isWanted(build, AbortSignal.any([signal, draining])))) {
         return journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'unwanted' }])
       }
-      if (build.rebuilds) await shutDownEarlier(build.instance, this.#ports, AbortSignal.any([signal, stopping]))
+      if (build.rebuilds) return this.#rebuild(build, AbortSignal.any([signal, stopping]))
       if (!isFirst && !build.live)
         await removeLeftovers(uuid, build.context, this.#ports, stopping, build.disks !== undefined)
       await this.#boot(build, AbortSignal.any([signal, stopping]))
@@ -66,8 +71,9 @@ export class Builder {
     const { journal, logger } = this.#ports
     const found = this.#current(uuid, attempt)
     const isTakenOver = found?.disks !== undefined
-    // What came as it ran may run.
-    if (!found?.live) await removeLeftovers(uuid, found?.context, this.#ports, this.#signals.stopping, isTakenOver)
+    // What came as it ran may run; and so may what a rebuild has not touched yet.
+    const mayRun = found !== undefined && (found.live || isRefusable(found))
+    if (!mayRun) await removeLeftovers(uuid, found?.context, this.#ports, this.#signals.stopping, isTakenOver)
     const build = this.#current(uuid, attempt)
     if (build === undefined) return
     const wanted = await this.#isWanted(build, AbortSignal.any([signal, this.#signals.draining])).catch(() => undefined)
@@ -99,6 +105,31 @@ export class Builder {
     return untilDone(`ask the conductor about ${instance.uuid}`, ask, options, signal)
   }
 
+  /** What can fail while the earlier guest stands does so before that is touched, and leaves it as it is. */
+  async #rebuild(build: Build, signal: AbortSignal): Promise<void> {
+    const { uuid, attempt } = build.instance
+    const { journal } = this.#ports
+    using held = isRefusable(build) ? await this.#prepare(build, signal) : undefined
+    if (isRefusable(build)) {
+      if (held === undefined || this.#current(uuid, attempt) === undefined) return
+      await journal.append([{ type: 'build_replaces', uuid, attempt }])
+    }
+    await shutDownEarlier(build.instance, this.#ports, signal)
+    await removeLeftovers(uuid, build.context, this.#ports, this.#signals.stopping)
+    await this.#boot({ ...build, replaces: true }, signal)
+  }
+
+  /** @returns undefined when it cannot be, and that is told */
+  async #prepare(build: Build, signal: AbortSignal): Promise<Disposable | undefined> {
+    try {
+      return await prepareRebuild(build, this.#ports, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      await this.#failed(build, toSevbusError(error))
+      return undefined
+    }
+  }
+
   async #boot(build: Build, signal: AbortSignal): Promise<void> {
     const { uuid, attempt } = build.instance
     const { host, logger } = this.#ports
@@ -128,14 +159,16 @@ export class Builder {
   }
 
   /** Of a try that is asked for again after its end: that was lost on its way. */
-  async tellAgain(instance: Instance, { outcome, terminated }: KnownTry, context: RequestContext): Promise<void> {
+  async tellAgain(instance: Instance, known: KnownTry, context: RequestContext): Promise<void> {
     const { host, journal, outbox } = this.#ports
     const { uuid, attempt } = instance
+    const { outcome, terminated } = known
     if (terminated !== undefined || journal.build(uuid) !== undefined) return
     const at = timestamp(this.#ports)
     const lost = new BuildInterrupted('the build had failed, and its report was lost', { instance_uuid: uuid, host })
-    const failed = { result: 'failed', fault: faultOf(lost, at), retryable: true } as const
-    const told = outcome === 'active' ? ({ result: 'active', launched_at: at } as const) : failed
+    const isRefused = wasRefused(known, attempt)
+    const failed = { result: 'failed', fault: faultOf(lost, at), retryable: true, ...(isRefused && UNCHANGED) } as const
+    const told = outcome === 'active' && !isRefused ? ({ result: 'active', launched_at: at } as const) : failed
     await journal.append([queued([this.#report(context, { instance_uuid: uuid, attempt, host, outcome: told })])])
     outbox.announce()
   }
@@ -170,11 +203,13 @@ export class Builder {
     logger.info({ instance_uuid: uuid, attempt, model, request_id: context.request_id }, 'guest runs')
   }
 
-  async #failed({ instance, context }: Build, error: SevbusError): Promise<void> {
+  async #failed(build: Build, error: SevbusError): Promise<void> {
     const { host, journal, outbox, logger } = this.#ports
+    const { instance, context } = build
     const { uuid, attempt } = instance
     const fault = faultOf(error, timestamp(this.#ports))
-    const outcome = { result: 'failed', fault, retryable: error.retryable } as const
+    const unchanged = isRefusable(build) && UNCHANGED
+    const outcome = { result: 'failed', fault, retryable: error.retryable, ...unchanged } as const
     const messages = [this.#report(context, { instance_uuid: uuid, attempt, host, outcome })]
     await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'failed' }, queued(messages)])
     outbox.announce()

@@ -7,7 +7,7 @@ import { Builder } from './builder.ts'
 import { type ComputePorts, timestamp } from './compute-ports.ts'
 import type { InstanceLanes } from './instance-lanes.ts'
 import { queued } from './journal/journal.ts'
-import { covers, endOf, isOver, type TerminateArgs } from './known-tries.ts'
+import { covers, endOf, isOver, type TerminateArgs, wasRefused } from './known-tries.ts'
 import type { ComputeApi } from './rpc-api.ts'
 import { Terminator } from './terminator.ts'
 
@@ -60,11 +60,14 @@ export class BuildsAndTerminations {
     const { uuid, attempt } = instance
     const known = journal.known(uuid)
     const hasCome = args.live === true && attempt === known?.attempt && isExpected(journal, uuid)
-    if (known !== undefined && isOver(known, attempt) && !hasCome) {
-      const facts = { instance_uuid: uuid, attempt, known_attempt: known.attempt, request_id: context.request_id }
+    const isRefused = known !== undefined && wasRefused(known, attempt)
+    const isBegun = args.rebuilds && attempt === journal.build(uuid)?.instance.attempt
+    if (isBegun || isRefused || (known !== undefined && isOver(known, attempt) && !hasCome)) {
+      const facts = { instance_uuid: uuid, attempt, known_attempt: known?.attempt, request_id: context.request_id }
       logger.info(facts, 'build ignored: not newer')
       // Its conductor waits for no other host, and asks until it has heard.
-      if (args.rebuilds && attempt === known.attempt) await this.#builder.tellAgain(instance, known, context)
+      if (args.rebuilds && known !== undefined && (isRefused || attempt === known.attempt))
+        await this.#builder.tellAgain(instance, known, context)
       await journal.flushed()
       return null
     }

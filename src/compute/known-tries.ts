@@ -29,6 +29,11 @@ export function isOver({ attempt: last, overThrough = 0 }: KnownTry, attempt: nu
   return attempt <= Math.max(last, overThrough)
 }
 
+/** Nothing of that try was ever here, and the guest of an earlier one is. */
+export function wasRefused({ attempt: last, refusedThrough = 0 }: KnownTry, attempt: number): boolean {
+  return attempt > last && attempt <= refusedThrough
+}
+
 /** Does the termination that is under way tell all that this one has to tell? */
 export function covers(
   pending: Termination | undefined,

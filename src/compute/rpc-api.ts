@@ -75,7 +75,7 @@ export const ComputeApi = defineApi({
       wire: 'rebuild_instance',
       since: '1.8',
       summary:
-        'Builds the instance as build_and_run_instance does, in place of the guest of an earlier try that is here: that is asked to shut down first, and its disks go. With `power_on` false it is defined and stays off. Accepted once written to the journal; report_build tells its end.',
+        'Builds the instance as build_and_run_instance does, in place of the guest of an earlier try that is here: that is asked to shut down, and its disks go, when all that can be known before has been found in order (image, claim, what this host can); else it is not touched, and the report says `unchanged`. With `power_on` false it is defined and stays off. Accepted once written to the journal; report_build tells its end.',
       input: z.strictObject({
         instance: Instance,
         allocations: z.array(Allocation).max(64),

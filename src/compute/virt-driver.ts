@@ -52,6 +52,13 @@ export interface VirtDriver {
   /** Of an encrypted guest; one that does not run was not launched. */
   launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch>
   /**
+   * Has what the root disk begins as ready, so that `createDisks` need not look for it; no guest is touched.
+   * @returns keeps it until it is disposed of
+   * @throws ImageNotFound, ImageUnacceptable, ImageDownloadFailed, ImageCorrupt, FlavorDiskTooSmall, DiskCreationFailed,
+   *   HostCapabilityMissing
+   */
+  holdImage(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<Disposable>
+  /**
    * Makes the guest's disks; done already: leaves them.
    * @throws ImageNotFound, ImageUnacceptable, ImageDownloadFailed, ImageCorrupt, FlavorDiskTooSmall, DiskCreationFailed,
    *   HostCapabilityMissing

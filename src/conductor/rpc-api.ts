@@ -29,6 +29,8 @@ const BuildReport = z.object({
       fault: Fault,
       /** Could another host succeed? */
       retryable: z.boolean(),
+      /** Of a rebuild: the earlier guest was not touched. */
+      unchanged: z.literal(true).optional(),
     }),
   ]),
 })
@@ -59,10 +61,11 @@ export const MAX_COUNT = 1000
  * - 1.11 rebuild_instance
  * - 1.12 shelve_instance, unshelve_instance; report_action_stage tells those of shelving
  * - 1.13 live_migrate_instance
+ * - 1.14 report_build tells of a rebuild that was refused before anything was touched (`unchanged`), which an older conductor does not hear
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.13',
+  version: '1.14',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -16,7 +16,7 @@ const MigrationStatus = z.enum([
   'done',
   /** The host that it left has nothing of it any more. */
   'completed',
-  /** It is where it was; of a rebuild that its host had begun: it is in ERROR. */
+  /** It is where it was; of a rebuild whose earlier guest is gone: it is in ERROR. */
   'failed',
   /** The same, because somebody wanted it so. */
   'reverted',

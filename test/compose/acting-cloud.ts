@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { ComputeApi } from '../../src/compute/rpc-api.ts'
 import { ConductorApi } from '../../src/conductor/rpc-api.ts'
 import { reviveOverdue } from '../../src/conductor/watchdog.ts'
-import { SevbusError } from '../../src/errors.ts'
+import { ImageNotFound, SevbusError } from '../../src/errors.ts'
 import { correctionOf, type SeenGuestState } from '../../src/objects/guest-deviation.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import type { RequestSpec } from '../../src/objects/request-spec.ts'
@@ -36,6 +36,7 @@ export const INCIDENTS = [
   ...(['deliver', 'deliver twice', 'let it work', 'kill the worker', 'look', 'wait long'] as const),
   ...(['guest dies', 'guest is started', 'guest is paused', 'guest vanishes'] as const),
   ...(['hypervisor is silent', 'hypervisor answers', 'hypervisor drops encryption', 'hypervisor encrypts'] as const),
+  ...(['images are away', 'images are there'] as const),
 ] as const
 
 export interface Step {
@@ -73,6 +74,7 @@ export class ActingCloud implements AsyncDisposable {
   readonly #killed: ComputeWorker[] = []
   readonly #letters: Letter[] = []
   #worker!: ComputeWorker
+  #hasImages = true
   readonly uuids: string[] = []
   /** What was told to those who bill, in its order. */
   readonly events: string[] = []
@@ -102,7 +104,10 @@ export class ActingCloud implements AsyncDisposable {
     const { endpoint, request } = this.#conductor
     const ask = (name: 'checkBuild' | 'checkAction') => (_: unknown, args: never) => endpoint[name](args, request)
     const conductor = { checkBuild: ask('checkBuild'), checkAction: ask('checkAction') }
-    return aWorker({ folder, conductor, now: () => this.#clock.now })
+    const beforeStep = (step: string) => {
+      if (step === 'holdImage' && !this.#hasImages) throw new ImageNotFound('the store has no image')
+    }
+    return aWorker({ folder, conductor, now: () => this.#clock.now, beforeStep })
   }
 
   async #boot(flavor: typeof sevFlavor): Promise<void> {
@@ -176,6 +181,12 @@ export class ActingCloud implements AsyncDisposable {
     'hypervisor is silent': () => this.#worker.host.reconfigure({ hangs: true }),
     'hypervisor answers': () => this.#worker.host.reconfigure({ hangs: false }),
     'hypervisor drops encryption': () => this.#worker.host.reconfigure({ starts_in_clear: true }),
+    'images are away': () => {
+      this.#hasImages = false
+    },
+    'images are there': () => {
+      this.#hasImages = true
+    },
     'hypervisor encrypts': () => this.#worker.host.reconfigure({ starts_in_clear: false }),
   }
 

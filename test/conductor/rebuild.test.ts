@@ -215,6 +215,34 @@ describe.each(databaseEngines)('a rebuild on $name', (engine) => {
     expect(await given.move()).toEqual([['failed'], ['active', 'no valid host']])
   })
 
+  it.each([
+    ['that keeps its model', sevFlavor, NEWER, ['slot.released', 'slot.claimed']],
+    ['that would gain a model', plainFlavor, withSev, ['slot.released']],
+  ])('%s, refused by its host before it touched anything, leaves all as it was', async (_, flavor, image, slots) => {
+    await using given = await running({ flavor, isStopped: true })
+    const { mem_encryption } = await given.now()
+    await given.rebuild(image)
+    await given.step(2)
+    await given.sent()
+
+    const fault = { ...FAULT, code: 'IMAGE_NOT_FOUND', message: 'the store has none' }
+    await given.built(2, { result: 'failed', fault, retryable: false, unchanged: true })
+    await given.built(2, { result: 'failed', fault, retryable: false, unchanged: true })
+
+    expect(await given.now()).toMatchObject({
+      ...{ vm_state: 'stopped', task_state: null, host: 'h1', attempt: 1, image: anImage(), mem_encryption },
+      fault: {
+        code: 'IMAGE_NOT_FOUND',
+        message: 'the rebuild failed, and the instance is on h1 as before: the store has none',
+      },
+    })
+    expect(await given.told()).toEqual([
+      ...['revert_move → scheduler', 'instance.rebuild.error → versioned_notifications.error'],
+      ...slots.map(info),
+    ])
+    expect(await given.move()).toEqual([['failed'], ['active', 'failed']])
+  })
+
   it('an image that could not be booted is refused before anything is stored', async () => {
     await using given = await running()
 

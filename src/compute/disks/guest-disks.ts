@@ -92,6 +92,27 @@ export class GuestDisks {
     }
   }
 
+  /**
+   * What the root disk begins as is here, and fits; it stays until that is disposed of.
+   * @throws the ImageCache's errors, FlavorDiskTooSmall, DiskCreationFailed, the signal's reason
+   */
+  async holdImage(domain: DomainSpec, { image }: DiskContents, signal: AbortSignal): Promise<Disposable> {
+    const folder = guestFolder(this.#options.instancesPath, domain.uuid)
+    try {
+      const base = await this.#options.images.hold(image, signal)
+      try {
+        for (const disk of domain.disks) if (disk.role === 'root') refuseTooSmall(disk, image, base)
+      } catch (error) {
+        base[Symbol.dispose]()
+        throw error
+      }
+      return base
+    } catch (error) {
+      signal.throwIfAborted()
+      throw error instanceof SevbusError ? error : notMade(folder, error as NodeJS.ErrnoException)
+    }
+  }
+
   /** Gone already: returns. */
   async remove(uuid: string): Promise<void> {
     await removeGuestFolder(guestFolder(this.#options.instancesPath, uuid))

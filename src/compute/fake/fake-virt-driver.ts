@@ -157,6 +157,12 @@ export class FakeVirtDriver implements VirtDriver {
     return { isEncrypted: true, policy: MEM_ENCRYPTION_MODELS[guest.model].policy }
   }
 
+  /** Its guests begin as nothing. */
+  async holdImage(_domain: DomainSpec, _contents: DiskContents, signal: AbortSignal): Promise<Disposable> {
+    await this.#answers(signal)
+    return { [Symbol.dispose]() {} }
+  }
+
   /** Its guests read nothing: of the contents only the places count. */
   async createDisks(domain: DomainSpec, _contents: DiskContents, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()

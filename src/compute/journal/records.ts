@@ -49,6 +49,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('build_resumed'), ...Try }),
   /** Rolled back in good order because the worker stops: no interruption. */
   z.strictObject({ type: z.literal('build_handed_back'), ...Try }),
+  /** Of a rebuild: from here on the guest of the earlier try goes. Until then that is the instance's, whatever comes of this. */
+  z.strictObject({ type: z.literal('build_replaces'), ...Try }),
   z.strictObject({ type: z.literal('build_ended'), ...Try, outcome: z.enum(['active', 'failed', 'unwanted']) }),
   z.strictObject({
     type: z.literal('terminate_begun'),
@@ -86,6 +88,7 @@ export const JournalRecord = z.discriminatedUnion('type', [
     outcome: z.enum(['active', 'failed', 'unwanted']).optional(),
     terminated: Terminated.optional(),
     over_through: z.int().min(1).optional(),
+    refused_through: z.int().min(1).optional(),
   }),
   z.strictObject({ type: z.literal('queued'), messages: z.array(Message) }),
   z.strictObject({ type: z.literal('sent'), ids: z.array(z.string()) }),

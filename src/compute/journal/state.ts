@@ -21,6 +21,8 @@ export interface Build {
   readonly power_on?: boolean | undefined
   /** The guest of an earlier try is to go for it. */
   readonly rebuilds?: true | undefined
+  /** That has begun to go. */
+  readonly replaces?: true
   /** The guest came as it ran: it is taken over. */
   readonly live?: true | undefined
   readonly context: RequestContext
@@ -65,9 +67,24 @@ export interface KnownTry {
   readonly terminated?: { readonly at: string; readonly void: boolean } | undefined
   /** Of a try that is the instance again after later ones were here: those up to this are over. */
   readonly overThrough?: number | undefined
+  /** Rebuilds up to this try have ended before they touched its guest. */
+  readonly refusedThrough?: number | undefined
+}
+
+/** The guest of an earlier try stands as it was: should this end, it goes on. */
+export function isRefusable({ rebuilds, replaces }: Build): boolean {
+  return rebuilds === true && replaces !== true
 }
 
 type RecordOf<T extends JournalRecord['type']> = Extract<JournalRecord, { type: T }>
+
+function knownRecord(
+  uuid: string,
+  { overThrough: over_through, refusedThrough: refused_through, ...known }: KnownTry,
+): RecordOf<'attempt_known'> {
+  const through = { ...(over_through && { over_through }), ...(refused_through && { refused_through }) }
+  return { type: 'attempt_known', uuid, ...known, ...through }
+}
 
 /** What the records amount to. Applying them in order gives the same state always; a later try supersedes earlier ones. */
 export class JournalState {
@@ -94,9 +111,13 @@ export class JournalState {
       case 'build_handed_back':
         this.#changeBuild(record, () => ({ handedBack: true }))
         break
+      case 'build_replaces':
+        this.#changeBuild(record, () => ({ replaces: true }))
+        this.#forgetActions(record.uuid)
+        this.#know(record.uuid, { attempt: record.attempt })
+        break
       case 'build_ended':
-        if (this.builds.get(record.uuid)?.instance.attempt === record.attempt) this.builds.delete(record.uuid)
-        this.#know(record.uuid, { attempt: record.attempt, outcome: record.outcome })
+        this.#endBuild(record)
         break
       case 'terminate_begun':
         this.#beginTermination(record)
@@ -124,8 +145,8 @@ export class JournalState {
         this.#restore(record)
         break
       case 'attempt_known': {
-        const { attempt, outcome, terminated, over_through: overThrough } = record
-        this.#know(record.uuid, { attempt, outcome, terminated, overThrough })
+        const { attempt, outcome, terminated, over_through: overThrough, refused_through: refusedThrough } = record
+        this.#know(record.uuid, { attempt, outcome, terminated, overThrough, refusedThrough })
         break
       }
       case 'queued':
@@ -142,15 +163,9 @@ export class JournalState {
   /** Records that give this state again: what compaction writes. */
   *snapshot(): Iterable<JournalRecord> {
     for (const termination of this.terminations.values()) yield { type: 'terminate_begun', ...termination }
-    for (const [uuid, { handedBack, allocations, ...build }] of this.builds) {
-      const { instance } = build
-      yield { type: 'build_begun', ...build, allocations: allocations && [...allocations] }
-      if (handedBack) yield { type: 'build_handed_back', uuid, attempt: instance.attempt }
-    }
+    for (const build of this.builds.values()) yield* this.#recordsOf(build)
     // After the builds, whose beginning would take the outcome away again.
-    for (const [uuid, { overThrough, ...known }] of this.tries) {
-      yield { type: 'attempt_known', uuid, ...known, ...(overThrough !== undefined && { over_through: overThrough }) }
-    }
+    for (const [uuid, known] of this.tries) yield knownRecord(uuid, known)
     for (const [uuid, { isOff, ...action }] of this.actions) {
       yield { type: 'action_begun', ...action }
       if (isOff) yield { type: 'action_powered_off', uuid, number: action.number }
@@ -159,11 +174,35 @@ export class JournalState {
     for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
   }
 
+  *#recordsOf({ handedBack, replaces, allocations, ...build }: Build): Iterable<JournalRecord> {
+    const { uuid, attempt } = build.instance
+    const known = this.tries.get(uuid)
+    // What it may go back to has to be known before it begins.
+    if (known !== undefined && build.rebuilds && !replaces) yield knownRecord(uuid, known)
+    yield { type: 'build_begun', ...build, allocations: allocations && [...allocations] }
+    if (replaces) yield { type: 'build_replaces', uuid, attempt }
+    if (handedBack) yield { type: 'build_handed_back', uuid, attempt }
+  }
+
   #beginBuild({ type: _type, allocations, ...begun }: RecordOf<'build_begun'>): void {
     const { instance } = begun
-    this.builds.set(instance.uuid, { ...begun, allocations, handedBack: false })
+    // Its guest is of the earlier try until that goes. Where nobody knows of which, nothing can be gone back to.
+    const isKept = begun.rebuilds && this.tries.has(instance.uuid)
+    const replaces = begun.rebuilds && !isKept
+    this.builds.set(instance.uuid, { ...begun, allocations, handedBack: false, ...(replaces && { replaces }) })
+    if (isKept) return
     this.#forgetActions(instance.uuid)
     this.#know(instance.uuid, { attempt: instance.attempt })
+  }
+
+  #endBuild({ uuid, attempt, outcome }: RecordOf<'build_ended'>): void {
+    const build = this.builds.get(uuid)
+    const isCurrent = build?.instance.attempt === attempt
+    if (isCurrent) this.builds.delete(uuid)
+    const earlier = this.tries.get(uuid)
+    const isKept = isCurrent && isRefusable(build) && earlier !== undefined
+    if (isKept) this.tries.set(uuid, { ...earlier, refusedThrough: attempt })
+    else this.#know(uuid, { attempt, outcome })
   }
 
   /** Takes over what a build of the instance has left. */
@@ -206,10 +245,13 @@ export class JournalState {
   #know(uuid: string, known: KnownTry): void {
     const before = this.tries.get(uuid)
     if ((before?.attempt ?? 0) > known.attempt) return
-    const isSame = before?.attempt === known.attempt && before.overThrough !== undefined
+    const through = before?.attempt === known.attempt && {
+      ...(before.overThrough && { overThrough: before.overThrough }),
+      ...(before.refusedThrough && { refusedThrough: before.refusedThrough }),
+    }
     // Set anew, so that the map stays in the order of the last change.
     this.tries.delete(uuid)
-    this.tries.set(uuid, isSame ? { overThrough: before.overThrough, ...known } : known)
+    this.tries.set(uuid, { ...through, ...known })
     if (this.tries.size > MAX_FINISHED_TRIES) this.#forgetOldest()
   }
 

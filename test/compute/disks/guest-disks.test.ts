@@ -125,6 +125,26 @@ describe.runIf(toolPath)("a guest's disks", () => {
     })
   })
 
+  it('have their image fetched and judged ahead, without a trace of them, and it stays while it is held', async () => {
+    const { disks, guest, imageFolder, instancesPath } = await aHost({ cacheMaxAgeMs: 0, cacheMaxBytes: 0 })
+    const { domain, contents } = guest({ flavor: { root_gb: 1 } })
+    const image = { ...contents.image, id: randomUUID() }
+    const hold = () => disks.holdImage(domain, { ...contents, image }, never)
+    await expect(hold()).rejects.toMatchObject({ code: 'IMAGE_NOT_FOUND' })
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', join(imageFolder, image.id), '1025M'])
+    await expect(hold()).rejects.toMatchObject({ code: 'FLAVOR_DISK_TOO_SMALL' })
+    expect(await readdir(instancesPath)).toEqual(['_base'])
+
+    using _held = await disks.holdImage(domain, contents, never)
+    await rm(join(imageFolder, `${contents.image.id}.qcow2`))
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', join(imageFolder, image.id), '1M'])
+    const other = guest()
+    await disks.create(other.domain, { ...other.contents, image: { ...image, checksum: null } }, never).catch(() => {})
+    await disks.create(domain, contents, never)
+
+    expect(await readdir(instancesPath)).toContain(domain.uuid)
+  })
+
   it('are left as they are when they are made again, and what was half made is made anew', async () => {
     const { disks, guest } = await aHost()
     const { domain, contents, folder } = guest({ flavor: { root_gb: 1, swap: 8 } }, { forceConfigDrive: true })

@@ -8,10 +8,15 @@ interface Kill {
   readonly folder: string
 }
 
-/** Copies what is on disk before each step of the work and after the last: what a kill would leave there. */
+/**
+ * Copies what is on disk before each step of the work and after the last: what a kill would leave there.
+ *
+ * @param also what else happens before a step; it may throw
+ */
 export async function killsDuring<T>(
   prepare: (worker: ComputeWorker) => Promise<T>,
   work: (worker: ComputeWorker, prepared: T) => Promise<void>,
+  also: (step: string) => void = () => {},
 ): Promise<{ readonly prepared: T; readonly kills: readonly Kill[] }> {
   const kills: Kill[] = []
   let isRecording = false
@@ -20,7 +25,12 @@ export async function killsDuring<T>(
     await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
     kills.push({ step, folder })
   }
-  const worker = await aWorker({ beforeStep: async (step) => void (isRecording && (await kill(step))) })
+  const worker = await aWorker({
+    beforeStep: async (step) => {
+      if (isRecording) await kill(step)
+      also(step)
+    },
+  })
   const prepared = await prepare(worker)
   isRecording = true
   await work(worker, prepared)

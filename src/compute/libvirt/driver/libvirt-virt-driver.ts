@@ -98,6 +98,10 @@ export class LibvirtVirtDriver implements VirtDriver {
     }
   }
 
+  holdImage(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<Disposable> {
+    return this.#disks.holdImage(domain, contents, signal)
+  }
+
   createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void> {
     return this.#disks.create(domain, contents, signal)
   }
