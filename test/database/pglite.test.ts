@@ -30,4 +30,16 @@ describe('the embedded database in a folder', () => {
     await second.close()
     expect(await locks()).toEqual([])
   })
+
+  it('is made again where its process died while it was made', async () => {
+    await (await openPglite({ folder })).close()
+    // What is unpacked last of all is what says that it is whole.
+    await rm(join(folder, 'pgdata/PG_VERSION'))
+    await rm(join(folder, 'pgdata/base'), { recursive: true })
+
+    const whole = await openPglite({ folder })
+
+    expect(await whole.query('select 1 as n')).toEqual([{ n: 1 }])
+    await whole.close()
+  })
 })
