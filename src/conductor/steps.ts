@@ -1,3 +1,4 @@
+import { plainArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
 import { outboxRows, takenAtOnce } from '../database/outbox.ts'
 import { retryTransaction } from '../database/transactions.ts'
@@ -125,7 +126,12 @@ export class Steps {
     const { owner, leaseMs } = this.#outbox.storing
     const rows = [...byUuid.values()].map(({ item }) => rowOf(item))
     const [changed] = await retryTransaction(() =>
-      this.#database.query<StoredTogether>(MAKE, [JSON.stringify(rows), owner, leaseMs]),
+      this.#database.query<StoredTogether>(MAKE, [
+        JSON.stringify(rows),
+        owner,
+        leaseMs,
+        plainArray([...byUuid.keys()]),
+      ]),
     )
     this.#settle(byUuid, changed, ({ record, next: instance, outcome }, version) => {
       if (outcome === 'spawning') this.#remember({ ...record, instance, version })
@@ -187,7 +193,10 @@ function rowOf({ record, next, outcome, selection, endedAt, messages }: Step): o
   }
 }
 
-/** PostgreSQL's xmin is another one after each change of a row, whoever makes it. */
+/**
+ * PostgreSQL's xmin is another one after each change of a row, whoever makes it. The uuids are said once more, for of an array the
+ * planner knows how long it is: of JSON it expects a hundred rows, and reads the whole table for them while that is short.
+ */
 const MAKE = `
   WITH asked AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS a (uuid uuid, version text, vm_state text, task_state text, host text,
@@ -196,7 +205,7 @@ const MAKE = `
   ), changed AS (
     UPDATE instances i SET vm_state = a.vm_state, task_state = a.task_state, host = a.host,
            mem_encryption = a.mem_encryption, launched_at = a.launched_at, updated_at = a.updated_at
-      FROM asked a WHERE i.uuid = a.uuid AND i.xmin::text = a.version
+      FROM asked a WHERE i.uuid = ANY($4::uuid[]) AND i.uuid = a.uuid AND i.xmin::text = a.version
     RETURNING i.uuid, a.messages, i.xmin::text AS version
   ), tried AS (
     UPDATE build_attempts t SET outcome = a.outcome, ended_at = COALESCE(a.ended_at, t.ended_at),

@@ -7,7 +7,7 @@ export function textArray(texts: readonly (string | null)[]): string {
 }
 
 /** Of what has no letters that mean something. */
-export function plainArray(values: readonly (number | boolean)[]): string {
+export function plainArray(values: readonly (number | boolean | string)[]): string {
   return `{${values.join()}}`
 }
 

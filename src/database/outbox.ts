@@ -114,7 +114,7 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
       renew: async (ids) => {
         await this.#database.query(
           `update outbox set not_before = now() + $3 * interval '1 millisecond'
-             from (select id from outbox where owner = $1 and id = any($2::bigint[]) for update skip locked) as held
+             from (select id from outbox where id = any($2::bigint[]) and (owner = $1) is true for update skip locked) as held
             where outbox.id = held.id`,
           [this.#owner, [...ids], this.#leaseMs],
         )
@@ -123,9 +123,11 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
   }
 
   async sent(ids: readonly string[]): Promise<boolean> {
+    // An owner that is compared is looked for in its index, where no statistics say that ids are better: among all that it has
+    // waiting, and all that was sent and is not vacuumed.
     const rows = await this.#database.query<{ has_next: boolean }>(
       `with gone as (
-         delete from outbox where owner = $1 and id = any($2::bigint[])
+         delete from outbox where id = any($2::bigint[]) and (owner = $1) is true
          returning *, exists (select from outbox next where next.owner = outbox.owner
                                  and next.ordering_key = outbox.ordering_key and next.id > outbox.id) as has_next
        ), kept as (
