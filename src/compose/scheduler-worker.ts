@@ -15,6 +15,7 @@ import { BackgroundAudit } from '../scheduler/audit/background-audit.ts'
 import { buildOutcomesEndpoint } from '../scheduler/build-outcomes.ts'
 import { schedulerEndpoint } from '../scheduler/endpoint.ts'
 import { defaultFilters } from '../scheduler/filters/default-filters.ts'
+import { SIGNS_OF_LIFE } from '../scheduler/hosts/signs-of-life.ts'
 import { loadFilters, loadWeighers } from '../scheduler/load-extension.ts'
 import { SchedulerManager } from '../scheduler/manager.ts'
 import { movesEndpoint } from '../scheduler/moves.ts'
@@ -119,12 +120,24 @@ export async function startScheduler(
     allowedSenders: allowedSenders(config, 'scheduler'),
     observer: monitor?.observer,
   })
+  const signsOfLife = new RpcServer({
+    transport,
+    logger,
+    names,
+    server: SIGNS_OF_LIFE.server,
+    bindings: [...bindings],
+    concurrency: SIGNS_OF_LIFE.atATime,
+    gatherMs: SIGNS_OF_LIFE.gatherMs,
+    allowedSenders: allowedSenders(config, 'scheduler'),
+    observer: monitor?.observer,
+  })
   const intervalMs = config.worker.self_check_seconds * 1000
   const selfCheck = new SelfCheck({ transport, client, server, logger, intervalMs })
   const drain = once(async (graceMs: number) => {
     await closeInOrder([
       () => selfCheck.close(),
       () => backgroundAudit.close(),
+      () => signsOfLife.drain(graceMs),
       () => server.drain(graceMs),
       () => manager.close(),
       () => relay.close(LAST_MESSAGES_MS),
@@ -137,6 +150,7 @@ export async function startScheduler(
     relay.start()
     await manager.start()
     await server.start()
+    await signsOfLife.start()
     selfCheck.start()
     backgroundAudit.start()
     monitor?.watch({

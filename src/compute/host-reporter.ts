@@ -67,7 +67,14 @@ export class HostReporter {
   #lastTrouble: string | undefined = 'the host has not reported yet'
   /** What was answered last, and how many reports ago; its digest as long as nothing else was told since. */
   #answered:
-    | { readonly content: string; readonly told: string; digest: string | undefined; reports: number }
+    | {
+        readonly content: string
+        readonly told: string
+        digest: string | undefined
+        reports: number
+        /** The scheduler's name that signs of life go to. */
+        readonly server: string | undefined
+      }
     | undefined
   /** When what was told last was begun: an answer may wait for a process that was suspended. */
   #toldAt = Number.NEGATIVE_INFINITY
@@ -208,14 +215,16 @@ export class HostReporter {
       const { digest: report_digest } = answered
       if (report_digest === undefined) await scheduler.reportHost(newRequestContext(), { report }, options)
       else {
+        const to = answered.server === undefined ? {} : { server: answered.server }
         const unchanged = { host: told.host, report_digest, worker }
-        await scheduler.reportHostUnchanged(newRequestContext(), unchanged, options)
+        await scheduler.reportHostUnchanged(newRequestContext(), unchanged, { ...options, ...to })
       }
       return false
     }
     const timeoutMs = Math.min(intervalMs, ANSWER_MS)
     const taken = await scheduler.announceHost(newRequestContext(), { report }, { timeoutMs, signal })
-    this.#answered = { content, told: JSON.stringify(told), digest: taken.report_digest, reports: 0 }
+    const { report_digest: digest, unchanged_server: server } = taken
+    this.#answered = { content, told: JSON.stringify(told), digest, reports: 0, server }
     return true
   }
 

@@ -114,6 +114,8 @@ export type UnchangedHost = z.infer<typeof UnchangedHost>
 export const TakenReport = z.object({
   /** Absent: of a scheduler of an earlier release, or all is to be told again, to be looked at again. */
   report_digest: ReportDigest.optional(),
+  /** The server that report_host_unchanged is to be sent to; absent: any. */
+  unchanged_server: text(255).min(1).optional(),
 })
 export type TakenReport = z.infer<typeof TakenReport>
 

@@ -49,6 +49,11 @@ export interface RpcServerOptions {
   readonly retryDelayMs?: number
   /** Users of the broker whose messages are taken; without any, everyone's. */
   readonly allowedSenders?: readonly string[]
+  /**
+   * Takes only what is sent to it by name, and that in gathers: requests may wait so long, in milliseconds. For many casts
+   * that are in no hurry; several servers of one name share them.
+   */
+  readonly gatherMs?: number | undefined
   readonly observer?: BusObserver | undefined
 }
 
@@ -57,7 +62,8 @@ export interface RpcServerOptions {
  * acknowledged when their endpoint has returned (at least once).
  */
 export class RpcServer {
-  readonly #options: Required<Omit<RpcServerOptions, 'observer'>>
+  readonly #options: Required<Omit<RpcServerOptions, 'observer' | 'gatherMs'>>
+  readonly #gatherMs: number | undefined
   readonly #observer: BusObserver | undefined
   readonly #topic: string
   readonly #ownQueue: string
@@ -83,8 +89,9 @@ export class RpcServer {
   #stopped: Promise<void> | undefined
   #drained: Promise<void> | undefined
 
-  constructor({ observer, ...options }: RpcServerOptions) {
+  constructor({ observer, gatherMs, ...options }: RpcServerOptions) {
     this.#options = { ...DEFAULTS, ...options }
+    this.#gatherMs = gatherMs
     this.#observer = observer
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
     this.#ownQueue = `${this.#topic}.${options.server}`
@@ -141,8 +148,11 @@ export class RpcServer {
   async start(): Promise<void> {
     const { transport, names, server, concurrency } = this.#options
     await transport.declare(deadLettersOf(names), this.#abort.signal)
-    const source = { kind: 'server', exchange: names.exchange, topic: this.#topic, server } as const
-    const listener = await transport.listen(source, (delivery) => this.#accept(delivery), { prefetch: concurrency })
+    const gatherMs = this.#gatherMs
+    const kind = gatherMs === undefined ? 'server' : 'directed'
+    const source = { kind, exchange: names.exchange, topic: this.#topic, server } as const
+    const options = { prefetch: concurrency, ...(gatherMs !== undefined && { gatherMs }) }
+    const listener = await transport.listen(source, (delivery) => this.#accept(delivery), options)
     this.#listener = listener
     if (this.#drained !== undefined) await listener.close()
   }
@@ -212,7 +222,8 @@ export class RpcServer {
   #note({ queue, sentAtMs, deliveryCount }: Delivery, observer: BusObserver): void {
     // Python's messages do not say when they were sent: then it is known since now.
     this.#lastTaken.set(queue, sentAtMs ?? Date.now())
-    if (deliveryCount > 1) observer.redelivered()
+    // A queue that is emptied in gathers counts some that were never sent.
+    if (deliveryCount > 1 && this.#gatherMs === undefined) observer.redelivered()
   }
 
   /** What keeps us from settling a message (no connection, mostly) would meet it again at once, so there is a pause. */

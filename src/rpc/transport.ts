@@ -20,6 +20,8 @@ export type Destination =
 export type Source =
   /** An RPC server: its topic, its own name, and the topic's fanout. */
   | { readonly kind: 'server'; readonly exchange: string; readonly topic: string; readonly server: string }
+  /** Only what is sent to a server by name; several listeners of one name share it. */
+  | { readonly kind: 'directed'; readonly exchange: string; readonly topic: string; readonly server: string }
   /** A client's own reply queue. */
   | { readonly kind: 'reply'; readonly queue: string }
   /** A durable queue by its name, declared as its publisher does: dead letters. */
@@ -90,6 +92,13 @@ export type DeliveryHandler = (delivery: Delivery) => void
 export interface ListenOptions {
   /** Unsettled deliveries at a time from each queue (AMQP prefetch); 0 is no limit. */
   readonly prefetch: number
+  /**
+   * For messages that are in no hurry, in milliseconds: they may be left in the queue so long, and come together. One by
+   * one they cost mostly the waking up. For casts whose order does not matter: each time that a consumer goes, RabbitMQ
+   * takes back what it was about to send of a quorum queue, counts it as delivered, and sends it after others. A driver
+   * to which waking up costs nothing hands them out at once.
+   */
+  readonly gatherMs?: number
 }
 
 export interface Listener {

@@ -8,6 +8,7 @@ import type { HostFilter } from './filters/host-filter.ts'
 import { hostSummary } from './host-summary.ts'
 import { HostView } from './hosts/host-view.ts'
 import { ReportDesk } from './hosts/report-desk.ts'
+import { signsOfLifeServer } from './hosts/signs-of-life.ts'
 import { firstModel, requestsByModel, withEncryption } from './models-in-order.ts'
 import type { Placement } from './placement/placement.ts'
 import type { WorkerLeft } from './placement/worker-hold.ts'
@@ -185,7 +186,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
 
   async announceHost({ report }: { readonly report: HostReport }, { context }: RequestInfo): Promise<TakenReport> {
     const digest = await this.reports.answer(report, context.request_id)
-    return digest === undefined ? {} : { report_digest: digest }
+    return { report_digest: digest, unchanged_server: signsOfLifeServer(report.report_interval_seconds) }
   }
 
   async reportHostUnchanged(unchanged: UnchangedHost, { context }: RequestInfo): Promise<null> {

@@ -44,10 +44,12 @@ const NO_MIGRATION = z
  * - 1.5 request_spec takes keeps_encryption, which an older scheduler does not see
  * - 1.6 audit repairs with confirm_move, too, which older clients do not know
  * - 1.7 the type of a migration may be live-migration, which an older scheduler refuses
+ * - 1.8 announce_host answers with unchanged_server, where report_host_unchanged is to be sent; who does not know it
+ *   sends it to any scheduler, as before
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.7',
+  version: '1.8',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',
@@ -141,7 +143,7 @@ export const SchedulerApi = defineApi({
       since: '1.3',
       isTransient: true,
       summary:
-        'A sign of life of a host that has what it told last, by the digest that announce_host answered with. One report of ten tells everything, so what the database has lost or has otherwise is mended by that.',
+        'A sign of life of a host that has what it told last, by the digest that announce_host answered with, sent to the server that it named: all schedulers take from that queue, many at a time. One report of ten tells everything, so what the database has lost or has otherwise is mended by that.',
       input: UnchangedHost,
       output: z.null(),
     }),

@@ -20,13 +20,20 @@ interface ReporterOptions {
   readonly silentAfterMs?: number
   /** What the scheduler answers to a report; a scheduler of an earlier release answers nothing. */
   readonly report_digest?: string
+  readonly unchanged_server?: string
 }
 
 const anotherWorker = () => new DuplicateHost('two workers say that they are host node1', { holder_id: 'another' })
 
 /** A reporter on a simulated host, whose scheduler is a function, whose server a switch, and whose log is a list. */
 async function aReporter(heard: Heard, options: ReporterOptions = {}) {
-  const { reportIntervalSeconds = 3600, isAlone = true, silentAfterMs = 10_000, report_digest } = options
+  const {
+    reportIntervalSeconds = 3600,
+    isAlone = true,
+    silentAfterMs = 10_000,
+    report_digest,
+    unchanged_server,
+  } = options
   const driver = await openFakeHost({ folder: await aFolder(), sev_slots: 15 })
   const logged: string[] = []
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line).msg) })
@@ -36,13 +43,15 @@ async function aReporter(heard: Heard, options: ReporterOptions = {}) {
     heard(args.report, options)
   }
   const unchanged: UnchangedHost[] = []
+  const servers: (string | undefined)[] = []
   const scheduler = {
     reportHost: hear('report'),
     announceHost: async (...asked: Parameters<ReturnType<typeof hear>>) => {
       await hear('announce')(...asked)
-      return report_digest === undefined ? {} : { report_digest }
+      return { report_digest, unchanged_server }
     },
-    reportHostUnchanged: async (_: unknown, told: UnchangedHost) => {
+    reportHostUnchanged: async (_: unknown, told: UnchangedHost, { server }: CallOptions) => {
+      servers.push(server)
       said.push('unchanged')
       unchanged.push(told)
     },
@@ -92,6 +101,7 @@ async function aReporter(heard: Heard, options: ReporterOptions = {}) {
     logged,
     said,
     unchanged,
+    servers,
     time,
     builds,
     async close() {
@@ -126,6 +136,18 @@ describe('a host reporter', () => {
 
     const tenTimes = Array.from({ length: 10 }, () => 'report')
     expect(said).toEqual(['announce', ...tenTimes, 'announce', 'announce'])
+    await close()
+  })
+
+  it('says that nothing is new to the server that the scheduler named, and all else to any', async () => {
+    const told = { report_digest: 'd'.repeat(64), unchanged_server: '_signs' }
+    const named: (string | undefined)[] = []
+    const { reporter, servers, close } = await aReporter((_, { server }) => named.push(server), told)
+    await reporter.start()
+    for (let n = 0; n < 11; n++) await reporter.report()
+
+    expect(servers).toEqual(Array.from({ length: 10 }, () => '_signs'))
+    expect(named).toEqual([undefined, undefined])
     await close()
   })
 

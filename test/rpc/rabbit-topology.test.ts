@@ -33,6 +33,7 @@ const declaredFor = (to: Destination, topology: Topology) => lines(routeOf(to, t
 const notifications = { kind: 'notifications', exchange: 'nova', topics: ['N'], priorities: ['info'] } as const
 const SOURCES = {
   server,
+  directed: { ...server, kind: 'directed' },
   reply: { kind: 'reply', queue: 'reply_1' },
   queue: { kind: 'queue', queue: 'dead' },
   notifications,
@@ -98,6 +99,15 @@ describe('the topology', () => {
 
     expect(declaredFor(DESTINATIONS.notification, topology)).toEqual(bound)
     expect(declaredBy(notifications, topology)).toEqual(bound)
+  })
+
+  it('of one name alone is that of a server, without its topic and its fanout', () => {
+    for (const topology of [quorum, classic, osloDefault]) {
+      const { declarations, queues, own } = subscriptionOf(SOURCES.directed, topology, id)
+
+      expect({ queues, own }).toEqual({ queues: [{ name: 'T.S', fanout: false }], own: undefined })
+      expect(subscriptionOf(server, topology, id).declarations).toEqual(expect.arrayContaining([...declarations]))
+    }
   })
 
   it("has oslo.messaging's other options, where both sides must agree", () => {

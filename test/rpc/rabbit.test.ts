@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { MessageUndeliverable, TransportUnavailable } from '../../src/errors.ts'
 import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
-import type { Destination, Source } from '../../src/rpc/transport.ts'
+import type { Delivery, Destination, Source } from '../../src/rpc/transport.ts'
 import { withoutCancels } from '../support/amqp-frames.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
@@ -142,6 +142,29 @@ describe('RabbitTransport', () => {
 
     await vi.waitFor(() => transport.publish(anyServer, { body: 'again', mandatory: true }), { timeout: 10_000 })
     await received('again')
+  })
+
+  it('goes on gathering when its queue was deleted meanwhile, and after the connection was cut', async () => {
+    const { url, topic, exchange, proxy, transport, made } = await openProxied()
+    const texts: string[] = []
+    const source = { kind: 'directed', exchange, topic, server: 'signs' } as const
+    const keep = (delivery: Delivery) => {
+      texts.push(delivery.body.toString())
+      delivery.ack()
+    }
+    made.listened(source)
+    await transport.listen(source, keep, { prefetch: 10, gatherMs: 50 })
+    const sendsAgain = (body: string) =>
+      vi.waitFor(() => transport.publish({ ...source, kind: 'server' }, { body, mandatory: true }), { timeout: 10_000 })
+    const arrives = (body: string) => vi.waitFor(() => expect(texts).toContain(body), { timeout: 10_000 })
+
+    await onChannel(url, (channel) => channel.deleteQueue(`${topic}.signs`))
+    await sendsAgain('after the queue was gone')
+    await arrives('after the queue was gone')
+    proxy.cut()
+    await sendsAgain('after the cut')
+
+    await arrives('after the cut')
   })
 
   it('finds, when asked, the consumer that it has lost without being told, and has it again after connecting anew', async () => {

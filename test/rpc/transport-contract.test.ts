@@ -16,6 +16,7 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
       anyServer: { kind: 'topic', exchange, topic } as const,
       everyServer: { kind: 'fanout', topic } as const,
       serverNamed: (server: string) => ({ kind: 'server', exchange, topic, server }) as const,
+      directedTo: (server: string) => ({ kind: 'directed', exchange, topic, server }) as const,
       deadLetters: { kind: 'queue', queue: `${topicPrefix}dead-letters`, durable: true } as const,
       replies: { kind: 'reply', queue: `${topicPrefix}reply` } as const,
       notifications: (pool?: string) =>
@@ -435,12 +436,54 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
     expect(transport.blocked).toBeUndefined()
   })
 
+  it('gives several listeners of one name what is sent to it, each a part and all of it, and nothing of the topic', async () => {
+    const { connect, anyServer, everyServer, serverNamed, directedTo } = await openBus()
+    const transport = await connect()
+    const [gathered, other] = [new Inbox(), new Inbox()]
+    const gathering = { prefetch: 100, gatherMs: 50 }
+    const listener = await transport.listen(directedTo('signs'), gathered.acknowledge, gathering)
+    await (await connect()).listen(serverNamed('node1'), other.acknowledge, { prefetch: 10 })
+
+    for (const to of [anyServer, everyServer]) await transport.publish(to, text('of the topic'))
+    const sent = Array.from({ length: 60 }, (_, n) => String(n))
+    for (const body of sent) await transport.publish(serverNamed('signs'), text(body))
+    await gathered.holds(sent.length)
+    expect(gathered.texts.toSorted()).toEqual(sent.toSorted())
+    expect(other.texts.filter((body) => body !== 'of the topic')).toEqual([])
+
+    await listener.close()
+    await transport.publish(serverNamed('signs'), text('later'))
+    const second = new Inbox()
+    const { topic, server } = directedTo('signs')
+    await vi.waitFor(async () => expect((await transport.inspect(`${topic}.${server}`))?.messages).toBe(1))
+    expect(gathered.texts).toHaveLength(sent.length)
+    await transport.listen(directedTo('signs'), second.acknowledge, gathering)
+    await second.holds(1)
+  })
+
+  it('gives back what a listener that gathers has not settled', async () => {
+    const { connect, serverNamed, directedTo } = await openBus()
+    const transport = await connect()
+    const [first, second] = [new Inbox(), new Inbox()]
+    const listener = await transport.listen(directedTo('signs'), first.keep, { prefetch: 10, gatherMs: 50 })
+    for (const body of ['1', '2', '3']) await transport.publish(serverNamed('signs'), text(body))
+    await first.holds(3)
+    first.deliveries[1]?.ack()
+
+    await listener.close()
+    await transport.listen(directedTo('signs'), second.acknowledge, { prefetch: 10, gatherMs: 50 })
+
+    await second.holds(2)
+    expect(second.texts.toSorted()).toEqual(['1', '3'])
+  })
+
   it('finds nothing wrong with listeners that work, however often it looks, and takes nothing from them', async () => {
-    const { connect, anyServer, everyServer, serverNamed, replies } = await openBus()
+    const { connect, anyServer, everyServer, serverNamed, directedTo, replies } = await openBus()
     const transport = await connect()
     const inbox = new Inbox()
     await transport.listen(serverNamed('node1'), inbox.keep, { prefetch: 10 })
     await transport.listen(replies, inbox.acknowledge, { prefetch: 0 })
+    await transport.listen(directedTo('signs'), inbox.acknowledge, { prefetch: 10, gatherMs: 60_000 })
     const patience = new AbortController()
 
     expect(await transport.check(patience.signal)).toEqual([])

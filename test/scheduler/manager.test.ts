@@ -373,6 +373,16 @@ describe('a report of a host', () => {
     expect(lines).toMatchObject([{ host: 'cn-2', code: 'DUPLICATE_HOST', msg: 'the report was not taken' }])
   })
 
+  it('names to hosts that report every few seconds or less often the queue of their signs of life', async () => {
+    await using scheduler = await schedulerOf(new FakePlacement([aHost('cn-1')]))
+    const answered = async (report_interval_seconds: number) =>
+      await scheduler.announceHost({ report: { ...aHostReport('cn-1'), report_interval_seconds } }, info)
+
+    expect((await answered(60)).unchanged_server).toBe('_signs-of-life')
+    expect((await answered(5)).unchanged_server).toBe('_signs-of-life')
+    expect((await answered(4.9)).unchanged_server).toBeUndefined()
+  })
+
   it('that many make at a time is answered to the first at once, and to the others together', async () => {
     const placement = new FakePlacement(['cn-1', 'cn-2', 'cn-3'].map((host) => aHost(host)))
     await using scheduler = await schedulerOf(placement)
@@ -387,7 +397,7 @@ describe('a report of a host', () => {
     const answers = await Promise.all(names.map((host) => scheduler.announceHost({ report: aHostReport(host) }, info)))
 
     expect(groups).toEqual([['cn-1'], ['cn-2', 'cn-3']])
-    expect(answers).toEqual([DIGEST, DIGEST, 'e'.repeat(64)].map((report_digest) => ({ report_digest })))
+    expect(answers.map((answer) => answer.report_digest)).toEqual([DIGEST, DIGEST, 'e'.repeat(64)])
     expect(placement.recorded.map(({ host }) => host)).toEqual(['cn-3'])
   })
 
@@ -457,7 +467,7 @@ describe('a report of a host', () => {
     placement.noteSeen = async (told) => told.map((one) => ({ ...noted(one), follows: 'process 3 on machine m0' }))
     const { request_id } = info.context
 
-    expect(await scheduler.announceHost({ report: ofWorker(A, 1) }, info)).toEqual({ report_digest: DIGEST })
+    expect(await scheduler.announceHost({ report: ofWorker(A, 1) }, info)).toMatchObject({ report_digest: DIGEST })
     await scheduler.leaveHost({ host: 'cn-1', worker_id: A, sequence: 2 }, info)
     placement.noteLeft = async () => false
     await scheduler.leaveHost({ host: 'cn-1', worker_id: B, sequence: 2 }, info)

@@ -217,6 +217,10 @@ class MemoryTransport implements Transport {
         const directed = this.#bound(`${topic}.${server}`, exchange, [`${topic}.${server}`])
         return { queues: [shared, directed, fanout], own: fanout, fanout }
       }
+      case 'directed': {
+        const name = `${source.topic}.${source.server}`
+        return { queues: [this.#bound(name, source.exchange, [name])] }
+      }
       case 'reply': {
         const queue = this.#bus.declare(source.queue)
         return { queues: [queue], own: queue }

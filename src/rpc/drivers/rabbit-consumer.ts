@@ -1,17 +1,31 @@
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { QueueState } from '../transport.ts'
+import { QueueFlow } from './queue-flow.ts'
 
 /** One consumer of one queue, which can be asked whether it still is one. */
-export class RabbitConsumer {
+export interface QueueConsumer {
+  readonly queue: string
+  consume(): Promise<void>
+  cancel(): Promise<void>
+  /** A new consumer, and then the old one goes: whatever has become of it, there is one. */
+  renew(): Promise<void>
+  /**
+   * Compares what the broker says of the queue with what has come since the last time.
+   * @param hasRoom another message would be delivered to it
+   */
+  judge(state: QueueState, hasRoom: boolean): { readonly trouble?: string; readonly isQuiet: boolean }
+}
+
+/** Consumes all the time. */
+export class RabbitConsumer implements QueueConsumer {
   readonly queue: string
   readonly #channel: Channel
   readonly #onMessage: (message: ConsumeMessage | null) => void
   readonly #noAck: boolean
   #tag = ''
   #isCancelled = false
+  readonly #flow: QueueFlow
   #delivered = 0
-  /** As they were when it was last asked. */
-  #last = { delivered: 0, isWaitedFor: false }
 
   /** @param onMessage is given null when the broker cancels the consumer */
   constructor(channel: Channel, queue: string, noAck: boolean, onMessage: (message: ConsumeMessage | null) => void) {
@@ -19,6 +33,7 @@ export class RabbitConsumer {
     this.queue = queue
     this.#noAck = noAck
     this.#onMessage = onMessage
+    this.#flow = new QueueFlow(queue)
   }
 
   async consume(): Promise<void> {
@@ -35,7 +50,6 @@ export class RabbitConsumer {
     await this.#channel.cancel(this.#tag)
   }
 
-  /** A new consumer, and then the old one goes: whatever has become of it, there is one. */
   async renew(): Promise<void> {
     const old = this.#tag
     await this.consume()
@@ -43,20 +57,12 @@ export class RabbitConsumer {
     if (this.#isCancelled) await this.#channel.cancel(this.#tag)
   }
 
-  /**
-   * Compares what the broker says of the queue with what has come since the last time.
-   * @param hasRoom another message would be delivered to it
-   */
   judge(
     { messages, consumers }: QueueState,
     hasRoom: boolean,
   ): { readonly trouble?: string; readonly isQuiet: boolean } {
-    const isQuiet = this.#delivered === this.#last.delivered
-    const isWaitedFor = hasRoom && messages > 0
-    const wasWaitedFor = this.#last.isWaitedFor
-    this.#last = { delivered: this.#delivered, isWaitedFor }
-    if (consumers === 0) return { trouble: `the queue ${this.queue} has no consumer any more`, isQuiet }
-    if (!(isQuiet && isWaitedFor && wasWaitedFor)) return { isQuiet }
-    return { trouble: `${messages} messages wait in the queue ${this.queue}, and none is delivered here`, isQuiet }
+    const found = this.#flow.judge(messages, this.#delivered, hasRoom)
+    if (consumers > 0) return found
+    return { ...found, trouble: `the queue ${this.queue} has no consumer any more` }
   }
 }

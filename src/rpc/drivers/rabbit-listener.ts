@@ -7,9 +7,10 @@ import { Backoff } from '../backoff.ts'
 import type { Delivery, DeliveryHandler, Listener, Source } from '../transport.ts'
 import { RabbitAcks } from './rabbit-acks.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
-import { RabbitConsumer } from './rabbit-consumer.ts'
+import { type QueueConsumer, RabbitConsumer } from './rabbit-consumer.ts'
 import { declareAside, declareOn } from './rabbit-declare.ts'
 import { type DeliveryChannel, RabbitDelivery } from './rabbit-delivery.ts'
+import { RabbitGatheringConsumer } from './rabbit-gathering-consumer.ts'
 import { inspectQueue } from './rabbit-inspect.ts'
 import { type Subscription, subscriptionOf, type Topology } from './rabbit-topology.ts'
 
@@ -23,6 +24,7 @@ export interface RabbitListenerOptions {
   readonly source: Source
   readonly handler: DeliveryHandler
   readonly prefetch: number
+  readonly gatherMs?: number
   readonly topology: Topology
   readonly logger: Logger
 }
@@ -130,7 +132,7 @@ class Consuming implements DeliveryChannel {
   readonly #channel: Channel
   readonly #subscription: Subscription
   readonly acks: RabbitAcks
-  readonly #consumers: RabbitConsumer[] = []
+  readonly #consumers: QueueConsumer[] = []
   readonly #prefetch: number
   #reason = 'the connection was lost'
   isOpen = true
@@ -156,11 +158,11 @@ class Consuming implements DeliveryChannel {
   static async open(
     model: ChannelModel,
     subscription: Subscription,
-    { handler, prefetch }: { readonly handler: DeliveryHandler; readonly prefetch: number },
+    { handler, prefetch, gatherMs }: Pick<RabbitListenerOptions, 'handler' | 'prefetch' | 'gatherMs'>,
   ): Promise<Consuming> {
     const consuming = new Consuming(await model.createChannel(), subscription, prefetch)
     try {
-      await consuming.#start(handler)
+      await consuming.#start(handler, gatherMs)
       return consuming
     } catch (error) {
       await consuming.#closeChannel()
@@ -168,7 +170,7 @@ class Consuming implements DeliveryChannel {
     }
   }
 
-  async #start(handler: DeliveryHandler): Promise<void> {
+  async #start(handler: DeliveryHandler, gatherMs: number | undefined): Promise<void> {
     const channel = this.#channel
     await declareOn(channel, this.#subscription.declarations)
     await channel.prefetch(this.#prefetch)
@@ -179,7 +181,10 @@ class Consuming implements DeliveryChannel {
         this.#reason = `the broker cancelled the consumer of ${name}: its queue is gone`
         void this.#closeChannel()
       }
-      const consumer = new RabbitConsumer(channel, name, noAck, onMessage)
+      const consumer =
+        gatherMs === undefined
+          ? new RabbitConsumer(channel, name, noAck, onMessage)
+          : new RabbitGatheringConsumer(channel, name, onMessage, { gatherMs, onTaken: this.acks.flush })
       await consumer.consume()
       this.#consumers.push(consumer)
     }

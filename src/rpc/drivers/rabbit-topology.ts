@@ -114,6 +114,10 @@ export function subscriptionOf(source: Source, topology: Topology, id: string): 
         noAck: false,
       }
     }
+    case 'directed': {
+      const name = `${source.topic}.${source.server}`
+      return { ...consuming(boundQueue(name, source.exchange, topology), name), own: undefined }
+    }
     case 'reply':
       return { ...consuming([ownQueue(source.queue, topology)], source.queue), noAck: true }
     case 'queue':

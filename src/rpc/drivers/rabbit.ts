@@ -114,13 +114,13 @@ export class RabbitTransport implements Transport {
     await declareOver(this.#consuming, declarations, signal)
   }
 
-  async listen(source: Source, handler: DeliveryHandler, { prefetch }: ListenOptions): Promise<Listener> {
+  async listen(source: Source, handler: DeliveryHandler, options: ListenOptions): Promise<Listener> {
     this.#throwIfClosed()
     const listener = new RabbitListener({
       connection: this.#consuming,
       source,
       handler,
-      prefetch,
+      ...options,
       topology: this.#settings.topology,
       logger: this.#logger,
     })
