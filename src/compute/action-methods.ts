@@ -135,6 +135,14 @@ export const actionMethods = {
     input: z.strictObject({ ...ofInstance, dest: HostName, migrate_data: LiveMigrateData }),
     output,
   }),
+  rollbackLiveMigration: cast({
+    wire: 'rollback_live_migration',
+    since: '1.11',
+    summary:
+      'At the source again, for the guest has not come to the destination: it runs here, started as start_instance does where it is off. report_action tells its end.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
   finishRevertResize: cast({
     wire: 'finish_revert_resize',
     since: '1.7',

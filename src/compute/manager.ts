@@ -258,6 +258,10 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return this.#act(args, { name: 'live_migration', dest, migrate_data }, context)
   }
 
+  rollbackLiveMigration(args: ActionArgs<'rollbackLiveMigration'>, { context }: RequestInfo): Promise<null> {
+    return this.#act(args, { name: 'rollback_live_migration' }, context)
+  }
+
   finishRevertResize(args: ActionArgs<'finishRevertResize'>, { context }: RequestInfo): Promise<null> {
     return this.#act(args, { name: 'finish_revert_resize', power_on: args.power_on }, context)
   }

@@ -28,10 +28,11 @@ import { moveMethods } from './move-methods.ts'
  * - 1.9 shelve_instance, remove_shelved_image
  * - 1.10 check_can_live_migrate_source, check_can_live_migrate_destination, pre_live_migration, live_migration,
  *   post_live_migration_at_destination, rollback_live_migration_at_destination
+ * - 1.11 rollback_live_migration
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.10',
+  version: '1.11',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',

@@ -6,6 +6,7 @@ import { failedHosts, firstAttemptOf } from './attempt-store.ts'
 import { continueBatch } from './continue-batch.ts'
 import { hostOf } from './host-life.ts'
 import { findInstance, type InstanceRecord } from './instance-store.ts'
+import { continueLiveArrival, isToSayIfItCame } from './live-migration/fenced-destination.ts'
 import { prepareLiveMigration } from './live-migration/prepare.ts'
 import { hostsLeft, type MoveRecord } from './migration-store.ts'
 import { handOver, handOverAtOnce, type Place, placeOf, refuse } from './placing.ts'
@@ -70,6 +71,7 @@ async function goThere(ports: ConductorPorts, record: InstanceRecord, place: Pla
 }
 
 async function continueMove(ports: ConductorPorts, record: InstanceRecord, move: MoveRecord, signal: AbortSignal) {
+  if (isToSayIfItCame(record)) return continueLiveArrival(ports, record, move, signal)
   if (move.status === 'reverting') return continueReturn(ports, record, move, signal)
   if (move.status === 'accepted' && move.arrived_at !== null) return continueArrival(ports, record, move, signal)
 }

@@ -6,6 +6,7 @@ import { endAction } from './actions/action-store.ts'
 import { endAttempt } from './attempt-store.ts'
 import { deletionEnds, deletionStarts } from './host-events.ts'
 import { changeInstance, type InstanceRecord, lockInstance, waitingOfBatch } from './instance-store.ts'
+import { interruptionMessages } from './interrupted.ts'
 import { callOffLive } from './live-migration/arrive.ts'
 import { continueBuildMessage, releaseMessage, terminateMessage } from './messages.ts'
 import type { MoveRecord } from './migration-store.ts'
@@ -20,6 +21,7 @@ import { forgetUserData } from './user-data-store.ts'
 export async function deleteInstance(ports: ConductorPorts, context: RequestContext, uuid: string): Promise<Instance> {
   const instance = await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, uuid)
+    await ports.outbox.enqueue(tx, interruptionMessages(ports, record, 'the instance is deleted'))
     const instance = record.move ? await callOff(ports, tx, record, record.move) : record.instance
     if (instance.vm_state === 'deleted') return instance
     if (isActing(instance)) await endAction(tx, uuid, 'given up', null, ports.now())

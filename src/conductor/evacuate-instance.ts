@@ -9,14 +9,16 @@ import { endAction } from './actions/action-store.ts'
 import { lastAttempt, startAttempt } from './attempt-store.ts'
 import { hostOf } from './host-life.ts'
 import { changeInstance, findInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
+import { interruptionMessages } from './interrupted.ts'
 import { callOffLive } from './live-migration/arrive.ts'
+import { backFromFenced, isToSayIfItCame } from './live-migration/fenced-destination.ts'
 import { lookThere } from './live-migration/leave-source.ts'
 import { continueBuildMessage, endMoveMessage } from './messages.ts'
 import { insertMove, type MoveRecord } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import { callOffRebuild } from './rebuild/call-off.ts'
 import { refuseDestination } from './refuse-destination.ts'
-import { hostToLeave, serviceInUse } from './refuse-evacuation.ts'
+import { hostToLeave, refuseUnlessFenced, serviceInUse } from './refuse-evacuation.ts'
 import { callOffResize } from './resize/call-off.ts'
 import { removalOfUnfinished } from './shelve/offload.ts'
 import { isOnItsHost, REBUILD } from './stages.ts'
@@ -47,17 +49,22 @@ export async function evacuateInstance(
   refuseDisagreement(launchRequest(seen.flavor, seen.image), seen.mem_encryption)
   const known = await hostOf(ports, context, source, signal)
   if (known?.state === 'up') throw serviceInUse(known)
+  const isFenced = known?.fenced === true
+  if (isToSayIfItCame(found)) refuseUnlessFenced(seen, isFenced)
   if (asked !== undefined) await refuseDestination(ports, context, { source, asked }, signal)
   const instance = await ports.database.transaction(async (tx) => {
     const record = await lockInstance(tx, instance_uuid)
     if (hostToLeave(record) !== source) throw leftMeanwhile(record.instance, source)
     // A dead host does not end its part of a resize either: the instance is its own again before it is brought elsewhere.
     const { move } = record
+    if (isToSayIfItCame(record)) refuseUnlessFenced(record.instance, isFenced)
+    else await ports.outbox.enqueue(tx, interruptionMessages(ports, record, `host ${source} was down`))
     // Its guest may have gone before its host died: then there is nothing to rebuild.
     if (move !== undefined && record.instance.task_state === 'migrating') {
       await endAction(tx, instance_uuid, 'given up', null, ports.now())
       return lookThere(ports, tx, record, move)
     }
+    if (move !== undefined && isToSayIfItCame(record)) return backFromFenced(ports, tx, record, move)
     const reason = `host ${source} was down`
     const instance = move ? await callOff(ports, tx, record, move, reason) : record.instance
     await ports.outbox.enqueue(tx, removalOfUnfinished(ports, record))

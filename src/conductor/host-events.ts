@@ -34,16 +34,26 @@ export function buildStarts({ events }: Teller, context: RequestContext, placed:
 
 /** This try of it is over, and is charged for no more. @param instance as it was on its host */
 export function buildFails(
-  { events }: Teller,
+  ports: Teller,
   context: RequestContext,
   instance: Instance,
   fault: Fault,
   error: SevbusError,
 ): readonly DurableMessage[] {
-  const failed = { ...instance, task_state: null, fault, updated_at: fault.created_at }
+  const failed = { ...instance, fault, updated_at: fault.created_at }
+  return [...buildIsOver(ports, context, failed, error), ...ports.events.slot('slot.released', context, instance)]
+}
+
+/** What has begun on its host has ended there. */
+export function buildIsOver(
+  { events }: Teller,
+  context: RequestContext,
+  instance: Instance,
+  error: SevbusError,
+): readonly DurableMessage[] {
   const event = buildOf(instance).error
-  const told = event && [events.onBehalfOf(instance.host as string).message(event, context, failed, error)]
-  return [...(told ?? []), ...events.slot('slot.released', context, instance)]
+  if (event === undefined) return []
+  return [events.onBehalfOf(instance.host as string).message(event, context, { ...instance, task_state: null }, error)]
 }
 
 function buildOf(instance: Instance) {

@@ -41,15 +41,23 @@ export async function goBack(
   const back = await changeInstance(ports, tx, { instance, context }, changes, at)
   await endMove(tx, move.uuid, status, at)
   await ports.outbox.enqueue(tx, [endMoveMessage(ports, move, 'revertMove')])
-  const isLeft = move.type === 'evacuation' && (await mayHaveLeft(tx, instance.uuid))
-  return isLeft ? startAsBefore(ports, tx, move.context, back) : back
+  const wasTo = move.type === 'evacuation' ? await mayHaveLeft(tx, instance.uuid) : undefined
+  return wasTo === undefined ? back : startAsBefore(ports, tx, move.context, back, wasTo)
 }
 
 /** Its host makes of the guest what it was before it was to leave. */
-export function startAsBefore(ports: ConductorPorts, tx: Queryable, context: RequestContext, back: Instance) {
+export function startAsBefore(
+  ports: ConductorPorts,
+  tx: Queryable,
+  context: RequestContext,
+  back: Instance,
+  wasTo: 'resize' | 'live_migration',
+): Promise<Instance> {
   const power_on = back.vm_state !== 'stopped'
-  return beginAction(ports, tx, context, back, { name: 'finish_revert_resize', power_on })
+  const action = wasTo === 'resize' ? ({ name: 'finish_revert_resize', power_on } as const) : ROLLBACK
+  return beginAction(ports, tx, context, back, action)
 }
+const ROLLBACK = { name: 'rollback_live_migration' } as const
 
 /** Nobody could take it: those who watch are told, in Nova's words. */
 export function notTaken(

@@ -61,6 +61,20 @@ function obstacle(instance: Instance): readonly [is: string, fix: string] {
   return [`is in ${vm_state} and on no host`, 'delete it and boot it anew']
 }
 
+/**
+ * Whether its guest runs there only its host can say: while that may have power it is built nowhere else.
+ *
+ * @throws InstanceInvalidState
+ */
+export function refuseUnlessFenced({ uuid, task_state, host }: Instance, isFenced: boolean): void {
+  if (isFenced) return
+  const fix = `wait until ${host} is back, which says then whether it has; if its machine has no power, say so: sevbus host set ${host} --fenced`
+  throw new InstanceInvalidState(
+    `instance ${uuid} may have come to ${host} as it ran (${task_state}), and cannot be evacuated: ${fix}`,
+    { instance_uuid: uuid, task_state, host, fix },
+  )
+}
+
 /** Nova's ComputeServiceInUse. */
 export function serviceInUse({ host, last_seen_up }: HostSummary): ComputeServiceInUse {
   const fix = `if it is dead all the same, see that it stays off, and say so: sevbus host set ${host} --forced-down`

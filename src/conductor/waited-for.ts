@@ -3,6 +3,7 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import { actionMessage } from './actions/messages.ts'
 import { allocationsOf } from './attempt-store.ts'
 import type { InstanceRecord } from './instance-store.ts'
+import { isToSayIfItCame } from './live-migration/fenced-destination.ts'
 import {
   asLeft,
   buildMessage,
@@ -36,7 +37,8 @@ export async function waitedFor(
   if (move !== undefined && move.arrived_at !== null) {
     return [departureMessage(ports, instance, move), continueBuildMessage(ports, context, instance)]
   }
-  return [await buildAgain(ports, tx, record, host)]
+  const again = await buildAgain(ports, tx, record, host)
+  return isToSayIfItCame(record) ? [again, continueBuildMessage(ports, context, instance)] : [again]
 }
 
 async function buildAgain(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, host: string) {

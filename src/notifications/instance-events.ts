@@ -50,9 +50,10 @@ export type InstanceEvent =
   | `instance.resize_prep.${'start' | 'end'}`
   | `instance.resize_finish.${'start' | 'end'}`
   | `instance.resize_confirm.${'start' | 'end'}`
-  | `instance.shelve_offload.${'start' | 'end'}`
+  | `instance.shelve_offload.${'start' | 'end' | 'error'}`
   | `instance.unshelve.${'start' | 'end' | 'error'}`
-  | `instance.live_migration_${'pre' | 'post' | 'post_dest' | 'rollback' | 'rollback_dest'}.${'start' | 'end'}`
+  | `instance.live_migration_pre.${'start' | 'end'}`
+  | `instance.live_migration_${'post' | 'post_dest' | 'rollback_dest'}.${'start' | 'end' | 'error'}`
   | 'instance.delete.start'
   | 'instance.delete.end'
 

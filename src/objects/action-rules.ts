@@ -20,7 +20,7 @@ export interface ActionRule {
     | ('power_on' | 'power_off' | 'reboot' | 'pause' | 'unpause' | 'suspend' | 'resume')
     | ('snapshot' | 'rescue' | 'unrescue')
     | ('volume_attach' | 'volume_detach' | 'interface_attach' | 'interface_detach')
-    | ('resize' | 'resize_revert' | 'shelve')
+    | ('resize' | 'resize_revert' | 'live_migration_rollback' | 'shelve')
   /** QEMU cannot do it to a guest whose memory is encrypted. */
   readonly isForClearGuests?: true
 }
@@ -76,6 +76,12 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot' | 'revert to
   // Parts of a move, which nobody asks for by themselves.
   resize_instance: { from: ['active', 'stopped'], task: 'resize_migrating', becomes: 'resized', event: 'resize' },
   live_migration: { from: ['active'], task: 'migrating' },
+  rollback_live_migration: {
+    from: ['active'],
+    task: 'migrating_reverting',
+    becomes: 'active',
+    event: 'live_migration_rollback',
+  },
   finish_revert_resize: {
     from: ['active'],
     task: 'resize_reverting',

@@ -51,6 +51,8 @@ export const InstanceAction = z.discriminatedUnion('name', [
   }),
   /** At the source of a live migration: the guest goes to the destination, which has prepared for it, as it runs. */
   z.object({ name: z.literal('live_migration'), dest: HostName, migrate_data: LiveMigrateData }),
+  /** At the source again, for the guest has not come to the destination: it runs here as before. */
+  z.object({ name: z.literal('rollback_live_migration') }),
   /** At the source again: the guest is as it was before. */
   z.object({
     name: z.literal('finish_revert_resize'),

@@ -123,15 +123,6 @@ export class ActingCloud implements AsyncDisposable {
     return this.#conductor.instance(uuid)
   }
 
-  /** Later tries that their host had begun, and that something else took the place of. */
-  async calledOff(uuid: string): Promise<number> {
-    const { attempts } = await this.#conductor.endpoint.explainInstance(
-      { instance_uuid: uuid },
-      this.#conductor.request,
-    )
-    return attempts.filter(({ attempt, outcome, host }) => attempt > 1 && outcome === 'aborted' && host !== null).length
-  }
-
   async actions(uuid: string) {
     const { actions = [] } = await this.#conductor.endpoint.explainInstance(
       { instance_uuid: uuid },

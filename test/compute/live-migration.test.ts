@@ -175,9 +175,9 @@ describe('a guest that goes to another host as it runs', () => {
   it('that stands still at its source goes on there, with all that it has', async () => {
     await onTwoHosts({}, async ({ source, instance }) => {
       await source.host.pause(instance.uuid)
-      const args = { instance: at(instance, 'active', 'resize_reverting'), number: 1, power_on: true }
+      const args = { instance: at(instance, 'active', 'migrating_reverting'), number: 1 }
 
-      await source.manager.finishRevertResize(args, request)
+      await source.manager.rollbackLiveMigration(args, request)
       await source.manager.idle()
 
       expect(await guestOf(source, instance)).toBe('running')

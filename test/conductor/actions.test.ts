@@ -25,6 +25,18 @@ const begins = (what: string) => ({
   what: `instance.${what}.start`,
   args: expect.objectContaining({ 'nova_object.data': expect.objectContaining({ host: 'h1' }) }),
 })
+const interrupted = (what: string, exception_message: string) => ({
+  to: 'versioned_notifications.error',
+  what: `instance.${what}.error`,
+  args: expect.objectContaining({
+    'nova_object.data': expect.objectContaining({
+      task_state: null,
+      fault: expect.objectContaining({
+        'nova_object.data': expect.objectContaining({ exception: 'ActionInterrupted', exception_message }),
+      }),
+    }),
+  }),
+})
 const nameOf = (wire: string) => wire.replace('_instance', '')
 const FAULT = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: LAUNCHED }
 const done = { result: 'done' } as const
@@ -179,7 +191,9 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     await report(cloud, uuid, 1)
 
     expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'active', task_state: 'deleting' })
-    expect((await cloud.sent()).map(({ what }) => what)).toEqual(['instance.delete.start', 'terminate_instance'])
+    expect((await cloud.sent()).map(({ what }) => what)).toEqual([
+      ...['instance.power_off.error', 'instance.delete.start', 'terminate_instance'],
+    ])
     expect(await actionsOf(cloud, uuid)).toEqual([[1, 'stop', 'given up', null]])
     const terminated = { instance_uuid: uuid, attempt: 1, host: 'h1', terminated_at: LAUNCHED }
     await cloud.endpoint.reportTerminated(terminated, cloud.request)
@@ -215,6 +229,7 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     expect(sent).toEqual([
       begins('pause'),
       toHost('pause_instance', 1),
+      interrupted('pause', 'pause: reboot takes its place'),
       begins('reboot'),
       toHost('reboot_instance', 2, { reboot_type: 'HARD' }),
     ])

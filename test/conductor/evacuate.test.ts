@@ -508,6 +508,7 @@ describe.each(databaseEngines)('evacuation on $name', (engine) => {
     expect(instance).toMatchObject({ task_state: 'deleting', host: 'h1', attempt: 1 })
     const sent = await given.sent()
     expect(sent.map(({ what, to, args }) => [what, to, args.void ?? null])).toEqual([
+      ['instance.rebuild.error', 'versioned_notifications.error', null],
       ['terminate_instance', 'sevbus-compute.h2', true],
       ['slot.released', 'versioned_notifications.info', null],
       ['revert_move', 'sevbus-scheduler', null],

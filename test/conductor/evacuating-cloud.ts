@@ -61,6 +61,9 @@ interface Args {
 type Conductor = Awaited<ReturnType<typeof aConductor>>
 
 /** The conductor and placement on their real tables, with hosts that die and a bus that is in no order. */
+/** Nova tells a resize that fails at its destination as it does one that has not left: by one error. */
+const EITHER_END: readonly string[] = ['instance.resize', 'instance.resize_finish']
+
 export class EvacuatingCloud implements AsyncDisposable {
   readonly #conductor: Conductor
   readonly #placement: DatabasePlacement
@@ -68,6 +71,7 @@ export class EvacuatingCloud implements AsyncDisposable {
   readonly #letters: Letter[] = []
   readonly #uuids: string[] = []
   readonly #clock: { now: Date }
+  readonly #open = new Map<string, number>()
   imagesRemoved = 0
 
   private constructor(conductor: Conductor, clock: { now: Date }) {
@@ -180,6 +184,11 @@ export class EvacuatingCloud implements AsyncDisposable {
       .filter(([uuid, attempt]) => lived.some((each) => each.uuid === uuid && each.attempt === attempt))
       .map(([uuid]) => uuid)
     return uuids.filter((uuid, index) => uuids.indexOf(uuid) !== index)
+  }
+
+  /** What was told to begin, and not to end, or the other way round. */
+  get open(): readonly string[] {
+    return [...this.#open].filter(([, count]) => count !== 0).map(([key, count]) => `${count} × ${key}`)
   }
 
   /** Disks that were set aside and that nobody comes back for. */
@@ -384,7 +393,8 @@ export class EvacuatingCloud implements AsyncDisposable {
     else if (what === 'live_migration')
       this.#tell(host, host.send(given.instance, given.number, this.#host(given.dest)))
     else if (what === 'post_live_migration_at_destination') this.#tell(host, host.takeOver(given.instance))
-    else if (what === 'finish_revert_resize') this.#tell(host, host.comeBack(given.instance, given.number))
+    else if (what === 'finish_revert_resize' || what === 'rollback_live_migration')
+      this.#tell(host, host.comeBack(given.instance, given.number))
     else {
       const isVoid = what === 'rollback_live_migration_at_destination' || given.void
       const { migration_uuid, keeps_disks_aside: keepsDisksAside } = given
@@ -415,6 +425,12 @@ export class EvacuatingCloud implements AsyncDisposable {
   async #collect(): Promise<void> {
     const sent = await this.#conductor.sent()
     this.#letters.push(...sent.filter(({ to }) => !to.startsWith('versioned_notifications')))
+    for (const { what, args } of sent) {
+      const [, event, phase] = /^(instance\.\w+)\.(start|end|error)$/.exec(String(what)) ?? []
+      if (event === undefined || EITHER_END.includes(event)) continue
+      const key = `${event} of ${(args as { 'nova_object.data': { uuid: string } })['nova_object.data'].uuid}`
+      this.#open.set(key, (this.#open.get(key) ?? 0) + (phase === 'start' ? 1 : -1))
+    }
   }
 }
 

@@ -78,6 +78,7 @@ describe.each(databaseEngines)('with a host that was away, on $name', (engine) =
 
     const told = (await cloud.sent()).map(({ what }) => what)
     expect(told.filter((what) => what !== 'terminate_instance')).toEqual([
+      'instance.create.error',
       'instance.delete.start',
       'instance.delete.end',
       'slot.released',

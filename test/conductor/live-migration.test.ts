@@ -12,6 +12,7 @@ const FAULT = { code: 'MIGRATION_ERROR', message: 'it took too long', details: {
 const REFUSED = { ...FAULT, code: 'OPERATION_NOT_SUPPORTED_FOR_SEV', message: 'SEV: Migration is not implemented' }
 const withCode = (code: string) => expect.objectContaining({ code })
 const info = (event: string) => `instance.${event} → versioned_notifications.info`
+const error = (event: string) => `instance.${event}.error → versioned_notifications.error`
 const notSeen = async () => {
   throw new InvalidSharedStorage('not shared')
 }
@@ -266,12 +267,15 @@ describe.each(databaseEngines)('live migration on $name', (engine) => {
       await missed.going()
       await missed.acted({ result: 'failed', fault: FAULT, guest })
       await missed.missed()
-      expect(await missed.now()).toMatchObject({ task_state: 'resize_reverting', host: 'h1', attempt: 1 })
-      expect(await missed.told()).toEqual(
-        expect.arrayContaining(['revert_move → scheduler', 'finish_revert_resize → compute.h1']),
-      )
+      expect(await missed.now()).toMatchObject({ task_state: 'migrating_reverting', host: 'h1', attempt: 1 })
+      expect((await missed.told()).slice(3)).toEqual([
+        ...[error('live_migration_post'), error('live_migration_post_dest')],
+        ...[info('live_migration_rollback_dest.start'), info('live_migration_rollback_dest.end')],
+        ...['revert_move → scheduler', info('live_migration_rollback.start'), 'rollback_live_migration → compute.h1'],
+      ])
       await missed.acted({ result: 'done' }, 2)
       expect(await missed.now()).toMatchObject({ vm_state: 'active', task_state: null, fault: { code: FAULT.code } })
+      expect(await missed.told()).toEqual([info('live_migration_rollback.end')])
     },
   )
 
@@ -290,7 +294,11 @@ describe.each(databaseEngines)('live migration on $name', (engine) => {
     await given.step(2)
     expect(await again()).toEqual(['live_migration → compute.h1'])
     await given.acted({ result: 'done' })
-    expect(await again()).toEqual(['post_live_migration_at_destination → compute.h2'])
+    expect(await again()).toEqual([
+      'post_live_migration_at_destination → compute.h2',
+      // To see whether that is fenced.
+      'continue_build → conductor',
+    ])
     await given.came()
     expect(await again()).toEqual(['terminate_instance → compute.h1'])
     await given.gone('h1', 1)
@@ -321,7 +329,9 @@ describe.each(databaseEngines)('live migration on $name', (engine) => {
       await late.sent()
       await late.remove()
       expect(await late.now()).toMatchObject({ task_state: 'deleting', host: 'h2', attempt: 2 })
+      const over = { sent: [], gone: ['post', 'post_dest'], failed: ['rollback', 'rollback_dest'] }[until]
       expect(await late.told()).toEqual([
+        ...over.map((each) => error(`live_migration_${each}`)),
         'terminate_instance → compute.h1',
         'finish_move → scheduler',
         info('delete.start'),
@@ -364,16 +374,72 @@ describe.each(databaseEngines)('live migration on $name', (engine) => {
     expect(await given.moves()).toEqual(['failed: h1 to h2', 'accepted: h1 to null'])
   })
 
-  it('whose destination dies before it has spoken is evacuated from there, and what it has left at its source goes', async () => {
+  it('whose destination is silent before it has spoken is built nowhere else while that may run it', async () => {
     await using given = await running()
     await given.going()
     await given.acted({ result: 'done' })
+    await given.told()
     given.states.set('h2', 'down')
 
-    const { instance } = await given.evacuate()
+    await expect(given.evacuate()).rejects.toMatchObject({
+      code: 'INSTANCE_INVALID_STATE',
+      details: { host: 'h2', fix: expect.stringContaining('sevbus host set h2 --fenced') },
+    })
+    await given.step(2)
 
-    expect(instance).toMatchObject({ task_state: 'rebuilding', attempt: 3 })
-    expect(await given.moves()).toEqual(['done: h1 to h2', 'accepted: h2 to null'])
-    expect(await given.told()).toEqual(expect.arrayContaining(['terminate_instance → compute.h1']))
+    expect(await given.told()).toEqual([])
+    await given.came()
+    expect(await given.now()).toMatchObject({ task_state: null, host: 'h2', attempt: 2 })
+  })
+
+  it.each(['evacuation', 'watchdog'])(
+    'whose destination is fenced before it has spoken is started at its source (by the %s), and that host hears of it when it is back',
+    async (who) => {
+      let now = new Date(LAUNCHED)
+      await using given = await running(plainFlavor, { now: () => now })
+      await given.going()
+      await given.acted({ result: 'done' })
+      await given.sent()
+      given.states.set('h2', 'down')
+      given.fenced.add('h2')
+
+      if (who === 'evacuation') await given.evacuate()
+      else {
+        now = new Date(now.getTime() + 3_600_000)
+        await reviveOverdue(given.ports)
+        expect(await given.told()).toContain('continue_build → conductor')
+        await given.step(2)
+      }
+
+      expect(await given.now()).toMatchObject({ task_state: 'migrating_reverting', host: 'h1', attempt: 1 })
+      expect(await given.told()).toContain('rollback_live_migration → compute.h1')
+      await given.acted({ result: 'done' }, 2)
+      expect(await given.now()).toMatchObject({
+        ...{ vm_state: 'active', task_state: null },
+        fault: { code: 'MIGRATION_ERROR', message: expect.stringContaining('host h2 was fenced') },
+      })
+      expect(await given.moves()).toEqual(['failed: h1 to h2'])
+      const { departures } = await given.endpoint.listDepartures({ host: 'h2', limit: 10 }, given.request)
+      expect(departures).toMatchObject([{ instance: { uuid: given.uuid, attempt: 2, host: 'h2' } }])
+    },
+  )
+
+  it('whose source dies over its start there is evacuated; and come back to, it is started as what it was', async () => {
+    await using given = await running()
+    await given.going()
+    await given.acted({ result: 'done' })
+    await given.missed()
+    given.states.set('h1', 'down')
+    await given.sent()
+
+    await given.evacuate()
+    expect((await given.told()).slice(0, 2)).toEqual([
+      ...[error('live_migration_rollback'), 'instance.evacuate → versioned_notifications.info'],
+    ])
+    given.states.set('h1', 'up')
+    await given.step(3)
+
+    expect(await given.now()).toMatchObject({ task_state: 'migrating_reverting', host: 'h1', attempt: 1 })
+    expect(await given.told()).toContain('rollback_live_migration → compute.h1')
   })
 })

@@ -291,6 +291,7 @@ describe.each(databaseEngines)('a rebuild on $name', (engine) => {
     await later.endpoint.deleteInstance(later.ofInstance, later.request)
     expect(await later.now()).toMatchObject({ task_state: 'deleting', attempt: 2, mem_encryption: null })
     expect(await later.told()).toEqual([
+      'instance.rebuild.error → versioned_notifications.error',
       ...[info('slot.released'), info('instance.delete.start'), 'terminate_instance → compute.h1'],
     ])
     await later.built(2)

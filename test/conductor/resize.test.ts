@@ -226,6 +226,21 @@ describe.each(databaseEngines)('resize and cold migration on $name', (engine) =>
     expect((await given.migrate()).instance).toMatchObject({ attempt: 3 })
   })
 
+  it('deleted while its source makes it what it was, that is told to be over before the deletion begins', async () => {
+    await using given = await running()
+    await given.resized()
+    await given.revert()
+    await given.gone('h2', 2)
+    expect(await given.told()).toContain(info('instance.resize_revert.start'))
+
+    await given.remove()
+
+    expect(await given.told()).toEqual([
+      ...['instance.resize_revert.error → versioned_notifications.error', info('instance.delete.start')],
+      'terminate_instance → compute.h1',
+    ])
+  })
+
   it('is refused before anything changes: the same flavor, a smaller disk, a contradiction, a host that is none', async () => {
     await using given = await running()
     const before = await given.now()
@@ -425,6 +440,7 @@ describe.each(databaseEngines)('resize and cold migration on $name', (engine) =>
 
     expect(await given.now()).toMatchObject({ task_state: 'deleting', host: 'h1', attempt: 1 })
     expect(await given.told()).toEqual([
+      'instance.resize.error → versioned_notifications.error',
       'revert_move → scheduler',
       info('instance.delete.start'),
       'terminate_instance → compute.h1',

@@ -256,6 +256,7 @@ describe.each(databaseEngines)('shelving on $name', (engine) => {
     await shelving.sent()
     await shelving.remove()
     expect(await shelving.told()).toEqual([
+      'instance.shelve.error → versioned_notifications.error',
       ...[info('instance.delete.start'), 'terminate_instance → compute.h1', 'remove_shelved_image → compute.h1'],
     ])
   })

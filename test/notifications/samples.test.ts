@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { NoValidHost, SpawnFailed, VolumeAttachFailed } from '../../src/errors.ts'
+import { ActionInterrupted, NoValidHost, SpawnFailed, VolumeAttachFailed } from '../../src/errors.ts'
 import { InstanceEvents, type SlotEvent } from '../../src/notifications/instance-events.ts'
 import { DEFAULT_NOTIFICATION_NAMES, decodeNotification } from '../../src/notifications/notification.ts'
 import { SelectionEvents } from '../../src/notifications/selection-events.ts'
@@ -67,6 +67,7 @@ const conductor = new InstanceEvents(DEFAULT_NOTIFICATION_NAMES, 'nova-conductor
   notifyOnStateChange: 'vm_and_task_state',
 })
 const spawnFailed = new SpawnFailed('QEMU exited', {}, { cause: new Error('ENOSPC') })
+const interrupted = new ActionInterrupted('the instance is deleted')
 const noHost = new NoValidHost('no valid host: 5 hosts considered; MemEncryptionSlots rejected 5')
 
 const selected = new SelectionEvents(DEFAULT_NOTIFICATION_NAMES, 'node0', () => AT).found({
@@ -141,6 +142,7 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
   'instance-shelve-start': compute.message('instance.shelve.start', context, { ...active, task_state: 'shelving' }),
   'instance-shelve-end': compute.message('instance.shelve.end', context, shelved),
   'instance-shelve_offload-start': compute.message('instance.shelve_offload.start', context, shelved),
+  'instance-shelve_offload-error': compute.message('instance.shelve_offload.error', context, shelved, interrupted),
   'instance-shelve_offload-end': compute.message('instance.shelve_offload.end', context, offloaded),
   'instance-unshelve-start': compute.message('instance.unshelve.start', context, {
     ...offloaded,
@@ -199,6 +201,12 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     migrating,
   ),
   'instance-live_migration_post_dest-end': compute.message('instance.live_migration_post_dest.end', context, plain),
+  ...Object.fromEntries(
+    (['post', 'post_dest', 'rollback', 'rollback_dest'] as const).map((what) => [
+      `instance-live_migration_${what}-error`,
+      compute.message(`instance.live_migration_${what}.error`, context, plain, interrupted),
+    ]),
+  ),
   'instance-live_migration_rollback-start': compute.message(
     'instance.live_migration_rollback.start',
     context,

@@ -290,6 +290,11 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: compute,
     summary: 'It is on no host, and charged for no more.',
   },
+  'instance.shelve_offload.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is deleted before its host has let go of it. Nova has none of this name.',
+  },
   'instance.unshelve.start': {
     payload: InstanceActionPayload,
     publisher: compute,
@@ -371,6 +376,11 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: compute,
     summary: 'It lives elsewhere; what the host that tells it has of it goes.',
   },
+  'instance.live_migration_post.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It has not come to the other host, or is deleted before that has said so. Nova has none of this name.',
+  },
   'instance.live_migration_post_dest.start': {
     payload: InstanceActionPayload,
     publisher: compute,
@@ -381,15 +391,27 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: compute,
     summary: 'It runs there, and is charged for there.',
   },
+  'instance.live_migration_post_dest.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It does not run there: it has not come, or is deleted before anybody knew. Nova has none of this name.',
+  },
   'instance.live_migration_rollback.start': {
     payload: InstanceActionPayload,
     publisher: compute,
-    summary: 'It has not left the host that tells it, or has not come to the other.',
+    summary:
+      'It has not left the host that tells it, or has not come to the other: what ran nowhere is to be started where it was.',
   },
   'instance.live_migration_rollback.end': {
     payload: InstanceActionPayload,
     publisher: compute,
-    summary: 'It is the old host alone that has it; a guest that ran nowhere is started there.',
+    summary: 'It runs on the old host, and that alone has it.',
+  },
+  'instance.live_migration_rollback.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary:
+      'It could not be started where it was, or something else has taken the place of that; `fault` says why. Nova has none of this name.',
   },
   'instance.live_migration_rollback_dest.start': {
     payload: InstanceActionPayload,
@@ -400,6 +422,11 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     payload: InstanceActionPayload,
     publisher: compute,
     summary: 'The other host has nothing of it.',
+  },
+  'instance.live_migration_rollback_dest.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is deleted while the other host removes what it has of it. Nova has none of this name.',
   },
   'instance.resize_prep.start': {
     payload: InstanceActionResizePrepPayload,

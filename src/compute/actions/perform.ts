@@ -73,6 +73,8 @@ async function change(
       return await unrescue(instance, ports, signal)
     case 'live_migration':
       return await liveMigrate(instance, action, ports, signal)
+    case 'rollback_live_migration':
+      return await comeBack(instance, { power_on: true }, ports, signal)
     case 'finish_revert_resize':
       return await comeBack(instance, action, ports, signal)
     default:

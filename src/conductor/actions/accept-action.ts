@@ -5,6 +5,7 @@ import type { Instance } from '../../objects/instance.ts'
 import type { InstanceAction } from '../../objects/instance-action.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 import { type InstanceRecord, lockInstance } from '../instance-store.ts'
+import { interruptionMessages } from '../interrupted.ts'
 import type { ConductorPorts } from '../ports.ts'
 import { endAction } from './action-store.ts'
 import { beginAction } from './begin-action.ts'
@@ -26,7 +27,10 @@ export async function acceptAction(
     if (isUnderWay(record, action) || isAttached(record.instance, action)) return record.instance
     refuseAction(record.instance, action)
     refuseAttachment(record.instance, action)
-    if (isActing(record.instance)) await endAction(tx, uuid, 'given up', null, ports.now())
+    if (isActing(record.instance)) {
+      await ports.outbox.enqueue(tx, interruptionMessages(ports, record, `${action.name} takes its place`))
+      await endAction(tx, uuid, 'given up', null, ports.now())
+    }
     return beginAction(ports, tx, context, record.instance, action)
   })
   ports.outbox.announce()

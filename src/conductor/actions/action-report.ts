@@ -45,7 +45,8 @@ async function done(
   const at = ports.now()
   const { becomes = instance.vm_state, event } = ruleOf(action)
   // Why it is back is told as long as it rests there.
-  const fault = action.name === 'finish_revert_resize' ? instance.fault : null
+  const isBack = action.name === 'finish_revert_resize' || action.name === 'rollback_live_migration'
+  const fault = isBack ? instance.fault : null
   const changes = { vm_state: becomes, task_state: null, fault, ...devicesAfter(instance, action, result) }
   const resting = await changeInstance(ports, tx, { instance, context }, changes, at)
   await endAction(tx, instance.uuid, 'completed', null, at, result)

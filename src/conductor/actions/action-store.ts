@@ -59,15 +59,21 @@ export async function endAction(
   )
 }
 
-/** The last one was a part of a resize, and nobody has heard how it ended: its guest may be off, and its disks set aside. */
-export async function mayHaveLeft(db: Queryable, uuid: string): Promise<boolean> {
+/**
+ * The last one was a part of a move, and nobody has heard how it ended: its guest may be off, and its disks set aside.
+ *
+ * @returns of which; undefined: it was none
+ */
+export async function mayHaveLeft(db: Queryable, uuid: string): Promise<'resize' | 'live_migration' | undefined> {
   const rows = await db.query<Pick<CurrentAction, 'action'> & { readonly status: string }>(
     'SELECT action, status FROM instance_actions WHERE instance_uuid = $1 ORDER BY number DESC LIMIT 1',
     [uuid],
   )
   const [last] = rows
-  if (last?.status !== 'given up') return false
-  return last.action.name === 'resize_instance' || last.action.name === 'finish_revert_resize'
+  if (last?.status !== 'given up') return undefined
+  const { name } = last.action
+  if (name === 'rollback_live_migration') return 'live_migration'
+  return name === 'resize_instance' || name === 'finish_revert_resize' ? 'resize' : undefined
 }
 
 /** Oldest first. */

@@ -58,6 +58,8 @@ export function actionMessage(
       const { dest, migrate_data } = action
       return client.message(ComputeApi, 'liveMigration', context, { ...args, dest, migrate_data }, to)
     }
+    case 'rollback_live_migration':
+      return client.message(ComputeApi, 'rollbackLiveMigration', context, args, to)
     case 'finish_revert_resize': {
       const { power_on } = action
       return client.message(ComputeApi, 'finishRevertResize', context, { ...args, power_on }, to)

@@ -1,6 +1,8 @@
 import type { Queryable } from '../../database/database.ts'
+import { ERRORS_BY_CODE, InternalError, type SevbusError } from '../../errors.ts'
 import type { Fault } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
+import type { DurableMessage } from '../../rpc/durable-message.ts'
 import { endAttempt } from '../attempt-store.ts'
 import { changeInstance, type InstanceRecord } from '../instance-store.ts'
 import { asArriving, asLeft, continueBuildMessage, rollbackLiveMessage } from '../messages.ts'
@@ -49,30 +51,62 @@ export async function notArrived(
   record: InstanceRecord,
   move: MoveRecord,
   fault: Fault,
-): Promise<void> {
+): Promise<Instance> {
   const { instance, context } = record
   const { uuid, attempt } = instance
   const reason = `${fault.code}: ${fault.message}`.slice(0, 4000)
   await endAttempt(tx, { uuid, attempt }, { outcome: 'failed', reason }, ports.now())
-  for (const phase of ['start', 'end'] as const) {
-    await ports.outbox.enqueue(tx, rolledBack(ports, phase, context, instance, move))
-  }
+  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  await ports.outbox.enqueue(tx, [
+    ...bothFail(ports, 'post', record, move, error),
+    // What the source does is told of by its action.
+    rolledBackThere(ports, 'start', context, instance, move),
+    rolledBackThere(ports, 'end', context, instance, move),
+  ])
   const back = await goBack(ports, tx, record, move, fault)
-  await startAsBefore(ports, tx, move.context, back)
+  return startAsBefore(ports, tx, move.context, back, 'live_migration')
+}
+
+/** What both hosts were said to begin is over: the guest does not arrive, or something else takes the place of its way back. */
+export function bothFail(
+  { events }: Pick<ConductorPorts, 'events'>,
+  what: 'post' | 'rollback',
+  { instance, context }: InstanceRecord,
+  move: MoveRecord,
+  error: SevbusError,
+): readonly DurableMessage[] {
+  const over = { ...instance, task_state: null }
+  const there = events.onBehalfOf(move.dest_host as string)
+  return [
+    events
+      .onBehalfOf(move.source_host)
+      .message(`instance.live_migration_${what}.error`, context, asLeft(over, move), error),
+    there.message(`instance.live_migration_${what}_dest.error`, context, asArriving(over, move), error),
+  ]
 }
 
 /** Nova's two events, of either host. */
 function rolledBack(
+  ports: Pick<ConductorPorts, 'events'>,
+  phase: 'start' | 'end',
+  context: InstanceRecord['context'],
+  instance: Instance,
+  move: MoveRecord,
+) {
+  const teller = ports.events.onBehalfOf(move.source_host)
+  return [
+    teller.message(`instance.live_migration_rollback.${phase}`, context, asLeft(instance, move)),
+    rolledBackThere(ports, phase, context, instance, move),
+  ]
+}
+
+function rolledBackThere(
   { events }: Pick<ConductorPorts, 'events'>,
   phase: 'start' | 'end',
   context: InstanceRecord['context'],
   instance: Instance,
   move: MoveRecord,
 ) {
-  const { source_host, dest_host } = move
-  const [here, there] = [asLeft(instance, move), asArriving(instance, move)]
-  return [
-    events.onBehalfOf(source_host).message(`instance.live_migration_rollback.${phase}`, context, here),
-    events.onBehalfOf(dest_host as string).message(`instance.live_migration_rollback_dest.${phase}`, context, there),
-  ]
+  const teller = events.onBehalfOf(move.dest_host as string)
+  return teller.message(`instance.live_migration_rollback_dest.${phase}`, context, asArriving(instance, move))
 }

@@ -69,5 +69,5 @@ export async function returnToSource(
   fault: Fault | null,
 ): Promise<Instance> {
   const back = await goBack(ports, tx, record, move, fault, fault === null ? 'reverted' : 'failed')
-  return startAsBefore(ports, tx, move.context, back)
+  return startAsBefore(ports, tx, move.context, back, 'resize')
 }
