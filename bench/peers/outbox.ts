@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { migrate } from '../../dist/database/migrate.js'
-import { DatabaseOutbox, outboxRows, takenAtOnce } from '../../dist/database/outbox.js'
+import { DatabaseOutbox, takenAtOnce, toStore } from '../../dist/database/outbox.js'
 import { outboxMigrations } from '../../dist/database/outbox-schema.js'
 import { openPostgres } from '../../dist/database/postgres.js'
 import { notificationMessage } from '../../dist/notifications/notification.js'
@@ -67,12 +67,8 @@ async function publish() {
         at: new Date(),
       }),
     )
-    const rows = JSON.stringify(outboxRows(messages))
-    const [row] = await database.query<{ kept: [string, number][] }>('select outbox_store($1, $2::jsonb, $3) as kept', [
-      owner,
-      rows,
-      leaseMs,
-    ])
+    const sql = 'select outbox_put($1, $2::jsonb, $3, $4) as kept'
+    const [row] = await database.query<{ kept: [string, number][] }>(sql, [owner, ...toStore(messages), leaseMs])
     const taken = takenAtOnce(messages, row?.kept ?? [])
     if (taken.length < items.length) throw new Error('somebody else has messages of these keys')
     for (const [at, item] of items.entries()) {

@@ -1,5 +1,5 @@
 import type { Queryable } from '../database/database.ts'
-import type { DatabaseOutbox, StoredAs } from '../database/outbox.ts'
+import type { DatabaseOutbox, StoredAs, toStore } from '../database/outbox.ts'
 import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
 import type { InstanceEvents } from '../notifications/instance-events.ts'
 import { isActing } from '../objects/action-rules.ts'
@@ -80,44 +80,44 @@ export interface StoredTogether {
   readonly stored: readonly StoredAs[] | null
 }
 
-/** Of rows of uuid, version and messages; $2 and $3 are the owner and the lease. */
+/** Of rows of uuid and version; $2 and $3 are the messages and bodies of `toStore`, about the uuids, $4 and $5 the owner and the lease. */
 export const STORED_TOGETHER = `
   SELECT array_agg(uuid::text ORDER BY uuid) AS uuids, array_agg(version ORDER BY uuid) AS versions,
-         outbox_store($2, (SELECT jsonb_agg(m.message ORDER BY c.uuid, m.n)
-                             FROM changed c, jsonb_array_elements(c.messages) WITH ORDINALITY AS m (message, n)), $3) AS stored`
+         outbox_put($4, $2::jsonb, $3, $5, 0, COALESCE(array_agg(uuid), '{}')) AS stored`
 
 const NEW = `
-  WITH asked AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS a (instance jsonb, messages jsonb)),
-  inserted AS (
+  WITH changed AS (
     INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image, mem_encryption,
       availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at, batch, config_drive,
       user_data_digest)
     SELECT n.uuid, n.name, n.project_id, n.user_id, n.vm_state, n.task_state, n.attempt, n.flavor, n.image,
       n.mem_encryption, n.availability_zone, n.scheduler_hints, n.ip_addresses, n.context, n.created_at, n.updated_at,
       n.batch, n.config_drive, n.user_data_digest
-      FROM asked, jsonb_populate_record(NULL::instances, asked.instance) n
+      FROM jsonb_populate_recordset(NULL::instances, $1::jsonb) n
     ON CONFLICT (uuid) DO NOTHING RETURNING uuid, attempt, created_at, xmin::text AS version
   ), tried AS (
     INSERT INTO build_attempts (instance_uuid, attempt, outcome, started_at)
-    SELECT uuid, attempt, 'scheduling', created_at FROM inserted
-  ), changed AS (
-    SELECT i.uuid, i.version, a.messages FROM inserted i JOIN asked a ON (a.instance ->> 'uuid')::uuid = i.uuid
+    SELECT uuid, attempt, 'scheduling', created_at FROM changed
   )
   ${STORED_TOGETHER} FROM changed`
 
-/** @returns those whose uuid was not there, with what `outbox_store` returned for their messages */
+/**
+ * @param messages as `toStore` gives them, about the uuids
+ * @returns those whose uuid was not there, with what `outbox_put` returned for their messages
+ */
 export async function insertInstances(
   db: Queryable,
-  beginnings: readonly { readonly record: InstanceRecord; readonly messages: readonly object[] }[],
+  records: readonly InstanceRecord[],
+  messages: ReturnType<typeof toStore>,
   { owner, leaseMs }: { readonly owner: string; readonly leaseMs: number },
 ): Promise<StoredTogether | undefined> {
-  const rows = beginnings.map(
-    ({ record: { instance, context, batch, userDataDigest: user_data_digest }, messages }) => ({
-      instance: { ...instance, context, batch, user_data_digest },
-      messages,
-    }),
-  )
-  return (await db.query<StoredTogether>(NEW, [JSON.stringify(rows), owner, leaseMs]))[0]
+  const rows = records.map(({ instance, context, batch, userDataDigest: user_data_digest }) => ({
+    ...instance,
+    context,
+    batch,
+    user_data_digest,
+  }))
+  return (await db.query<StoredTogether>(NEW, [JSON.stringify(rows), ...messages, owner, leaseMs]))[0]
 }
 
 /** Nobody else changes it until the transaction ends. @throws InstanceNotFound */

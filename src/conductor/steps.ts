@@ -1,6 +1,6 @@
 import { plainArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
-import { outboxRows, takenAtOnce } from '../database/outbox.ts'
+import { takenAtOnce, toStore } from '../database/outbox.ts'
 import { retryTransaction } from '../database/transactions.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { Selection } from '../objects/request-spec.ts'
@@ -40,7 +40,7 @@ interface Looked {
 
 /** What of an outbox those need who store messages in a statement of theirs. */
 export interface StoringOutbox {
-  /** For `outbox_store`: see `DatabaseOutbox`. */
+  /** For `outbox_put`: see `DatabaseOutbox`. */
   readonly storing: { readonly owner: string; readonly leaseMs: number }
   /** The statement is committed, and has taken these: send them now. */
   offer(messages: readonly StoredMessage[]): void
@@ -115,7 +115,8 @@ export class Steps {
     const byUuid = firstOf(asked, ({ record }) => record.instance.uuid)
     const stored = await insertInstances(
       this.#database,
-      [...byUuid.values()].map(({ item }) => ({ record: item.record, messages: outboxRows(item.messages) })),
+      [...byUuid.values()].map(({ item }) => item.record),
+      messagesOf(byUuid),
       this.#outbox.storing,
     )
     this.#settle(byUuid, stored, ({ record }, version) => this.#remember({ ...record, version }))
@@ -128,9 +129,8 @@ export class Steps {
     const [changed] = await retryTransaction(() =>
       this.#database.query<StoredTogether>(MAKE, [
         JSON.stringify(rows),
-        owner,
-        leaseMs,
-        plainArray([...byUuid.keys()]),
+        ...messagesOf(byUuid),
+        ...[owner, leaseMs, plainArray([...byUuid.keys()])],
       ]),
     )
     this.#settle(byUuid, changed, ({ record, next: instance, outcome }, version) => {
@@ -183,13 +183,21 @@ async function made<Item>(make: (asked: Asked<Item>) => Promise<void>, item: Ite
   return asked.isMade
 }
 
-function rowOf({ record, next, outcome, selection, endedAt, messages }: Step): object {
+/** Each about its instance. */
+function messagesOf(asked: ReadonlyMap<string, Asked<Step | Beginning>>) {
+  const about = [...asked].flatMap(([uuid, { item }]) => item.messages.map(() => uuid))
+  return toStore(
+    [...asked.values()].flatMap(({ item }) => item.messages),
+    about,
+  )
+}
+
+function rowOf({ record, next, outcome, selection, endedAt }: Step): object {
   const { uuid, vm_state, task_state, host, mem_encryption, launched_at, updated_at, attempt } = next
   return {
     ...{ uuid, version: record.version, vm_state, task_state, host, mem_encryption, launched_at, updated_at },
     ...{ attempt, outcome, ended_at: endedAt?.toISOString() ?? null },
     ...{ try_host: selection?.host, allocations: selection?.allocations, report: selection?.report },
-    messages: outboxRows(messages),
   }
 }
 
@@ -201,12 +209,12 @@ const MAKE = `
   WITH asked AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS a (uuid uuid, version text, vm_state text, task_state text, host text,
       mem_encryption jsonb, launched_at timestamptz, updated_at timestamptz, attempt integer, outcome text,
-      ended_at timestamptz, try_host text, allocations jsonb, report jsonb, messages jsonb)
+      ended_at timestamptz, try_host text, allocations jsonb, report jsonb)
   ), changed AS (
     UPDATE instances i SET vm_state = a.vm_state, task_state = a.task_state, host = a.host,
            mem_encryption = a.mem_encryption, launched_at = a.launched_at, updated_at = a.updated_at
-      FROM asked a WHERE i.uuid = ANY($4::uuid[]) AND i.uuid = a.uuid AND i.xmin::text = a.version
-    RETURNING i.uuid, a.messages, i.xmin::text AS version
+      FROM asked a WHERE i.uuid = ANY($6::uuid[]) AND i.uuid = a.uuid AND i.xmin::text = a.version
+    RETURNING i.uuid, i.xmin::text AS version
   ), tried AS (
     UPDATE build_attempts t SET outcome = a.outcome, ended_at = COALESCE(a.ended_at, t.ended_at),
            host = COALESCE(a.try_host, t.host), allocations = COALESCE(a.allocations, t.allocations),

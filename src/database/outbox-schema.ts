@@ -161,4 +161,46 @@ export const outboxMigrations: readonly Migration[] = [
       exception when feature_not_supported then null;
       end $$;`,
   },
+  // Bodies apart from the JSON of the rest, so that nobody writes or reads them as JSON once more; all messages of a key that has none
+  // waiting are taken, for who has taken them sends them in their order. `outbox_store` stays for workers of earlier releases.
+  {
+    id: 'outbox-0008-bodies-apart',
+    sql: `
+      create function outbox_put(
+        its_owner text, messages jsonb, bodies text[], lease_ms double precision, delay_ms double precision default 0,
+        -- Of messages that are about something only those about these; null: all.
+        only_about uuid[] default null
+      ) returns jsonb language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
+      declare kept jsonb;
+      begin
+        with asked as (
+          select *, count(number_mark) over (partition by ordering_key order by position desc) - 1 as behind
+            from rows from (jsonb_to_recordset(messages)
+                   as (ordering_key text, destination jsonb, mandatory boolean, headers jsonb, number_mark text, about uuid),
+                   unnest(bodies))
+                 with ordinality as r (ordering_key, destination, mandatory, headers, number_mark, about, body, position)
+           where only_about is null or about = any(only_about)
+        ), counted as (
+          insert into outbox_series as series (owner, ordering_key, last)
+          select its_owner, ordering_key, count(*) from asked
+           where number_mark is not null group by ordering_key order by ordering_key
+              on conflict (owner, ordering_key) do update set last = series.last + excluded.last
+          returning ordering_key, last
+        ), stored as (
+          insert into outbox (owner, ordering_key, destination, body, mandatory, headers, number, not_before)
+          select its_owner, m.ordering_key, m.destination, coalesce(replace(m.body, m.number_mark, m.number::text), m.body),
+                 m.mandatory, m.headers, m.number,
+                 case when lease_ms is not null and (
+                        select older.id from outbox older where older.owner = its_owner and older.ordering_key = m.ordering_key
+                         order by older.id limit 1) is null
+                      then now() + lease_ms * interval '1 millisecond'
+                      else now() + delay_ms * interval '1 millisecond' end
+            from (select asked.*, case when number_mark is not null then counted.last - behind end as number
+                    from asked left join counted using (ordering_key)) m
+           order by m.position
+          returning id, number, lease_ms is not null and not_before > now() as taken)
+        select jsonb_agg(jsonb_build_array(case when taken then id::text end, number) order by id) into kept from stored;
+        return kept;
+      end $$;`,
+  },
 ]

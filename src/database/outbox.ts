@@ -7,6 +7,7 @@ import {
   numbered,
   type StoredMessage,
 } from '../rpc/durable-message.ts'
+import { Texts } from './array-literal.ts'
 import type { Database, Queryable } from './database.ts'
 
 export interface OutboxOptions {
@@ -16,7 +17,7 @@ export interface OutboxOptions {
   readonly leaseMs?: number
 }
 
-/** Of a message that `outbox_store` has stored: its id if it was taken, and its number if it has one. */
+/** Of a message that `outbox_put` has stored: its id if it was taken, and its number if it has one. */
 export type StoredAs = readonly [id: string | null, number: number | null]
 
 /** A numbered message as it was sent, or will be. */
@@ -61,16 +62,12 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
     { delayMs = 0 }: { readonly delayMs?: number } = {},
   ): Promise<void> {
     if (messages.length === 0) return
-    await tx.query('select outbox_store($1, $2::jsonb, null, $3)', [
-      this.#owner,
-      JSON.stringify(messages.map(toRow)),
-      delayMs,
-    ])
+    await tx.query('select outbox_put($1, $2::jsonb, $3, null, $4)', [this.#owner, ...toStore(messages), delayMs])
   }
 
   /**
-   * The arguments of `outbox_store(owner, messages, lease)`, for a statement that stores more than messages: it stores them as
-   * `enqueue` does, and takes for the caller those that are the first of their key, as `take` would.
+   * Arguments of `outbox_put(owner, messages, bodies, lease)`, beside those of `toStore`, for a statement that stores more than
+   * messages: it stores them as `enqueue` does, and takes for the caller those of keys that have nothing waiting.
    */
   get storing(): { readonly owner: string; readonly leaseMs: number } {
     return { owner: this.#owner, leaseMs: this.#leaseMs }
@@ -212,9 +209,20 @@ interface Row {
   readonly headers: NonNullable<DurableMessage['headers']> | null
 }
 
-/** As `outbox_store` takes them. */
-export function outboxRows(messages: readonly DurableMessage[]): readonly object[] {
-  return messages.map(toRow)
+/**
+ * Messages as `outbox_put` takes them.
+ *
+ * @param about the uuid of what each is about, for a statement that knows only then which of them are to be stored
+ */
+export function toStore(
+  messages: readonly DurableMessage[],
+  about: readonly string[] = [],
+): readonly [messages: string, bodies: Texts] {
+  const rows = messages.map(({ orderingKey, to, mandatory, headers, numberMark }, n) => ({
+    ...{ ordering_key: orderingKey, destination: to, mandatory, headers: headers ?? null },
+    ...{ number_mark: numberMark, about: about[n] },
+  }))
+  return [JSON.stringify(rows), new Texts(messages.map(({ body }) => body))]
 }
 
 /** Those that the statement has taken for its caller, as they are sent, by what `outbox_store` returned for them. */
@@ -226,9 +234,4 @@ export function takenAtOnce(
     const [id, number] = stored[n] ?? [null, null]
     return id === null ? [] : [{ ...numbered(message, number), id, failures: 0 }]
   })
-}
-
-function toRow({ orderingKey, to, body, mandatory, headers, numberMark }: DurableMessage) {
-  const row: Row = { ordering_key: orderingKey, destination: to, body, mandatory, headers: headers ?? null }
-  return numberMark === undefined ? row : { ...row, number_mark: numberMark }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { PGlite, Transaction } from '@electric-sql/pglite'
 import { DatabaseUnavailable } from '../errors.ts'
 import { type FolderLock, lockFolder } from '../folder-lock.ts'
+import { Texts } from './array-literal.ts'
 import type { Database, Queryable } from './database.ts'
 import { INT8_OID, parseInt8 } from './int8.ts'
 import { readNewDatabase } from './new-database.ts'
@@ -100,5 +101,6 @@ class PgliteDatabase implements Database {
 async function run<Row extends object>(on: PGlite | Transaction, sql: string, params?: readonly unknown[]) {
   // As in postgres.ts: without parameters there may be several statements, and the last result counts.
   if (params === undefined) return ((await on.exec(sql)).at(-1)?.rows ?? []) as unknown as readonly Row[]
-  return (await on.query<Row>(sql, [...params])).rows
+  const taken = params.map((param) => (param instanceof Texts ? String(param) : param))
+  return (await on.query<Row>(sql, taken)).rows
 }

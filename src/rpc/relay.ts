@@ -14,6 +14,8 @@ const SEND_TIMEOUT_MS = 10_000
 const LEASE_PARTS = 4
 /** What was taken so long ago and could not begin is left: its store gives it again. With a part of the lease, shorter than that. */
 const MAX_OFFERED_MS = 2_000
+/** What is confirmed is forgotten with others, where others come: a row that goes costs less than the statement that says so. */
+const FORGETTING = { enough: WINDOW, waitMs: 25 }
 /** A message that cannot be delivered now is tried again after this many milliseconds, doubling up to the last. */
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 5000, 10_000]
 
@@ -30,21 +32,31 @@ export interface RelayOptions {
   readonly doAtHand?: (message: StoredMessage) => Promise<void> | undefined
 }
 
+interface Offered {
+  readonly message: StoredMessage
+  readonly atMs: number
+}
+
 /**
  * Carries stored messages to the broker: at least once, in order per key, forgotten only after the confirm. Each is
  * settled by itself, and leaves its place to the next that waits.
  *
- * A kill between confirm and forgetting sends a message twice with the same ids.
+ * A kill between confirm and forgetting sends a message twice with the same ids, and what was sent behind it, in their order.
  */
 export class Relay {
   readonly #options: RelayOptions
   readonly #forget: (id: string) => Promise<void>
   readonly #stop = new AbortController()
+  /** By id, until they are forgotten or postponed. */
   readonly #onTheWay = new Map<string, { readonly sending: Promise<void>; readonly sinceMs: number }>()
+  /** Places taken: a message that is confirmed has left its own. */
+  #sending = 0
+  /** By the key of one that is being sent: those that were stored behind it, and taken with it. */
+  readonly #behind = new Map<string, Offered[]>()
   /** Done here instead of being sent. */
   readonly #atHand = new Map<string, { readonly doing: Promise<void>; readonly sinceMs: number }>()
   /** Taken when they were stored; they wait for a place. */
-  readonly #offered: { readonly message: StoredMessage; readonly atMs: number }[] = []
+  readonly #offered: Offered[] = []
   /** There was no place for all that was due. */
   #hasMore = false
   #wake: () => void = () => {}
@@ -60,7 +72,7 @@ export class Relay {
     setMaxListeners(0, this.#stop.signal)
     this.#forget = gathered(async (ids) => {
       if (await options.store.sent(ids)) this.announce()
-    })
+    }, FORGETTING)
   }
 
   start(): void {
@@ -117,7 +129,7 @@ export class Relay {
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       this.#changed = false
-      const room = WINDOW - this.#onTheWay.size
+      const room = WINDOW - this.#sending
       const sinceMs = performance.now()
       const messages = room > 0 ? await this.#take(room) : []
       this.#hasMore = messages.length >= room
@@ -152,11 +164,15 @@ export class Relay {
   }
 
   #launchOffered(): void {
-    while (this.#onTheWay.size < WINDOW && !this.#stop.signal.aborted) {
+    while (this.#sending < WINDOW && !this.#stop.signal.aborted) {
       const next = this.#offered.shift()
       if (next === undefined) return
-      if (performance.now() - next.atMs < MAX_OFFERED_MS) this.#launch(next.message, next.atMs)
+      this.#launchIfFresh(next)
     }
+  }
+
+  #launchIfFresh({ message, atMs }: Offered): void {
+    if (performance.now() - atMs < MAX_OFFERED_MS) this.#launch(message, atMs)
   }
 
   /** What has been on its way for long is ours still. It may be sent twice where the store cannot be told, with the same ids. */
@@ -171,23 +187,29 @@ export class Relay {
     }
   }
 
-  /** Sent or not, its place is free afterwards. */
+  /** At once, or as soon as the one of its key that is being sent is confirmed. */
   #launch(message: StoredMessage, sinceMs: number): void {
+    const { id, orderingKey } = message
+    const behind = this.#behind.get(orderingKey)
+    if (behind !== undefined) return void behind.push({ message, atMs: sinceMs })
+    this.#behind.set(orderingKey, [])
+    this.#sending++
     const sending = this.#send(message).then(() => {
-      this.#onTheWay.delete(message.id)
-      this.#launchOffered()
-      if (this.#hasMore) this.announce()
-      else if (this.#closing) this.#wake()
+      this.#onTheWay.delete(id)
+      if (this.#closing) this.#wake()
     })
-    this.#onTheWay.set(message.id, { sending, sinceMs })
+    this.#onTheWay.set(id, { sending, sinceMs })
   }
 
   /** Until it is sent and forgotten, or postponed; never throws. */
   async #send(message: StoredMessage): Promise<void> {
     const { transport, logger } = this.#options
+    let isSent = false
     try {
       using deadline = new Deadline('sending a stored message', SEND_TIMEOUT_MS, this.#stop.signal)
       await deadline.race(transport.publish(message.to, message, deadline))
+      isSent = true
+      this.#leave(message)
       await this.#forget(message.id)
     } catch (thrown) {
       const error = toSevbusError(thrown)
@@ -195,7 +217,28 @@ export class Relay {
       const facts = { destination: destinationName(message.to), message_id: message.id, code: error.code, delayMs }
       if (!this.#stop.signal.aborted) logger.warn(facts, `message kept, not sent: ${error.message}`)
       await this.#postpone(message, delayMs, error.message)
+      if (!isSent) await this.#giveUpBehind(message, delayMs, error.message)
     }
+  }
+
+  /** Its place is free, and what waits behind it has its turn. */
+  #leave(message: StoredMessage): void {
+    for (const next of this.#freed(message)) this.#launchIfFresh(next)
+    this.#launchOffered()
+    if (this.#hasMore) this.announce()
+  }
+
+  async #giveUpBehind(message: StoredMessage, delayMs: number, reason: string): Promise<void> {
+    const behind = this.#freed(message)
+    this.#leave(message)
+    const why = `stands behind one that was not sent: ${reason}`
+    await Promise.all(behind.map((next) => this.#postpone(next.message, delayMs, why)))
+  }
+
+  #freed({ orderingKey }: StoredMessage): readonly Offered[] {
+    const behind = this.#behind.get(orderingKey) ?? []
+    if (this.#behind.delete(orderingKey)) this.#sending--
+    return behind
   }
 
   /** A store that fails now has the message still, and gives it again when its time with us is over. */

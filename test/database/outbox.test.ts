@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Queryable } from '../../src/database/database.ts'
-import { DatabaseOutbox, outboxRows, type StoredAs, takenAtOnce } from '../../src/database/outbox.ts'
+import { DatabaseOutbox, type StoredAs, takenAtOnce, toStore } from '../../src/database/outbox.ts'
 import { outboxMigrations } from '../../src/database/outbox-schema.ts'
 import type { DurableMessage } from '../../src/rpc/durable-message.ts'
 import { databaseEngines } from '../support/databases.ts'
@@ -194,9 +194,9 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
         numberedMessage('a', 'z'),
       ]),
     )
-    const [row] = await test.database.query<{ stored: StoredAs[] }>('select outbox_store($1, $2, $3) as stored', [
+    const [row] = await test.database.query<{ stored: StoredAs[] }>('select outbox_put($1, $2, $3, $4) as stored', [
       owner,
-      JSON.stringify(outboxRows([numberedMessage('a', 'w'), numberedMessage('c', 'v')])),
+      ...toStore([numberedMessage('a', 'w'), numberedMessage('c', 'v')]),
       leaseMs,
     ])
     const bodies = await test.database.query<{ body: string }>('select body from outbox order by id')
@@ -212,6 +212,45 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
     ])
   })
 
+  it('takes for who stores them all messages of a key that has none waiting, and stores of those about something what is asked for', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    const { owner, leaseMs } = outbox.storing
+    await test.database.transaction((tx) => outbox.enqueue(tx, [message('waiting', 0)]))
+    const [one, other] = ['1', '2'].map((digit) => `${digit.repeat(8)}-1111-4111-8111-111111111111`) as [string, string]
+    const messages = [message('a', 1), message('a', 2), message('waiting', 3), message('b', 4)]
+
+    const [row] = await test.database.query<{ stored: StoredAs[] }>(
+      'select outbox_put($1, $2, $3, $4, 0, array[$5]::uuid[]) as stored',
+      [owner, ...toStore(messages, [one, one, one, other]), leaseMs, one],
+    )
+    const nothing = 'select outbox_put($1, $2, $3, $4, 0, array[]::uuid[]) as stored'
+    const [none] = await test.database.query(nothing, [owner, ...toStore(messages, [one, one, one, other]), leaseMs])
+
+    expect(row?.stored).toEqual([
+      ['2', null],
+      ['3', null],
+      [null, null],
+    ])
+    expect(none).toEqual({ stored: null })
+    expect(await outbox.take(10)).toMatchObject([{ id: '1' }])
+  })
+
+  it('stores any text as it is', async () => {
+    await using test = await open(outboxMigrations)
+    const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
+    const bodies = ['', 'null', '"\\\n\\"', '{a,b}', 'ä€😀', 'x'.repeat(70_000)]
+
+    await test.database.transaction((tx) =>
+      outbox.enqueue(
+        tx,
+        bodies.map((body, n) => ({ ...message(`${n}`, n), body })),
+      ),
+    )
+
+    expect((await outbox.take(10)).map(({ body }) => body)).toEqual(bodies)
+  })
+
   it('looks at none of what waits under other keys to store a message', async () => {
     await using test = await open(outboxMigrations)
     const outbox = new DatabaseOutbox(test.database, { owner: 'conductor' })
@@ -221,8 +260,8 @@ describe.each(databaseEngines)('the outbox on $name', ({ open, concurrent }) => 
 
     const looked = await test.database.transaction(async (tx) => {
       const before = await rowsRead(tx)
-      const rows = JSON.stringify(outboxRows([message('a', 1), message('waiting-7', 2), message('b', 3)]))
-      await tx.query('select outbox_store($1, $2, $3)', [owner, rows, leaseMs])
+      const stored = toStore([message('a', 1), message('waiting-7', 2), message('b', 3)])
+      await tx.query('select outbox_put($1, $2, $3, $4)', [owner, ...stored, leaseMs])
       return (await rowsRead(tx)) - before
     })
 

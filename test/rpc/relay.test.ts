@@ -103,6 +103,32 @@ describe('the relay of stored messages', () => {
     await vi.waitFor(() => expect(store.groups.flat().toSorted()).toEqual(received.toSorted()))
   })
 
+  it('sends those of one key that are offered together in their order, without asking the store, each after the confirm of the one before', async () => {
+    const { store, relay, received, listen, leaveUnconfirmed } = await openRelay(60_000)
+    await listen()
+    leaveUnconfirmed('b1')
+    const bodies = ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']
+
+    relay.offer(
+      bodies.map((body) => ({ to, body, mandatory: true, failures: 0, id: body, orderingKey: body.slice(0, 1) })),
+    )
+
+    await vi.waitFor(() => expect(store.groups.flat().toSorted()).toEqual(['a1', 'a2', 'a3', 'c1']))
+    expect(received.filter((body) => body.startsWith('a'))).toEqual(['a1', 'a2', 'a3'])
+    expect(received).not.toContain('b2')
+  })
+
+  it('postpones what stands behind one that cannot be delivered with it', async () => {
+    const { store, relay, received, listen } = await openRelay(60_000)
+    await listen()
+    const offered = [{ to: nowhere, body: '1' }, ...['2', '3'].map((body) => ({ to, body }))]
+
+    relay.offer(offered.map((each) => ({ ...each, mandatory: true, failures: 0, id: each.body, orderingKey: 'a' })))
+
+    await vi.waitFor(() => expect(store.postponed).toEqual(['1', '2', '3'].map((id) => ({ id, delayMs: 250 }))))
+    expect(received).toEqual([])
+  })
+
   it('forgets what was done at hand instead of sending it, and sends what is not for this process or could not be done', async () => {
     const done: string[] = []
     const { store, relay, received, listen } = await openRelay(60_000, ({ body }) => {

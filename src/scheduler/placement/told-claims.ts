@@ -1,5 +1,5 @@
 import type { Queryable } from '../../database/database.ts'
-import { outboxRows, type StoredAs, takenAtOnce } from '../../database/outbox.ts'
+import { type StoredAs, takenAtOnce, toStore } from '../../database/outbox.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
 import type { Telling } from '../telling.ts'
 
@@ -8,11 +8,8 @@ const CLAIM = 'claim_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
 /** Of the claims that are granted, and of no others, and in the same statement. */
 const CLAIM_AND_TELL = `
   with made as materialized (select ${CLAIM} as outcome)
-  select outcome, outbox_store($13, (
-           select jsonb_agg(m.message order by t.n, m.n)
-             from jsonb_array_elements($12::jsonb) with ordinality as t (one, n),
-                  jsonb_array_elements(t.one -> 'messages') with ordinality as m (message, n)
-            where t.one ->> 'uuid' in (select json_array_elements_text(made.outcome -> 'claimed'))), $14) as stored
+  select outcome, outbox_put($14, $12::jsonb, $13, $15, 0,
+           array(select uuid::uuid from json_array_elements_text(made.outcome -> 'claimed') as uuid)) as stored
     from made`
 
 /**
@@ -32,10 +29,13 @@ export async function claimAndTell<Outcome extends { readonly claimed: readonly 
     return (row as { outcome: Outcome }).outcome
   }
   const { owner, leaseMs } = telling.storing
-  const messages = [...told].map(([uuid, ofClaim]) => ({ uuid, messages: outboxRows(ofClaim) }))
+  const messages = toStore(
+    [...told.values()].flat(),
+    [...told].flatMap(([uuid, ofClaim]) => ofClaim.map(() => uuid)),
+  )
   const [row] = await database.query<{ outcome: Outcome; stored: readonly StoredAs[] | null }>(CLAIM_AND_TELL, [
     ...claims,
-    JSON.stringify(messages),
+    ...messages,
     owner,
     leaseMs,
   ])
