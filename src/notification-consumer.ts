@@ -8,8 +8,9 @@ import type {
   NotificationSelection,
 } from './notifications/consumer-options.ts'
 import { FilePositions } from './notifications/file-positions.ts'
-import { InSequence, type Positions } from './notifications/in-sequence.ts'
+import { InSequence } from './notifications/in-sequence.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from './notifications/notification.ts'
+import type { Positions } from './notifications/positions.ts'
 import type { CountedBack, Gap } from './notifications/replay.ts'
 import { sequenced } from './notifications/sequenced.ts'
 import { RpcClient } from './rpc/client.ts'
@@ -18,7 +19,6 @@ import type { BrokerOptions } from './rpc/drivers/broker-settings.ts'
 import { RabbitTransport } from './rpc/drivers/rabbit.ts'
 import { type BusNames, DEFAULT_BUS_NAMES } from './rpc/names.ts'
 
-export type { Positions } from './notifications/in-sequence.ts'
 export {
   AnyNotification,
   NOTIFICATION_PRIORITIES,
@@ -37,6 +37,7 @@ export {
   InstanceUpdatePayload,
   SlotPayload,
 } from './notifications/payloads.ts'
+export type { Position, Positions } from './notifications/positions.ts'
 export type { CountedBack, Gap } from './notifications/replay.ts'
 export { ComputeTaskPayload, RequestSpecPayload, ServerGroupPayload } from './notifications/request-payloads.ts'
 

@@ -1,13 +1,13 @@
 import type { AuditedPeriod } from './ledger.ts'
 import type { Charged, UsageFact } from './usage-fact.ts'
-import type { UsageRecord } from './usage-records.ts'
+import type { Usage, UsageRecord } from './usage-records.ts'
 
 /** A host's clock may be a minute off before anybody is warned, that of another as much the other way. */
 const CLOCKS_DIFFER_MS = 120_000
 
 /** What the ledger and the periodic `instance.exists` do not agree about, or what only the latter made up for. */
 export interface Disagreement {
-  readonly kind: 'lost beginning' | 'lost end' | 'not billed' | 'billed otherwise' | 'not seen'
+  readonly kind: 'lost beginning' | 'lost end' | 'not billed' | 'billed otherwise' | 'not seen' | 'number twice'
   readonly instance_uuid: string
   readonly text: string
 }
@@ -18,26 +18,44 @@ export interface Disagreement {
  */
 export function disagreements(
   facts: readonly UsageFact[],
-  records: readonly UsageRecord[],
+  usage: Usage,
   audited: readonly AuditedPeriod[],
 ): readonly Disagreement[] {
+  const { records } = usage
   const exists = facts.filter((fact) => fact.kind === 'exists')
   return [
-    ...losses(facts, records),
+    ...losses(facts, usage),
+    ...numberedAlike(facts),
     ...exists.flatMap((fact) => against(fact, records, facts)),
     ...unseen(exists, records, audited),
   ]
 }
 
-function losses(facts: readonly UsageFact[], records: readonly UsageRecord[]): Disagreement[] {
+/** A number is one notification's, as long as nobody has counted twice. */
+function numberedAlike(facts: readonly UsageFact[]): Disagreement[] {
+  const numbered = new Map<number, UsageFact>()
+  return facts.flatMap((fact) => {
+    const { sequence, instance_uuid, event_type, at } = fact
+    const before = sequence === undefined ? undefined : numbered.get(sequence)
+    if (sequence !== undefined && before === undefined) numbered.set(sequence, fact)
+    if (before === undefined) return []
+    const text = `${sequence} is the number of ${before.event_type} at ${before.at} and of ${event_type} at ${at}: both are billed`
+    return [{ kind: 'number twice', instance_uuid, text } as const]
+  })
+}
+
+/** Without numbers, what `instance.exists` tells of an end may be before that end, in one second. */
+function losses(facts: readonly UsageFact[], { records, isBeginningLost, isEndLost }: Usage): Disagreement[] {
   const [first] = records
   if (first === undefined) return []
   const { instance_uuid } = first
   const lost: Disagreement[] = []
-  if (!facts.some(({ kind }) => kind === 'begins'))
+  if (isBeginningLost)
     lost.push({ kind: 'lost beginning', instance_uuid, text: `billed from launched_at, ${first.from}` })
   const last = records.at(-1)
-  if (last?.to && !facts.some(({ kind }) => kind === 'ends'))
+  const isToldAfter = ({ kind, at, sequence }: UsageFact) =>
+    kind === 'ends' && at === last?.to && sequence === undefined
+  if (isEndLost && last?.to && !facts.some(isToldAfter))
     lost.push({ kind: 'lost end', instance_uuid, text: `billed up to terminated_at, ${last.to}` })
   return lost
 }
@@ -52,11 +70,6 @@ function against(
   const [early, late] = [moved(seen, -CLOCKS_DIFFER_MS), moved(seen, CLOCKS_DIFFER_MS)]
   const then = records.filter(({ from, to }) => from <= late && (to === null || early <= to))
   const when = `in the period to ${period?.ending ?? at}`
-  if (then.length === 0) {
-    // On no host it used nothing, nor in no second.
-    if (charged.host === null || launched_at === terminated_at) return []
-    return [{ kind: 'not billed', instance_uuid, text: `it was on ${charged.host ?? 'no host'} ${when}` }]
-  }
   // Where it changed about then any of it may have been seen, be it too short to be billed.
   const changes = facts
     .filter((fact) => fact.kind !== 'exists' && early <= fact.at && fact.at <= late)
@@ -64,12 +77,25 @@ function against(
   const words = (one: Charged) => wordsOf(one, terminated_at !== null)
   const told = words(charged)
   if ([...then, ...changes].some((one) => differing(told, words(one)).length === 0)) return []
+  // On no host it used nothing, nor in no second.
+  if (charged.host === null && !isBilledThroughout(then, early, late)) return []
+  if (then.length === 0) {
+    if (launched_at === terminated_at) return []
+    return [{ kind: 'not billed', instance_uuid, text: `it was on ${charged.host} ${when}` }]
+  }
   const last = words(then.at(-1) as UsageRecord)
   return differing(told, last).map((word) => ({
     kind: 'billed otherwise',
     instance_uuid,
     text: `${word} was ${told[word]} ${when}, and is billed as ${last[word]}`,
   }))
+}
+
+/** @param records those that are in it, in their order */
+function isBilledThroughout(records: readonly UsageRecord[], early: string, late: string): boolean {
+  const isWhole = records.every(({ from }, n) => n === 0 || from === records[n - 1]?.to)
+  const [first, last] = [records[0], records.at(-1)]
+  return isWhole && first !== undefined && first.from <= early && (last?.to ?? late) >= late
 }
 
 function moved(moment: string, ms: number): string {

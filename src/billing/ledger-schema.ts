@@ -77,4 +77,19 @@ export const ledgerMigrations: readonly Migration[] = [
        where event_type = '' and message_id like '%, otherwise: %';
     `,
   },
+  {
+    id: 'billing-0004-numbers-given-twice',
+    sql: `
+      -- Of the notification that had the number: another's since, where a database was restored.
+      alter table event_positions add column message_id text;
+      create table renumbered_events (
+        instance_uuid text not null,
+        reached integer not null,
+        -- To what number the conductors had counted then.
+        counted integer not null,
+        noted_at timestamptz not null default now(),
+        primary key (instance_uuid, reached, counted)
+      );
+    `,
+  },
 ]

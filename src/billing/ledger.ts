@@ -1,8 +1,7 @@
 import type { z } from 'zod'
 import { textArray } from '../database/array-literal.ts'
 import type { Database, Queryable } from '../database/database.ts'
-import type { Positions } from '../notifications/in-sequence.ts'
-import type { Gap } from '../notifications/replay.ts'
+import { Followed } from './followed.ts'
 import { asUnread, clashOf, type Unread } from './unread.ts'
 import { keyOf, UsageFact } from './usage-fact.ts'
 
@@ -37,8 +36,11 @@ export interface SharedId {
 export class Ledger {
   readonly #database: Database
 
+  readonly followed: Followed
+
   constructor(database: Database) {
     this.#database = database
+    this.followed = new Followed(database)
   }
 
   /** All of it or nothing; what is there already is left as it is. @returns how many facts were new */
@@ -61,39 +63,6 @@ export class Ledger {
       if (all.length > 0) await tx.query(INSERT_UNREAD, unreadColumns(all))
       return count
     })
-  }
-
-  /** How far it is with the notifications of each instance. */
-  readonly positions: Positions = {
-    read: async (instances) => {
-      const rows = await this.#database.query<{ instance_uuid: string; last: number }>(
-        'select instance_uuid, last from event_positions where instance_uuid = any($1)',
-        [instances],
-      )
-      return new Map(rows.map(({ instance_uuid, last }) => [instance_uuid, last]))
-    },
-    write: async (positions) => {
-      await this.#database.query(
-        `insert into event_positions select * from unnest($1::text[], $2::integer[])
-         on conflict (instance_uuid) do update set last = excluded.last`,
-        [[...positions.keys()], [...positions.values()]],
-      )
-    },
-  }
-
-  /** They are missing for good: what is billed may be wrong. */
-  async noteLost({ instance_uuid, from, to }: Gap): Promise<void> {
-    await this.#database.query(
-      `insert into lost_events (instance_uuid, first, last) values ($1, $2, $3)
-       on conflict (instance_uuid, first) do update set last = excluded.last`,
-      [instance_uuid, from, to],
-    )
-  }
-
-  async lostEvents(): Promise<readonly Gap[]> {
-    return this.#database.query(
-      'select instance_uuid, first as "from", last as "to" from lost_events order by instance_uuid, first',
-    )
   }
 
   /** All instances with their facts, by uuid; a page of facts, and those of one instance, in memory at a time. */
@@ -142,27 +111,6 @@ export class Ledger {
     return facts.flatMap((fact) => {
       const before = stored.get(keyOf(fact))
       return before === undefined ? [] : clashOf(before, fact)
-    })
-  }
-
-  /** They came after all. */
-  async found(numbers: ReadonlyMap<string, ReadonlySet<number>>): Promise<void> {
-    if (numbers.size === 0) return
-    const [any] = await this.#database.query('select from lost_events limit 1')
-    if (any === undefined) return
-    await this.#database.transaction(async (tx) => {
-      const gaps = await tx.query<Gap>(
-        'select instance_uuid, first as "from", last as "to" from lost_events where instance_uuid = any($1) for update',
-        [[...numbers.keys()]],
-      )
-      for (const gap of gaps) {
-        const left = without(gap, numbers.get(gap.instance_uuid) ?? new Set())
-        await tx.query('delete from lost_events where instance_uuid = $1 and first = $2', [gap.instance_uuid, gap.from])
-        for (const { from, to } of left)
-          await tx.query('insert into lost_events (instance_uuid, first, last) values ($1, $2, $3)', [
-            ...[gap.instance_uuid, from, to],
-          ])
-      }
     })
   }
 
@@ -222,16 +170,6 @@ const INSERT_FACTS = `
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
         on conflict do nothing returning 1)
   select count(*)::integer as count from stored`
-
-function without({ instance_uuid, from, to }: Gap, found: ReadonlySet<number>): readonly Gap[] {
-  const left: Gap[] = []
-  let next = from
-  for (const number of [...found].filter((each) => from <= each && each <= to).sort((a, b) => a - b)) {
-    if (next < number) left.push({ instance_uuid, from: next, to: number - 1 })
-    next = number + 1
-  }
-  return next <= to ? [...left, { instance_uuid, from: next, to }] : left
-}
 
 /** Without what is in columns of its own. */
 function toText({ instance_uuid, message_id, ...fact }: UsageFact): string {

@@ -4,8 +4,11 @@ import { spelledBoolean } from '../objects/spelled-value.ts'
 import { cleanText } from '../objects/text.ts'
 import type { UsageFact } from './usage-fact.ts'
 
-/** When it was so: at the moment that the payload names, or when it was told. */
-type Clock = 'launched_at' | 'terminated_at' | 'timestamp' | 'audit_period'
+/**
+ * When it was so: at the moment that the payload names; of a change, when it was stored: what is ours says that in `updated_at`, and
+ * is told some time after, maybe in the next second. Nova's are taken at the time of their telling.
+ */
+type Clock = 'launched_at' | 'terminated_at' | 'change' | 'audit_period'
 
 /**
  * What is billed by: the ends of operations, for what has only begun may fail. Nova's, too, as far as they are known to
@@ -13,29 +16,30 @@ type Clock = 'launched_at' | 'terminated_at' | 'timestamp' | 'audit_period'
  */
 const BILLED: Readonly<Record<string, readonly [UsageFact['kind'], Clock]>> = {
   'instance.create.end': ['begins', 'launched_at'],
-  'instance.unshelve.end': ['begins', 'timestamp'],
-  'instance.restore.end': ['begins', 'timestamp'],
+  'instance.unshelve.end': ['begins', 'launched_at'],
+  'instance.restore.end': ['begins', 'change'],
   'instance.rebuild.end': ['changes', 'launched_at'],
   // Where it is: it has what the new image asks for, and no guest. One that was to be evacuated is where it was.
-  'instance.rebuild.error': ['changes', 'timestamp'],
-  'instance.resize_finish.end': ['changes', 'timestamp'],
+  'instance.rebuild.error': ['changes', 'change'],
+  // When its guest ran at its destination, which is a launch, in Nova, too.
+  'instance.resize_finish.end': ['changes', 'launched_at'],
   // It may have been off before, and then it is off again.
-  'instance.resize_confirm.end': ['changes', 'timestamp'],
-  'instance.resize_revert.end': ['changes', 'timestamp'],
-  'instance.live_migration_post_dest.end': ['changes', 'timestamp'],
-  'instance.power_off.end': ['changes', 'timestamp'],
-  'instance.power_on.end': ['changes', 'timestamp'],
+  'instance.resize_confirm.end': ['changes', 'change'],
+  'instance.resize_revert.end': ['changes', 'change'],
+  'instance.live_migration_post_dest.end': ['changes', 'change'],
+  'instance.power_off.end': ['changes', 'change'],
+  'instance.power_on.end': ['changes', 'change'],
   // Hard, it is a way to start what was off, and so is a rescue.
-  'instance.reboot.end': ['changes', 'timestamp'],
-  'instance.rescue.end': ['changes', 'timestamp'],
-  'instance.unrescue.end': ['changes', 'timestamp'],
-  'instance.pause.end': ['changes', 'timestamp'],
-  'instance.unpause.end': ['changes', 'timestamp'],
-  'instance.suspend.end': ['changes', 'timestamp'],
-  'instance.resume.end': ['changes', 'timestamp'],
+  'instance.reboot.end': ['changes', 'change'],
+  'instance.rescue.end': ['changes', 'change'],
+  'instance.unrescue.end': ['changes', 'change'],
+  'instance.pause.end': ['changes', 'change'],
+  'instance.unpause.end': ['changes', 'change'],
+  'instance.suspend.end': ['changes', 'change'],
+  'instance.resume.end': ['changes', 'change'],
   'instance.delete.end': ['ends', 'terminated_at'],
-  'instance.soft_delete.end': ['ends', 'timestamp'],
-  'instance.shelve_offload.end': ['ends', 'timestamp'],
+  'instance.soft_delete.end': ['ends', 'change'],
+  'instance.shelve_offload.end': ['ends', 'change'],
   'instance.exists': ['exists', 'audit_period'],
 }
 
@@ -69,6 +73,7 @@ const Told = z.object({
   launched_at: moment.nullish(),
   terminated_at: moment.nullish(),
   deleted_at: moment.nullish(),
+  updated_at: moment.nullish(),
   flavor: versioned(Flavor),
   audit_period: versioned(z.object({ audit_period_beginning: moment, audit_period_ending: moment })).optional(),
 })
@@ -93,22 +98,16 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
   const [kind, clock] = BILLED[event_type] as readonly [UsageFact['kind'], Clock]
   const told = payload['nova_object.data']
   if (told.launched_at === null || told.launched_at === undefined || isWhereItWas(event_type, told)) return undefined
-  const terminated = told.terminated_at ?? told.deleted_at ?? null
+  const terminated = endOf(told)
   const period = told.audit_period?.['nova_object.data']
   if (kind === 'exists' && period === undefined) throw new Error('instance.exists has no audit_period')
-  const moments = {
-    launched_at: told.launched_at,
-    terminated_at: terminated,
-    timestamp: undefined,
-    audit_period: period?.audit_period_ending,
-  }
   const flavor = told.flavor['nova_object.data']
   return {
     message_id: cleanText(message_id, 255),
     event_type,
     instance_uuid: told.uuid,
     kind,
-    at: moments[clock] ?? toldAt(timestamp),
+    at: momentOf(clock, told, payload.sevbus !== undefined) ?? toldAt(timestamp),
     ...(payload.sevbus?.sequence !== undefined && { sequence: payload.sevbus.sequence }),
     project_id: told.tenant_id ?? null,
     user_id: told.user_id ?? null,
@@ -125,6 +124,23 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
       told_at: toldAt(timestamp),
       period: { beginning: period.audit_period_beginning, ending: period.audit_period_ending },
     }),
+  }
+}
+
+function endOf({ terminated_at, deleted_at }: z.infer<typeof Told>): string | null {
+  return terminated_at ?? deleted_at ?? null
+}
+
+function momentOf(clock: Clock, told: z.infer<typeof Told>, isOurs: boolean): string | null | undefined {
+  switch (clock) {
+    case 'launched_at':
+      return told.launched_at
+    case 'terminated_at':
+      return endOf(told)
+    case 'change':
+      return isOurs ? told.updated_at : undefined
+    case 'audit_period':
+      return told.audit_period?.['nova_object.data'].audit_period_ending
   }
 }
 

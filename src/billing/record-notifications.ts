@@ -61,7 +61,7 @@ export class Intake {
   /** All of it in one transaction: when it resolves the notifications may be forgotten. */
   async storeIn(ledger: Ledger): Promise<Recorded> {
     const stored = await ledger.store([...this.#facts.values()], [...this.#unread.values()])
-    await ledger.found(this.#numbers)
+    await ledger.followed.found(this.#numbers)
     return { notifications: this.#notifications, facts: stored, unread: this.#unread.size }
   }
 }

@@ -28,14 +28,31 @@ interface Open {
   readonly inferred: boolean
 }
 
+/** What of it is known although the notification of that never came. */
+export interface Usage {
+  readonly records: readonly UsageRecord[]
+  readonly isBeginningLost: boolean
+  /** Of the last of its ends: shelved, it has an end before. */
+  readonly isEndLost: boolean
+}
+
+export function usageRecords(facts: readonly UsageFact[]): readonly UsageRecord[] {
+  return usageOf(facts).records
+}
+
 /**
  * How one instance was used, from all facts about it. A beginning that was lost is taken from `launched_at`, which every
  * later notification tells, an end from the `terminated_at` of an `instance.exists`.
  */
-export function usageRecords(facts: readonly UsageFact[]): readonly UsageRecord[] {
+export function usageOf(facts: readonly UsageFact[]): Usage {
   const use = new Use()
   for (const fact of inOrder(facts)) use.add(fact)
-  return joined(use.records().filter(({ from, to }) => to === null || from < to))
+  const { isBeginningLost, isEndLost } = use
+  return {
+    records: joined(use.records().filter(({ from, to }) => to === null || from < to)),
+    isBeginningLost,
+    isEndLost,
+  }
 }
 
 /** The use of one instance so far, as fact after fact is added. */
@@ -46,6 +63,8 @@ class Use {
   #now = ''
   /** Number of the last end. */
   #lastEnd = 0
+  isBeginningLost = false
+  isEndLost = false
 
   records(): readonly UsageRecord[] {
     return this.#open === undefined ? this.#closed : [...this.#closed, recordOf(this.#open, null, false)]
@@ -65,6 +84,7 @@ class Use {
   }
 
   #begin(open: Open): void {
+    if (this.#closed.length === 0) this.isBeginningLost = open.inferred
     this.#open = open
     this.#now = later(this.#now, open.from)
   }
@@ -81,7 +101,9 @@ class Use {
   }
 
   #close(inferred: boolean): void {
-    if (this.#open !== undefined) this.#closed.push(recordOf(this.#open, this.#now, inferred))
+    if (this.#open === undefined) return
+    this.#closed.push(recordOf(this.#open, this.#now, inferred))
+    this.isEndLost = inferred
     this.#open = undefined
   }
 }

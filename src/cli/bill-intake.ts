@@ -8,8 +8,8 @@ import { createLogger } from '../logger.ts'
 import { NotificationConsumer } from '../notifications/consumer.ts'
 import { InSequence } from '../notifications/in-sequence.ts'
 import { AnyNotification } from '../notifications/notification.ts'
-import type { CountedBack } from '../notifications/replay.ts'
 import { numberOf } from '../notifications/sequence-number.ts'
+import { countedBackText } from './bill-view.ts'
 import { EXIT } from './exit-codes.ts'
 import { linesOf, unreadable } from './lines.ts'
 import { note, printJson } from './output.ts'
@@ -26,10 +26,13 @@ export async function billRun(options: GlobalOptions): Promise<number> {
     count(await readAgain(store.ledger))
     const logger = createLogger('bill', options.debug ? 'debug' : config.worker.log_level)
     const sequence = new InSequence<AnyNotification>({
-      positions: store.ledger.positions,
+      positions: store.ledger.followed.positions,
       replay: conductorReplay(conductor),
-      onLost: (gap) => store.ledger.noteLost(gap),
-      onCountedBack: async (told) => logger.warn(told, countedBack(told)),
+      onLost: (gap) => store.ledger.followed.noteLost(gap),
+      onCountedBack: async (told) => {
+        logger.warn(told, countedBackText(told))
+        await store.ledger.followed.noteCountedBack(told)
+      },
     })
     const consumer = new NotificationConsumer({
       transport,
@@ -57,14 +60,6 @@ export async function billRun(options: GlobalOptions): Promise<number> {
     report(count(), options)
     return EXIT.OK
   })
-}
-
-function countedBack({ instance_uuid, reached, last_sequence }: CountedBack): string {
-  return (
-    `instance ${instance_uuid} was told of up to ${reached}, and the conductors have counted to ${last_sequence}: was their ` +
-    'database restored? All that they keep of it is read again; look at "sevbus bill check", and bring what was sent ' +
-    'meanwhile and is kept elsewhere by "sevbus bill import"'
-  )
 }
 
 /** Notifications out of files, one a line, as `sevbus events --json` prints them: what is there already stays as it is. */

@@ -2,6 +2,7 @@ import pc from 'picocolors'
 import type { SharedId } from '../billing/ledger.ts'
 import type { Amounts, Statement, StatementLine } from '../billing/statement.ts'
 import type { UsageRecord } from '../billing/usage-records.ts'
+import type { CountedBack } from '../notifications/replay.ts'
 import { table } from './table.ts'
 
 interface Unread {
@@ -45,6 +46,18 @@ function rowOf(
 
 export function sharedIdText({ message_id, instances }: SharedId): string {
   return `${message_id}  shared id: it names a notification of each of ${instances.join(', ')}; all are billed`
+}
+
+export function countedBackText({ instance_uuid, reached, last_sequence }: CountedBack): string {
+  const since =
+    last_sequence < reached
+      ? `the conductors have counted to ${last_sequence}`
+      : `up to there are others by now (the conductors have counted to ${last_sequence})`
+  return (
+    `instance ${instance_uuid} was told of up to number ${reached}, and ${since}: was their database restored, or copied? All that ` +
+    'they keep of it is read again; look at "sevbus bill check", and bring what was sent meanwhile and is kept elsewhere by ' +
+    '"sevbus bill import"'
+  )
 }
 
 /** How usage records are written to a file. */

@@ -6,7 +6,7 @@ import type { UsageRecord } from '../billing/usage-records.ts'
 import { openExistingLedger } from '../compose/open-ledger.ts'
 import { InvalidFile } from '../errors.ts'
 import { type BillSpan, spanOf } from './bill-span.ts'
-import { CSV, JSON_LINES, sharedIdText, statementText } from './bill-view.ts'
+import { CSV, countedBackText, JSON_LINES, sharedIdText, statementText } from './bill-view.ts'
 import { EXIT } from './exit-codes.ts'
 import { note, print, printJson } from './output.ts'
 import { type GlobalOptions, loadCliConfig } from './session.ts'
@@ -47,20 +47,28 @@ export async function billExport(options: BillOptions): Promise<number> {
 /** What the ledger and `instance.exists` do not agree about. */
 export async function billCheck(options: BillOptions): Promise<number> {
   await using store = await openExistingLedger(loadCliConfig(options))
-  const { auditedPeriods, disagreements, sharedIds, unread, lost } = await checkLedger(store.ledger)
-  if (options.json) printJson({ audited_periods: auditedPeriods, disagreements, shared_ids: sharedIds, unread, lost })
+  const { auditedPeriods, disagreements, sharedIds, unread, lost, countedBack } = await checkLedger(store.ledger)
+  if (options.json)
+    printJson({
+      ...{ audited_periods: auditedPeriods, disagreements, shared_ids: sharedIds, unread, lost },
+      counted_back: countedBack,
+    })
   else {
     for (const { kind, instance_uuid, text } of disagreements) print(`${instance_uuid}  ${kind}: ${text}`)
     for (const shared of sharedIds) print(sharedIdText(shared))
     for (const { message_id, event_type, reason } of unread) print(`${message_id}  unread ${event_type}: ${reason}`)
     for (const { instance_uuid, from, to } of lost)
       print(`${instance_uuid}  lost: its notifications ${from} to ${to} are missing, and kept no more`)
+    for (const { noted_at, ...told } of countedBack)
+      print(`${told.instance_uuid}  counted back, ${noted_at.toISOString().slice(0, 19)}Z: ${countedBackText(told)}`)
     note(
       `${disagreements.length} disagreements with ${auditedPeriods} audited periods, ${sharedIds.length} ids of several instances, ` +
         `${unread.length} notifications unread`,
     )
   }
-  return disagreements.length + sharedIds.length + unread.length + lost.length > 0 ? EXIT.FINDINGS : EXIT.OK
+  return disagreements.length + sharedIds.length + unread.length + lost.length + countedBack.length > 0
+    ? EXIT.FINDINGS
+    : EXIT.OK
 }
 
 function rateCard(file: string | undefined): RateCard | undefined {

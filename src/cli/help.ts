@@ -251,6 +251,7 @@ A rate card, rates.yaml; whatever is not in it has no price, and is named:
     amd-sev-es: { percent: 12.5 }
     amd-sev-snp: { per_vcpu_hour: 0.01 }
   stopped: { percent: 50 }              while an instance is stopped; 100 without it
+A shelved instance is on no host, and costs nothing.
 The ledger has a database of its own: bill.database_url, or an embedded one in bill.folder, which one process at a time can
 open; show, export and check need one that is there. Exit code 6: something has no price, could not be read, or does not agree.`,
   lint: `

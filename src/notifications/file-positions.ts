@@ -1,9 +1,19 @@
 import { type FileHandle, open, readFile, rename } from 'node:fs/promises'
 import { z } from 'zod'
 import { InvalidFile } from '../errors.ts'
-import type { Positions } from './in-sequence.ts'
+import type { Position, Positions } from './positions.ts'
 
-const Line = z.record(z.string(), z.int().min(0))
+/** An earlier release wrote the number alone. */
+const Line = z.record(
+  z.string(),
+  z.union([
+    z.object({ sequence: z.int().min(0), message_id: z.string().nullable() }),
+    z
+      .int()
+      .min(0)
+      .transform((sequence) => ({ sequence, message_id: null })),
+  ]),
+)
 
 /** After so many lines the file is written anew, with what counts. */
 const MAX_LINES = 10_000
@@ -11,12 +21,12 @@ const MAX_LINES = 10_000
 /** Positions in a file, each line a JSON object of those that moved; a line is on the disk when `write` resolves. */
 export class FilePositions implements Positions, AsyncDisposable {
   readonly #path: string
-  readonly #known: Map<string, number>
+  readonly #known: Map<string, Position>
   readonly #maxLines: number
   #file: FileHandle
   #lines = 0
 
-  private constructor(path: string, known: Map<string, number>, file: FileHandle, maxLines: number) {
+  private constructor(path: string, known: Map<string, Position>, file: FileHandle, maxLines: number) {
     this.#path = path
     this.#known = known
     this.#file = file
@@ -30,7 +40,7 @@ export class FilePositions implements Positions, AsyncDisposable {
     return new FilePositions(path, known, await open(path, 'a'), maxLines)
   }
 
-  async read(instances: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  async read(instances: readonly string[]): Promise<ReadonlyMap<string, Position>> {
     return new Map(
       instances.flatMap((uuid) => {
         const position = this.#known.get(uuid)
@@ -39,7 +49,7 @@ export class FilePositions implements Positions, AsyncDisposable {
     )
   }
 
-  async write(positions: ReadonlyMap<string, number>): Promise<void> {
+  async write(positions: ReadonlyMap<string, Position>): Promise<void> {
     await this.#file.appendFile(`${JSON.stringify(Object.fromEntries(positions))}\n`)
     await this.#file.datasync()
     for (const [uuid, position] of positions) this.#known.set(uuid, position)
@@ -59,12 +69,12 @@ export class FilePositions implements Positions, AsyncDisposable {
   }
 }
 
-async function readPositions(path: string): Promise<Map<string, number>> {
+async function readPositions(path: string): Promise<Map<string, Position>> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return ''
     throw error
   })
-  const known = new Map<string, number>()
+  const known = new Map<string, Position>()
   const lines = text.split('\n').slice(0, -1)
   for (const [index, line] of lines.entries()) {
     const parsed = Line.safeParse(tryParse(line))
@@ -86,7 +96,7 @@ function tryParse(line: string): unknown {
 }
 
 /** In one step: a crash leaves the old file or the new one. */
-async function writeAnew(path: string, known: ReadonlyMap<string, number>): Promise<void> {
+async function writeAnew(path: string, known: ReadonlyMap<string, Position>): Promise<void> {
   const next = `${path}.next`
   const file = await open(next, 'w')
   try {

@@ -1,16 +1,9 @@
 import { RecentIds } from '../rpc/recent-ids.ts'
 import { type Identified, identityOf } from './identity.ts'
+import { BEGINNING, type Position, type Positions } from './positions.ts'
 import type { ReplaySource } from './replay.ts'
 import { numberOf } from './sequence-number.ts'
 import { SequencePass, type Step } from './sequence-pass.ts'
-
-/** Where a consumer keeps how far it is with each instance. */
-export interface Positions {
-  /** The number of what was handled last, of those instances of which something was. */
-  read(instances: readonly string[]): Promise<ReadonlyMap<string, number>>
-  /** Resolves when it will outlast a crash. A lower one than before counts, too: numbers begin again where a database is restored. */
-  write(positions: ReadonlyMap<string, number>): Promise<void>
-}
 
 export interface InSequenceOptions<N> extends ReplaySource<N> {
   readonly positions: Positions
@@ -77,14 +70,17 @@ export class InSequence<N extends Identified> {
     return { steps: await pass.order(batch), known }
   }
 
-  async #note(steps: readonly Step<N>[], known: Map<string, number>): Promise<void> {
-    const last = new Map(
-      steps.flatMap(({ position }) => (position ? [[position.uuid, position.sequence] as const] : [])),
-    )
-    const moved = new Map([...last].filter(([uuid, sequence]) => (known.get(uuid) ?? 0) !== sequence))
+  async #note(steps: readonly Step<N>[], known: Map<string, Position>): Promise<void> {
+    const moved = new Map<string, Position>()
+    for (const { position } of steps) {
+      if (position === undefined) continue
+      const { uuid, ...reached } = position
+      if (isSame(known.get(uuid), reached)) moved.delete(uuid)
+      else moved.set(uuid, reached)
+    }
     if (moved.size === 0) return
     await this.#options.positions.write(moved)
-    for (const [uuid, sequence] of moved) known.set(uuid, sequence)
+    for (const [uuid, position] of moved) known.set(uuid, position)
   }
 
   #remember(steps: readonly Step<N>[]): void {
@@ -93,4 +89,8 @@ export class InSequence<N extends Identified> {
       if (identity !== undefined) this.#handled.add(identity)
     }
   }
+}
+
+function isSame({ sequence, message_id }: Position = BEGINNING, other: Position): boolean {
+  return sequence === other.sequence && message_id === other.message_id
 }

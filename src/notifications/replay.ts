@@ -5,12 +5,15 @@ export interface Gap {
   readonly to: number
 }
 
-/** The conductors have given fewer numbers than came here: their database was restored, or the number is not theirs. */
+/**
+ * The conductors have given fewer numbers than came here, or those to others: their database was restored, or copied, or the number is
+ * not theirs.
+ */
 export interface CountedBack {
   readonly instance_uuid: string
   /** The highest that came here. */
   readonly reached: number
-  /** The one they gave last; 0: they know of no such instance. */
+  /** The one they gave last; 0: they know of no such instance. As high as the other, or higher: they have counted up to it again. */
   readonly last_sequence: number
 }
 

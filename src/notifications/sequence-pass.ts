@@ -1,12 +1,13 @@
 import { type Identified, identityOf } from './identity.ts'
-import type { ReplaySource } from './replay.ts'
+import { BEGINNING, type Position } from './positions.ts'
+import type { Replayed, ReplaySource } from './replay.ts'
 import { type Numbered, numberOf } from './sequence-number.ts'
 
 /** What is to be handled next, and how far it is with its instance then. */
 export interface Step<N> {
   readonly notification: N
   /** Absent: it has no number. */
-  readonly position?: Numbered
+  readonly position?: Position & { readonly uuid: string }
 }
 
 interface InHand<N> extends Numbered {
@@ -16,14 +17,19 @@ interface InHand<N> extends Numbered {
 /** Puts one batch in order. It takes as many steps as there are notifications, whatever their numbers are. */
 export class SequencePass<N extends Identified> {
   readonly #options: ReplaySource<N>
-  readonly #last: Map<string, number>
+  readonly #last: Map<string, Position>
   readonly #wasHandled: (identity: string) => boolean
+  /** Of which instances the position was looked at by a conductor in this pass, and to what number they have counted. */
   readonly #counted = new Map<string, number>()
   readonly #put = new Set<string>()
   readonly #steps: Step<N>[] = []
 
   /** @param last how far it is with the instances of the batch */
-  constructor(options: ReplaySource<N>, last: ReadonlyMap<string, number>, wasHandled: (identity: string) => boolean) {
+  constructor(
+    options: ReplaySource<N>,
+    last: ReadonlyMap<string, Position>,
+    wasHandled: (identity: string) => boolean,
+  ) {
     this.#options = options
     this.#last = new Map(last)
     this.#wasHandled = wasHandled
@@ -56,55 +62,76 @@ export class SequencePass<N extends Identified> {
 
   async #take(next: InHand<N>): Promise<void> {
     const { notification, uuid, sequence } = next
-    const last = this.#last.get(uuid) ?? 0
-    if (sequence === last + 1) return this.#step(notification, uuid, sequence)
-    if (sequence > last) return this.#takeAfterGap(next, last)
+    const last = this.#last.get(uuid) ?? BEGINNING
+    if (sequence === last.sequence + 1) return this.#step(notification, uuid, positionOf(next))
+    if (sequence > last.sequence) return this.#takeAfterGap(next, last)
     if (this.#isKnown(notification)) return
     // Late, or numbered after a count that began again lower: only what has the same id is the same.
-    if ((await this.#countOf(next)) < last) await this.#takeAfterReset(next, last)
+    if (await this.#isGivenAgain(next, last)) await this.#takeAfterReset(next, last)
     else this.#step(notification, uuid, last)
   }
 
-  async #takeAfterGap(next: InHand<N>, last: number): Promise<void> {
+  async #takeAfterGap(next: InHand<N>, last: Position): Promise<void> {
     const { notification, uuid, sequence } = next
-    const gap = { instance_uuid: uuid, from: last + 1, to: sequence - 1 }
-    const { notifications, last_sequence } = await this.#options.replay(gap)
-    this.#counted.set(uuid, last_sequence)
-    if (last_sequence < last) return this.#takeAfterReset(next, last)
+    const gap = { instance_uuid: uuid, from: last.sequence + 1, to: sequence - 1 }
+    // With the one before, where there is one, to see whether it is still the one that was handled.
+    const replayed = await this.#options.replay({ ...gap, from: Math.max(last.sequence, 1) })
+    if (this.#isAnother(uuid, last, replayed)) return this.#takeAfterReset(next, last)
+    const { last_sequence } = replayed
     if (last_sequence < sequence) await this.#tellCountedBack(uuid, sequence, last_sequence)
-    await this.#takeReplayed(notifications, { ...gap, to: Math.min(gap.to, last_sequence) })
+    const found = replayed.notifications.filter((each) => (numberOf(each) as Numbered).sequence >= gap.from)
+    await this.#takeReplayed(found, { ...gap, to: Math.min(gap.to, last_sequence) })
     // A number that nobody gave moves nothing: what will get it is handled as well.
-    this.#step(notification, uuid, Math.min(sequence, last_sequence))
+    const isCounted = sequence <= last_sequence
+    this.#step(notification, uuid, isCounted ? positionOf(next) : { sequence: last_sequence, message_id: null })
   }
 
   /** Which numbers were given twice nobody knows, so all is taken that is kept and was not handled just now. */
-  async #takeAfterReset({ notification, uuid, sequence }: InHand<N>, last: number): Promise<void> {
+  async #takeAfterReset(next: InHand<N>, last: Position): Promise<void> {
+    const { notification, uuid, sequence } = next
     const counted = this.#counted.get(uuid) as number
-    await this.#tellCountedBack(uuid, Math.max(last, sequence), counted)
+    await this.#tellCountedBack(uuid, Math.max(last.sequence, sequence), counted)
     const to = Math.min(sequence, counted)
     const again = to < 1 ? [] : (await this.#options.replay({ instance_uuid: uuid, from: 1, to })).notifications
-    for (const each of again) if (!this.#isKnown(each)) this.#step(each, uuid, (numberOf(each) as Numbered).sequence)
-    if (!this.#put.has(identityOf(notification) ?? '')) this.#step(notification, uuid, to)
+    for (const each of again)
+      if (!this.#isKnown(each))
+        this.#step(each, uuid, positionOf({ ...(numberOf(each) as Numbered), notification: each }))
+    if (!this.#put.has(identityOf(notification) ?? ''))
+      this.#step(notification, uuid, { sequence: to, message_id: this.#idOf(again, to) })
+    // It may be of before, and then the number that it has is another's by now.
+    else this.#last.set(uuid, { sequence: to, message_id: this.#idOf(again, to) })
   }
 
   async #takeReplayed(found: readonly N[], gap: { instance_uuid: string; from: number; to: number }): Promise<void> {
     const { onLost = async () => {} } = this.#options
     let next = gap.from
     for (const notification of found) {
-      const { uuid, sequence } = numberOf(notification) as Numbered
+      const numbered = numberOf(notification) as Numbered
+      const { uuid, sequence } = numbered
       if (sequence > next) await onLost({ ...gap, from: next, to: sequence - 1 })
-      this.#step(notification, uuid, sequence)
+      this.#step(notification, uuid, positionOf({ ...numbered, notification }))
       next = sequence + 1
     }
     if (next <= gap.to) await onLost({ ...gap, from: next })
   }
 
-  async #countOf({ uuid, sequence }: Numbered): Promise<number> {
-    const known = this.#counted.get(uuid)
-    if (known !== undefined) return known
-    const { last_sequence } = await this.#options.replay({ instance_uuid: uuid, from: sequence, to: sequence })
+  /** Whether the number that was handled last is another's by now, or nobody's: asked once in a pass. */
+  async #isGivenAgain({ uuid }: Numbered, last: Position): Promise<boolean> {
+    if (this.#counted.has(uuid)) return false
+    const at = Math.max(last.sequence, 1)
+    return this.#isAnother(uuid, last, await this.#options.replay({ instance_uuid: uuid, from: at, to: at }))
+  }
+
+  #isAnother(uuid: string, last: Position, { notifications, last_sequence }: Replayed<N>): boolean {
     this.#counted.set(uuid, last_sequence)
-    return last_sequence
+    if (last_sequence < last.sequence) return true
+    const id = this.#idOf(notifications, last.sequence)
+    return last.message_id !== null && id !== null && id !== last.message_id
+  }
+
+  /** Null: it is kept no more. */
+  #idOf(notifications: readonly N[], sequence: number): string | null {
+    return notifications.find((each) => numberOf(each)?.sequence === sequence)?.message_id ?? null
   }
 
   async #tellCountedBack(instance_uuid: string, reached: number, last_sequence: number): Promise<void> {
@@ -116,10 +143,14 @@ export class SequencePass<N extends Identified> {
     return identity !== undefined && (this.#put.has(identity) || this.#wasHandled(identity))
   }
 
-  #step(notification: N, uuid: string, sequence: number): void {
-    this.#steps.push({ notification, position: { uuid, sequence } })
+  #step(notification: N, uuid: string, position: Position): void {
+    this.#steps.push({ notification, position: { uuid, ...position } })
     const identity = identityOf(notification)
     if (identity !== undefined) this.#put.add(identity)
-    this.#last.set(uuid, sequence)
+    this.#last.set(uuid, position)
   }
+}
+
+function positionOf<N extends Identified>({ sequence, notification: { message_id } }: InHand<N>): Position {
+  return { sequence, message_id }
 }

@@ -3,14 +3,14 @@ import { disagreements } from '../../src/billing/disagreements.ts'
 import type { AuditedPeriod } from '../../src/billing/ledger.ts'
 import { readFact } from '../../src/billing/read-fact.ts'
 import type { UsageFact } from '../../src/billing/usage-fact.ts'
-import { usageRecords } from '../../src/billing/usage-records.ts'
+import { usageOf } from '../../src/billing/usage-records.ts'
 import { told } from './told.ts'
 
 const fact = (...args: Parameters<typeof told>) => readFact(told(...args)) as UsageFact
 const DAY = ['2026-11-02T00:00:00Z', '2026-11-03T00:00:00Z'] as const
 const audited: readonly AuditedPeriod[] = [{ host: 'node1', beginning: DAY[0], ending: DAY[1] }]
 const found = (facts: readonly UsageFact[]) =>
-  disagreements(facts, usageRecords(facts), audited).map(({ kind, text }) => `${kind}: ${text}`)
+  disagreements(facts, usageOf(facts), audited).map(({ kind, text }) => `${kind}: ${text}`)
 
 const created = fact('instance.create.end')
 const seen = fact('instance.exists', { period: DAY })
@@ -57,6 +57,37 @@ describe('ledger and instance.exists', () => {
     expect([found([created, moved, later]), found([created, moved, atOnce])]).toEqual([[], []])
     expect(found([fact('instance.delete.end', short), fact('instance.exists', { ...short, period: DAY })])).toEqual([])
     expect(found([created, fact('instance.shelve_offload.end', { at: '2026-11-01T05:00:00Z' })])).toEqual([])
+  })
+
+  describe('of one that was shelved', () => {
+    const shelved = (at: string) => fact('instance.shelve_offload.end', { at, host: null, state: 'shelved_offloaded' })
+    const back = (at: string) => fact('instance.unshelve.end', { at, host: 'node2' })
+    const onNone = (at: string) => fact('instance.exists', { period: DAY, host: null, state: 'shelved_offloaded', at })
+
+    it('agree that it was on no host, and where it is since, by clocks that differ', () => {
+      const put = [created, shelved('2026-11-01T05:00:00Z'), onNone('2026-11-03T00:02:00Z')]
+
+      expect(found(put)).toEqual([])
+      expect(found([...put, back('2026-11-03T00:01:00Z')])).toEqual([])
+      expect(found([...put, back('2026-11-03T00:03:00Z')])).toEqual([])
+    })
+
+    it('show a lost end, and a lost beginning, though it had others', () => {
+      const ended = fact('instance.exists', { period: DAY, host: 'node2', terminated_at: '2026-11-02T05:00:00Z' })
+      const all = [shelved('2026-11-01T05:00:00Z'), back('2026-11-02T04:00:00Z'), ended]
+
+      expect(found([created, ...all])).toEqual(['lost end: billed up to terminated_at, 2026-11-02T05:00:00Z'])
+      expect(found(all)).toEqual([
+        'lost beginning: billed from launched_at, 2026-11-01T00:00:00Z',
+        'lost end: billed up to terminated_at, 2026-11-02T05:00:00Z',
+      ])
+    })
+
+    it('show that it is billed all the while that it is on none', () => {
+      expect(found([created, onNone('2026-11-03T00:02:00Z')])).toContain(
+        'billed otherwise: host was none in the period to 2026-11-03T00:00:00Z, and is billed as node1',
+      )
+    })
   })
 
   it('show what is billed as off and is on', () => {

@@ -166,13 +166,13 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
     expect(await ledger.unreadNotifications(2)).toContainEqual(
       expect.objectContaining({ message_id: 'm-3', event_type: null, payload: JSON.parse(fact('node2')) }),
     )
-    expect(await ledger.positions.read([INSTANCE, 'b'])).toEqual(
+    expect(await ledger.followed.positions.read([INSTANCE, 'b'])).toEqual(
       new Map([
-        [INSTANCE, 7],
-        ['b', 2],
+        [INSTANCE, { sequence: 7, message_id: null }],
+        ['b', { sequence: 2, message_id: null }],
       ]),
     )
-    expect(await ledger.lostEvents()).toEqual([
+    expect(await ledger.followed.lostEvents()).toEqual([
       { instance_uuid: INSTANCE, from: 3, to: 4 },
       { instance_uuid: INSTANCE, from: 6, to: 6 },
     ])
@@ -181,10 +181,10 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
   it('no longer tells of what was lost and came after all', async () => {
     await using db = await open(ledgerMigrations)
     const ledger = new Ledger(db.database)
-    await ledger.noteLost({ instance_uuid: INSTANCE, from: 3, to: 7 })
+    await ledger.followed.noteLost({ instance_uuid: INSTANCE, from: 3, to: 7 })
 
     await recordNotifications(ledger, [told('instance.power_off.start', { sequence: 5 })])
-    expect(await ledger.lostEvents()).toEqual([
+    expect(await ledger.followed.lostEvents()).toEqual([
       { instance_uuid: INSTANCE, from: 3, to: 4 },
       { instance_uuid: INSTANCE, from: 6, to: 7 },
     ])
@@ -192,7 +192,26 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
       ledger,
       [3, 4, 6, 7].map((sequence) => told('instance.power_off.end', { sequence })),
     )
-    expect(await ledger.lostEvents()).toEqual([])
+    expect(await ledger.followed.lostEvents()).toEqual([])
+  })
+
+  it('knows whose numbers were given twice, and which two it bills by one number', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const told_ = { instance_uuid: INSTANCE, reached: 6, last_sequence: 4 }
+    await recordNotifications(ledger, [
+      told('instance.create.end', { sequence: 3 }),
+      told('instance.power_off.end', { message_id: 'm-1', sequence: 4, at: '2026-11-01T01:00:00Z' }),
+      told('instance.delete.end', { message_id: 'm-2', sequence: 4, terminated_at: '2026-11-01T02:00:00Z' }),
+    ])
+    for (const _ of ['told', 'again']) await ledger.followed.noteCountedBack(told_)
+
+    const { countedBack, disagreements } = await checkLedger(ledger)
+    expect(countedBack).toEqual([{ ...told_, noted_at: expect.any(Date) }])
+    const text =
+      '4 is the number of instance.power_off.end at 2026-11-01T01:00:00Z and of instance.delete.end at 2026-11-01T02:00:00Z: ' +
+      'both are billed'
+    expect(disagreements).toEqual([{ kind: 'number twice', instance_uuid: INSTANCE, text }])
   })
 
   it('stores names that no database takes as they are, and is not held up by them', async () => {
@@ -269,7 +288,7 @@ function toFact(notification: AnyNotification): string {
 
 it('the rate card in the help is one', async () => {
   const { EXAMPLES } = await import('../../src/cli/help.ts')
-  const text = EXAMPLES.bill.split('and is named:\n')[1]?.split('\nThe ledger')[0] ?? ''
+  const text = EXAMPLES.bill.split('and is named:\n')[1]?.split('\nA shelved')[0] ?? ''
   const lines = text.split('\n').map((line) => line.slice(2).replace(/ {4,}.*$/, ''))
 
   expect(parseRateCard(lines.join('\n'), 'help').currency).toBe('EUR')

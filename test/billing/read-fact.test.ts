@@ -79,6 +79,24 @@ describe('a fact about use', () => {
     expect(readFact({ ...off, timestamp: '2026-11-09T09:07:06.5+01:00' })).toMatchObject({ at })
   })
 
+  it('is of when it was stored, be it told in the next second, and of an arrival when its guest ran there', () => {
+    const told_at = '2026-11-09T08:07:06.010Z'
+    const stored = { at: told_at, updated_at: '2026-11-09T08:07:05Z' }
+    const launched = { at: told_at, updated_at: told_at, launched_at: '2026-11-09T08:07:03Z' }
+
+    expect(readFact(told('instance.power_off.end', stored))).toMatchObject({ at: '2026-11-09T08:07:05Z' })
+    expect(readFact(told('instance.shelve_offload.end', stored))).toMatchObject({ kind: 'ends', at: stored.updated_at })
+    expect(readFact(told('instance.resize_finish.end', launched))).toMatchObject({ at: launched.launched_at })
+    expect(readFact(told('instance.unshelve.end', launched))).toMatchObject({
+      kind: 'begins',
+      at: launched.launched_at,
+    })
+    // A Nova may have changed it otherwise since.
+    expect(readFact(told('instance.power_off.end', { ...stored, model: 'nova' }))).toMatchObject({
+      at: '2026-11-09T08:07:06Z',
+    })
+  })
+
   it('has the period of instance.exists', () => {
     const period = ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'] as const
 

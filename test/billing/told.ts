@@ -9,7 +9,8 @@ interface Telling {
   readonly at?: string
   readonly uuid?: string
   readonly project?: string
-  readonly host?: string
+  /** Null: it is on none. */
+  readonly host?: string | null
   readonly flavor?: { readonly name: string; readonly vcpus?: number | null; readonly memory_mb?: number | null }
   readonly extra_specs?: Readonly<Record<string, string>>
   /** Null: it runs in clear; `nova`: told by a Nova, which has no word of it. */
@@ -17,13 +18,15 @@ interface Telling {
   readonly state?: string
   readonly launched_at?: string | null
   readonly terminated_at?: string | null
+  readonly updated_at?: string | null
   readonly period?: readonly [string, string]
   readonly sequence?: number
 }
 
 /** A notification of an instance, as far as it is billed by. */
 export function told(event_type: string, telling: Telling = {}): AnyNotification {
-  const { launched_at = '2026-11-01T00:00:00Z', terminated_at = null, model = 'amd-sev', period, sequence } = telling
+  const { terminated_at = null, model = 'amd-sev', period, sequence } = telling
+  const launched_at = telling.launched_at === undefined ? launchOf(event_type, telling) : telling.launched_at
   const at = telling.at ?? period?.[1] ?? terminated_at ?? launched_at ?? '2026-11-01T00:00:00Z'
   const { name, vcpus = 2, memory_mb = 4096 } = telling.flavor ?? { name: 'm1.sev' }
   const data = {
@@ -31,10 +34,11 @@ export function told(event_type: string, telling: Telling = {}): AnyNotification
     tenant_id: telling.project ?? 'blue',
     user_id: 'ada',
     display_name: 'web-1',
-    host: telling.host ?? 'node1',
+    host: telling.host === undefined ? 'node1' : telling.host,
     state: telling.state ?? 'active',
     launched_at,
     terminated_at,
+    updated_at: telling.updated_at ?? null,
     deleted_at: terminated_at,
     flavor: object('FlavorPayload', { name, vcpus, memory_mb, extra_specs: telling.extra_specs ?? {} }),
     ...(period && {
@@ -58,6 +62,12 @@ export function told(event_type: string, telling: Telling = {}): AnyNotification
       }),
     },
   }
+}
+
+/** What comes to another host, or back from the shelf, is launched there. */
+function launchOf(event_type: string, { at }: Telling): string {
+  const isLaunch = ['instance.resize_finish.end', 'instance.unshelve.end'].includes(event_type)
+  return isLaunch && at !== undefined ? `${at.slice(0, 19)}Z` : '2026-11-01T00:00:00Z'
 }
 
 function object(name: string, data: object) {

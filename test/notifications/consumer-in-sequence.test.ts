@@ -3,6 +3,7 @@ import { NotificationConsumer } from '../../src/notifications/consumer.ts'
 import type { NotificationConsumerOptions } from '../../src/notifications/consumer-options.ts'
 import { InSequence } from '../../src/notifications/in-sequence.ts'
 import { AnyNotification, DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
+import type { Position } from '../../src/notifications/positions.ts'
 import { sequenced } from '../../src/notifications/sequenced.ts'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
 import { encodeEnvelope } from '../../src/rpc/envelope.ts'
@@ -21,7 +22,7 @@ async function aConsumer() {
   const transport = new MemoryBus().connect()
   const handled: string[] = []
   const letters: string[] = []
-  const known = new Map<string, number>()
+  const known = new Map<string, Position>()
   const sequence = new InSequence<AnyNotification>({
     positions: {
       read: async () => new Map(known),

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { FilePositions } from '../../src/notifications/file-positions.ts'
-import { HandlingFailed, InSequence, type Positions } from '../../src/notifications/in-sequence.ts'
+import { HandlingFailed, InSequence } from '../../src/notifications/in-sequence.ts'
+import type { Position, Positions } from '../../src/notifications/positions.ts'
 import type { CountedBack, Gap } from '../../src/notifications/replay.ts'
 import { sequenced } from '../../src/notifications/sequenced.ts'
 import { randomFrom } from '../soak/random.ts'
@@ -23,21 +24,30 @@ function told(uuid: string, sequence: number, message_id = `${uuid[0]}${sequence
 }
 
 class MemoryPositions implements Positions {
-  readonly known = new Map<string, number>()
+  readonly known = new Map<string, Position>()
   writes = 0
 
   async read(instances: readonly string[]) {
     return new Map([...this.known].filter(([uuid]) => instances.includes(uuid)))
   }
 
-  async write(positions: ReadonlyMap<string, number>) {
+  async write(positions: ReadonlyMap<string, Position>) {
     this.writes += 1
     for (const [uuid, position] of positions) this.known.set(uuid, position)
+  }
+
+  reached(uuid: string): number | undefined {
+    return this.known.get(uuid)?.sequence
   }
 }
 
 /** A conductor that keeps what it has told, up to a number, but for what it has forgotten. */
-function aConsumer(forgotten: readonly string[] = [], positions = new MemoryPositions(), counted = 12) {
+function aConsumer(
+  forgotten: readonly string[] = [],
+  positions = new MemoryPositions(),
+  counted = 12,
+  id?: (n: number) => string,
+) {
   const handled: string[] = []
   const countedBack: CountedBack[] = []
   const asked: Gap[] = []
@@ -46,7 +56,7 @@ function aConsumer(forgotten: readonly string[] = [], positions = new MemoryPosi
     positions,
     replay: async (gap) => {
       asked.push(gap)
-      const all = Array.from({ length: counted }, (_, n) => told(gap.instance_uuid, n + 1))
+      const all = Array.from({ length: counted }, (_, n) => told(gap.instance_uuid, n + 1, id?.(n + 1)))
       const span = all.slice(gap.from - 1, gap.to)
       return {
         notifications: span.filter(({ message_id }) => !forgotten.includes(message_id)),
@@ -82,11 +92,12 @@ describe('notifications in sequence', () => {
 
     expect(asked).toEqual([
       { instance_uuid: A, from: 1, to: 3 },
-      { instance_uuid: A, from: 5, to: 6 },
-      { instance_uuid: A, from: 8, to: 8 },
+      // With the one before, to see that its number is still its own.
+      { instance_uuid: A, from: 4, to: 6 },
+      { instance_uuid: A, from: 7, to: 8 },
     ])
     expect(handled).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7', 'a8', 'a9'])
-    expect([...positions.known]).toEqual([[A, 9]])
+    expect([...positions.known]).toEqual([[A, { sequence: 9, message_id: 'a9' }]])
   })
 
   it('tells what nobody has any more, and goes on after it', async () => {
@@ -131,7 +142,7 @@ describe('notifications in sequence', () => {
   })
 
   it('are told apart by more than their id, which a sender may give to two instances, or events', async () => {
-    const { handled, take } = aConsumer()
+    const { handled, take } = aConsumer([], new MemoryPositions(), 12, () => 'one')
     const other = { ...told(A, 1, 'one'), event_type: 'instance.delete.end' }
 
     await take(told(A, 1, 'one'), told(B, 1, 'one'))
@@ -183,7 +194,7 @@ describe('numbers that are given twice, after a database was restored', () => {
 
     expect(handled.slice(9)).toEqual(['stop', 'delete', 'a10'])
     expect(countedBack).toEqual([])
-    expect([...positions.known]).toEqual([[A, 10]])
+    expect(positions.reached(A)).toBe(10)
   })
 
   it('set the position back to the count, with a word, and what is missing since is asked for', async () => {
@@ -193,13 +204,43 @@ describe('numbers that are given twice, after a database was restored', () => {
     const { handled, countedBack, lost, positions, take } = aConsumer(['a1', 'a2'], before.positions, 6)
 
     await take(told(A, 6))
-    expect(positions.known.get(A)).toBe(6)
+    expect(positions.reached(A)).toBe(6)
     await take(told(A, 4), told(A, 6), told(A, 7))
 
     expect(handled).toEqual(['a3', 'a4', 'a5', 'a6', 'a7'])
     expect(countedBack).toEqual([{ instance_uuid: A, reached: 9, last_sequence: 6 }])
     expect(lost).toEqual([])
-    expect(positions.known.get(A)).toBe(7)
+    expect(positions.reached(A)).toBe(7)
+  })
+
+  it('are told of where the conductors have counted further than before: late, in a gap, or as high as the last', async () => {
+    // What they have told since is z4, z5, …: of which this one has heard nothing.
+    const restored = async (take: (consumer: ReturnType<typeof aConsumer>) => Promise<void>) => {
+      const before = aConsumer()
+      await before.take(...[1, 2, 3, 4, 5, 6].map((n) => told(A, n)))
+      const since = aConsumer([], before.positions, 9, (n) => (n < 4 ? `a${n}` : `z${n}`))
+      await take(since)
+      return [
+        since.handled.filter((id) => id.startsWith('z')),
+        since.countedBack,
+        since.lost,
+        since.positions.known.get(A),
+      ]
+    }
+    const counted = [{ instance_uuid: A, reached: 6, last_sequence: 9 }]
+    const z = (n: number) => told(A, n, `z${n}`)
+
+    expect(await restored(({ take }) => take(z(4)))).toEqual([['z4'], counted, [], { sequence: 4, message_id: 'z4' }])
+    expect(await restored(({ take }) => take(z(6)))).toEqual([
+      ...[['z4', 'z5', 'z6'], counted, [], { sequence: 6, message_id: 'z6' }],
+    ])
+    expect(await restored(({ take }) => take(z(8)))).toEqual([
+      ...[['z4', 'z5', 'z6', 'z7', 'z8'], [{ ...counted[0], reached: 8 }], [], { sequence: 8, message_id: 'z8' }],
+    ])
+    // Late is not told of.
+    expect(await restored(({ take }) => take(z(4), told(A, 2)).then(() => take(z(5), told(A, 1))))).toEqual([
+      ...[['z4', 'z5'], counted, [], { sequence: 5, message_id: 'z5' }],
+    ])
   })
 
   it('are told of one that is in a gap, too, of an instance that the conductors know no more', async () => {
@@ -212,7 +253,7 @@ describe('numbers that are given twice, after a database was restored', () => {
 
     expect([handled, lost]).toEqual([['a11', 'a1'], []])
     expect(countedBack).toEqual([{ instance_uuid: A, reached: 11, last_sequence: 0 }])
-    expect(positions.known.get(A)).toBe(1)
+    expect(positions.reached(A)).toBe(1)
   })
 })
 
@@ -227,10 +268,10 @@ describe('numbers that nobody gave', () => {
     expect(handled).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'forged', 'a6'])
     expect(asked).toEqual([
       { instance_uuid: A, from: 1, to: 2 },
-      { instance_uuid: A, from: 4, to: 2_147_483_599 },
+      { instance_uuid: A, from: 3, to: 2_147_483_599 },
     ])
     expect(countedBack).toEqual([{ instance_uuid: A, reached: 2_147_483_600, last_sequence: 5 }])
-    expect([lost, positions.known.get(A)]).toEqual([[], 6])
+    expect([lost, positions.reached(A)]).toEqual([[], 6])
   })
 
   it('below a number that comes later do not drop that one', async () => {
@@ -269,13 +310,13 @@ describe('one of a gap that cannot be handled', () => {
 
     await failing()
     const failed = (await failing()) as HandlingFailed<Told>
-    const before = positions.known.get(A)
+    const before = positions.reached(A)
     await failed.leaveOut()
     await sequence.handleEach([told(A, 5)], handle)
 
     expect(failed).toBeInstanceOf(HandlingFailed)
     expect([failed.message, failed.notification]).toEqual(['no such project', told(A, 3)])
-    expect([before, positions.known.get(A)]).toEqual([2, 5])
+    expect([before, positions.reached(A)]).toEqual([2, 5])
     expect(handled).toEqual(['a1', 'a2', 'a4', 'a5'])
   })
 
@@ -337,22 +378,32 @@ const ENVELOPE = { event_type: 'instance.create.end', priority: 'INFO', publishe
 
 describe('positions in a file', () => {
   const aFile = async () => join(await mkdtemp(join(tmpdir(), 'sevbus-positions-')), 'positions')
+  const at = (sequence: number) => ({ sequence, message_id: `m-${sequence}` })
 
   it('outlast the process, and a line that it could not finish', async () => {
     const path = await aFile()
     const before = await FilePositions.open(path)
-    await before.write(new Map([[A, 1]]))
-    await before.write(new Map([...[[A, 2] as const], [B, 5]]))
+    await before.write(new Map([[A, at(1)]]))
+    await before.write(new Map([...[[A, at(2)] as const], [B, at(5)]]))
     await before[Symbol.asyncDispose]()
     await writeFile(path, `${await readFile(path, 'utf8')}{"${A}":`)
 
     await using after = await FilePositions.open(path)
 
     expect([...(await after.read([A, B, 'unknown']))]).toEqual([
-      [A, 2],
-      [B, 5],
+      [A, at(2)],
+      [B, at(5)],
     ])
-    expect(await readFile(path, 'utf8')).toBe(`{"${A}":2,"${B}":5}\n`)
+    expect(await readFile(path, 'utf8')).toBe(`${JSON.stringify({ [A]: at(2), [B]: at(5) })}\n`)
+  })
+
+  it('of a release that wrote numbers alone are read', async () => {
+    const path = await aFile()
+    await writeFile(path, `{"${A}":2,"${B}":5}\n`)
+
+    await using positions = await FilePositions.open(path)
+
+    expect(await positions.read([A])).toEqual(new Map([[A, { sequence: 2, message_id: null }]]))
   })
 
   it('that are none are refused by line', async () => {
@@ -366,8 +417,9 @@ describe('positions in a file', () => {
     const path = await aFile()
     await using positions = await FilePositions.open(path, 3)
 
-    for (const n of [1, 2, 3, 4]) await positions.write(new Map([[A, n]]))
+    for (const n of [1, 2, 3, 4]) await positions.write(new Map([[A, at(n)]]))
 
-    expect(await readFile(path, 'utf8')).toBe(`{"${A}":3}\n{"${A}":4}\n`)
+    const line = (n: number) => `${JSON.stringify({ [A]: at(n) })}\n`
+    expect(await readFile(path, 'utf8')).toBe(line(3) + line(4))
   })
 })

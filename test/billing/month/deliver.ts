@@ -3,6 +3,7 @@ import { recordNotifications } from '../../../src/billing/record-notifications.t
 import type { Database } from '../../../src/database/database.ts'
 import { InSequence } from '../../../src/notifications/in-sequence.ts'
 import type { AnyNotification } from '../../../src/notifications/notification.ts'
+import type { Position } from '../../../src/notifications/positions.ts'
 import type { Gap } from '../../../src/notifications/replay.ts'
 import { DAY_MS, type Life } from './life.ts'
 
@@ -34,17 +35,21 @@ export async function deliver(database: Database, lives: readonly Life[], faults
     const mayDie = () => {
       if (random() < 0.1) throw new Killed()
     }
-    const { read, write } = ledger.positions
+    const { read, write } = ledger.followed.positions
     const positions = {
       read,
-      write: async (moved: ReadonlyMap<string, number>) => {
+      write: async (moved: ReadonlyMap<string, Position>) => {
         // Once at least: stored, and not noted as such.
         if (kills === 0) throw new Killed()
         mayDie()
         await write(moved)
       },
     }
-    const sequence = new InSequence<AnyNotification>({ positions, replay, onLost: (gap) => ledger.noteLost(gap) })
+    const sequence = new InSequence<AnyNotification>({
+      positions,
+      replay,
+      onLost: (gap) => ledger.followed.noteLost(gap),
+    })
     try {
       while (at < waiting.length) {
         const batch = waiting.slice(at, at + 1 + Math.floor(random() * 200))

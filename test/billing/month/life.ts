@@ -29,7 +29,8 @@ export interface Stretch {
   readonly fromMs: number
   /** By the clock of its host. */
   readonly toldMs: number
-  readonly host: string
+  /** Null: it is shelved, and on none. */
+  readonly host: string | null
   readonly flavor: (typeof FLAVORS)[number]
   readonly model: string | null
   readonly state: string
@@ -55,7 +56,12 @@ const ACTS = [
   { event: 'unrescue', from: ['rescued'], becomes: 'active' },
   { event: 'resize', from: ['active', 'stopped'], becomes: 'resized' },
   { event: 'rebuild', from: ['active', 'stopped', 'paused'], becomes: 'active' },
+  { event: 'shelve', from: ['active', 'stopped', 'paused'], becomes: 'shelved_offloaded' },
+  { event: 'unshelve', from: ['shelved_offloaded'], becomes: 'active' },
 ]
+
+/** `launched_at` is when it last began to run on a host. */
+const LAUNCHES = ['rebuild', 'resize_finish', 'unshelve']
 
 interface Event {
   readonly atMs: number
@@ -97,7 +103,7 @@ class Living {
   }
 
   shownAt(ms: number, host = this.is.host): number {
-    return ms + (this.#clocks[host] ?? 0)
+    return ms + (this.#clocks[host ?? 'none'] ?? 0)
   }
 
   get endToldMs(): number | undefined {
@@ -119,7 +125,7 @@ class Living {
   become(event: string, change: Partial<Stretch>): void {
     const is = { ...this.is, ...change }
     this.stretches.push({ ...is, fromMs: this.#nowMs, toldMs: this.shownAt(this.#nowMs, is.host) })
-    if (event === 'rebuild') this.#launches.push(this.#nowMs)
+    if (LAUNCHES.includes(event)) this.#launches.push(this.#nowMs)
     this.tell(`instance.${event}.end`)
   }
 
@@ -177,7 +183,14 @@ function act(living: Living, random: () => number): void {
   const { event, becomes } = oneOf(random, acts)
   living.tell(`instance.${event}.start`, -1)
   if (event === 'resize') resize(living, before, random)
-  else if (event === 'rebuild') {
+  else if (event === 'shelve') {
+    living.tell('instance.shelve.end')
+    living.become('shelve_offload', { state: becomes, host: null })
+  } else if (event === 'unshelve') {
+    // Encrypted as it was, or better.
+    const model = before.model && oneOf(random, [before.model, 'amd-sev-es'])
+    living.become(event, { state: becomes, host: oneOf(random, HOSTS), model })
+  } else if (event === 'rebuild') {
     const model = before.model && oneOf(random, MODELS.slice(1))
     living.become(event, { state: becomes, host: oneOf(random, HOSTS), model })
   } else living.become(event, { state: becomes })

@@ -57,7 +57,8 @@ function lengths(stretches: readonly Stretch[], endMs: number) {
   return different.flatMap((stretch, n) => {
     const from = Math.max(second(stretch.toldMs), begin)
     const to = Math.min(second(different[n + 1]?.toldMs ?? endMs), end)
-    return to > from ? [{ stretch, length: to - from }] : []
+    // On no host it uses nothing.
+    return to > from && stretch.host !== null ? [{ stretch, length: to - from }] : []
   })
 }
 

@@ -50,7 +50,7 @@ const WRONG: readonly string[] = [
     where (c.host is not null or a.rows > 0) and i.vm_state is distinct from 'active'`,
 
   `select format('%s is %s (%s), and should be at rest', uuid, vm_state, task_state) as problem
-     from instances where vm_state not in ('active', 'error', 'deleted') or task_state is not null`,
+     from instances where vm_state not in ('active', 'error', 'deleted', 'shelved_offloaded') or task_state is not null`,
 
   `select format('the %s %s of %s is %s, and should be over', type, uuid, instance_uuid, status) as problem
      from migrations where status not in ('completed', 'failed', 'reverted')`,
@@ -79,6 +79,9 @@ function told(): readonly string[] {
              (select count(*) from migrations v where v.instance_uuid = i.uuid and arrived_at is not null) as moves,
              (select max(arrived_at) from migrations v where v.instance_uuid = i.uuid) as arrived_at,
              (select min(started_at) from build_attempts t where t.instance_uuid = i.uuid) as asked_at,
+             count(*) filter (where event = 'instance.shelve_offload.end') as put_away,
+             count(*) filter (where event = 'instance.unshelve.end') as returned,
+             max(data ->> 'launched_at') filter (where event = 'instance.unshelve.end') as told_returned,
              max(data ->> 'terminated_at') filter (where event = 'instance.delete.end') as told_terminated
         from instances i left join told on told.uuid = i.uuid group by i.uuid)`
   return [
@@ -92,8 +95,9 @@ function told(): readonly string[] {
                              vm_state, launched_at, terminated_at, begun, told_launched, ended, told_terminated) as problem
        from counts
       where begun <> (launched_at is not null)::int or ended <> (vm_state = 'deleted')::int
-         or moves = 0 and told_launched::timestamptz is distinct from date_trunc('second', launched_at)
+         or moves + returned = 0 and told_launched::timestamptz is distinct from date_trunc('second', launched_at)
          or moves > 0 and (told_launched is null or told_launched::timestamptz not between date_trunc('second', asked_at) and arrived_at)
+         or returned > 0 and (told_launched is null or told_launched::timestamptz not between date_trunc('second', asked_at) and launched_at)
          or told_terminated::timestamptz is distinct from date_trunc('second', terminated_at)`,
     // A move that has arrived is a launch of its own, and the last one counts, wherever the instance is by now.
     `${events} select format('%s has arrived %s times, last at %s, is launched at %s, and told of as arrived %s times, last at %s',
@@ -101,6 +105,13 @@ function told(): readonly string[] {
        from counts
       where arrived <> moves or told_arrived::timestamptz is distinct from date_trunc('second', arrived_at)
          or moves > 0 and launched_at is distinct from arrived_at`,
+    // One that came back is launched then; nothing else has been done to it.
+    `${events} select format('%s is %s, launched at %s, and told of as put away %s times, and as back %s times, last at %s', uuid,
+                             vm_state, launched_at, put_away, returned, told_returned) as problem
+       from counts
+      where returned > put_away or put_away - returned > 1
+         or vm_state = 'active' and put_away <> returned or vm_state = 'shelved_offloaded' and put_away <> returned + 1
+         or returned > 0 and told_returned::timestamptz is distinct from date_trunc('second', launched_at)`,
     `${events} select format('%s is %s, and charged for %s slots', uuid, vm_state, slots) as problem
        from counts where slots <> (vm_state = 'active' and is_encrypted)::int`,
   ]

@@ -1,30 +1,28 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newRequestContext, type SevbusClient } from '../../../src/client.ts'
-import type { RunningCloud } from '../../support/running-cloud.ts'
 import { waitFor } from '../../support/wait-for.ts'
-import type { Move } from './plan.ts'
+import type { FreeInstances } from './free-instances.ts'
+import type { Move, Shelving } from './plan.ts'
 
 const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 /** Who is killed does not answer. */
 const PATIENCE = { timeoutMs: 10_000 }
 const SOON = { timeoutMs: 120_000, intervalMs: 200 }
 
-/** Resizes and cold migrations, each from the question to the decision, however often somebody dies on the way. */
+/** Resizes, cold migrations and shelvings, each from the question to the decision, however often somebody dies on the way. */
 export class Moves {
-  readonly #cloud: RunningCloud
+  readonly #free: FreeInstances
   readonly #client: SevbusClient
-  /** One move each, so that what is decided is what was asked for. */
-  readonly #taken = new Set<string>()
   readonly #going: Promise<void>[] = []
 
-  constructor(cloud: RunningCloud, client: SevbusClient) {
-    this.#cloud = cloud
+  constructor(free: FreeInstances, client: SevbusClient) {
+    this.#free = free
     this.#client = client
   }
 
   /** Begins one, and does not wait for its end: storms go on meanwhile. */
-  begin(move: Move): void {
-    this.#going.push(this.#make(move))
+  begin(move: Move | Shelving): void {
+    this.#going.push('returns' in move ? this.#shelve(move) : this.#move(move))
   }
 
   /** Of those that have begun. @returns a line for each that has not come to an end */
@@ -33,43 +31,42 @@ export class Moves {
     return ends.flatMap((end) => (end.status === 'rejected' ? [`a move has no end: ${end.reason}`] : []))
   }
 
-  async #make({ flavor, decision, afterMs }: Move): Promise<void> {
-    await sleep(afterMs)
-    const uuid = await waitFor(() => this.#take(), SOON)
-    const asked = { instance_uuid: uuid }
+  async #move({ flavor, decision, afterMs }: Move): Promise<void> {
+    const asked = await this.#take(afterMs)
     const { conductor } = this.#client
     // An answer may be lost, or a refusal come because it is gone, or busy: what counts is what became of it.
     await (flavor === undefined
       ? conductor.migrateInstance(context, asked, PATIENCE)
       : conductor.resizeInstance(context, { ...asked, flavor }, PATIENCE)
     ).catch(() => {})
+    await this.#until(asked, 'resized', decision === 'confirm' ? conductor.confirmResize : conductor.revertResize)
+  }
+
+  async #shelve({ returns, afterMs }: Shelving): Promise<void> {
+    const asked = await this.#take(afterMs)
+    const { conductor } = this.#client
+    await conductor.shelveInstance(context, { ...asked, clean_shutdown: false }, PATIENCE).catch(() => {})
+    await waitFor(() => this.#free.restsAs(asked.instance_uuid), SOON)
+    // Where no host has room it stays shelved, and that is right.
+    if (returns) await conductor.unshelveInstance(context, asked, PATIENCE).catch(() => {})
+    await waitFor(() => this.#free.restsAs(asked.instance_uuid), SOON)
+  }
+
+  async #take(afterMs: number): Promise<{ readonly instance_uuid: string }> {
+    await sleep(afterMs)
+    return { instance_uuid: await waitFor(() => this.#free.take(), SOON) }
+  }
+
+  /** Asked for again until it is over. */
+  async #until(
+    asked: { readonly instance_uuid: string },
+    state: string,
+    decide: SevbusClient['conductor']['confirmResize'],
+  ): Promise<void> {
     await waitFor(async () => {
-      if ((await this.#restsAs(uuid)) !== 'resized') return
-      await (decision === 'confirm' ? conductor.confirmResize : conductor.revertResize)(context, asked, PATIENCE).catch(
-        () => {},
-      )
-      throw new Error(`${uuid} is resized, and was asked to ${decision}`)
+      if ((await this.#free.restsAs(asked.instance_uuid)) !== state) return
+      await decide(context, asked, PATIENCE).catch(() => {})
+      throw new Error(`${asked.instance_uuid} is ${state}, and was asked to become otherwise`)
     }, SOON)
-  }
-
-  /** One that is active, and is taken by that. */
-  async #take(): Promise<string> {
-    const rows = await this.#cloud.database.query<{ uuid: string }>(
-      `select uuid from instances where vm_state = 'active' and task_state is null order by position`,
-    )
-    const free = rows.find(({ uuid }) => !this.#taken.has(uuid))
-    if (free === undefined) throw new Error('no instance is active, and not moved yet')
-    this.#taken.add(free.uuid)
-    return free.uuid
-  }
-
-  /** @throws while something is done to it */
-  async #restsAs(uuid: string): Promise<string | undefined> {
-    const [row] = await this.#cloud.database.query<{ vm_state: string; task_state: string | null }>(
-      'select vm_state, task_state from instances where uuid = $1',
-      [uuid],
-    )
-    if (row?.task_state) throw new Error(`${uuid} is ${row.vm_state} (${row.task_state})`)
-    return row?.vm_state
   }
 }

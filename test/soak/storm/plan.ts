@@ -33,10 +33,17 @@ export interface Move {
   readonly afterMs: number
 }
 
+/** Of any instance as above: it is put away, and perhaps taken out again. */
+export interface Shelving {
+  readonly returns: boolean
+  readonly afterMs: number
+}
+
 /** What is asked for at once, and who is killed meanwhile. */
 export interface Burst {
   readonly boots: readonly Boot[]
   readonly moves: readonly Move[]
+  readonly shelvings: readonly Shelving[]
   /** The broker is killed then, and started again. */
   readonly brokerAfterMs?: number
   /** Which part of the instances is deleted, from 0 to 1, and when. */
@@ -54,6 +61,7 @@ const LARGER = EXTRA_SPECS.map((specs) => aFlavor(specs, LARGER_SIZE))
 export const CALM = {
   boot: { name: 'calm', flavor: aFlavor() },
   move: { flavor: aFlavor({}, LARGER_SIZE), decision: 'revert', afterMs: 0 } satisfies Move,
+  shelving: { returns: true, afterMs: 0 } satisfies Shelving,
 }
 /** A burst lasts about so long. */
 const BURST_MS = 1500
@@ -78,6 +86,7 @@ export function planOf(seed: number, bursts: number): readonly Burst[] {
       decision: random() < 0.5 ? ('confirm' as const) : ('revert' as const),
       afterMs: soon(),
     })),
+    shelvings: Array.from({ length: 1 + upTo(2) }, () => ({ returns: random() < 0.7, afterMs: soon() })),
     // Once in the short form, now and then in the long one.
     ...(n % 5 === 0 && { brokerAfterMs: soon() }),
     deletes: { part: random() * 0.6, afterMs: soon() },

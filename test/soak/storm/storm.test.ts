@@ -26,10 +26,11 @@ it('gives 15 slots to 15 of 100 claimants and the reason to 85, and after a stor
     tell: (news) => told.push(news),
   })
 
-  const { instances, kills, moves, brokerKills, ...rest } = outcome
+  const { instances, kills, moves, shelvings, brokerKills, ...rest } = outcome
   expect(rest, `seed ${seed}\n${told.join('\n')}`).toEqual(RIGHT)
   expect(kills).toBeGreaterThanOrEqual(4 * BURSTS)
   expect(brokerKills).toBe(broker === undefined ? 0 : 1)
   expect(Math.min(moves.arrived, moves.reverted), told.join('\n')).toBeGreaterThan(0)
+  expect(Math.min(shelvings.offloaded, shelvings.returned), told.join('\n')).toBeGreaterThan(0)
   expect(instances).toBeGreaterThan(1)
 }, 180_000)

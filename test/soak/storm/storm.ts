@@ -6,6 +6,7 @@ import { waitFor } from '../../support/wait-for.ts'
 import { disagreements } from './agree.ts'
 import { billDisagrees } from './biller.ts'
 import { StormCrew } from './crew.ts'
+import { FreeInstances } from './free-instances.ts'
 import { Moves } from './moves.ts'
 import { type Boot, type Burst, CALM, HOST_NAMES, planOf } from './plan.ts'
 import { type RushOutcome, rush } from './rush.ts'
@@ -36,6 +37,8 @@ export interface StormOutcome {
   readonly instances: number
   /** Of them, resizes and migrations that had arrived when somebody decided; and those that went back. */
   readonly moves: { readonly arrived: number; readonly reverted: number }
+  /** Those that were put away, and those that came back. */
+  readonly shelvings: { readonly offloaded: number; readonly returned: number }
   readonly brokerKills: number
   readonly deadlocks: number
   /** A line for each thing that is wrong. */
@@ -44,14 +47,14 @@ export interface StormOutcome {
 
 const FULL = HOST_NAMES.map((host) => `${host}: 5 of 5 SEV slots used, 0 reserved`).join('; ')
 /** What must come of 100 claimants, and of all else. */
-export const RIGHT: Omit<StormOutcome, 'kills' | 'instances' | 'moves' | 'brokerKills'> = {
+export const RIGHT: Omit<StormOutcome, 'kills' | 'instances' | 'moves' | 'shelvings' | 'brokerKills'> = {
   rush: { won: { h1: 5, h2: 5, h3: 5 }, refusals: { [`NO_VALID_HOST: ${FULL}`]: 85 } },
   deadlocks: 0,
   wrong: [],
 }
 
 /**
- * Many claimants at once for few slots; then bursts of boots, resizes, migrations and deletions while workers of every
+ * Many claimants at once for few slots; then bursts of boots, resizes, migrations, shelvings and deletions while workers of every
  * kind are killed from outside, who writes the bill, and the broker. When all is at rest everything must agree, and in the end, with everything deleted, nothing be
  * left, and each life be billed once, to the second.
  */
@@ -69,10 +72,10 @@ export async function storm(options: StormOptions): Promise<StormOutcome> {
   }, SETTLE)
   const wrong = [...(await disagreements(cloud.database))]
 
-  const moves = new Moves(cloud, client)
+  const moves = new Moves(new FreeInstances(cloud), client)
   let brokerKills = 0
   for (const [n, burst] of planOf(seed, bursts).entries()) {
-    for (const move of burst.moves) moves.begin(move)
+    for (const move of [...burst.moves, ...burst.shelvings]) moves.begin(move)
     const broker = async () => {
       if (restartBroker === undefined || burst.brokerAfterMs === undefined) return
       await sleep(burst.brokerAfterMs)
@@ -83,9 +86,14 @@ export async function storm(options: StormOptions): Promise<StormOutcome> {
     await Promise.all([blow(burst, client, crew), broker()])
     tell(`burst ${n + 1} of ${bursts}: killed ${burst.kills.map(({ worker }) => worker).join(', ')}`)
   }
+  // So many may have been deleted before anybody moved them.
+  const asked = planOf(seed, bursts).at(-1)
+  const spare = (asked?.moves.length ?? 0) + (asked?.shelvings.length ?? 0)
+  await client.conductor.buildInstances(context, { ...CALM.boot, name: 'spare', image: IMAGE, count: spare })
   wrong.push(...(await moves.ended()))
-  await client.conductor.buildInstances(context, { ...CALM.boot, image: IMAGE })
+  await client.conductor.buildInstances(context, { ...CALM.boot, image: IMAGE, count: 2 })
   moves.begin(CALM.move)
+  moves.begin(CALM.shelving)
   wrong.push(...(await moves.ended()))
   await atRest(cloud)
   tell(`at rest: ${JSON.stringify(await states(cloud))}`)
@@ -103,6 +111,13 @@ export async function storm(options: StormOptions): Promise<StormOutcome> {
     moves: {
       arrived: await cloud.count('migrations where arrived_at is not null'),
       reverted: await cloud.count(`migrations where arrived_at is not null and status = 'reverted'`),
+    },
+    shelvings: {
+      offloaded: await cloud.count(`build_attempts where outcome = 'shelved'`),
+      returned: await cloud.count(
+        `build_attempts t where outcome = 'active' and exists (select from build_attempts s
+          where s.instance_uuid = t.instance_uuid and s.outcome = 'shelved' and s.attempt < t.attempt)`,
+      ),
     },
     deadlocks: await deadlocks(cloud),
   }
