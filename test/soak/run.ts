@@ -18,7 +18,7 @@ import { RIGHT, storm } from './storm/storm.ts'
 
 const HELP = `Sends calls, casts and notifications between processes while the broker is restarted twice, connections break in
 every way, queues are deleted and processes are killed; then compares what was sent with what was received. Then 100 claimants
-come at once for 15 encryption slots of a cloud of workers, and bursts of boots, resizes, migrations and deletions while
+come at once for 15 encryption slots of a cloud of workers, and bursts of boots, resizes, migrations, shelvings and deletions while
 its schedulers and conductors are killed, workers of hosts, sevbus bill, and the broker; then audits it, looks at the tables by
 SQL of its own, and holds the bill against what ran, where and as what.
 
