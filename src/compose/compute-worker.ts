@@ -45,6 +45,8 @@ interface ComputePorts extends WorkerPorts {
   readonly driver?: VirtDriver
   /** How long a guest must do something else than its instance until that is told; without it the usual. */
   readonly guestSettleMs?: number
+  /** From when on a hypervisor that does not answer is told; without it the usual. */
+  readonly silentAfterMs?: number
 }
 
 /** Puts a compute worker together and starts it: what an earlier one had begun is taken up first. */
@@ -138,6 +140,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     traits: compute.traits,
     lastLook: new LastLook(compute.state_folder),
     reportIntervalSeconds: compute.report_interval_seconds,
+    silentAfterMs: ports.silentAfterMs,
   })
   const guestWatch = new GuestWatch({
     host,

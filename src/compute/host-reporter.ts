@@ -30,7 +30,7 @@ export interface HostReporterOptions {
   /** Milliseconds, by a clock that never jumps. */
   readonly now?: () => number
   /** From when on a hypervisor that does not answer is told, in milliseconds. */
-  readonly silentAfterMs?: number
+  readonly silentAfterMs?: number | undefined
 }
 
 /** After a report that did not get through; so the order in which workers start does not matter. */

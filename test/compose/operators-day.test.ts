@@ -1,10 +1,12 @@
 import { expect, it, vi } from 'vitest'
+import { aFlavor } from '../support/requests.ts'
 import { openSimulatedCloud } from './simulated-cloud.ts'
 
 const SETTLE = { timeout: 60_000, interval: 50 }
 const HOSTS = ['h1', 'h2', 'h3']
 const SLOTS = { sev_slots: 25 }
 const BOOTS = 50
+const larger = aFlavor({ 'hw:mem_encryption': 'true' }, { flavorid: 'f2', name: 'm1.large', vcpus: 4, root_gb: 20 })
 
 interface Load {
   readonly host: string
@@ -25,7 +27,7 @@ function unended(events: readonly string[]): readonly string[] {
   return [...open].filter(([, count]) => count !== 0).map(([key, count]) => `${key}: ${count}`)
 }
 
-it("an operator's day: fifty boots, guests that die, a dead host and its evacuation, a fence, a libvirt that hangs, and books that agree", async () => {
+it("an operator's day: fifty boots, guests that die, a dead host and its evacuation, a fence, a resize, a libvirt that hangs, and books that agree", async () => {
   const cloud = await openSimulatedCloud()
   const { conductor, operator, context } = cloud
   for (const host of HOSTS) await cloud.on(host, SLOTS)
@@ -71,10 +73,25 @@ it("an operator's day: fifty boots, guests that die, a dead host and its evacuat
   await cloud.on(dead.host, SLOTS)
   await vi.waitFor(async () => expect(await cloud.guests(dead.host)).toEqual([]), SETTLE)
 
+  // One instance grows on another host, and one comes back from there: each has a slot on both meanwhile.
+  const [waits, grows, returns] = (await on(rest.host))
+    .filter(({ vm_state }) => vm_state === 'active')
+    .map(({ uuid }) => uuid) as [string, string, string]
+  const before = (await cloud.slots())[rest.host] as number
+  await conductor.resizeInstance(context, { instance_uuid: grows, flavor: larger })
+  await conductor.migrateInstance(context, { instance_uuid: returns })
+  for (const uuid of [grows, returns]) await cloud.becomes(uuid, 'resized')
+  expect((await on(rest.host)).map(({ uuid }) => uuid)).not.toContain(grows)
+  await slotsBecome({ [rest.host]: before })
+  await conductor.confirmResize(context, { instance_uuid: grows })
+  await conductor.revertResize(context, { instance_uuid: returns })
+  await cloud.becomes(grows, 'active', { flavor: larger })
+  await cloud.becomes(returns, 'active', { host: rest.host })
+  await slotsBecome({ [rest.host]: before - 1 })
+
   // A libvirt hangs: nothing new comes there, and what is asked of it waits.
-  const [waits] = (await on(rest.host)).filter(({ vm_state }) => vm_state === 'active').map(({ uuid }) => uuid) as [
-    string,
-  ]
+  await cloud.off(rest.host)
+  await cloud.on(rest.host, SLOTS, {}, { silentAfterMs: 2000 })
   cloud.machine(rest.host).reconfigure({ hangs: true })
   await cloud.seen(rest.host, { hypervisor_silence: { since: expect.any(String) } })
   const later = await cloud.boot(3)

@@ -68,11 +68,16 @@ export async function openSimulatedCloud() {
   const seen = (host: string, expected: object) =>
     vi.waitFor(async () => expect((await hosts()).find((each) => each.host === host)).toMatchObject(expected), SETTLE)
 
-  async function on(host: string, fake: FakeHostOptions = {}, more: Partial<Config['compute']> = {}): Promise<void> {
+  async function on(
+    host: string,
+    fake: FakeHostOptions = {},
+    more: Partial<Config['compute']> = {},
+    patience: { readonly silentAfterMs?: number } = {},
+  ): Promise<void> {
     const driver = await openFakeHost({ folder: guestsOf(host), sev_slots: 6, ...fake })
     machines.set(host, driver)
     const compute = { ...loaded.compute, host, state_folder: stateFolder(host), report_interval_seconds: 0.2, ...more }
-    const ports = { host, transport: bus.connect(), logger: silent, driver, guestSettleMs: 20 }
+    const ports = { host, transport: bus.connect(), logger: silent, driver, guestSettleMs: 20, ...patience }
     workers.set(host, await startCompute({ ...config, compute }, ports))
     await seen(host, { host })
   }
