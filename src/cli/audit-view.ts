@@ -14,6 +14,7 @@ const TITLES: Readonly<Record<FindingKind, string>> = {
   missing_guest: 'missing guest',
   key_count: 'key count',
   foreign_guest: 'foreign guest',
+  stray_disks: 'stray disks',
   overcommit: 'overcommit',
   miscount: 'miscount',
 }
@@ -31,7 +32,7 @@ function compared({ compared, changing, settle_seconds }: AuditReport): string {
   const { hosts, instances, claims, guests } = compared
   const facts = [count(hosts, 'host'), count(instances, 'instance'), count(claims, 'claim'), count(guests, 'guest')]
   const skipped = changing > 0 ? `\n${count(changing, 'instance')} being built, moved or deleted: not judged` : ''
-  return `compared ${facts.join(', ')}; looked twice, ${settle_seconds} s apart${skipped}`
+  return `compared ${facts.join(', ')}; what did not agree was looked at again after ${settle_seconds} s${skipped}`
 }
 
 function notJudged({ not_judged: named, not_judged_total: total }: AuditReport): string {

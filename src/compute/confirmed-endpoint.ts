@@ -48,6 +48,7 @@ export function confirmedEndpoint(
     getSpiceConsole: first((args, info) => endpoint.getSpiceConsole(args, info)),
     getSerialConsole: first((args, info) => endpoint.getSerialConsole(args, info)),
     getDomainXml: first((args, info) => endpoint.getDomainXml(args, info)),
+    removeStrayDisks: first((args, info) => endpoint.removeStrayDisks(args, info)),
     listGuests: first((args, info) => endpoint.listGuests(args, info)),
   }
 }

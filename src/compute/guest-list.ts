@@ -4,18 +4,22 @@ import { isExpected } from './arrivals.ts'
 import type { ComputePorts } from './compute-ports.ts'
 import type { Journal } from './journal/journal.ts'
 import { modelOf } from './libvirt/model-of.ts'
+import { unusedDisks } from './stray-disks.ts'
 import type { Guest, VirtDriver } from './virt-driver.ts'
 
 /** What runs here, whether it came from us or not, with what the journal knows of it. */
 export async function listGuests({ driver, journal }: Pick<ComputePorts, 'driver' | 'journal'>, signal: AbortSignal) {
-  // Before the guests: whatever begins while they are read is counted as begun or is not there yet.
+  // Before the guests, as their disks: whatever begins while they are read is counted as begun or is not there yet.
   const busy = journal.builds().length + journal.terminations().length + journal.actions().length
+  const folders = await driver.diskFolders(signal)
   const guests: GuestReport[] = []
-  for (const guest of await driver.guests(signal)) {
+  const defined = await driver.guests(signal)
+  for (const guest of defined) {
     const model = await modelOfGuest(driver, guest, signal)
     if (model !== 'gone') guests.push({ ...guest, model: model ?? null, ...knownOf(journal, guest.uuid) })
   }
-  return { guests, busy, keys: (await driver.encryptionKeys(signal)) ?? null }
+  const disks = await unusedDisks({ driver, journal }, folders, defined)
+  return { guests, busy, keys: (await driver.encryptionKeys(signal)) ?? null, disks: [...disks] }
 }
 
 async function modelOfGuest(driver: VirtDriver, { uuid }: Guest, signal: AbortSignal) {

@@ -20,7 +20,7 @@ import type { moveMethods } from './move-methods.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import { prepareArrival } from './prepare-arrival.ts'
 import type { ComputeApi } from './rpc-api.ts'
-import { isStray, type Stray, strayDisks } from './stray-disks.ts'
+import { isStray, type Stray, stillNeeded, strayDisks } from './stray-disks.ts'
 
 type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now' | 'tellException'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
@@ -110,7 +110,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   }
 
   /**
-   * Removes the disks of instances that live elsewhere, or nowhere, by the word of a conductor: once, after the worker has begun to serve.
+   * Removes the disks of instances that live elsewhere, or nowhere, and what moves that are over have set aside, by the word of a conductor:
+   * once, after the worker has begun to serve.
    * Never throws; what cannot be removed is left to the next start.
    */
   async removeStrays(): Promise<void> {
@@ -127,13 +128,28 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   async #removeStray(stray: Stray): Promise<void> {
     const { driver, logger } = this.#ports
-    const { uuid } = stray
+    const { uuid, part } = stray
     if (!(await isStray(this.#ports, stray, this.#stopping.signal))) return
-    logger.info({ instance_uuid: uuid }, 'its instance is not here: what is left of it is removed')
-    // Once: a domain that is not ours is left alone, with what it has.
-    await driver.destroy(uuid)
-    await driver.removeDisks(uuid)
+    const why = part === 'all' ? 'its instance is not here' : 'the move that has set its disks aside is over'
+    logger.info({ instance_uuid: uuid }, `${why}: what is left of it is removed`)
+    if (part === 'all') {
+      // Once: a domain that is not ours is left alone, with what it has.
+      await driver.destroy(uuid)
+      await driver.removeDisks(uuid)
+    }
     await driver.removeDisksAside(uuid)
+  }
+
+  async removeStrayDisks({ instance_uuid: uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {
+    this.#refuseWhenDraining()
+    const { driver, host } = this.#ports
+    if (!(await driver.diskFolders(signal)).some((folder) => folder.uuid === uuid)) return null
+    const [stray] = await strayDisks(this.#ports, signal, uuid)
+    if (stray === undefined || this.isBusy(uuid)) throw stillNeeded(uuid, host)
+    await new Promise<void>((resolve, reject) => {
+      this.#lanes.run(uuid, () => this.#removeStray(stray).then(resolve, reject), tookOver(uuid))
+    })
+    return null
   }
 
   buildAndRunInstance(args: BuildArgs, { context }: RequestInfo): Promise<null> {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { DiskReport } from '../objects/disk-report.ts'
 import { EncryptionKeys, GuestReport } from '../objects/guest-report.ts'
 import { Instance } from '../objects/instance.ts'
 import { LeftDisks, StorageId } from '../objects/left-disks.ts'
@@ -29,10 +30,11 @@ import { moveMethods } from './move-methods.ts'
  * - 1.10 check_can_live_migrate_source, check_can_live_migrate_destination, pre_live_migration, live_migration,
  *   post_live_migration_at_destination, rollback_live_migration_at_destination
  * - 1.11 rollback_live_migration
+ * - 1.12 remove_stray_disks; list_guests tells disks
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.11',
+  version: '1.12',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -125,10 +127,25 @@ export const ComputeApi = defineApi({
       wire: 'list_guests',
       since: '1.1',
       summary:
-        "What the hypervisor has, whether known to us or not, with what the worker knows of each guest and does to it; `busy` counts builds and terminations under way, `keys` are the kernel's counts of encryption keys, null where it does not tell.",
+        "What the hypervisor has, whether known to us or not, with what the worker knows of each guest and does to it; `busy` counts builds and terminations under way, `keys` are the kernel's counts of encryption keys, null where it does not tell; `disks` are folders of disks that no guest here has for its own, and with which nothing is done.",
       input: z.strictObject({}),
-      output: z.object({ guests: z.array(GuestReport), busy: z.int().min(0), keys: EncryptionKeys.nullable() }),
+      output: z.object({
+        guests: z.array(GuestReport),
+        busy: z.int().min(0),
+        keys: EncryptionKeys.nullable(),
+        /** Absent: the worker is older than 1.12. */
+        disks: z.array(DiskReport).optional(),
+      }),
       timeoutMs: 10_000,
+    }),
+    removeStrayDisks: call({
+      wire: 'remove_stray_disks',
+      since: '1.12',
+      summary:
+        'Removes the disks that this host has of an instance which lives elsewhere or nowhere, with what is left of its guest; of one that lives here, those that a move has set aside which is over. The host asks a conductor itself first. None are there any more: it is nothing. Errors: INSTANCE_INVALID_STATE when they are, or may be, needed.',
+      input: z.strictObject({ instance_uuid: z.guid() }),
+      output: z.null(),
+      timeoutMs: 60_000,
     }),
   },
 })

@@ -1,3 +1,4 @@
+import type { DiskReport } from '../objects/disk-report.ts'
 import type { EncryptionKeys } from '../objects/guest-report.ts'
 import type { LeftDisks } from '../objects/left-disks.ts'
 import type { LiveMigrateData } from '../objects/live-migrate-data.ts'
@@ -22,6 +23,8 @@ export type GuestLaunch =
   /** `policy` is undefined where the hypervisor does not tell it. */
   | { readonly isEncrypted: true; readonly policy: number | undefined }
   | { readonly isEncrypted: false; readonly why: string }
+
+export type DiskFolder = Omit<DiskReport, 'bytes'>
 
 /** What the machine has, in Placement's terms; options of the worker (reserved memory, ratios) are applied later. */
 export interface HostResources {
@@ -66,8 +69,10 @@ export interface VirtDriver {
   createDisks(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<void>
   /** Gone already: returns. */
   removeDisks(uuid: string): Promise<void>
-  /** By their uuids, set aside or not, whether the guests themselves are here or not. */
-  guestsWithDisks(signal: AbortSignal): Promise<readonly string[]>
+  /** Folders of disks, set aside or not, whether the guests themselves are here or not. */
+  diskFolders(signal: AbortSignal): Promise<readonly DiskFolder[]>
+  /** What these take on disk. Gone already: nothing. */
+  diskBytes(folder: DiskFolder): Promise<number>
   /** What it sees of disks: hosts that tell the same can take over guests from each other. */
   storage(signal: AbortSignal): Promise<string>
   /** Of a guest that is off: its disks are kept, where it does not find them. Done already: tells them again. */

@@ -19,6 +19,8 @@ export const FindingKind = z.enum([
   'key_count',
   /** A guest that is not ours. */
   'foreign_guest',
+  /** Disks of an instance that lives elsewhere or nowhere, or that a move has set aside which is over. */
+  'stray_disks',
   /** More is claimed than the host has. */
   'overcommit',
   /** The use of an inventory is not the sum of its allocations. */
@@ -40,7 +42,7 @@ export const AuditFinding = z.object({
   repair: z
     .object({
       /** Method of the contract that is used. */
-      action: z.enum(['release_allocations', 'confirm_move', 'terminate_instance']),
+      action: z.enum(['release_allocations', 'confirm_move', 'terminate_instance', 'remove_stray_disks']),
       does: z.string(),
       safe_because: z.string(),
     })

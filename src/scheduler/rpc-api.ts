@@ -46,10 +46,11 @@ const NO_MIGRATION = z
  * - 1.7 the type of a migration may be live-migration, which an older scheduler refuses
  * - 1.8 announce_host answers with unchanged_server, where report_host_unchanged is to be sent; who does not know it
  *   sends it to any scheduler, as before
+ * - 1.9 audit finds stray_disks and repairs with remove_stray_disks, which older clients do not know
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.8',
+  version: '1.9',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',

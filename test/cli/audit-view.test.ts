@@ -22,7 +22,7 @@ describe('an audit as people read it', () => {
   it('is short when everything agrees, and says what everything was', () => {
     expect(text({ ...AGREED, settle_seconds: 3, changing: 2 })).toBe(
       [
-        'compared 2 hosts, 1 instance, 1 claim, 1 guest; looked twice, 3 s apart',
+        'compared 2 hosts, 1 instance, 1 claim, 1 guest; what did not agree was looked at again after 3 s',
         '2 instances being built, moved or deleted: not judged',
         '',
         'everything agrees',

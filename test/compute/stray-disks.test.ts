@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { diskContents } from '../../src/compute/disks/disk-contents.ts'
+import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
+import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
 import type { Instance, InstanceState } from '../../src/objects/instance.ts'
 import { at, booted } from './support/act.ts'
 import { type ComputeWorker, HOST, request, withWorker } from './support/compute-worker.ts'
@@ -16,6 +19,10 @@ function knowing(states: Map<string, Partial<InstanceState>>) {
     }),
   }
 }
+
+const never = new AbortController().signal
+const domainOf = async ({ host }: ComputeWorker, instance: Instance) =>
+  buildDomain(guestSpec(instance), await host.capabilities(never))
 
 const uuidOf = (n: number) => `99999999-0000-4000-8000-00000000000${n}`
 
@@ -40,11 +47,18 @@ describe('disks on a host that was away', () => {
   it('go when their instance was deleted meanwhile, or lives elsewhere, and what is left of its guest goes with them', async () => {
     const states = new Map<string, Partial<InstanceState>>()
     await withWorker({ conductor: knowing(states) }, async (worker) => {
-      await left(worker, 4)
+      const kept = (await left(worker, 4))[3] as Instance
       states.set(uuidOf(1), { vm_state: 'deleted', host: null })
       states.set(uuidOf(2), { vm_state: 'active', host: 'other' })
       states.set(uuidOf(3), { vm_state: 'shelved_offloaded', host: null })
       states.set(uuidOf(4), { vm_state: 'stopped', host: HOST })
+      // A move that is over has left these.
+      await worker.host.setDisksAside(uuidOf(4))
+      await worker.host.createDisks(
+        await domainOf(worker, kept),
+        diskContents(kept, await domainOf(worker, kept)),
+        never,
+      )
       await worker.host.destroy(uuidOf(1))
       await worker.host.setDisksAside(uuidOf(2))
 
@@ -68,6 +82,28 @@ describe('disks on a host that was away', () => {
       await worker.manager.idle()
 
       expect(await clean(worker)).toEqual([1, 2, 3, 4, 5, 6].map(uuidOf))
+    })
+  })
+
+  it('are told to an audit, and go one by one when that asks, unless they are needed', async () => {
+    const states = new Map<string, Partial<InstanceState>>()
+    await withWorker({ conductor: knowing(states) }, async (worker) => {
+      await left(worker, 3)
+      await worker.host.destroy(uuidOf(1))
+      await worker.host.destroy(uuidOf(2))
+      const told = async () => (await worker.manager.listGuests({}, request)).disks
+      const gone = { uuid: uuidOf(1), folder: uuidOf(1), aside: false, bytes: 0 }
+      expect(await told()).toEqual([gone, { ...gone, uuid: uuidOf(2), folder: uuidOf(2) }])
+
+      states.set(uuidOf(1), { vm_state: 'deleted', host: null })
+      states.set(uuidOf(2), { vm_state: 'active', host: HOST })
+      const remove = (n: number) => worker.manager.removeStrayDisks({ instance_uuid: uuidOf(n) }, request)
+      for (const n of [1, 1]) await remove(n)
+
+      await expect(remove(2)).rejects.toThrow(expect.objectContaining({ code: 'INSTANCE_INVALID_STATE' }))
+      // No conductor knows it.
+      await expect(remove(3)).rejects.toThrow(expect.objectContaining({ code: 'INSTANCE_INVALID_STATE' }))
+      expect(worker.host.disks()).toEqual([2, 3].map(uuidOf))
     })
   })
 })

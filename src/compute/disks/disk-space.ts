@@ -18,10 +18,16 @@ async function occupiedByGuests(instancesPath: string): Promise<number> {
   let bytes = 0
   for (const folder of await readdir(instancesPath, { withFileTypes: true })) {
     if (!folder.isDirectory() || folder.name.startsWith('_')) continue
-    const path = join(instancesPath, folder.name)
-    for (const name of await readdir(path).catch(() => [])) {
-      bytes += ((await lstat(join(path, name)).catch(() => undefined))?.blocks ?? 0) * BLOCK_BYTES
-    }
+    bytes += await occupiedBytes(join(instancesPath, folder.name))
+  }
+  return bytes
+}
+
+/** What the files of a folder take; one that goes meanwhile takes nothing. */
+export async function occupiedBytes(folder: string): Promise<number> {
+  let bytes = 0
+  for (const name of await readdir(folder).catch(() => [])) {
+    bytes += ((await lstat(join(folder, name)).catch(() => undefined))?.blocks ?? 0) * BLOCK_BYTES
   }
   return bytes
 }

@@ -16,9 +16,10 @@ import type { HeldBase, ImageCache } from '../images/image-cache.ts'
 import type { StoredImage } from '../images/image-source.ts'
 import type { ImageStore } from '../images/image-store.ts'
 import { CONSOLE_LOG, type DiskSpec, type DomainSpec, RESCUE_DISK } from '../libvirt/domain-spec.ts'
+import type { DiskFolder } from '../virt-driver.ts'
 import { BASE_FILE, BASES, RESCUE_BASE_FILE } from './bases-in-use.ts'
 import type { DiskContents } from './disk-contents.ts'
-import { offeredDiskGb } from './disk-space.ts'
+import { occupiedBytes, offeredDiskGb } from './disk-space.ts'
 import {
   asideOf,
   filesOf,
@@ -208,9 +209,14 @@ export class GuestDisks {
     }
   }
 
-  /** Guests that have disks here. */
-  uuids(): Promise<readonly string[]> {
+  /** Of all guests that have disks here. */
+  folders(): Promise<readonly DiskFolder[]> {
     return guestFolders(this.#options.instancesPath)
+  }
+
+  /** What is in it takes so much on disk. */
+  bytesOf({ folder }: DiskFolder): Promise<number> {
+    return occupiedBytes(folder)
   }
 
   folderOf(uuid: string): string {

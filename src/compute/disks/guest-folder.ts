@@ -2,6 +2,7 @@ import { lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DiskCreationFailed, InvalidArguments } from '../../errors.ts'
 import { flushFolder } from '../atomic-file.ts'
+import type { DiskFolder } from '../virt-driver.ts'
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
@@ -55,12 +56,15 @@ export function asideOf(folder: string): string {
   return `${folder}_resize`
 }
 
-/** Of all folders that are called as those of guests, in any order. */
-export async function guestFolders(instancesPath: string): Promise<readonly string[]> {
+/** All folders that are called as those of guests, in any order. */
+export async function guestFolders(instancesPath: string): Promise<readonly DiskFolder[]> {
   const entries = await readdir(instancesPath, { withFileTypes: true })
-  const names = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
-  const uuids = names.map((name) => (name.endsWith(asideOf('')) ? name.slice(0, -asideOf('').length) : name))
-  return [...new Set(uuids.filter((uuid) => UUID.test(uuid)))]
+  const suffix = asideOf('')
+  return entries.flatMap((entry) => {
+    const aside = entry.name.endsWith(suffix)
+    const uuid = aside ? entry.name.slice(0, -suffix.length) : entry.name
+    return entry.isDirectory() && UUID.test(uuid) ? [{ uuid, folder: join(instancesPath, entry.name), aside }] : []
+  })
 }
 
 /** A link is none. */

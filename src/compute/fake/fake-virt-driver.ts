@@ -22,7 +22,7 @@ import { domainXml } from '../libvirt/domain-xml.ts'
 import type { HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { pluggedXmls } from '../libvirt/hot-plug.ts'
 import { hasScsiController, isPlugged, type PluggedDevice } from '../libvirt/plugged-device.ts'
-import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
+import type { DiskFolder, Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
 import { type Definition, readDefinition } from './definition.ts'
 import { capabilitiesOf } from './fake-capabilities.ts'
 import { type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
@@ -175,9 +175,18 @@ export class FakeVirtDriver implements VirtDriver {
     if (this.#store.disks.delete(uuid)) await this.#store.save(uuid)
   }
 
-  async guestsWithDisks(signal: AbortSignal): Promise<readonly string[]> {
+  async diskFolders(signal: AbortSignal): Promise<readonly DiskFolder[]> {
     await this.#answers(signal)
-    return [...new Set([...this.#store.disks.keys()].map((name) => name.replace(/_resize$/, '')))]
+    const suffix = aside('')
+    return [...this.#store.disks.keys()].map((folder) => {
+      const isAside = folder.endsWith(suffix)
+      return { uuid: isAside ? folder.slice(0, -suffix.length) : folder, folder, aside: isAside }
+    })
+  }
+
+  /** They are names. */
+  async diskBytes(): Promise<number> {
+    return 0
   }
 
   async storage(signal: AbortSignal): Promise<string> {

@@ -1,6 +1,7 @@
 import { FindingKind } from '../../objects/audit.ts'
 import type { InstanceState } from '../../objects/instance.ts'
 import { claimFindings, missingClaim } from './compare-claims.ts'
+import { diskFindings } from './compare-disks.ts'
 import { guestFindings, missingGuest } from './compare-guests.ts'
 import { inventoryFindings } from './compare-inventories.ts'
 import { keyFindings } from './compare-keys.ts'
@@ -31,7 +32,10 @@ export function* comparing(seen: Observation): Generator<undefined, Comparison> 
   let changing = 0
   // Without a conductor nobody can say which guests and claims are right.
   if (seen.instances !== undefined) {
-    for (const [host, look] of seen.hosts) yield note(findings, guestFindings(evidence, host, look))
+    for (const [host, look] of seen.hosts) {
+      yield note(findings, guestFindings(evidence, host, look))
+      yield note(findings, diskFindings(evidence, host, look))
+    }
     for (const claim of seen.claims) yield note(findings, claimFindings(evidence, claim))
     for (const instance of seen.instances.values()) {
       if (evidence.isChanging(instance.uuid)) changing++

@@ -7,6 +7,7 @@ export type Repair = (
   | { readonly action: 'release_allocations'; readonly consumer: string; readonly attempt: number }
   | { readonly action: 'confirm_move'; readonly consumer: string; readonly migration: Migration }
   | { readonly action: 'terminate_instance'; readonly host: string; readonly attempt: number }
+  | { readonly action: 'remove_stray_disks'; readonly host: string }
 ) & { readonly does: string; readonly safeBecause: string }
 
 export interface Finding {

@@ -1,3 +1,4 @@
+import type { DiskReport } from '../../objects/disk-report.ts'
 import type { EncryptionKeys, GuestReport } from '../../objects/guest-report.ts'
 import type { InstanceState } from '../../objects/instance.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
@@ -26,6 +27,8 @@ export type HostLook =
       /** Builds and terminations under way. */
       readonly busy: number
       readonly keys: EncryptionKeys | null
+      /** Folders of disks that no guest there has for its own; undefined: its worker does not tell. */
+      readonly disks?: readonly DiskReport[] | undefined
     }
   | { readonly answered: false; readonly reason: string }
 

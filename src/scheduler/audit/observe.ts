@@ -111,7 +111,8 @@ class Look {
     const isUnknown = (uuid: string) => !this.instances.has(uuid) && !this.#asked.has(uuid) && UUID.test(uuid)
     for (const uuid of uuids) if (isUnknown(uuid)) yield uuid
     for (const look of this.hosts.values()) {
-      for (const { uuid } of look.answered ? look.guests : []) {
+      if (!look.answered) continue
+      for (const { uuid } of [...look.guests, ...(look.disks ?? [])]) {
         if (isUnknown(uuid.toLowerCase())) yield uuid.toLowerCase()
       }
     }

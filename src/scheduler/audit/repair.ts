@@ -45,6 +45,11 @@ export async function repair(
         await client.of(ComputeApi).terminateInstance(context, args, { server: host, signal })
         return undefined
       }
+      case 'remove_stray_disks': {
+        const args = { instance_uuid: finding.uuid ?? '' }
+        await client.of(ComputeApi).removeStrayDisks(context, args, { server: wanted.host, signal })
+        return undefined
+      }
       default:
         return wanted satisfies never
     }
@@ -76,5 +81,7 @@ export function isMended({ host, uuid, repair: done }: Finding, { hosts, claims 
     return !claims.some((claim) => claim.consumer === done.consumer && claim.host === host)
   }
   const look = hosts.get(host)
-  return look?.answered === true && !look.guests.some((guest) => guest.uuid.toLowerCase() === uuid)
+  if (look?.answered !== true) return false
+  if (done?.action === 'remove_stray_disks') return !look.disks?.some((disk) => disk.uuid === uuid)
+  return !look.guests.some((guest) => guest.uuid.toLowerCase() === uuid)
 }

@@ -144,7 +144,7 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
       ...['guest', 'shutdown', 'powerOff', 'pause', 'unpause', 'suspend', 'hasSavedMemory', 'resume'],
       ...['attach', 'detach', 'copyRoot', 'storeCopy', 'removeCopy', 'removeRescueDisk'],
       ...['storage', 'setDisksAside', 'bringDisksBack', 'takeDisks', 'define'],
-      ...['guestsWithDisks', 'disksOf', 'expectGuest', 'liveMigrate', 'welcomeGuest'],
+      ...['diskFolders', 'disksOf', 'expectGuest', 'liveMigrate', 'welcomeGuest'],
     ],
     beforeStep,
   )

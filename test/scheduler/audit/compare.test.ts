@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Finding, identity } from '../../../src/scheduler/audit/finding.ts'
+import { type Finding, identity, type Repair } from '../../../src/scheduler/audit/finding.ts'
 import type { Observation } from '../../../src/scheduler/audit/observation.ts'
 import {
   aClaim,
@@ -19,12 +19,16 @@ function found(seen: Observation): readonly Finding[] {
   return compare(seen).findings
 }
 
+function howOf(repair: Repair): string {
+  if (repair.action === 'confirm_move') return repair.migration.type
+  return repair.action === 'remove_stray_disks' ? `on ${repair.host}` : String(repair.attempt)
+}
+
 /** Kind, host and the number of the instance, with how it is repaired. */
 function short(seen: Observation): readonly string[] {
   return found(seen).map(({ kind, host, uuid, repair }) => {
     const which = uuid === undefined ? '' : ` ${Number(uuid.slice(-12))}`
-    const how = repair && (repair.action === 'confirm_move' ? repair.migration.type : repair.attempt)
-    return `${kind} ${host}${which}: ${repair ? `${repair.action} ${how}` : 'for a person'}`
+    return `${kind} ${host}${which}: ${repair ? `${repair.action} ${howOf(repair)}` : 'for a person'}`
   })
 }
 
@@ -514,5 +518,97 @@ describe('two looks', () => {
     expect(leak({})).not.toBe(leak({ changedAt: '2026-03-01T10:00:01.000Z' }))
     expect(leak({})).not.toBe(leak({ resources: { VCPU: 2 } }))
     expect(leak({})).not.toBe(leak({}, { updated_at: '2026-03-01T10:00:01.000Z' }))
+  })
+})
+
+describe('disks that no guest of their host has for its own', () => {
+  const disks = (n: number, bytes = 196_608, aside = false) => ({
+    uuid: uuidOf(n),
+    folder: `/instances/${uuidOf(n)}${aside ? '_resize' : ''}`,
+    aside,
+    bytes,
+  })
+
+  it('are told with whose they are and how large, and go where their instance is gone', () => {
+    const seen = anObservation({
+      hosts: { h1: aLook([], { disks: [disks(1), disks(1, 1024 ** 3, true)] }) },
+      instances: [anInstanceState(1, DELETED)],
+    })
+
+    expect(found(seen)).toEqual([
+      {
+        kind: 'stray_disks',
+        host: 'h1',
+        uuid: uuidOf(1),
+        instance: anInstanceState(1, DELETED),
+        version: [`/instances/${uuidOf(1)} 196608`, `/instances/${uuidOf(1)}_resize 1073741824`],
+        problem: `1.0 GiB in /instances/${uuidOf(1)}, /instances/${uuidOf(1)}_resize of disks are left here; the instance is deleted`,
+        numbers: { bytes: 1_073_938_432 },
+        repair: {
+          action: 'remove_stray_disks',
+          host: 'h1',
+          does: 'has the host remove them, after it has asked a conductor itself',
+          safeBecause: 'the instance is deleted: nothing of it is to run anywhere',
+        },
+        advice: undefined,
+      },
+    ])
+  })
+
+  it.each([
+    ['was put away as an image', SHELVED, undefined, 'remove_stray_disks on h1'],
+    ['has found no host', FAILED, undefined, 'remove_stray_disks on h1'],
+    [
+      'was evacuated, and is there',
+      { host: 'h2', attempt: 2 },
+      aLook([aGuest(1, { attempt: 2 })]),
+      'remove_stray_disks on h1',
+    ],
+    ['was evacuated, and is not there', { host: 'h2', attempt: 2 }, aLook([]), 'for a person'],
+    ['was evacuated to a host that is silent', { host: 'h2', attempt: 2 }, SILENT, 'for a person'],
+  ] as const)('of an instance that %s', (_what, state, h2, how) => {
+    const hosts = { h1: aLook([], { disks: [disks(1)] }), ...(h2 && { h2 }) }
+    const seen = anObservation({ hosts, instances: [anInstanceState(1, state)] })
+
+    expect(short(seen).filter((each) => each.startsWith('stray'))).toEqual([`stray_disks h1 1: ${how}`])
+  })
+
+  it('are those that a move has set aside which is over, beside the guest that has its own', () => {
+    const aside = { disks: [disks(1, 10, true)] }
+    const instances = [anInstanceState(1)]
+    const claims = [aClaim(1)]
+
+    expect(short(anObservation({ hosts: { h1: aLook([aGuest(1)], aside) }, claims, instances }))).toEqual([
+      'stray_disks h1 1: remove_stray_disks on h1',
+    ])
+    const alone = anObservation({ hosts: { h1: aLook([], aside) }, claims, instances })
+    expect(short(alone).filter((each) => each.startsWith('stray'))).toEqual(['stray_disks h1 1: for a person'])
+  })
+
+  it('are for a person where no conductor knows the instance', () => {
+    const seen = anObservation({ hosts: { h1: aLook([], { disks: [disks(7)] }) }, instances: [] })
+
+    expect(short(seen)).toEqual(['stray_disks h1 7: for a person'])
+  })
+
+  it.each([
+    ['its instance is to be built there', { vm_state: 'building', task_state: 'spawning' }],
+    ['its instance is there, and stopped', { vm_state: 'stopped' }],
+    ['its instance has left, and nobody has decided', { vm_state: 'resized', host: 'h2', leaving: 'h1' }],
+    ['a move of it is under way', { host: 'h2', task_state: 'resize_migrating' }],
+    ['something is still to be said to the host', { host: 'h2', hosts_waiting: ['h1'] }],
+    ['something about it has not left its conductor', { ...DELETED, messages_waiting: true }],
+  ] as const)('are no finding while %s', (_when, state) => {
+    const hosts = { h1: aLook([], { disks: [disks(1)] }), h2: aLook([aGuest(1)]) }
+    const seen = anObservation({ hosts, instances: [anInstanceState(1, { ...state } as object)] })
+
+    expect(short(seen).filter((each) => each.startsWith('stray'))).toEqual([])
+  })
+
+  it('belong to the guest where one of an instance that is elsewhere is there', () => {
+    const hosts = { h1: aLook([aGuest(1, { state: 'shutoff' })], { disks: [disks(1)] }), h2: aLook([aGuest(1)]) }
+    const seen = anObservation({ hosts, instances: [anInstanceState(1, { host: 'h2' })] })
+
+    expect(short(seen).map((each) => each.split(' ')[0])).not.toContain('stray_disks')
   })
 })

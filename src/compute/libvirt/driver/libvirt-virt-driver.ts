@@ -6,7 +6,7 @@ import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
 import type { StoredImage } from '../../images/image-source.ts'
-import type { Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
+import type { DiskFolder, Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
 import type { DomainSpec } from '../domain-spec.ts'
 import { readEncryptionKeys } from '../encryption-keys.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
@@ -110,9 +110,13 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#disks.remove(uuid)
   }
 
-  async guestsWithDisks(signal: AbortSignal): Promise<readonly string[]> {
+  async diskFolders(signal: AbortSignal): Promise<readonly DiskFolder[]> {
     signal.throwIfAborted()
-    return await this.#disks.uuids()
+    return await this.#disks.folders()
+  }
+
+  diskBytes(folder: DiskFolder): Promise<number> {
+    return this.#disks.bytesOf(folder)
   }
 
   async storage(signal: AbortSignal): Promise<string> {
