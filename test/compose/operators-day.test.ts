@@ -117,5 +117,5 @@ it("an operator's day: fifty boots, guests that die, a dead host and its evacuat
   for (const { uuid, host, vm_state } of left.filter((instance) => instance.vm_state === 'active')) {
     expect([uuid, vm_state, await cloud.isEncrypted(host as string, uuid)]).toEqual([uuid, 'active', true])
   }
-  await vi.waitFor(() => expect(unended(cloud.events)).toEqual([`instance.power_off ${stops}: 1`]), SETTLE)
+  await vi.waitFor(() => expect(unended(cloud.events)).toEqual([]), SETTLE)
 }, 300_000)
