@@ -48,6 +48,8 @@ export interface StoringOutbox {
   announce(): void
 }
 
+/** Steps that are worth a statement of their own while many boots are under way. Fewer wait for more, but not long. */
+const WORTH_A_STATEMENT = { enough: 16, waitMs: 5 }
 /** Records that are kept, at most. */
 const MAX_KNOWN = 1000
 
@@ -83,8 +85,8 @@ export class Steps {
       )
       for (const one of asked) one.record = records.get(one.uuid.toLowerCase())
     })
-    this.#begin = gathered((asked) => this.#beginAll(asked))
-    this.#make = gathered((asked) => this.#makeAll(asked))
+    this.#begin = gathered((asked) => this.#beginAll(asked), WORTH_A_STATEMENT)
+    this.#make = gathered((asked) => this.#makeAll(asked), WORTH_A_STATEMENT)
   }
 
   /**

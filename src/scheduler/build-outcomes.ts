@@ -22,6 +22,9 @@ export interface BuildOutcomesDeps {
   readonly telling?: Telling | undefined
 }
 
+/** While many boots are under way. */
+const IN_NO_HURRY = { enough: 32, waitMs: 20 }
+
 /** Hears from conductors how builds ended, and says so when a host goes out of service by it, or comes back. */
 export function buildOutcomesEndpoint({ database, disableAfter, logger, telling }: BuildOutcomesDeps) {
   const succeeded = gathered(async (builds: readonly Build[]) => {
@@ -34,7 +37,7 @@ export function buildOutcomesEndpoint({ database, disableAfter, logger, telling 
       logger.info({ host, failed_builds: 0 }, 'host enabled again: a build succeeded there')
     }
     if (enabled.length > 0) telling?.announce()
-  })
+  }, IN_NO_HURRY)
   return {
     async noteBuild({ failure, ...build }: BuildOutcome, { context }: RequestInfo): Promise<null> {
       if (failure === null) {

@@ -13,6 +13,7 @@ import {
   vsockElement,
 } from './device-elements.ts'
 import type { CpuSpec, DomainMetadata, DomainSpec, LaunchSecurity, MemoryBackingSpec } from './domain-spec.ts'
+import { remembered } from './remembered.ts'
 import { type Element, withoutUndefined, written } from './xml-element.ts'
 
 /** Namespace of what we write into a domain's metadata. */
@@ -35,14 +36,15 @@ export function domainXml(domain: DomainSpec): string {
 }
 
 /**
- * The one place that writes XML.
+ * The one place that writes XML: xmlbuilder2 does, each shape of a document once, and what differs from guest to guest is put where
+ * the library has put its marks.
  *
  * @param what names the document in errors
  * @throws InvalidDomainXml
  */
 export function xmlOf(document: Element, what: string, instanceUuid: string): string {
   try {
-    return create(written(document) as object).end({ prettyPrint: true, headless: true })
+    return filledIn(written(document))
   } catch (error) {
     throw new InvalidDomainXml(
       `${what} cannot be written as XML: ${(error as Error).message}`,
@@ -50,6 +52,32 @@ export function xmlOf(document: Element, what: string, instanceUuid: string): st
       { cause: error },
     )
   }
+}
+
+/** Values that are written as they are, wherever they stand. */
+const WORD = /^[\w.:/-]+$/
+/** Around the number of a value: for private use, so that nobody writes it (and who does has his document written as a whole). */
+const MARK = '\ue000'
+const MARKED = new RegExp(`${MARK}(\\d+)${MARK}`)
+const SHAPES_KEPT = 64
+
+/** Text, number of a value, text, number of a value, …, text. */
+const piecesOf = remembered((shape) => writtenByLibrary(JSON.parse(shape)).split(MARKED), SHAPES_KEPT)
+
+function filledIn(tree: unknown): string {
+  const words: string[] = []
+  const shape = JSON.stringify(tree, (_name, value) => {
+    if (typeof value === 'number' || (typeof value === 'string' && WORD.test(value)))
+      return `${MARK}${words.push(String(value)) - 1}${MARK}`
+    return value
+  })
+  const pieces = piecesOf(shape)
+  if (pieces.length !== 2 * words.length + 1) return writtenByLibrary(tree)
+  return pieces.map((piece, n) => (n % 2 === 0 ? piece : words[Number(piece)])).join('')
+}
+
+function writtenByLibrary(tree: unknown): string {
+  return create(tree as object).end({ prettyPrint: true, headless: true })
 }
 
 function domainElement(domain: DomainSpec): Element {
