@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { describe, onTestFinished } from 'vitest'
+import { afterAll, describe, expect, onTestFinished } from 'vitest'
 import { openGuestDisks } from '../../src/compute/disks/open-guest-disks.ts'
 import { NO_FIRMWARE_FILES } from '../../src/compute/libvirt/domain-options.ts'
 import { LibvirtVirtDriver } from '../../src/compute/libvirt/driver/libvirt-virt-driver.ts'
@@ -15,16 +15,39 @@ import { notRun } from '../servers/not-run.ts'
 const missing = await whyNoSevLibvirt()
 const MIB = 1024 * 1024
 
-/** A libvirt and a QEMU of its own, with the secure processor emulated: `sevSlots` ASIDs, none of them for SEV-ES. */
+/** By the number of their keys, none of them for SEV-ES. To start a libvirt takes longer than most of the tests. */
+const hosts = new Map<number, Promise<PrivateLibvirt>>()
+
+function hostWith(sevSlots: number): Promise<PrivateLibvirt> {
+  const started =
+    hosts.get(sevSlots) ??
+    startLibvirt({ name: 'contract', ...(sevSlots > 0 && { sev: { max_asid: sevSlots, min_sev_asid: 1 } }) })
+  hosts.set(sevSlots, started)
+  return started
+}
+
+/** Removes every guest, whatever a test has left of it, and the bridge. */
+async function clear(host: PrivateLibvirt): Promise<void> {
+  const domains = async (...which: string[]) =>
+    (await host.virsh('list', '--uuid', ...which)).split('\n').filter(Boolean)
+  for (const uuid of await domains()) await host.virsh('destroy', uuid)
+  for (const uuid of await domains('--all')) await host.virsh('undefine', uuid, '--nvram', '--managed-save')
+  expect(await domains('--all')).toEqual([])
+  await host.run('ip', 'link', 'delete', 'br0').catch(() => 'it had none')
+}
+
+/** A libvirt and a QEMU as good as new, with the secure processor emulated: `sevSlots` ASIDs. */
 async function machine({ sevSlots, spawnDelayMs = 0 }: { sevSlots: number; spawnDelayMs?: number }): Promise<Machine> {
-  const sev = sevSlots > 0 && { max_asid: sevSlots, min_sev_asid: 1 }
-  const host = await startLibvirt({ name: 'contract', ...(sev && { sev }) })
-  onTestFinished(() => host.stop())
-  const imageFolder = join(host.folder, 'images')
+  const host = await hostWith(sevSlots)
+  const folder = await mkdtemp(join(host.folder, 'test-'))
+  // QEMU runs as a user of its own, and must come to its files.
+  await chmod(folder, 0o711)
+  onTestFinished(() => clear(host))
+  const imageFolder = join(folder, 'images')
   await mkdir(imageFolder)
   await writeFile(join(imageFolder, `${anInstance().image.id}.raw`), Buffer.alloc(MIB))
-  const instancesPath = join(host.folder, 'instances')
-  const volumes = join(host.folder, 'volumes')
+  const instancesPath = join(folder, 'instances')
+  const volumes = join(folder, 'volumes')
   const network = { kind: 'bridge', bridge: 'br0' } as const
   return {
     options: {
@@ -47,8 +70,9 @@ async function machine({ sevSlots, spawnDelayMs = 0 }: { sevSlots: number; spawn
     async open() {
       const driver = await openDriver(host, { instancesPath, imageFolder })
       // libvirt asks the processor once, and must not wait for it as guests shall.
+      await host.sev?.configure({ max_asid: sevSlots, min_sev_asid: 1 })
       await driver.capabilities(new AbortController().signal)
-      if (sev) await host.sev?.configure({ ...sev, delay_ms: spawnDelayMs })
+      await host.sev?.configure({ max_asid: sevSlots, min_sev_asid: 1, delay_ms: spawnDelayMs })
       return driver
     },
   }
@@ -75,4 +99,7 @@ async function openDriver(host: PrivateLibvirt, folders: { instancesPath: string
 }
 
 if (missing) notRun({ name: 'driver contract: libvirt', ...missing })
-describe.runIf(missing === undefined)('libvirt', () => driverContract({ name: 'libvirt, SEV emulated', machine }))
+describe.runIf(missing === undefined)('libvirt', () => {
+  afterAll(() => Promise.all([...hosts.values()].map(async (host) => (await host).stop())))
+  driverContract({ name: 'libvirt, SEV emulated', machine })
+})
