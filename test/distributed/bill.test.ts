@@ -131,11 +131,11 @@ describe('sevbus bill', () => {
       await victim.exited()
     }
     // Nobody else can look into an embedded database: run, stop and look, longer each time, until all is there.
-    let patienceMs = 0
+    let patienceMs = 1000
     const look = async () => {
       const last = await house.running()
-      patienceMs += 500
       await sleep(patienceMs)
+      patienceMs *= 2
       last.kill('SIGTERM')
       expect(await last.exited()).toBe(0)
       const show = house.bill('--json', 'show')

@@ -20,8 +20,7 @@ if (started === undefined) {
     afterAll(() => broker.close())
 
     async function openPoor(name: string, mayWrite: string) {
-      const user = await addPoorUser(broker, name)
-      await user.mayWrite(mayWrite)
+      const user = await addPoorUser(broker, name, mayWrite)
       const reasons: string[] = []
       const onWaiting = (reason: string) => reasons.push(reason)
       const transport = new RabbitTransport({ url: user.url, logger: silent, onWaiting })

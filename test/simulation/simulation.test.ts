@@ -14,7 +14,7 @@ afterAll(async () => {
 })
 
 /** `npm run simulate` is the long form. */
-const SEEDS = [1, 2, 3, 4, 5, 6]
+const SEEDS = [1, 2, 3, 4]
 const STEPS = 350
 
 describe('several schedulers over one placement, whatever happens in whatever order', () => {

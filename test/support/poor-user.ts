@@ -8,12 +8,12 @@ export interface PoorUser {
   mayWrite(pattern: string): Promise<void>
 }
 
-export async function addPoorUser(broker: InstalledRabbitMq, name: string): Promise<PoorUser> {
+export async function addPoorUser(broker: InstalledRabbitMq, name: string, mayWriteFirst = '.*'): Promise<PoorUser> {
   const url = new URL(broker.url)
   ;[url.username, url.password] = [name, 'secret']
   await broker.control('add_user', name, 'secret')
   const mayWrite = async (pattern: string) =>
     void (await broker.control('set_permissions', '-p', '/', name, '.*', pattern, '.*'))
-  await mayWrite('.*')
+  await mayWrite(mayWriteFirst)
   return { name, url: String(url), mayWrite }
 }
