@@ -116,6 +116,32 @@ describe('the auditor', () => {
     ])
   })
 
+  it('forgives what is late by no more than its process was not let run after the deadline', () => {
+    const sender: Entry[] = [
+      ...[at(0, call('c1')), at(2_500, { type: 'stalled', ms: 2_400 } as const)],
+      ...[
+        at(5_000, { type: 'stalled', ms: 2_000 } as const),
+        at(5_400, ended('c1', { code: 'MESSAGING_TIMEOUT' }, 5_400)),
+      ],
+    ]
+    const { books, ...rest } = evidence()
+    const found = (slackMs: number) =>
+      audit(
+        {
+          ...rest,
+          books: [
+            ...books,
+            { process: 'sender-2#1', entries: [...sender, at(6_000, { type: 'finished' })], troubles: [] },
+          ],
+        },
+        { ...LIMITS, slackMs },
+      )
+
+    // Late by 3400 ms, and of those stalled for 500 and 2000.
+    expect(found(900)).toEqual([])
+    expect(found(899)).toEqual(['call c1 of sender-2#1 ended 3400 ms after its deadline of 2000 ms'])
+  })
+
   it('finds that somebody has not come back after the last fault', () => {
     const late = { code: 'MESSAGING_TIMEOUT' }
     const patient: Fact = { type: 'cast', id: 'p1', timeoutMs: 5_000 }

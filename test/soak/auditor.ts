@@ -34,7 +34,7 @@ export interface StoredFact {
 }
 
 export interface Limits {
-  /** How late a call may end: timers and a busy machine. */
+  /** How late a call may end, beside the time that its process was not let run in. */
   readonly slackMs: number
   /** What the memory of a process may grow by from its second quarter to its last. */
   readonly growthBytes: number
@@ -109,14 +109,23 @@ function endings(asked: Asking, { slackMs }: Limits): readonly string[] {
       const what = `${type} ${id} of ${book.process}`
       if (ends.length > 1) return [`${what} ended ${ends.length} times`]
       const [end] = ends
-      if (end !== undefined) {
-        const late = end.tookMs - timeoutMs
-        return late > slackMs ? [`${what} ended ${Math.round(late)} ms after its deadline of ${timeoutMs} ms`] : []
-      }
-      const over = (book.killedAt ?? Number.POSITIVE_INFINITY) - at
-      return over > timeoutMs + slackMs ? [`${what} never ended; its deadline was ${timeoutMs} ms`] : []
+      const deadline = at + timeoutMs
+      const until = end === undefined ? (book.killedAt ?? Number.POSITIVE_INFINITY) : at + end.tookMs
+      const late = until - deadline
+      if (late <= slackMs || late - stalledMs(book, deadline, until) <= slackMs) return []
+      return end === undefined
+        ? [`${what} never ended; its deadline was ${timeoutMs} ms`]
+        : [`${what} ended ${Math.round(late)} ms after its deadline of ${timeoutMs} ms`]
     }),
   )
+}
+
+/** How much of this time the process, by its own word, could not do anything in. */
+function stalledMs({ entries }: Book, from: number, to: number): number {
+  return entries.reduce((sum, entry) => {
+    if (entry.type !== 'stalled') return sum
+    return sum + Math.max(0, Math.min(to, entry.at) - Math.max(from, entry.at - entry.ms))
+  }, 0)
 }
 
 function answers(asked: Asking, runs: ReadonlyMap<string, readonly string[]>): readonly string[] {

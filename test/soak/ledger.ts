@@ -16,6 +16,8 @@ export type Fact =
   | { readonly type: 'notified'; readonly id: string; readonly messageId: string | null }
   /** After a collection of garbage; `messages` is how many this process has had to do with. */
   | { readonly type: 'memory'; readonly bytes: number; readonly messages: number }
+  /** For so long before this the process was not let run, or was busy: no timer of it could end on time. */
+  | { readonly type: 'stalled'; readonly ms: number }
   /** The process has closed everything and ends. */
   | { readonly type: 'finished' }
 

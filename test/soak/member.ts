@@ -52,6 +52,7 @@ export interface Means {
 }
 
 const MEMORY_INTERVAL_MS = 1_500
+const TICK_MS = 25
 
 /** The frame of each process: begins its work when told, notes its memory, ends in order or with its parent. */
 export function member(begin: (means: Means) => Promise<Work>): void {
@@ -66,8 +67,10 @@ export function member(begin: (means: Means) => Promise<Work>): void {
         const ledger = new Ledger(ledgerPath)
         const logger = pino({ level: 'info' }, pino.destination({ dest: logPath, sync: true }))
         const { count, stop } = noteMemory(ledger)
+        const stopTicking = noteStalls(ledger)
         finish = () => {
           stop()
+          stopTicking()
           ledger.write({ type: 'finished' })
         }
         work = begin({ settings: message.settings, ledger, logger, tell, count })
@@ -100,4 +103,15 @@ function noteMemory(ledger: Ledger) {
     messages++
   }
   return { count, stop: () => clearInterval(timer) }
+}
+
+/** A timer that is late by more than a tick of its own tells how late all timers of this process are. */
+function noteStalls(ledger: Ledger): () => void {
+  let last = performance.now()
+  const timer = setInterval(() => {
+    const ms = performance.now() - last - TICK_MS
+    if (ms > TICK_MS) ledger.write({ type: 'stalled', ms })
+    last = performance.now()
+  }, TICK_MS)
+  return () => clearInterval(timer)
 }
