@@ -18,6 +18,8 @@ export interface Settings {
   readonly seed: number
   /** Senders begin so many messages a second. */
   readonly messagesPerSecond: number
+  /** And have no more of them under way. */
+  readonly maxInFlight: number
   /** Names of servers, for calls to one of them. */
   readonly servers: readonly string[]
 }
@@ -51,6 +53,8 @@ export interface Means {
   readonly count: () => void
 }
 
+/** Nothing happens to the database: who waits for it waits for the machine. */
+export const CONNECT_MS = 60_000
 const MEMORY_INTERVAL_MS = 1_500
 const TICK_MS = 25
 

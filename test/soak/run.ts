@@ -85,6 +85,7 @@ async function busHolds(broker: SoakBroker, postgresUrl: string, seed: number): 
     seed,
     messages: Number(values.messages),
     messagesPerSecond: Number(values.rate),
+    maxInFlight: 256,
     senders: Math.ceil(half),
     servers: Math.max(2, Math.floor(half)),
     listeners: 2,

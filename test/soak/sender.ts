@@ -2,15 +2,14 @@ import { openPostgres } from '../../src/database/postgres.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
 import type { DeliveryHandler, ListenOptions, Source } from '../../src/rpc/transport.ts'
-import { type Means, member, type Work } from './member.ts'
+import { CONNECT_MS, type Means, member, type Settings, type Work } from './member.ts'
 import { Questions } from './questions.ts'
 import { randomFrom } from './random.ts'
 import { StoredMessages } from './stored-messages.ts'
 
 const TICK_MS = 20
 const TELL_MS = 100
-/** In an outage no more wait than this; then what was not sent is made up for. */
-const MAX_IN_FLIGHT = 256
+/** What an outage held back is made up for as far as this. */
 const MAX_BEHIND = 200
 /** Of what is begun: about 7 in 10 messages are calls, 1 a cast, 2 come through the outbox. */
 const PART_OF_CALLS = 0.86
@@ -31,7 +30,7 @@ async function send(means: Means): Promise<Work> {
   const transport = new TellingTransport({ url, logger, connectionName: name }, (queue) =>
     tell({ type: 'reply queue', queue }),
   )
-  const database = await openPostgres({ url: databaseUrl, poolSize: 8 })
+  const database = await openPostgres({ url: databaseUrl, poolSize: 8, connectTimeoutMs: CONNECT_MS })
   const client = new RpcClient({ transport, logger, names })
   const stored = new StoredMessages(means, database, client, transport, newId)
   const questions = new Questions(means, client, random, newId)
@@ -43,7 +42,7 @@ async function send(means: Means): Promise<Work> {
     if (which < PART_OF_CALLS + PART_OF_CASTS) return questions.cast()
     return stored.store(questions.padding())
   }
-  const pace = new Pace(begin, settings.messagesPerSecond, () => lastId)
+  const pace = new Pace(begin, settings, () => lastId)
   const telling = setInterval(() => tell({ type: 'sent', messages: lastId, done: questions.done }), TELL_MS)
   return {
     stop: () => pace.stop(),
@@ -63,14 +62,18 @@ class Pace {
   readonly #timer: NodeJS.Timeout
 
   /** @param begun how many messages there were so far */
-  constructor(begin: () => Promise<void>, messagesPerSecond: number, begun: () => number) {
+  constructor(
+    begin: () => Promise<void>,
+    { messagesPerSecond, maxInFlight }: Pick<Settings, 'messagesPerSecond' | 'maxInFlight'>,
+    begun: () => number,
+  ) {
     const startedAt = performance.now()
     let forgiven = 0
     this.#timer = setInterval(() => {
       const due = ((performance.now() - startedAt) / 1000) * messagesPerSecond - forgiven
       // What an outage held back beyond this is not sent in one go afterwards.
       forgiven += Math.max(0, due - begun() - MAX_BEHIND)
-      while (begun() < due && this.#running.size < MAX_IN_FLIGHT) {
+      while (begun() < due && this.#running.size < maxInFlight) {
         const running = begin().finally(() => this.#running.delete(running))
         this.#running.add(running)
       }

@@ -36,6 +36,7 @@ it('loses nothing, does nothing twice and hangs nowhere while everything breaks'
     seed,
     messages: 10_000,
     messagesPerSecond: 700,
+    maxInFlight: 64,
     senders: 2,
     servers: 2,
     listeners: 1,

@@ -32,6 +32,8 @@ export interface SoakOptions {
   /** At least; it goes on until the last fault is over. */
   readonly messages: number
   readonly messagesPerSecond: number
+  /** Of one sender: in an outage, and on a machine that does not keep up, no more wait. */
+  readonly maxInFlight: number
   readonly senders: number
   readonly servers: number
   readonly listeners: number
@@ -78,6 +80,7 @@ async function run(options: SoakOptions, database: Database, crew: CrewMember[])
     names,
     notifications,
     messagesPerSecond: options.messagesPerSecond / options.senders,
+    maxInFlight: options.maxInFlight,
     servers: members.servers,
   }
   const crewOptions = { brokerUrl: () => broker.url, folder: options.folder, seed: options.seed, common }
