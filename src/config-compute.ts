@@ -19,6 +19,11 @@ function isImageUrl(template: string): boolean {
   return /^https?:$/.test(protocol) && username + password === ''
 }
 
+function isPortRange(text: string): boolean {
+  const [first = 0, last = 0] = /^\d{1,5}:\d{1,5}$/.test(text) ? text.split(':').map(Number) : []
+  return first >= 1 && first <= last && last <= 65_535
+}
+
 /** The section [compute]: a host, and what its operator decides about guests. */
 export const ComputeSection = z
   .strictObject({
@@ -124,6 +129,13 @@ export const ComputeSection = z
     graphics: z.enum(['none', 'vnc', 'spice']).default('none'),
     /** Where displays listen; whoever reaches that sees the guests, for they ask for no password. */
     graphics_listen: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
+    /** Ports for the serial consoles of guests, one each, `10000:20000`; without it these are only logged. Nova's serial_console.port_range. */
+    serial_console_port_range: z
+      .string()
+      .refine(isPortRange, 'write the first and the last port, e.g. 10000:20000')
+      .optional(),
+    /** Where they listen; whoever reaches that types as if he sat at the guests, for they ask for no password. */
+    serial_console_listen: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
     /** What proxies reach this host's consoles by; without it where they listen. Nova's server_proxyclient_address. */
     console_address: z.string().min(1).max(255).optional(),
     /** What a config drive is: a CD-ROM, or a virtio disk. Nova's option of this name. */

@@ -95,7 +95,9 @@ export function defineConsoles(define: Define): void {
     'what an instance has written to its serial port, the end of it',
     async (options, [word]) => (await load()).consoleLog(word as string, options),
   ).option('--lines <n>', 'the last so many lines')
-  define('console <instance>', 'where a display of an instance is reached, for a proxy', async (options, [word]) =>
-    (await load()).consoleAddress(word as string, options),
+  define(
+    'console <instance>',
+    'where a display or the serial port of an instance is reached, for a proxy',
+    async (options, [word]) => (await load()).consoleAddress(word as string, options),
   ).addOption(new Option('--type <type>', 'of which kind').choices(CONSOLE_PROTOCOLS).default('vnc'))
 }

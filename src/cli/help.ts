@@ -122,7 +122,8 @@ Examples:
 Examples:
   sevbus console web-1                  where its VNC display is
   sevbus console web-1 --type spice
-Its host gives displays to guests (compute.graphics there), or has none.`,
+  sevbus console web-1 --type serial    its serial port by TCP, raw
+Its host gives displays (compute.graphics there) and serial ports (compute.serial_console_port_range) to guests, or none.`,
   'detach-interface': `
 Example:
   sevbus detach-interface web-1 fa:16:3e:00:00:05`,

@@ -34,6 +34,7 @@ export function domainOptions(compute: ComputeSection): DomainOptions {
     ],
     volumeFolders: compute.volume_folders,
     graphics: compute.graphics === 'none' ? undefined : { type: compute.graphics, listen: compute.graphics_listen },
+    serialConsole: serialConsole(compute),
     consoleAddress: compute.console_address,
     configDriveFormat: compute.config_drive_format,
     forceConfigDrive: compute.force_config_drive,
@@ -46,6 +47,12 @@ export function domainOptions(compute: ComputeSection): DomainOptions {
       statelessLoader: compute.uefi_stateless_loader,
     },
   }
+}
+
+function serialConsole({ serial_console_port_range: range, serial_console_listen: listen }: ComputeSection) {
+  if (range === undefined) return undefined
+  const [first, last] = range.split(':').map(Number) as [number, number]
+  return { listen, ports: [first, last] } as const
 }
 
 /** How guests go to other hosts as they run. */

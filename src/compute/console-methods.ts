@@ -39,7 +39,7 @@ export const consoleMethods = {
     wire: 'get_serial_console',
     since: '1.4',
     summary:
-      "Where the guest's serial port is reached by TCP, by its live document; guests that are started here have none, but a log. Errors: GUEST_NOT_FOUND, CONSOLE_TYPE_UNAVAILABLE, CONSOLE_NOT_AVAILABLE.",
+      "Where the guest's serial port is reached by TCP, by its live document, where compute.serial_console_port_range gives it one. Errors: GUEST_NOT_FOUND, CONSOLE_TYPE_UNAVAILABLE, CONSOLE_NOT_AVAILABLE.",
     input: z.strictObject(ofInstance),
     output: console,
     timeoutMs,

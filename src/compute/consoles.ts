@@ -21,7 +21,8 @@ export async function consoleOf(
   protocol: ConsoleProtocol,
   signal: AbortSignal,
 ): Promise<ConsoleAddress> {
-  return consoleAddress(await driver.domainXml(uuid, signal), protocol, domainOptions.consoleAddress)
+  const [xml, guest] = await Promise.all([driver.domainXml(uuid, signal), driver.guest(uuid, signal)])
+  return consoleAddress(xml, protocol, domainOptions.consoleAddress, guest?.state === 'shutoff')
 }
 
 /** What ends without a line end is a line, too. */

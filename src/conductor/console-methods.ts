@@ -37,8 +37,7 @@ export const consoleMethods = {
   getSerialConsole: call({
     wire: 'get_serial_console',
     since: '1.7',
-    summary:
-      'The same for a serial port by TCP, which guests that are started here have not: their log is get_console_output.',
+    summary: 'The same for its serial port by TCP, where compute.serial_console_port_range of its host gives one.',
     input: z.strictObject(ofInstance),
     output: console,
     timeoutMs,

@@ -20,5 +20,8 @@ export const LiveMigrateData = z.object({
   target_connect_addr: ConnectAddress.nullable(),
   /** Where displays of guests listen there; null: its guests have none. */
   graphics_listen_addr: ConnectAddress.nullable(),
+  /** Where serial consoles of guests listen there, and the port of this one; absent: its guests have none by TCP. */
+  serial_listen_addr: ConnectAddress.optional(),
+  serial_listen_ports: z.array(z.int().min(1).max(65_535)).max(1).optional(),
 })
 export type LiveMigrateData = z.infer<typeof LiveMigrateData>

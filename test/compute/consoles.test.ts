@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { consoleOutput } from '../../src/compute/consoles.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from '../../src/compute/libvirt/domain-options.ts'
+import type { Instance } from '../../src/objects/instance.ts'
 import { booted } from './support/act.ts'
 import { request, withWorker } from './support/compute-worker.ts'
 import { anInstance } from './support/instances.ts'
 
 const never = new AbortController().signal
+
+const uuidOf = (n: number) => `99999999-0000-4000-8000-00000000000${n}`
 
 const lastOf = (log: string | Buffer, lines?: number) => {
   const driver = { consoleLog: async () => Buffer.from(log) }
@@ -30,6 +33,24 @@ describe('what a guest has said', () => {
 })
 
 describe('the consoles of a guest', () => {
+  it('have a serial port each while they run, and no guest is built for which there is none', async () => {
+    const serialConsole = { listen: '10.0.0.1', ports: [10_000, 10_001] } as const
+    await withWorker({ domainOptions: { ...DEFAULT_DOMAIN_OPTIONS, serialConsole } }, async (worker) => {
+      const portOf = async ({ uuid: instance_uuid }: Instance) =>
+        (await worker.manager.getSerialConsole({ instance_uuid }, request)).console
+      const [first, second] = [await booted(worker, { uuid: uuidOf(1) }), await booted(worker, { uuid: uuidOf(2) })]
+      const at = (port: number) => ({ host: '10.0.0.1', port, tls_port: null, internal_access_path: null })
+      expect([await portOf(first), await portOf(second)]).toEqual([at(10_000), at(10_001)])
+
+      await booted(worker, { uuid: uuidOf(3) })
+      expect((await worker.host.guests(never)).map(({ uuid }) => uuid)).toEqual([first.uuid, second.uuid])
+      await worker.host.powerOff(first.uuid)
+      await expect(portOf(first)).rejects.toMatchObject({ code: 'CONSOLE_NOT_AVAILABLE' })
+      await worker.host.destroy(first.uuid)
+      expect(await portOf(await booted(worker, { uuid: uuidOf(4) }))).toEqual(at(10_000))
+    })
+  })
+
   it('are told while it runs, where its host gives it a display', async () => {
     const graphics = { type: 'vnc', listen: '127.0.0.1' } as const
     await withWorker({ domainOptions: { ...DEFAULT_DOMAIN_OPTIONS, graphics } }, async ({ manager, ...worker }) => {

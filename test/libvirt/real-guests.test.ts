@@ -40,7 +40,12 @@ function realGuests(): void {
   let client: SevbusClient
   let worker: SevbusProcess
 
-  const settings = () => ({ ...libvirtWorker(host), SEVBUS_COMPUTE_BRIDGE: 'br0', SEVBUS_COMPUTE_GRAPHICS: 'vnc' })
+  const settings = () => ({
+    ...libvirtWorker(host),
+    SEVBUS_COMPUTE_BRIDGE: 'br0',
+    SEVBUS_COMPUTE_GRAPHICS: 'vnc',
+    SEVBUS_COMPUTE_SERIAL_CONSOLE_PORT_RANGE: '10000:10009',
+  })
   const compute = () => cloud.compute('h1', settings())
 
   beforeAll(async () => {
@@ -245,6 +250,9 @@ function realGuests(): void {
     await vi.waitFor(async () => expect(await said()).toContain(HALTING_FIRMWARE_SAYS), SETTLE)
     const { console } = await client.conductor.getVncConsole(context, { instance_uuid: uuid })
     expect(console).toEqual({ host: '127.0.0.1', port: expect.any(Number), tls_port: null, internal_access_path: null })
+    const { console: serial } = await client.conductor.getSerialConsole(context, { instance_uuid: uuid })
+    expect(serial).toEqual({ ...console, port: expect.any(Number) })
+    await host.run('bash', '-c', `exec 3<>/dev/tcp/127.0.0.1/${serial.port}`)
     await expect(client.conductor.getSpiceConsole(context, { instance_uuid: uuid })).rejects.toMatchObject({
       code: 'CONSOLE_TYPE_UNAVAILABLE',
     })

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { diskContents } from '../../src/compute/disks/disk-contents.ts'
 import { openGuestDisks } from '../../src/compute/disks/open-guest-disks.ts'
 import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
+import { consoleAddress } from '../../src/compute/libvirt/console-address.ts'
 import { DEFAULT_DOMAIN_OPTIONS, NO_FIRMWARE_FILES } from '../../src/compute/libvirt/domain-options.ts'
 import { LibvirtVirtDriver } from '../../src/compute/libvirt/driver/libvirt-virt-driver.ts'
 import { DEFAULT_LIVE_MIGRATION } from '../../src/compute/libvirt/driver/live-migration.ts'
@@ -99,7 +100,9 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
   async function domainOn(host: Host, instance: Instance) {
     const network = { kind: 'none' } as const
     const { instancesPath } = host
-    const options = { ...DEFAULT_DOMAIN_OPTIONS, instancesPath, virtType: 'kvm', cpuMode: 'none', network } as const
+    const serialConsole = { listen: '127.0.0.1', ports: host === h1 ? [10_000, 10_009] : [20_000, 20_009] } as const
+    const given = { instancesPath, network, serialConsole } as const
+    const options = { ...DEFAULT_DOMAIN_OPTIONS, ...given, virtType: 'kvm', cpuMode: 'none' } as const
     return buildDomain(guestSpec(instance, options), await host.driver.capabilities(never))
   }
 
@@ -234,6 +237,7 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     await h1.driver.liveMigrate(uuid, 'h2', data, never)
 
     expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['shutoff', 'running'])
+    expect(consoleAddress(await h2.driver.domainXml(uuid, never), 'serial', undefined)).toMatchObject({ port: 20_000 })
     expect([process?.pid, await h1.libvirt.guestProcess(uuid)]).toEqual([expect.any(Number), undefined])
     const domain = await domainOn(h2, instance)
     for (let n = 0; n < 2; n++) await h2.driver.welcomeGuest(domain, never)

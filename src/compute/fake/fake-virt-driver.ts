@@ -22,6 +22,7 @@ import { domainXml } from '../libvirt/domain-xml.ts'
 import type { HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { pluggedXmls } from '../libvirt/hot-plug.ts'
 import { hasScsiController, isPlugged, type PluggedDevice } from '../libvirt/plugged-device.ts'
+import { SerialPorts } from '../serial-ports.ts'
 import type { DiskFolder, Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../virt-driver.ts'
 import { type Definition, readDefinition } from './definition.ts'
 import { capabilitiesOf } from './fake-capabilities.ts'
@@ -66,6 +67,11 @@ export class FakeVirtDriver implements VirtDriver {
   /** Made here, by id: its store of images. */
   readonly images = new Map<string, StoredImage>()
   #spawnsToFail: number
+  /** Nothing of it listens: every port is free. */
+  readonly #serialPorts = new SerialPorts(
+    (signal) => this.#definedGuests(signal),
+    async () => true,
+  )
   readonly #waking = new Set<() => void>()
   /** Guests that were asked to shut down and will. */
   readonly #shuttingDown = new Set<NodeJS.Timeout>()
@@ -274,7 +280,7 @@ export class FakeVirtDriver implements VirtDriver {
 
   async welcomeGuest(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     const { uuid } = domain
-    const definition = domainXml(domain)
+    const definition = domainXml(await this.#serialPorts.place(domain, signal))
     readDefinition(definition, this.#capabilities)
     const is = (await this.guest(uuid, signal))?.state
     const guest = this.#store.guests.get(uuid)
@@ -294,7 +300,7 @@ export class FakeVirtDriver implements VirtDriver {
 
   async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     await this.#answers(signal)
-    const xml = domainXml(domain)
+    const xml = domainXml(await this.#serialPorts.place(domain, signal))
     const { uuid } = readDefinition(xml, this.#capabilities)
     this.#store.guests.set(uuid, { definition: xml, state: 'shutoff' })
     await this.#store.save(uuid)
@@ -307,7 +313,7 @@ export class FakeVirtDriver implements VirtDriver {
 
   async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     await this.#answers(signal)
-    const xml = domainXml(domain)
+    const xml = domainXml(await this.#serialPorts.place(domain, signal))
     const definition = readDefinition(xml, this.#capabilities)
     const existing = this.#store.guests.get(definition.uuid)
     if (existing?.state === 'running' && existing.definition === xml) return
@@ -465,7 +471,7 @@ export class FakeVirtDriver implements VirtDriver {
   async attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
     await this.#answers(signal)
     const { uuid } = domain
-    const { guest, definition } = this.#redefined(domain)
+    const { guest, definition } = this.#redefined(await this.#serialPorts.place(domain, signal))
     const { live } = guest
     if (live === undefined || isPlugged(live, device)) return await this.#keep(uuid, { ...guest, definition })
     const running = { uuid, isEncrypted: guest.model !== undefined, hasScsiController: hasScsiController(live) }
@@ -476,7 +482,7 @@ export class FakeVirtDriver implements VirtDriver {
   /** Its guests let go at once, or never. */
   async detach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
     await this.#answers(signal)
-    const { guest, definition } = this.#redefined(domain)
+    const { guest, definition } = this.#redefined(await this.#serialPorts.place(domain, signal))
     const live = guest.live && !this.#facts.holds_devices ? withoutDevice(guest.live, device) : guest.live
     await this.#keep(domain.uuid, { ...guest, definition, ...(live !== undefined && { live }) })
   }
@@ -498,6 +504,12 @@ export class FakeVirtDriver implements VirtDriver {
   async destroy(uuid: string): Promise<void> {
     if (this.#expected.delete(uuid)) await receivedGuest(this.#store.folder, uuid)
     if (this.#store.guests.delete(uuid)) await this.#store.save(uuid)
+    this.#serialPorts.release(uuid)
+  }
+
+  async *#definedGuests(signal: AbortSignal) {
+    await this.#answers(signal)
+    for (const [uuid, { definition, live }] of this.#store.guests) yield { uuid, xml: live ?? definition }
   }
 
   async close(): Promise<void> {

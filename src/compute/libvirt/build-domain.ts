@@ -16,6 +16,7 @@ import { metadata } from './configurators/metadata.ts'
 import { pciePorts } from './configurators/pcie-ports.ts'
 import { rng } from './configurators/rng.ts'
 import { scsiController } from './configurators/scsi-controller.ts'
+import { serialConsole } from './configurators/serial-console.ts'
 import { sharedMemory } from './configurators/shared-memory.ts'
 import { video } from './configurators/video.ts'
 import { vmcoreinfo } from './configurators/vmcoreinfo.ts'
@@ -41,6 +42,7 @@ const CONFIGURATORS: readonly Configurator[] = [
   guestAgent,
   interfaces,
   inputs,
+  serialConsole,
   graphics,
   video,
   memballoon,

@@ -5,17 +5,26 @@ import { attribute, child, children, parseXml, type XmlElement } from './parse-x
 /**
  * Where a console of a guest is, by its document as the hypervisor has it: while the guest runs that has the ports.
  *
+ * @param isOff of one that does not run the port of its serial console is only what it is to be
  * @param proxied what proxies reach the host by; undefined: where the console listens
  * @throws ConsoleTypeUnavailable, ConsoleNotAvailable, InvalidDomainXml
  */
-export function consoleAddress(xml: string, protocol: ConsoleProtocol, proxied: string | undefined): ConsoleAddress {
+export function consoleAddress(
+  xml: string,
+  protocol: ConsoleProtocol,
+  proxied: string | undefined,
+  isOff = false,
+): ConsoleAddress {
   const devices = child(parseXml(xml, 'domain', 'the domain'), 'devices')
   const found = protocol === 'serial' ? serialOf(devices) : graphicsOf(devices, protocol)
   if (found === undefined) {
-    const fix = protocol === 'serial' ? 'read its log instead' : `set compute.graphics = "${protocol}" on its host`
+    const fix =
+      protocol === 'serial'
+        ? 'set compute.serial_console_port_range on its host and start it anew, or read its log (sevbus console-log)'
+        : `set compute.graphics = "${protocol}" on its host`
     throw new ConsoleTypeUnavailable(`the guest has no ${protocol} console; ${fix}`, { console_type: protocol, fix })
   }
-  if (found.port === null && found.tls_port === null) {
+  if (isOff || (found.port === null && found.tls_port === null)) {
     const fix = 'start the instance'
     throw new ConsoleNotAvailable(`the guest does not run, and so has no ${protocol} console; ${fix}`, {
       console_type: protocol,

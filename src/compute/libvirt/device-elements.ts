@@ -8,6 +8,7 @@ import type {
   InterfaceSpec,
   MemballoonSpec,
   RngSpec,
+  SerialSpec,
   VideoSpec,
   VirtioDevice,
   VsockSpec,
@@ -76,6 +77,15 @@ function sourceElement(source: InterfaceSource): Element {
 
 export function inputElement({ type, bus, iommu }: InputSpec): Element {
   return withoutUndefined({ '@type': type, '@bus': bus, driver: driverElement({ iommu }) })
+}
+
+/** QEMU listens, and starts without waiting for anybody. A port that is not given out yet is 0, which none is. */
+export function serialElement({ logFile, tcp }: SerialSpec): Element {
+  const log = { '@file': logFile, '@append': 'off' }
+  const target = { '@port': 0 }
+  if (tcp === undefined) return { '@type': 'pty', log, target }
+  const source = { '@mode': 'bind', '@host': tcp.listen, '@service': tcp.port ?? 0 }
+  return { '@type': 'tcp', source, protocol: { '@type': 'raw' }, log, target }
 }
 
 export function graphicsElement({ type, listen }: GraphicsSpec): Element {

@@ -1,4 +1,4 @@
-import type { GraphicsSpec, NetworkSource, VirtType } from './domain-spec.ts'
+import type { GraphicsSpec, NetworkSource, SerialConsoleSpec, VirtType } from './domain-spec.ts'
 
 /** What an operator decides about the domains of a host; the names are Nova's where Nova has the option. */
 export interface DomainOptions {
@@ -18,6 +18,8 @@ export interface DomainOptions {
   readonly volumeFolders: readonly string[]
   /** The display of every guest; undefined: none. */
   readonly graphics: GraphicsSpec | undefined
+  /** The serial port of every guest by TCP; undefined: only logged. */
+  readonly serialConsole: SerialConsoleSpec | undefined
   /** What proxies reach the consoles of this host by; undefined: where they listen. */
   readonly consoleAddress: string | undefined
   /** What a config drive is: a CD-ROM, or a disk that needs no CD-ROM bus. */
@@ -57,6 +59,7 @@ export const DEFAULT_DOMAIN_OPTIONS: DomainOptions = {
   attachableNetworks: [],
   volumeFolders: [],
   graphics: undefined,
+  serialConsole: undefined,
   consoleAddress: undefined,
   configDriveFormat: 'iso9660',
   forceConfigDrive: false,

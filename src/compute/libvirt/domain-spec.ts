@@ -26,7 +26,7 @@ export interface DomainSpec {
   readonly controllers: readonly ControllerSpec[]
   readonly interfaces: readonly InterfaceSpec[]
   readonly inputs: readonly InputSpec[]
-  readonly serial: { readonly logFile: string }
+  readonly serial: SerialSpec
   /** Where the guest's agent answers; needs a virtio-serial controller. */
   readonly guestAgent: boolean
   /** Undefined: nobody can look at it. */
@@ -145,6 +145,21 @@ export interface InputSpec extends VirtioDevice {
 }
 
 /** A display of the guest, on a port that libvirt chooses. */
+export interface SerialSpec {
+  readonly logFile: string
+  /** It is reached by TCP, too; undefined: it is only logged. */
+  readonly tcp?: SerialConsoleSpec | undefined
+}
+
+export interface SerialConsoleSpec {
+  /** Address of the host. */
+  readonly listen: string
+  /** Ports that guests get: the first and the last. */
+  readonly ports: readonly [number, number]
+  /** That of this guest; undefined: not given out yet. */
+  readonly port?: number
+}
+
 export interface GraphicsSpec {
   readonly type: 'vnc' | 'spice'
   /** Address of the host. */

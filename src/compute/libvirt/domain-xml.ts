@@ -9,6 +9,7 @@ import {
   interfaceElement,
   memballoonElement,
   rngElement,
+  serialElement,
   videoElement,
   vsockElement,
 } from './device-elements.ts'
@@ -183,8 +184,9 @@ function devicesElement(domain: DomainSpec): Element {
     controller: domain.controllers.map(controllerElement),
     filesystem: domain.filesystems.map(filesystemElement),
     interface: domain.interfaces.map(interfaceElement),
-    serial: { '@type': 'pty', log: { '@file': domain.serial.logFile, '@append': 'off' }, target: { '@port': 0 } },
-    console: { '@type': 'pty', target: { '@type': 'serial', '@port': 0 } },
+    serial: serialElement(domain.serial),
+    // libvirt makes one of a serial port by itself; of a terminal it always was written down.
+    console: domain.serial.tcp ? undefined : { '@type': 'pty', target: { '@type': 'serial', '@port': 0 } },
     channel: domain.guestAgent
       ? { '@type': 'unix', target: { '@type': 'virtio', '@name': 'org.qemu.guest_agent.0' } }
       : undefined,

@@ -7,6 +7,9 @@ const SPICE = domain(
   "<graphics type='vnc' port='5900'/><graphics type='spice' port='5901' tlsPort='5902'><listen type='address' address='10.0.0.1'/></graphics>",
 )
 
+const SET_RANGE =
+  'set compute.serial_console_port_range on its host and start it anew, or read its log (sevbus console-log)'
+
 describe('where a console of a guest is', () => {
   it.each([
     ['vnc', VNC, { host: '10.0.0.1', port: 5900, tls_port: null }],
@@ -30,9 +33,17 @@ describe('where a console of a guest is', () => {
     expect(consoleAddress(VNC, 'vnc', 'node1.example.com')).toMatchObject({ host: 'node1.example.com', port: 5900 })
   })
 
+  it('is nowhere while the guest is off, though its document has the port', () => {
+    const serial = domain("<serial type='tcp'><source mode='bind' host='10.0.0.1' service='10000'/></serial>")
+
+    expect(() => consoleAddress(serial, 'serial', undefined, true)).toThrow(
+      expect.objectContaining({ code: 'CONSOLE_NOT_AVAILABLE' }),
+    )
+  })
+
   it.each([
     ['spice', VNC, 'CONSOLE_TYPE_UNAVAILABLE', 'set compute.graphics = "spice" on its host'],
-    ['serial', domain("<serial type='pty'/>"), 'CONSOLE_TYPE_UNAVAILABLE', 'read its log instead'],
+    ['serial', domain("<serial type='pty'/>"), 'CONSOLE_TYPE_UNAVAILABLE', SET_RANGE],
     ['vnc', domain("<graphics type='vnc' port='-1' autoport='yes'/>"), 'CONSOLE_NOT_AVAILABLE', 'start the instance'],
   ] as const)('is refused by name where there is none, or none yet: %s', (protocol, xml, code, fix) => {
     expect(() => consoleAddress(xml, protocol, undefined)).toThrow(

@@ -9,10 +9,21 @@ export interface Definition {
   readonly sha256: string
 }
 
-/** Signed with its own digest, by which the same definition is known again. @throws InvalidDomainXml */
+/**
+ * Signed with its own digest, by which the same definition is known again, whatever port it has been given here.
+ * @throws InvalidDomainXml
+ */
 export function definitionOf(domain: DomainSpec): Definition {
-  const sha256 = createHash('sha256').update(domainXml(domain)).digest('hex')
+  const sha256 = createHash('sha256')
+    .update(domainXml(withoutPort(domain)))
+    .digest('hex')
   return { xml: domainXml({ ...domain, metadata: { ...domain.metadata, sha256 } }), sha256 }
+}
+
+function withoutPort(domain: DomainSpec): DomainSpec {
+  const { tcp, ...serial } = domain.serial
+  if (tcp?.port === undefined) return domain
+  return { ...domain, serial: { ...serial, tcp: { listen: tcp.listen, ports: tcp.ports } } }
 }
 
 /** Whose a domain is, by its metadata. */

@@ -6,6 +6,7 @@ import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { DiskContents } from '../../disks/disk-contents.ts'
 import type { GuestDisks } from '../../disks/guest-disks.ts'
 import type { StoredImage } from '../../images/image-source.ts'
+import { SerialPorts } from '../../serial-ports.ts'
 import type { DiskFolder, Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
 import type { DomainSpec } from '../domain-spec.ts'
 import { readEncryptionKeys } from '../encryption-keys.ts'
@@ -39,6 +40,7 @@ export class LibvirtVirtDriver implements VirtDriver {
   readonly #migration: LiveMigrationOptions
   /** Starts that the daemon may be at, though nobody waits for them any more. */
   readonly #starting = new Map<string, Promise<void>>()
+  readonly #serialPorts = new SerialPorts((signal) => this.#definedGuests(signal))
 
   constructor(
     libvirt: Libvirt,
@@ -146,12 +148,14 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   async expectGuest(domain: DomainSpec, theirs: LeftDisks, signal: AbortSignal): Promise<LiveMigrateData> {
     const folder = await this.#disks.share(domain, theirs, signal)
+    const { tcp } = (await this.#serialPorts.place(domain, signal)).serial
     const { inboundAddr, graphicsListen } = this.#migration
     return {
       folder,
       definition: definitionOf(domain).sha256,
       target_connect_addr: inboundAddr ?? null,
       graphics_listen_addr: graphicsListen ?? null,
+      ...(tcp && { serial_listen_addr: tcp.listen, serial_listen_ports: tcp.port === undefined ? [] : [tcp.port] }),
     }
   }
 
@@ -168,14 +172,16 @@ export class LibvirtVirtDriver implements VirtDriver {
     if (!isOurs || (await this.guest(uuid, signal))?.state !== 'running') {
       throw new MigrationError(`guest ${uuid} does not run here: it has not come`, { instance_uuid: uuid })
     }
-    await this.#libvirt.domainDefineXmlFlags(definitionOf(domain).xml, FLAGS.defineValidate)
+    const placed = await this.#serialPorts.place(domain, signal)
+    await this.#libvirt.domainDefineXmlFlags(definitionOf(placed).xml, FLAGS.defineValidate)
   }
 
   async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     const { uuid } = domain
     await this.#own(uuid, signal)
+    const placed = await this.#serialPorts.place(domain, signal)
     try {
-      await this.#libvirt.domainDefineXmlFlags(definitionOf(domain).xml, FLAGS.defineValidate)
+      await this.#libvirt.domainDefineXmlFlags(definitionOf(placed).xml, FLAGS.defineValidate)
     } catch (error) {
       throw error instanceof LibvirtError ? startFailure(refusalOf(error), uuid) : error
     }
@@ -187,8 +193,9 @@ export class LibvirtVirtDriver implements VirtDriver {
     if (await this.#runs(uuid, definition, signal)) return
     signal.throwIfAborted()
     await refuseOtherFiles(domain)
+    const placed = await this.#serialPorts.place(domain, signal, true)
     try {
-      await this.#libvirt.domainDefineXmlFlags(definition.xml, FLAGS.defineValidate)
+      await this.#libvirt.domainDefineXmlFlags(definitionOf(placed).xml, FLAGS.defineValidate)
       signal.throwIfAborted()
       await this.#start(uuid, signal)
     } catch (error) {
@@ -278,12 +285,17 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#disks.removeCopy(uuid)
   }
 
-  attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
-    return plugIn({ libvirt: this.#libvirt, domain, device, running: () => this.#runningXml(domain.uuid, signal) })
+  async attach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
+    await plugIn(await this.#plugging(domain, device, signal))
   }
 
-  detach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
-    return takeOut({ libvirt: this.#libvirt, domain, device, running: () => this.#runningXml(domain.uuid, signal) })
+  async detach(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal): Promise<void> {
+    await takeOut(await this.#plugging(domain, device, signal))
+  }
+
+  async #plugging(domain: DomainSpec, device: PluggedDevice, signal: AbortSignal) {
+    const running = () => this.#runningXml(domain.uuid, signal)
+    return { libvirt: this.#libvirt, domain: await this.#serialPorts.place(domain, signal), device, running }
   }
 
   /** The live document; undefined: the guest is off. @throws GuestNotFound, SpawnFailed when it is not ours */
@@ -310,6 +322,14 @@ export class LibvirtVirtDriver implements VirtDriver {
     await unlessRefused(this.#libvirt.domainUndefineFlags(uuid, flags), VIR_ERR.noDomain)
     if ((await this.#xmlOf(uuid)) !== undefined)
       throw new SpawnFailed(`guest ${uuid} is still there after it was stopped and forgotten`, { instance_uuid: uuid })
+    this.#serialPorts.release(uuid)
+  }
+
+  async *#definedGuests(signal: AbortSignal) {
+    for (const { uuid } of await this.guests(signal)) {
+      const xml = await this.#xmlOf(uuid, signal)
+      if (xml !== undefined) yield { uuid, xml }
+    }
   }
 
   /** Again and again while a start of ours is under way: QEMU may come up after the first word. */

@@ -8,7 +8,7 @@ export interface Moved {
 
 /**
  * The document of a guest that runs, as it is to be at its destination: with the folder of its disks there, the address
- * where displays listen there, and the digest by which the destination knows the guest as its own. All else is what the
+ * where displays and serial consoles listen there, and the digest by which the destination knows the guest as its own. All else is what the
  * guest sees, and must stay.
  */
 export function movedXml(xml: string, { folder, data }: Moved): string {
@@ -16,6 +16,19 @@ export function movedXml(xml: string, { folder, data }: Moved): string {
     .replaceAll(`${escaped(folder)}/`, () => `${escaped(data.folder)}/`)
     .replace(/(<sevbus:definition sha256=(['"]))[0-9a-f]*\2/, (_, start, quote) => `${start}${data.definition}${quote}`)
     .replace(/<graphics\b[\s\S]*?(?:\/>|<\/graphics>)/g, (graphics) => listening(graphics, data.graphics_listen_addr))
+    .replace(/<(serial|console) type=(['"])tcp\2[\s\S]*?<\/\1>/g, (serial) => reachedThere(serial, data))
+}
+
+/** Its console has another port there, for this one may be another guest's. */
+function reachedThere(
+  serial: string,
+  { serial_listen_addr: address, serial_listen_ports: ports }: LiveMigrateData,
+): string {
+  const [port] = ports ?? []
+  if (address === undefined || port === undefined) return serial
+  return serial
+    .replace(/(\bhost=(['"]))[^'"]*\2/, (_, start, quote) => `${start}${address}${quote}`)
+    .replace(/(\bservice=(['"]))[^'"]*\2/, (_, start, quote) => `${start}${port}${quote}`)
 }
 
 function listening(graphics: string, address: string | null): string {
