@@ -14,7 +14,10 @@ export async function openDriver(config: Config, logger: Logger): Promise<VirtDr
   const { compute } = config
   switch (compute.driver) {
     case 'fake':
-      return await openFakeHost({ ...simulatedHost(config), folder: join(compute.state_folder, 'guests') })
+      return await openFakeHost(
+        { ...simulatedHost(config), folder: join(compute.state_folder, 'guests') },
+        diskOptions(compute),
+      )
     case 'libvirt': {
       const disks = await openGuestDisks(diskOptions(compute), logger)
       const client = connectLibvirt(config, logger)

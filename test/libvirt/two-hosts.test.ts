@@ -100,8 +100,8 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
   async function domainOn(host: Host, instance: Instance) {
     const network = { kind: 'none' } as const
     const { instancesPath } = host
-    const serialConsole = { listen: '127.0.0.1', ports: host === h1 ? [10_000, 10_009] : [20_000, 20_009] } as const
-    const given = { instancesPath, network, serialConsole } as const
+    const ports: readonly [number, number] = host === h1 ? [10_000, 10_009] : [20_000, 20_009]
+    const given = { instancesPath, network, serialConsole: { listen: '127.0.0.1', ports } } as const
     const options = { ...DEFAULT_DOMAIN_OPTIONS, ...given, virtType: 'kvm', cpuMode: 'none' } as const
     return buildDomain(guestSpec(instance, options), await host.driver.capabilities(never))
   }

@@ -3,10 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { lockFolder } from '../../folder-lock.ts'
 import { ImageCache } from '../images/image-cache.ts'
-import { ImageFolder } from '../images/image-folder.ts'
-import { ImageServer } from '../images/image-server.ts'
-import type { ImageSource } from '../images/image-source.ts'
-import { ImageStore } from '../images/image-store.ts'
+import { type ImagePlaces, imageSources, imageStore } from '../images/image-places.ts'
 import { SYSTEM_PATH } from '../run-tool.ts'
 import { BASES, basesInUse } from './bases-in-use.ts'
 import { GuestDisks } from './guest-disks.ts'
@@ -15,13 +12,10 @@ import { GuestDisks } from './guest-disks.ts'
 const SILENCE_MS = 60_000
 
 /** What an operator decides about images and where disks are. */
-export interface DiskOptions {
+export interface DiskOptions extends ImagePlaces {
   readonly instancesPath: string
   /** What hosts share; undefined: nothing. */
   readonly sharedPath?: string | undefined
-  /** Images by id in a folder; a URL with `{id}`. Either, both or none. */
-  readonly imageFolder: string | undefined
-  readonly imageUrl: string | undefined
   readonly imageMaxBytes: number
   readonly imageTimeoutMs: number
   readonly cacheMaxAgeMs: number
@@ -42,7 +36,7 @@ export async function openGuestDisks(options: DiskOptions, logger: Logger): Prom
   })
   const images = new ImageCache({
     folder,
-    sources: sourcesOf(options),
+    sources: imageSources(options),
     toolPath,
     maxImageBytes: options.imageMaxBytes,
     timeoutMs: options.imageTimeoutMs,
@@ -59,21 +53,13 @@ export async function openGuestDisks(options: DiskOptions, logger: Logger): Prom
     lock.release()
     throw error
   }
-  const store = options.imageFolder === undefined ? undefined : new ImageStore(options.imageFolder)
   return new GuestDisks({
     instancesPath,
     sharedPath,
     basesPath: folder,
     images,
-    store,
+    store: imageStore(options),
     lock,
     tools: { path: toolPath },
   })
-}
-
-function sourcesOf({ imageFolder, imageUrl }: DiskOptions): readonly ImageSource[] {
-  return [
-    ...(imageFolder === undefined ? [] : [new ImageFolder(imageFolder)]),
-    ...(imageUrl === undefined ? [] : [new ImageServer(imageUrl)]),
-  ]
 }

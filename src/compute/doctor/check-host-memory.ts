@@ -41,6 +41,16 @@ export function checkSlice({ host }: Examination, { offeredMb, pinnedMb }: Memor
   const fix = `systemctl set-property machine.slice MemoryHigh=${high}M MemoryMax=${offeredMb}M`
   if (slice.state === 'unreadable') return unknown(SLICE, slice, 'mount /sys/fs/cgroup, and check libvirt.host_root')
   const none = 'guests that take too much meet the host, not each other'
+  const init = readValue(host.memory.init) ?? 'systemd'
+  if (slice.state === 'absent' && init !== 'systemd') {
+    const why = `the first process here is ${init}, and not systemd, under which libvirt has a machine.slice. ${none}`
+    return warn(
+      SLICE,
+      'not there',
+      why,
+      'run libvirt under systemd, or put a control group of your own around its QEMUs',
+    )
+  }
   if (slice.state === 'absent') {
     const meaning = `${whyUnread(slice)}: no guest has run under systemd here. ${none}`
     return warn(SLICE, 'not there', meaning, fix)

@@ -27,6 +27,8 @@ export interface MemoryState {
   readonly info: Reading<MemInfo>
   readonly swaps: Reading<readonly Swap[]>
   readonly slice: Reading<SliceLimits>
+  /** The name of the first process: `systemd`, where that makes the control groups. */
+  readonly init: Reading<string>
   /** `Y`: the kernel compresses what it swaps. */
   readonly zswap: Reading<string>
   readonly ksm: Reading<string>
@@ -41,10 +43,11 @@ const SLICE_OF_VERSION_1 = 'sys/fs/cgroup/memory/machine.slice/memory.limit_in_b
 
 export async function examineMemory(files: HostFiles): Promise<MemoryState> {
   const line = async (path: string) => parsed(await files.text(path), path, (text) => text.trim())
-  const [info, swaps, slice, zswap, ksm, overcommitMemory, panicOnOom] = await Promise.all([
+  const [info, swaps, slice, init, zswap, ksm, overcommitMemory, panicOnOom] = await Promise.all([
     files.text('proc/meminfo'),
     files.text('proc/swaps'),
     examineSlice(files),
+    line('proc/1/comm'),
     line('sys/module/zswap/parameters/enabled'),
     line('sys/kernel/mm/ksm/run'),
     line('proc/sys/vm/overcommit_memory'),
@@ -54,6 +57,7 @@ export async function examineMemory(files: HostFiles): Promise<MemoryState> {
     info: parsed(info, 'proc/meminfo', parseMemInfo),
     swaps: parsed(swaps, 'proc/swaps', parseSwaps),
     slice,
+    init,
     zswap,
     ksm,
     overcommitMemory,

@@ -16,8 +16,9 @@ import type { LiveMigrateData } from '../../objects/live-migrate-data.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { abortable } from '../../rpc/abortable.ts'
 import type { DiskContents } from '../disks/disk-contents.ts'
+import type { ImagePlaces } from '../images/image-places.ts'
 import type { StoredImage } from '../images/image-source.ts'
-import { type DomainSpec, RESCUE_DISK } from '../libvirt/domain-spec.ts'
+import { type DiskSpec, type DomainSpec, RESCUE_DISK } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
 import type { HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { pluggedXmls } from '../libvirt/hot-plug.ts'
@@ -27,20 +28,24 @@ import type { DiskFolder, Guest, GuestChange, GuestLaunch, HostResources, VirtDr
 import { type Definition, readDefinition } from './definition.ts'
 import { capabilitiesOf } from './fake-capabilities.ts'
 import { type FakeHostFacts, type FakeHostOptions, withDefaults } from './fake-host-options.ts'
+import { FakeImages } from './fake-images.ts'
 import { countedKeys, type KeyHolders, refuseWithoutKey } from './fake-keys.ts'
 import { qemuRefuses, receivedGuest, sendGuest } from './guest-mail.ts'
 import { GuestStore, type StoredGuest } from './guest-store.ts'
 import { withoutDevice } from './without-device.ts'
 
 /** Opens a simulated SEV host whose guests live in `folder`. @throws AlreadyInUse, InvalidFile */
-export async function openFakeHost(options: FakeHostOptions & { readonly folder: string }): Promise<FakeVirtDriver> {
+export async function openFakeHost(
+  options: FakeHostOptions & { readonly folder: string },
+  images: ImagePlaces = { imageFolder: undefined, imageUrl: undefined },
+): Promise<FakeVirtDriver> {
   const facts = withDefaults(options)
   const lock = await lockFolder(options.folder, {
     what: 'the simulated host',
     fix: 'give this one a state folder of its own',
   })
   try {
-    return new FakeVirtDriver(await GuestStore.open(options.folder), lock, facts)
+    return new FakeVirtDriver(await GuestStore.open(options.folder), lock, facts, new FakeImages(images))
   } catch (error) {
     lock.release()
     throw error
@@ -64,8 +69,7 @@ export class FakeVirtDriver implements VirtDriver {
   readonly #expected: Set<string>
   /** Guests whose root disk is kept. */
   readonly #copies = new Set<string>()
-  /** Made here, by id: its store of images. */
-  readonly images = new Map<string, StoredImage>()
+  readonly #images: FakeImages
   #spawnsToFail: number
   /** Nothing of it listens: every port is free. */
   readonly #serialPorts = new SerialPorts(
@@ -76,7 +80,8 @@ export class FakeVirtDriver implements VirtDriver {
   /** Guests that were asked to shut down and will. */
   readonly #shuttingDown = new Set<NodeJS.Timeout>()
 
-  constructor(store: GuestStore, lock: FolderLock, facts: FakeHostFacts) {
+  constructor(store: GuestStore, lock: FolderLock, facts: FakeHostFacts, images: FakeImages) {
+    this.#images = images
     this.#store = store
     this.#expected = new Set([...store.disks.keys()].filter((uuid) => !store.guests.has(uuid)))
     this.#lock = lock
@@ -164,14 +169,18 @@ export class FakeVirtDriver implements VirtDriver {
   }
 
   /** Its guests begin as nothing. */
-  async holdImage(_domain: DomainSpec, _contents: DiskContents, signal: AbortSignal): Promise<Disposable> {
+  async holdImage(_domain: DomainSpec, { image }: DiskContents, signal: AbortSignal): Promise<Disposable> {
     await this.#answers(signal)
+    await this.#images.refuseMissing(image, signal)
     return { [Symbol.dispose]() {} }
   }
 
-  /** Its guests read nothing: of the contents only the places count. */
-  async createDisks(domain: DomainSpec, _contents: DiskContents, signal: AbortSignal): Promise<void> {
+  /** Its guests read nothing: of the contents only the places count, and that there is such an image. */
+  async createDisks(domain: DomainSpec, { image }: DiskContents, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
+    const made = this.#store.disks.get(domain.uuid) ?? []
+    const isFromImage = ({ role, file }: DiskSpec) => (role === 'root' || role === 'rescue') && !made.includes(file)
+    if (domain.disks.some(isFromImage)) await this.#images.refuseMissing(image, signal)
     const files = domain.disks.map(({ file }) => file)
     this.#store.disks.set(domain.uuid, files)
     await this.#store.save(domain.uuid)
@@ -304,6 +313,11 @@ export class FakeVirtDriver implements VirtDriver {
     const { uuid } = readDefinition(xml, this.#capabilities)
     this.#store.guests.set(uuid, { definition: xml, state: 'shutoff' })
     await this.#store.save(uuid)
+  }
+
+  /** Made here, by id. */
+  get images(): ReadonlyMap<string, StoredImage> {
+    return this.#images.made
   }
 
   /** The folders of guests whose disks are there: to see that nothing was left behind. */
@@ -444,16 +458,14 @@ export class FakeVirtDriver implements VirtDriver {
     this.#copies.add(uuid)
   }
 
-  /** Its guests write nothing, so an image of one has no bytes. */
   async storeCopy(uuid: string, image: StoredImage, signal: AbortSignal): Promise<number> {
     await this.#answers(signal)
     if (!this.#copies.has(uuid)) throw new DiskCreationFailed(`nothing is kept of ${uuid}`, { instance_uuid: uuid })
-    this.images.set(image.id, image)
-    return 0
+    return await this.#images.add(image)
   }
 
   async removeImage(uuid: string, imageId: string): Promise<void> {
-    if (this.images.get(imageId)?.properties.instance_uuid === uuid) this.images.delete(imageId)
+    await this.#images.remove(uuid, imageId)
   }
 
   async removeRescueDisk(uuid: string): Promise<void> {

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { lstat, open, readdir, rename, rm, statfs, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { HostCapabilityMissing, ImageNotFound } from '../../errors.ts'
-import { type ImageMeta, imageLabel } from '../../objects/image-meta.ts'
+import { HostCapabilityMissing } from '../../errors.ts'
+import type { ImageMeta } from '../../objects/image-meta.ts'
 import { flushFolder } from '../atomic-file.ts'
 import { baseName, isBaseName, withId } from './base-name.ts'
 import { examineImage } from './examine-image.ts'
-import { noSpace, refuseTooLargeDisk, tooSlow } from './image-refusals.ts'
+import { imageNotFound, noSpace, refuseTooLargeDisk, tooSlow } from './image-refusals.ts'
 import type { ImageSource, StoredImage } from './image-source.ts'
 import { rawImage, spaceForRaw } from './raw-image.ts'
 import { receiveImage } from './receive-image.ts'
@@ -175,12 +175,7 @@ export class ImageCache {
     for (const source of sources) {
       if (await receiveImage(image, source, path, { maxBytes, silenceMs }, signal)) return
     }
-    const places = sources.map(({ description }) => description).join(' and ')
-    const fix = 'put the image there under its id'
-    throw new ImageNotFound(`${places} ${sources.length > 1 ? 'have' : 'has'} no ${imageLabel(image)}; ${fix}`, {
-      image: image.id,
-      fix,
-    })
+    throw imageNotFound(image, sources)
   }
 
   /** @returns where the bare disk is */

@@ -1,7 +1,17 @@
-import { DiskCreationFailed, ImageDownloadFailed, ImageUnacceptable } from '../../errors.ts'
+import { DiskCreationFailed, ImageDownloadFailed, ImageNotFound, ImageUnacceptable } from '../../errors.ts'
 import { imageLabel } from '../../objects/image-meta.ts'
 import type { ExaminedImage } from './examine-image.ts'
-import type { StoredImage } from './image-source.ts'
+import type { ImageSource, StoredImage } from './image-source.ts'
+
+/** @param sources that were looked into */
+export function imageNotFound(image: StoredImage, sources: readonly ImageSource[]): ImageNotFound {
+  const places = sources.map(({ description }) => description).join(' and ')
+  const fix = 'put the image there under its id'
+  return new ImageNotFound(`${places} ${sources.length > 1 ? 'have' : 'has'} no ${imageLabel(image)}; ${fix}`, {
+    image: image.id,
+    fix,
+  })
+}
 
 export function refuseTooLargeDisk(image: StoredImage, { virtualBytes }: ExaminedImage, maxBytes: number): void {
   if (virtualBytes <= maxBytes) return

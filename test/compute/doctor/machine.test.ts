@@ -47,6 +47,24 @@ describe('processor and BIOS', () => {
     )
   })
 
+  it('lets QEMU open /dev/kvm, which is another user under libvirt', async () => {
+    const kvm = { isCharacter: true, major: 10, minor: 232, mode: '0600' }
+    const devices = (changes: object) => ({ devices: { ...milan().devices, 'dev/kvm': { ...kvm, ...changes } } })
+    const verdict = async (host: RecordedHost) => (await findingOf('dev_kvm', host)).verdict
+
+    expect(await findingOf('dev_kvm', { ...intel(), ...devices({}) })).toEqual({
+      verdict: 'warn',
+      value: 'character device 10:232, mode 0600',
+      meaning: 'its owner alone may open it: QEMU, which has a user of its own under libvirt, has no KVM then',
+      fix: 'chgrp kvm /dev/kvm; chmod 660 /dev/kvm; and QEMU in that group (udev rules of its package do both)',
+    })
+    expect(await verdict({ ...intel(), ...devices({ mode: '0660' }) })).toBe('pass')
+    // There it has opened it.
+    expect(await verdict({ ...milan(), ...devices({}) })).toBe('pass')
+    expect(await verdict({ ...milan(), ...devices({ major: 1 }) })).toBe('fail')
+    expect(await verdict({ ...milan(), ...devices({ isCharacter: false }) })).toBe('fail')
+  })
+
   it('is able to do what the leaf says', async () => {
     expect((await findingOf('cpuid_leaf', milan())).value).toBe(
       'SME, SEV, SEV-ES, SEV-SNP, VMPL; C-bit 51, 5 address bits fewer',

@@ -171,6 +171,13 @@ describe('the fence around all guests', () => {
       verdict: 'warn',
       value: 'not there',
     })
+    expect(
+      await findingOf('machine_slice', { ...milan(), files: { ...files, 'proc/1/comm': 'runit\n' } }),
+    ).toMatchObject({
+      verdict: 'warn',
+      meaning: expect.stringMatching(/^the first process here is runit, and not systemd/),
+      fix: 'run libvirt under systemd, or put a control group of your own around its QEMUs',
+    })
     expect(await findingOf('machine_slice', milan({ files: { [`${SLICE}.max`]: null } }))).toMatchObject({
       value: 'cannot be told',
     })

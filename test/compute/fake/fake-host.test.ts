@@ -29,6 +29,28 @@ describe('the simulated host', () => {
     })
   })
 
+  it('builds from images that are where its operator says that images are, and adds to them; where he says nothing all are', async () => {
+    const imageFolder = await aFolder()
+    const places = { imageFolder, imageUrl: undefined }
+    const { image, uuid } = anInstance()
+    await withHost(await openFakeHost({ folder: await aFolder() }, places), async (driver) => {
+      await expect(boot(driver)).rejects.toThrow(
+        expect.objectContaining({ code: 'IMAGE_NOT_FOUND', message: expect.stringContaining(imageFolder) }),
+      )
+      expect(driver.disks()).toEqual([])
+
+      await writeFile(join(imageFolder, `${image.id}.raw`), '')
+      expect(await boot(driver, { uuid })).toBe(uuid)
+
+      const snapshot = { ...image, id: randomUUID(), properties: { ...image.properties, instance_uuid: uuid } }
+      await driver.copyRoot(uuid, never)
+      await driver.storeCopy(uuid, snapshot, never)
+      expect(await readFile(join(imageFolder, `${snapshot.id}.qcow2`), 'utf8')).toBe('')
+      await driver.removeImage(uuid, snapshot.id)
+      await expect(stat(join(imageFolder, `${snapshot.id}.qcow2`))).rejects.toThrow('ENOENT')
+    })
+  })
+
   it('offers SEV-SNP in place of SEV-ES when it has slots for it', async () => {
     const options = { folder: await aFolder(), sev_slots: 5, sev_es_slots: 3, sev_snp_slots: 4 }
     await withHost(await openFakeHost(options), async (driver) => {

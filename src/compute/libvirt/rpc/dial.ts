@@ -32,11 +32,16 @@ export async function dial(endpoints: readonly Endpoint[], pki: PkiFiles, signal
       return await dialOne(endpoint, pki, signal)
     } catch (error) {
       signal.throwIfAborted()
-      failures.push(`${describe(endpoint)}: ${error instanceof Error ? error.message : String(error)}`)
+      failures.push(`${describe(endpoint)}: ${error instanceof Error ? why(error, endpoint) : String(error)}`)
     }
   }
   const fix = 'start libvirtd (or virtqemud), let this user reach its socket, or set libvirt.uri'
   throw new HypervisorUnavailable(`libvirt cannot be reached: ${failures.join('; ')}`, { failures, fix })
+}
+
+/** Node says the path of a socket, too, which is said before. */
+function why({ message }: Error, endpoint: Endpoint): string {
+  return endpoint.kind === 'unix' ? message.replace(` ${endpoint.path}`, '') : message
 }
 
 function describe(endpoint: Endpoint): string {
