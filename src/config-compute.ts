@@ -97,6 +97,11 @@ export const ComputeSection = z
     live_migration_with_native_tls: z.boolean().default(false),
     /** A guest that writes faster than its memory is sent is slowed down. Nova's option of this name. */
     live_migration_permit_auto_converge: z.boolean().default(false),
+    /**
+     * A live migration that is to be completed by force goes on at its destination before all of its memory is there; without it
+     * its guest stands still meanwhile. Nova's option of this name.
+     */
+    live_migration_permit_post_copy: z.boolean().default(false),
     /** A live migration is given up after so long for each GiB of the guest's memory. Nova's live_migration_completion_timeout. */
     live_migration_completion_timeout_seconds: Seconds.default(800),
     /** Migrate live also on a shared file system that libvirt does not know as one: `virsh migrate --unsafe`. */

@@ -24,6 +24,12 @@ export function defineMoves(define: Define): void {
   )
     .option('--host <host>', 'only there')
     .option('--wait', 'until it runs there, or stays where it is', false)
+  define('live-migration-abort <instance>', 'let an instance stay where it is', async (options, [word]) =>
+    (await load()).abortLiveMigration(word as string, options),
+  ).option('--wait', 'until it rests there', false)
+  define('live-migration-force-complete <instance>', 'have a live migration end', async (options, [word]) =>
+    (await load()).forceCompleteLiveMigration(word as string, options),
+  ).option('--wait', 'until it runs at the other host', false)
   define('resize-confirm <instance>', 'let a resized or migrated instance stay where it is', async (options, [word]) =>
     (await load()).confirmResize(word as string, options),
   ).option('--wait', 'until what it had before is gone, and free', false)

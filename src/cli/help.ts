@@ -154,6 +154,15 @@ Examples:
   sevbus live-migrate web-1 --host node2
 Its guest goes on running; hosts must see the same disks, for those are not copied. Of instances in clear alone: what is
 encrypted cannot be read to be sent, and QEMU refuses it; migrate moves them, off and on.`,
+  'live-migration-abort': `
+Examples:
+  sevbus live-migration-abort web-1 --wait
+Its guest goes on where it runs. One that has just left cannot be called back: bring it back with live-migrate.`,
+  'live-migration-force-complete': `
+Examples:
+  sevbus live-migration-force-complete web-1 --wait
+For a guest that writes faster than its memory is sent: it stands still until it is there, or goes on there before all of its
+memory is (compute.live_migration_permit_post_copy, which loses the guest if either host fails meanwhile).`,
   'resize-confirm': `
 Examples:
   sevbus resize-confirm web-1 --wait`,

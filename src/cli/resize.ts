@@ -44,6 +44,18 @@ export function liveMigrate(word: string, options: MoveOptions): Promise<number>
   )
 }
 
+export function abortLiveMigration(word: string, options: MoveOptions): Promise<number> {
+  return move(word, options, ['reverted', 'failed'], ({ conductor, context }, instance_uuid) =>
+    conductor.liveMigrationAbort(context, { instance_uuid }),
+  )
+}
+
+export function forceCompleteLiveMigration(word: string, options: MoveOptions): Promise<number> {
+  return move(word, options, ['done', 'completed'], ({ conductor, context }, instance_uuid) =>
+    conductor.liveMigrationForceComplete(context, { instance_uuid }),
+  )
+}
+
 export function confirmResize(word: string, options: MoveOptions): Promise<number> {
   return move(word, options, ['done', 'completed'], ({ conductor, context }, instance_uuid) =>
     conductor.confirmResize(context, { instance_uuid }),

@@ -63,6 +63,7 @@ export function liveMigrationOptions(compute: ComputeSection): LiveMigrationOpti
     socketFolder: compute.live_migration_socket_folder,
     withNativeTls: compute.live_migration_with_native_tls,
     permitAutoConverge: compute.live_migration_permit_auto_converge,
+    permitPostCopy: compute.live_migration_permit_post_copy,
     unsafe: compute.live_migration_unsafe,
     completionTimeoutMsPerGib: compute.live_migration_completion_timeout_seconds * 1000,
     graphicsListen: compute.graphics === 'none' ? undefined : compute.graphics_listen,

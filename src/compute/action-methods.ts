@@ -135,6 +135,22 @@ export const actionMethods = {
     input: z.strictObject({ ...ofInstance, dest: HostName, migrate_data: LiveMigrateData }),
     output,
   }),
+  liveMigrationAbort: cast({
+    wire: 'live_migration_abort',
+    since: '1.13',
+    summary:
+      'At the source of a live migration that is under way as the action `number`: gives it up, so that the guest goes on here. One that is over is left alone; report_action tells the end of the migration.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  liveMigrationForceComplete: cast({
+    wire: 'live_migration_force_complete',
+    since: '1.13',
+    summary:
+      'At the source of a live migration that is under way as the action `number`: has it end whatever the guest writes. It goes on at the destination at once, its memory following (post-copy), where compute.live_migration_permit_post_copy is set; else it stands still until it is there. report_action tells the end of the migration.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
   rollbackLiveMigration: cast({
     wire: 'rollback_live_migration',
     since: '1.11',

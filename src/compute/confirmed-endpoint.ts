@@ -23,6 +23,8 @@ export function confirmedEndpoint(
     checkCanLiveMigrateDestination: first((args, info) => endpoint.checkCanLiveMigrateDestination(args, info)),
     preLiveMigration: first((args, info) => endpoint.preLiveMigration(args, info)),
     liveMigration: first((args, info) => endpoint.liveMigration(args, info)),
+    liveMigrationAbort: first((args, info) => endpoint.liveMigrationAbort(args, info)),
+    liveMigrationForceComplete: first((args, info) => endpoint.liveMigrationForceComplete(args, info)),
     rollbackLiveMigration: first((args, info) => endpoint.rollbackLiveMigration(args, info)),
     postLiveMigrationAtDestination: first((args, info) => endpoint.postLiveMigrationAtDestination(args, info)),
     rollbackLiveMigrationAtDestination: first((args, info) => endpoint.rollbackLiveMigrationAtDestination(args, info)),

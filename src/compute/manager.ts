@@ -274,6 +274,16 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     return this.#act(args, { name: 'live_migration', dest, migrate_data }, context)
   }
 
+  liveMigrationAbort({ instance, number }: ActionArgs<'liveMigrationAbort'>, _: RequestInfo): Promise<null> {
+    this.#refuseWhenDraining()
+    return this.#actions.order(instance.uuid, number, 'abort')
+  }
+
+  liveMigrationForceComplete(args: ActionArgs<'liveMigrationForceComplete'>, _: RequestInfo): Promise<null> {
+    this.#refuseWhenDraining()
+    return this.#actions.order(args.instance.uuid, args.number, 'force_complete')
+  }
+
   rollbackLiveMigration(args: ActionArgs<'rollbackLiveMigration'>, { context }: RequestInfo): Promise<null> {
     return this.#act(args, { name: 'rollback_live_migration' }, context)
   }

@@ -31,10 +31,11 @@ import { moveMethods } from './move-methods.ts'
  *   post_live_migration_at_destination, rollback_live_migration_at_destination
  * - 1.11 rollback_live_migration
  * - 1.12 remove_stray_disks; list_guests tells disks
+ * - 1.13 live_migration_abort, live_migration_force_complete
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.12',
+  version: '1.13',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',

@@ -101,6 +101,17 @@ export interface VirtDriver {
    */
   liveMigrate(uuid: string, host: string, data: LiveMigrateData, signal: AbortSignal): Promise<void>
   /**
+   * Gives up a live migration that is under way, and returns when none is; one whose guest runs at its destination already
+   * (post-copy) ends there. @throws LibvirtError
+   */
+  abortLiveMigration(uuid: string, signal: AbortSignal): Promise<void>
+  /**
+   * Has a live migration end whatever the guest writes: it goes on at its destination and its memory follows, or it stands still
+   * until it is there.
+   * @returns false when none is under way, or it cannot be done yet
+   */
+  completeLiveMigration(uuid: string, signal: AbortSignal): Promise<boolean>
+  /**
    * The guest that was expected runs here, and is to start with this definition when it is started.
    * @throws MigrationError when it does not run, SpawnFailed when another one does
    */

@@ -4,6 +4,7 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import { buildIsOver } from './host-events.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import { isToSayIfItCame } from './live-migration/fenced-destination.ts'
+import { ordersFail } from './live-migration/orders.ts'
 import { bothFail } from './live-migration/return.ts'
 import { asLeft } from './messages.ts'
 import type { ConductorPorts } from './ports.ts'
@@ -23,6 +24,8 @@ export function interruptionMessages(
 ): readonly DurableMessage[] {
   const { instance, move, action } = record
   const facts = { instance_uuid: instance.uuid, task_state: instance.task_state }
+  if (move !== undefined && action?.action.name === 'live_migration')
+    return ordersFail(ports, record, move, new ActionInterrupted(`live_migration: ${why}`, facts))
   if (action !== undefined)
     return actionIsOver(ports, record, new ActionInterrupted(`${action.action.name}: ${why}`, facts))
   const error = new ActionInterrupted(`${instance.task_state}: ${why}`, facts)

@@ -36,6 +36,22 @@ export const moveMethods = {
     input: z.strictObject({ ...ofInstance, host }),
     output,
   }),
+  liveMigrationAbort: call({
+    wire: 'live_migration_abort',
+    since: '1.15',
+    summary:
+      'Gives up a live migration that is under way: the instance stays where it is, unless its guest has just left. When it answers that is stored. Asked again while it is under way, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE when there is none, or when it has left.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
+  liveMigrationForceComplete: call({
+    wire: 'live_migration_force_complete',
+    since: '1.15',
+    summary:
+      'Has a live migration that is under way end, however fast the guest writes: where its host permits post-copy (compute.live_migration_permit_post_copy) it goes on at the destination before all of its memory is there, else it stands still until it is. When it answers that is stored. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE when none is under way, or it is being given up.',
+    input: z.strictObject(ofInstance),
+    output,
+  }),
   confirmResize: call({
     wire: 'confirm_resize',
     since: '1.10',

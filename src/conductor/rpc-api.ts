@@ -62,10 +62,11 @@ export const MAX_COUNT = 1000
  * - 1.12 shelve_instance, unshelve_instance; report_action_stage tells those of shelving
  * - 1.13 live_migrate_instance
  * - 1.14 report_build tells of a rebuild that was refused before anything was touched (`unchanged`), which an older conductor does not hear
+ * - 1.15 live_migration_abort, live_migration_force_complete
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.14',
+  version: '1.15',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -4,6 +4,7 @@ import { actionMessage } from './actions/messages.ts'
 import { allocationsOf } from './attempt-store.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import { isToSayIfItCame } from './live-migration/fenced-destination.ts'
+import { orderMessages } from './live-migration/orders.ts'
 import {
   asLeft,
   buildMessage,
@@ -31,7 +32,10 @@ export async function waitedFor(
   if (task === null) return []
   if (host === null || isWaitingForHost(instance, attempt)) return [continueBuildMessage(ports, context, instance)]
   if (task === 'deleting' || task === 'shelving_offloading') return [terminateMessage(ports, context, host, instance)]
-  if (action !== undefined) return [actionMessage(ports, move ? asLeft(instance, move) : instance, action)]
+  if (action !== undefined) {
+    const there = move ? asLeft(instance, move) : instance
+    return [actionMessage(ports, there, action), ...orderMessages(ports, there, action)]
+  }
   if (move?.status === 'confirming') return [departureMessage(ports, instance, move)]
   if (move?.status === 'reverting') return returnMessages(ports, instance, move)
   if (move !== undefined && move.arrived_at !== null) {

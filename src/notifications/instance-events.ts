@@ -54,6 +54,7 @@ export type InstanceEvent =
   | `instance.unshelve.${'start' | 'end' | 'error'}`
   | `instance.live_migration_pre.${'start' | 'end'}`
   | `instance.live_migration_${'post' | 'post_dest' | 'rollback_dest'}.${'start' | 'end' | 'error'}`
+  | `instance.live_migration_${'abort' | 'force_complete'}.${'start' | 'end' | 'error'}`
   | 'instance.delete.start'
   | 'instance.delete.end'
 

@@ -9,6 +9,10 @@ import { LeftDisks, StorageId } from './left-disks.ts'
 import { LiveMigrateData } from './live-migrate-data.ts'
 import { text } from './text.ts'
 
+/** What somebody wants of a live migration that is under way: that it is given up, or that it ends whatever that costs the guest. */
+export const MigrationOrder = z.enum(['abort', 'force_complete'])
+export type MigrationOrder = z.infer<typeof MigrationOrder>
+
 /**
  * What is asked to be done to an instance that lives, with what was asked for beside it. Names are Nova's
  * (nova/compute/instance_actions.py).
@@ -50,7 +54,13 @@ export const InstanceAction = z.discriminatedUnion('name', [
     storage: StorageId,
   }),
   /** At the source of a live migration: the guest goes to the destination, which has prepared for it, as it runs. */
-  z.object({ name: z.literal('live_migration'), dest: HostName, migrate_data: LiveMigrateData }),
+  z.object({
+    name: z.literal('live_migration'),
+    dest: HostName,
+    migrate_data: LiveMigrateData,
+    /** What was asked for since. */
+    orders: z.array(MigrationOrder).optional(),
+  }),
   /** At the source again, for the guest has not come to the destination: it runs here as before. */
   z.object({ name: z.literal('rollback_live_migration') }),
   /** At the source again: the guest is as it was before. */

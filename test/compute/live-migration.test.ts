@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Instance } from '../../src/objects/instance.ts'
+import type { MigrationOrder } from '../../src/objects/instance-action.ts'
 import type { LiveMigrateData } from '../../src/objects/live-migrate-data.ts'
 import { at, booted, failedWith, guestOf, reported } from './support/act.ts'
 import { type ComputeWorker, HOST, request, type WorkerOptions, withWorker } from './support/compute-worker.ts'
@@ -185,6 +186,70 @@ describe('a guest that goes to another host as it runs', () => {
   })
 })
 
+/** Of a guest that writes too fast to come: what somebody wants then, as the conductor says it. */
+async function order(source: ComputeWorker, instance: Instance, what: MigrationOrder, number = 1) {
+  const args = { instance: at(instance, 'active', 'migrating'), number }
+  if (what === 'abort') await source.manager.liveMigrationAbort(args, request)
+  else await source.manager.liveMigrationForceComplete(args, request)
+}
+
+/** Begins to send it, and returns while it is under way. */
+async function begin(source: ComputeWorker, instance: Instance, migrate_data: LiveMigrateData) {
+  const args = { instance: at(instance, 'active', 'migrating'), number: 1, dest: 'node2', migrate_data }
+  await source.manager.liveMigration(args, request)
+}
+
+const notCome = (instance: Instance) => reported(instance, 1, failedWith('MIGRATION_ERROR', 'running'))
+
+describe('a guest that writes faster than its memory is sent', () => {
+  const slow = { source: { fake: { holds_migrations: true } } }
+
+  it('stays where it runs when that is given up, and a late order is nothing', async () => {
+    await onTwoHosts(slow, async (hosts) => {
+      const { source, instance } = hosts
+      await order(source, instance, 'abort')
+      await begin(source, instance, await prepare(hosts))
+
+      await order(source, instance, 'abort')
+      await source.manager.idle()
+      await order(source, instance, 'abort')
+      await order(source, instance, 'force_complete')
+
+      expect(await source.sent()).toEqual([notCome(instance)])
+      expect([await guestOf(source, instance), await guestOf(hosts.dest, instance)]).toEqual(['running', undefined])
+    })
+  })
+
+  it('comes when it is forced', async () => {
+    await onTwoHosts(slow, async (hosts) => {
+      const { source, dest, instance } = hosts
+      await begin(source, instance, await prepare(hosts))
+
+      for (let n = 0; n < 2; n++) await order(source, instance, 'force_complete')
+      await source.manager.idle()
+
+      expect(await source.sent()).toEqual([reported(instance, 1)])
+      expect([await guestOf(source, instance), await guestOf(dest, instance)]).toEqual(['shutoff', 'running'])
+    })
+  })
+
+  it('that stands still so that it comes, and does not, goes on where it is', async () => {
+    await onTwoHosts(slow, async (hosts) => {
+      const { source, instance } = hosts
+      await begin(source, instance, await prepare(hosts))
+      await vi.waitFor(() => expect(source.host.isGoing(instance.uuid)).toBe(true))
+      await source.host.pause(instance.uuid)
+      source.host.reconfigure({ fail_migration: true })
+
+      await order(source, instance, 'force_complete')
+      await source.manager.idle()
+
+      expect(await source.sent()).toEqual([notCome(instance)])
+      expect(await guestOf(source, instance)).toBe('running')
+    })
+  })
+})
+
 describe('a worker that is killed while a guest goes', () => {
   it('as the source, goes on when it starts, and tells the end once: the guest does not run there again', async () => {
     await withWorker({}, async (dest) => {
@@ -206,6 +271,41 @@ describe('a worker that is killed while a guest goes', () => {
       }
       expect(kills.length).toBeGreaterThan(3)
       expect(await guestOf(dest, instance)).toBe('running')
+    })
+  })
+
+  it.each([
+    ['abort', 'running'],
+    ['force_complete', 'shutoff'],
+  ] as const)('as the source that was told to %s it, does so when it starts', async (what, becomes) => {
+    await withWorker({}, async (dest) => {
+      const { prepared: given, kills } = await killsDuring(
+        async (source) => {
+          source.host.reconfigure({ holds_migrations: true })
+          const instance = await booted(source)
+          return { instance, data: await prepare({ source, dest, instance }) }
+        },
+        async (source, { instance, data }) => {
+          await begin(source, instance, data)
+          await order(source, instance, what)
+          await source.manager.idle()
+        },
+      )
+      const { instance, data } = given
+      for (const { folder } of kills) {
+        await withWorker({ folder, fake: { holds_migrations: true } }, async (source) => {
+          source.manager.recover()
+          // Its conductor says both again.
+          await begin(source, instance, data)
+          await order(source, instance, what)
+          await source.manager.idle()
+
+          expect(await guestOf(source, instance)).toBe(becomes)
+          const end = what === 'abort' ? notCome(instance) : reported(instance, 1)
+          expect((await source.sent()).at(-1)).toEqual(end)
+        })
+      }
+      expect(kills.length).toBeGreaterThan(4)
     })
   })
 

@@ -70,6 +70,8 @@ describe.each(databaseEngines)('live migration on $name', (engine) => {
         await step(2)
         await conductor.sent()
       },
+      abort: () => endpoint.liveMigrationAbort(ofInstance, request),
+      force: () => endpoint.liveMigrationForceComplete(ofInstance, request),
       remove: () => endpoint.deleteInstance(ofInstance, request),
       evacuate: () => endpoint.evacuateInstance(ofInstance, request),
       now: () => conductor.instance(uuid),
@@ -345,6 +347,81 @@ describe.each(databaseEngines)('live migration on $name', (engine) => {
       expect(await late.now()).toMatchObject({ vm_state: 'deleted', host: null })
       expect(await late.moves()).toEqual(['completed: h1 to h2'])
     }
+  })
+
+  it('is given up at once before its source is told, and nothing comes of what is under way', async () => {
+    await using given = await running()
+    await given.migrate()
+    await given.sent()
+
+    const { instance } = await given.abort()
+
+    expect(instance).toMatchObject({ vm_state: 'active', task_state: null, host: 'h1', attempt: 1, fault: null })
+    expect(await given.told()).toEqual([
+      ...[info('live_migration_abort.start'), info('live_migration_abort.end'), 'revert_move → scheduler'],
+    ])
+    await given.step(2)
+    expect(await given.now()).toMatchObject({ task_state: null, attempt: 1 })
+  })
+
+  it('is given up by its source, which says how it ended: it stays, or had just left', async () => {
+    for (const isLeft of [false, true]) {
+      await using given = await running()
+      await given.going()
+
+      for (let n = 0; n < 2; n++) await given.abort()
+      expect(await given.now()).toMatchObject({ task_state: 'migrating', host: 'h1' })
+      const sent = await given.sent()
+      expect(sent.map(({ what }) => what)).toEqual(['instance.live_migration_abort.start', 'live_migration_abort'])
+      expect(sent[1]).toMatchObject({ to: 'sevbus-compute.h1', args: { number: 1, instance: { attempt: 1 } } })
+      await expect(given.force()).rejects.toThrow(withCode('INSTANCE_INVALID_STATE'))
+
+      if (isLeft) {
+        await given.acted({ result: 'done' })
+        expect((await given.told())[0]).toBe(error('live_migration_abort'))
+        await expect(given.abort()).rejects.toThrow(withCode('INSTANCE_INVALID_STATE'))
+        await given.came()
+        expect(await given.now()).toMatchObject({ task_state: null, host: 'h2' })
+        continue
+      }
+      await given.acted({ result: 'failed', fault: FAULT, guest: 'running' })
+      expect((await given.told()).slice(0, 2)).toEqual([
+        ...[info('live_migration_abort.end'), info('live_migration_rollback.start')],
+      ])
+      expect((await given.abort()).instance).toMatchObject({ task_state: 'migrating_reverting' })
+      await given.gone('h2', 2)
+      expect(await given.now()).toMatchObject({ vm_state: 'active', task_state: null, host: 'h1', fault: null })
+      expect(await given.moves()).toEqual(['reverted: h1 to h2'])
+      await expect(given.abort()).rejects.toThrow(withCode('INSTANCE_INVALID_STATE'))
+    }
+  })
+
+  it('is forced to its end, or given up after all; what is asked is said again, and over when it is deleted', async () => {
+    await using given = await running(plainFlavor, { buildTimeoutMs: 0 })
+    await expect(given.force()).rejects.toThrow(withCode('INSTANCE_INVALID_STATE'))
+    await given.going()
+    await given.force()
+    expect(await given.told()).toEqual([
+      ...[info('live_migration_force_complete.start'), 'live_migration_force_complete → compute.h1'],
+    ])
+    await given.abort()
+    await given.sent()
+    await reviveOverdue(given.ports)
+    expect(await given.told()).toEqual(
+      ['live_migration', 'live_migration_force_complete', 'live_migration_abort'].map((what) => `${what} → compute.h1`),
+    )
+
+    await given.remove()
+
+    expect((await given.told()).slice(0, 2)).toEqual([
+      ...[error('live_migration_force_complete'), error('live_migration_abort')],
+    ])
+    await using forced = await running()
+    await forced.going()
+    await forced.force()
+    await forced.sent()
+    await forced.acted({ result: 'done' })
+    expect((await forced.told())[0]).toBe(info('live_migration_force_complete.end'))
   })
 
   it('whose source dies is looked for at the destination before it is rebuilt anywhere', async () => {

@@ -119,6 +119,7 @@ describe.runIf(!missing)('the table of procedures against the installed libvirt'
     await call('domainReset', NOW)
     expect(await call('domainGetJobInfo', { dom: DOM })).toMatchObject({ type: 0, memTotal: 0n })
     expect(await refused('domainAbortJob', { dom: DOM })).toMatchObject({ details: { libvirt_code: 55 } })
+    expect(await refused('domainMigrateStartPostCopy', NOW)).toMatchObject({ details: { libvirt_code: 55 } })
     const nowhere = 'qemu+unix:///system?socket=/not/there'
     const away = { dom: DOM, dconnuri: nowhere, params: [], cookieIn: Buffer.alloc(0), flags: LIVE | PEER_TO_PEER }
     expect((await refused('domainMigratePerform3Params', away)).message).toContain('/not/there')

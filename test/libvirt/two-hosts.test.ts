@@ -299,6 +299,70 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     await remove(h2, instance)
   })
 
+  /** A guest on its way to h2, which is held until `go`: by then somebody may want something else. */
+  async function onItsWay(instance: Instance) {
+    await boot(h1, instance)
+    const data = await expectOn(h2, h1, instance)
+    await h2.libvirt.pause()
+    const left = h1.driver.liveMigrate(instance.uuid, 'h2', data, never).then(
+      () => 'has left',
+      (error: Error) => error,
+    )
+    while ((await h1.client.domainGetJobInfo(instance.uuid)).type === 0) await new Promise(setImmediate)
+    return { left, go: () => h2.libvirt.resume() }
+  }
+
+  it('give up a migration that is under way: its guest goes on where it was', async () => {
+    const instance = small()
+    await h1.driver.abortLiveMigration(instance.uuid, never)
+    const { left, go } = await onItsWay(instance)
+
+    const aborted = h1.driver.abortLiveMigration(instance.uuid, never)
+    await go()
+    await aborted
+
+    expect(await left).toEqual(withCode('MIGRATION_ERROR'))
+    expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['running', undefined])
+    await remove(h2, instance)
+    await remove(h1, instance)
+  })
+
+  it('force a migration to its end: its guest stands still until it runs there', async () => {
+    const instance = small()
+    const { uuid } = instance
+    await boot(h1, instance)
+    expect(await h1.driver.completeLiveMigration(uuid, never)).toBe(false)
+    const data = await expectOn(h2, h1, instance)
+    await h1.libvirt.run('virsh', '-c', h1.libvirt.uri, 'migrate-setspeed', uuid, '1')
+    let isOver = false
+    const left = h1.driver.liveMigrate(uuid, 'h2', data, never).finally(() => {
+      isOver = true
+    })
+
+    let isForced = false
+    while (!isForced && !isOver) isForced = await h1.driver.completeLiveMigration(uuid, never)
+    await left
+
+    expect([isForced, await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual([true, 'shutoff', 'running'])
+    await remove(h1, instance)
+    await remove(h2, instance)
+  })
+
+  it('bring a guest that was made to stand still before it was sent, and let it go on there', async () => {
+    const instance = small()
+    const { left, go } = await onItsWay(instance)
+    await h1.client.domainSuspend(instance.uuid)
+    await go()
+    expect(await left).toBe('has left')
+    expect(await stateOf(h2, instance)).toBe('paused')
+
+    await h2.driver.welcomeGuest(await domainOn(h2, instance), never)
+
+    expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['shutoff', 'running'])
+    await remove(h1, instance)
+    await remove(h2, instance)
+  })
+
   it('define a guest that is to stay off, and start it later', async () => {
     const instance = small({ model: 'amd-sev' })
     const domain = await domainOn(h1, instance)

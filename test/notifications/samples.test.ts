@@ -207,6 +207,22 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
       compute.message(`instance.live_migration_${what}.error`, context, plain, interrupted),
     ]),
   ),
+  ...Object.fromEntries(
+    (['abort', 'force_complete'] as const).flatMap((what) => [
+      [
+        `instance-live_migration_${what}-start`,
+        compute.message(`instance.live_migration_${what}.start`, context, migrating),
+      ],
+      [
+        `instance-live_migration_${what}-end`,
+        compute.message(`instance.live_migration_${what}.end`, context, migrating),
+      ],
+      [
+        `instance-live_migration_${what}-error`,
+        compute.message(`instance.live_migration_${what}.error`, context, migrating, interrupted),
+      ],
+    ]),
+  ),
   'instance-live_migration_rollback-start': compute.message(
     'instance.live_migration_rollback.start',
     context,

@@ -428,6 +428,36 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     publisher: compute,
     summary: 'It is deleted while the other host removes what it has of it. Nova has none of this name.',
   },
+  'instance.live_migration_abort.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Somebody wants that its live migration is given up; its host is told.',
+  },
+  'instance.live_migration_abort.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It is given up: it runs where it was, as its rollback tells.',
+  },
+  'instance.live_migration_abort.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It had left before, or something else took its place; `fault` says why. Nova has none of this name.',
+  },
+  'instance.live_migration_force_complete.start': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Somebody wants that its live migration ends, however fast its guest writes; its host is told.',
+  },
+  'instance.live_migration_force_complete.end': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'Its guest has left.',
+  },
+  'instance.live_migration_force_complete.error': {
+    payload: InstanceActionPayload,
+    publisher: compute,
+    summary: 'It has not left all the same; `fault` says why. Nova has none of this name.',
+  },
   'instance.resize_prep.start': {
     payload: InstanceActionResizePrepPayload,
     publisher: compute,

@@ -2,7 +2,7 @@ import { ConductorApi } from '../../conductor/rpc-api.ts'
 import { BuildAborted, ServiceStopping, type SevbusError, toSevbusError } from '../../errors.ts'
 import { faultOf } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
-import type { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
+import type { ActionOutcome, InstanceAction, MigrationOrder } from '../../objects/instance-action.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
 import { type ComputePorts, type StopSignals, timestamp } from '../compute-ports.ts'
@@ -12,6 +12,7 @@ import type { Action, EndedAction, KnownTry } from '../journal/state.ts'
 import { isLate } from '../late.ts'
 import { untilDone } from '../patience.ts'
 import { isWanted } from './is-wanted.ts'
+import { MigrationOrders } from './migration-orders.ts'
 import { perform } from './perform.ts'
 
 export interface AskedAction {
@@ -25,16 +26,24 @@ export class Actions {
   readonly #ports: ComputePorts
   readonly #signals: StopSignals
   readonly #lanes: InstanceLanes
+  readonly #orders: MigrationOrders
 
   constructor(ports: ComputePorts, signals: StopSignals, lanes: InstanceLanes) {
     this.#ports = ports
     this.#signals = signals
     this.#lanes = lanes
+    this.#orders = new MigrationOrders(ports, signals.stopping)
   }
 
   /** After a start of the worker: what was begun is done again, from what the guest is like now. */
   recover(): void {
     for (const { instance, number } of this.#ports.journal.actions()) this.#run(instance.uuid, number)
+    this.#orders.recover()
+  }
+
+  /** Of a live migration that is under way under this number. */
+  order(uuid: string, number: number, order: MigrationOrder): Promise<null> {
+    return this.#orders.take(uuid, number, order)
   }
 
   /** Asked again it does nothing twice; after its end it tells that once more. */

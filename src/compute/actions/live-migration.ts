@@ -1,6 +1,7 @@
-import { InstanceInvalidState, InvalidSharedStorage } from '../../errors.ts'
+import { InstanceInvalidState, InvalidSharedStorage, MigrationError } from '../../errors.ts'
 import { refuseEncrypted } from '../../objects/action-rules.ts'
 import type { Instance } from '../../objects/instance.ts'
+import type { MigrationOrder } from '../../objects/instance-action.ts'
 import type { LeftDisks } from '../../objects/left-disks.ts'
 import type { LiveMigrateData } from '../../objects/live-migrate-data.ts'
 import type { ComputePorts } from '../compute-ports.ts'
@@ -12,11 +13,37 @@ import { limitSlots } from '../libvirt/slot-limits.ts'
 export async function liveMigrate(
   instance: Instance,
   { dest, migrate_data }: { readonly dest: string; readonly migrate_data: LiveMigrateData },
-  { driver }: ComputePorts,
+  { driver, journal }: ComputePorts,
   signal: AbortSignal,
 ): Promise<void> {
+  const { uuid } = instance
   refuseEncrypted(instance, 'live-migration')
-  await driver.liveMigrate(instance.uuid, dest, migrate_data, signal)
+  const isOrdered = (order: MigrationOrder) => journal.action(uuid)?.orders?.includes(order) ?? false
+  // What an earlier worker has begun ends first; it may have left before it was told.
+  if (isOrdered('abort')) await driver.abortLiveMigration(uuid, signal)
+  if (isOrdered('abort') && (await isHere(uuid, driver, signal))) throw givenUp(uuid, dest)
+  try {
+    await driver.liveMigrate(uuid, dest, migrate_data, signal)
+  } catch (error) {
+    signal.throwIfAborted()
+    if (isOrdered('force_complete')) await goOnHere(uuid, driver, signal)
+    throw isOrdered('abort') && error instanceof MigrationError ? givenUp(uuid, dest, error) : error
+  }
+}
+
+async function isHere(uuid: string, driver: ComputePorts['driver'], signal: AbortSignal): Promise<boolean> {
+  const state = (await driver.guest(uuid, signal))?.state
+  return state === 'running' || state === 'paused'
+}
+
+/** It stands still only so that it could be sent. */
+async function goOnHere(uuid: string, driver: ComputePorts['driver'], signal: AbortSignal): Promise<void> {
+  if ((await driver.guest(uuid, signal))?.state === 'paused') await driver.unpause(uuid)
+}
+
+function givenUp(uuid: string, dest: string, cause?: MigrationError): MigrationError {
+  const words = `guest ${uuid} has not come to ${dest}: somebody wanted that it is given up`
+  return new MigrationError(words, { instance_uuid: uuid, host: dest }, { cause })
 }
 
 /**

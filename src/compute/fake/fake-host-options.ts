@@ -47,6 +47,8 @@ export interface FakeHostOptions {
   readonly fail_spawn?: number | ((instanceUuid: string) => SevbusError | undefined)
   /** Fault: no guest of it comes to another host as it runs. */
   readonly fail_migration?: boolean
+  /** Its guests write so much that none comes to another host until that is forced, or given up. */
+  readonly holds_migrations?: boolean
   /** Fault: answers no question, as a libvirtd that hangs; what was asked is answered when it is over. Guests run on. */
   readonly hangs?: boolean
   /** Fault: keys that no guest one can see holds, as after a QEMU that left without giving its key back. */
@@ -82,6 +84,7 @@ export function withDefaults(options: FakeHostOptions): FakeHostFacts {
     storage: 'simulated',
     fail_spawn: 0,
     fail_migration: false,
+    holds_migrations: false,
     hangs: false,
     stray_keys: {},
     starts_in_clear: false,

@@ -11,6 +11,7 @@ import {
 } from '../../errors.ts'
 import { type FolderLock, lockFolder } from '../../folder-lock.ts'
 import type { EncryptionKeys } from '../../objects/guest-report.ts'
+import type { MigrationOrder } from '../../objects/instance-action.ts'
 import type { LeftDisks } from '../../objects/left-disks.ts'
 import type { LiveMigrateData } from '../../objects/live-migrate-data.ts'
 import { MEM_ENCRYPTION_MODELS, type MemEncryptionModel } from '../../objects/mem-encryption.ts'
@@ -77,6 +78,8 @@ export class FakeVirtDriver implements VirtDriver {
     async () => true,
   )
   readonly #waking = new Set<() => void>()
+  /** Guests that are on their way to another host, and how that can be ended. */
+  readonly #going = new Map<string, (how: MigrationOrder) => void>()
   /** Guests that were asked to shut down and will. */
   readonly #shuttingDown = new Set<NodeJS.Timeout>()
 
@@ -276,8 +279,8 @@ export class FakeVirtDriver implements VirtDriver {
     if (guest.migrated) return
     if (guest.state !== 'running') throw new MigrationError(`guest ${uuid} is ${guest.state}`, { instance_uuid: uuid })
     if (guest.model !== undefined) throw qemuRefuses(uuid)
-    const { fail_migration: fails } = this.#facts
-    if (fails)
+    if (this.#facts.holds_migrations) await this.#goOn(uuid, host, signal)
+    if (this.#facts.fail_migration)
       throw new MigrationError(`guest ${uuid} has not come to ${host}: simulated fault`, { instance_uuid: uuid })
     // Off before it runs there: a worker that dies in between has none, and no second one.
     await this.#keep(uuid, { definition: guest.definition, state: 'shutoff', migrated: true })
@@ -285,6 +288,33 @@ export class FakeVirtDriver implements VirtDriver {
       await this.#keep(uuid, guest)
       throw new MigrationError(`guest ${uuid} has not come to ${host}: ${error.message}`, { instance_uuid: uuid })
     })
+  }
+
+  /** Until it is forced. Whoever waits no more leaves it under way. */
+  async #goOn(uuid: string, host: string, signal: AbortSignal): Promise<void> {
+    const ended = new Promise<MigrationOrder>((resolve) => this.#going.set(uuid, resolve))
+    const how = await abortable(ended, signal)
+    this.#going.delete(uuid)
+    if (how === 'abort')
+      throw new MigrationError(`guest ${uuid} has not come to ${host}: canceled by client`, { instance_uuid: uuid })
+  }
+
+  /** Is it on its way, as far as one can see? */
+  isGoing(uuid: string): boolean {
+    return this.#going.has(uuid)
+  }
+
+  async abortLiveMigration(uuid: string, signal: AbortSignal): Promise<void> {
+    await this.#answers(signal)
+    this.#going.get(uuid)?.('abort')
+    this.#going.delete(uuid)
+  }
+
+  async completeLiveMigration(uuid: string, signal: AbortSignal): Promise<boolean> {
+    await this.#answers(signal)
+    const end = this.#going.get(uuid)
+    end?.('force_complete')
+    return end !== undefined
   }
 
   async welcomeGuest(domain: DomainSpec, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Instance } from '../../objects/instance.ts'
-import { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
+import { ActionOutcome, InstanceAction, MigrationOrder } from '../../objects/instance-action.ts'
 import { LeftDisks } from '../../objects/left-disks.ts'
 import { Allocation } from '../../objects/request-spec.ts'
 import { UserData } from '../../objects/user-data.ts'
@@ -73,6 +73,13 @@ export const JournalRecord = z.discriminatedUnion('type', [
   }),
   /** Of a reboot: its guest is off, and is to be started. */
   z.strictObject({ type: z.literal('action_powered_off'), uuid: z.guid(), number: z.int().min(1) }),
+  /** Of a live migration that is under way. */
+  z.strictObject({
+    type: z.literal('migration_ordered'),
+    uuid: z.guid(),
+    number: z.int().min(1),
+    order: MigrationOrder,
+  }),
   /** The conductor does not want it any more: it is not done, and nobody is told. */
   z.strictObject({ type: z.literal('action_unwanted'), uuid: z.guid(), number: z.int().min(1) }),
   z.strictObject({ type: z.literal('action_ended'), ...Try, number: z.int().min(1), outcome: ActionOutcome }),

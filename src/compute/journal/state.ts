@@ -1,5 +1,5 @@
 import type { Instance } from '../../objects/instance.ts'
-import type { ActionOutcome, InstanceAction } from '../../objects/instance-action.ts'
+import type { ActionOutcome, InstanceAction, MigrationOrder } from '../../objects/instance-action.ts'
 import type { LeftDisks } from '../../objects/left-disks.ts'
 import type { Allocation } from '../../objects/request-spec.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
@@ -51,6 +51,8 @@ export interface Action {
   readonly context: RequestContext
   /** Of a reboot: the guest was powered off already. */
   readonly isOff?: true
+  /** Of a live migration: what somebody wants of it since. */
+  readonly orders?: readonly MigrationOrder[]
 }
 
 /** The latest action of a guest that ended here, to answer a repeated one with the same words. */
@@ -130,11 +132,12 @@ export class JournalState {
         this.actions.set(begun.instance.uuid, begun)
         break
       }
-      case 'action_powered_off': {
-        const begun = this.actions.get(record.uuid)
-        if (begun?.number === record.number) this.actions.set(record.uuid, { ...begun, isOff: true })
+      case 'action_powered_off':
+        this.#changeAction(record, () => ({ isOff: true }))
         break
-      }
+      case 'migration_ordered':
+        this.#changeAction(record, ({ orders = [] }) => ({ orders: [...new Set([...orders, record.order])] }))
+        break
       case 'action_unwanted':
         if (this.actions.get(record.uuid)?.number === record.number) this.actions.delete(record.uuid)
         break
@@ -166,9 +169,11 @@ export class JournalState {
     for (const build of this.builds.values()) yield* this.#recordsOf(build)
     // After the builds, whose beginning would take the outcome away again.
     for (const [uuid, known] of this.tries) yield knownRecord(uuid, known)
-    for (const [uuid, { isOff, ...action }] of this.actions) {
+    for (const [uuid, { isOff, orders = [], ...action }] of this.actions) {
+      const { number } = action
       yield { type: 'action_begun', ...action }
-      if (isOff) yield { type: 'action_powered_off', uuid, number: action.number }
+      if (isOff) yield { type: 'action_powered_off', uuid, number }
+      for (const order of orders) yield { type: 'migration_ordered', uuid, number, order }
     }
     for (const [uuid, ended] of this.endedActions) yield { type: 'action_ended', uuid, ...ended }
     for (const message of this.messages.values()) yield { type: 'queued', messages: [message] }
@@ -233,6 +238,11 @@ export class JournalState {
   #changeBuild(which: { uuid: string; attempt: number }, change: (build: Build) => Partial<Build>): void {
     const build = this.builds.get(which.uuid)
     if (build?.instance.attempt === which.attempt) this.builds.set(which.uuid, { ...build, ...change(build) })
+  }
+
+  #changeAction(which: { uuid: string; number: number }, change: (action: Action) => Partial<Action>): void {
+    const action = this.actions.get(which.uuid)
+    if (action?.number === which.number) this.actions.set(which.uuid, { ...action, ...change(action) })
   }
 
   #restore({ uuid, attempt }: RecordOf<'try_restored'>): void {

@@ -42,6 +42,12 @@ export async function currentAction(db: Queryable, uuid: string): Promise<Curren
   return rows[0]
 }
 
+/** Of the one that is under way: something more is wanted of it. */
+export async function changeAction(tx: Queryable, uuid: string, { number, action }: CurrentAction): Promise<void> {
+  const sql = 'UPDATE instance_actions SET action = $3 WHERE instance_uuid = $1 AND number = $2'
+  await tx.query(sql, [uuid, number, JSON.stringify(action)])
+}
+
 /** Ends the one that is under way, if any. */
 export async function endAction(
   tx: Queryable,

@@ -1,4 +1,5 @@
 import type { Queryable } from '../../database/database.ts'
+import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
 import type { Fault } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
 import type { ActionReport } from '../action-methods.ts'
@@ -9,6 +10,7 @@ import { asArriving, asLeft, postLiveMessage } from '../messages.ts'
 import type { MoveRecord } from '../migration-store.ts'
 import type { ConductorPorts } from '../ports.ts'
 import { LIVE } from '../stages.ts'
+import { isGivenUp, ordersEnd } from './orders.ts'
 import { beginLiveReturn } from './return.ts'
 
 /** How the source has ended its part: its guest runs there still, or the destination has to say whether it does there. */
@@ -23,11 +25,14 @@ export async function recordLiveLeft(
   const at = ports.now()
   if (outcome.result === 'done') {
     await endAction(tx, instance.uuid, 'completed', null, at)
+    await ports.outbox.enqueue(tx, ordersEnd(ports, record, move, undefined))
     await lookThere(ports, tx, record, move)
     return
   }
   const { fault, guest } = outcome
   await endAction(tx, instance.uuid, 'failed', fault, at)
+  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  await ports.outbox.enqueue(tx, ordersEnd(ports, record, move, error))
   if (guest === 'running') await stay(ports, tx, record, move, fault)
   else await lookThere(ports, tx, record, move)
 }
@@ -68,6 +73,7 @@ async function stay(
 ): Promise<void> {
   const { uuid, attempt } = record.instance
   const reason = `${fault.code}: ${fault.message}`.slice(0, 4000)
-  await endAttempt(tx, { uuid, attempt }, { outcome: 'failed', reason }, ports.now())
-  await beginLiveReturn(ports, tx, record, move, fault)
+  const wanted = isGivenUp(record)
+  await endAttempt(tx, { uuid, attempt }, { outcome: wanted ? 'aborted' : 'failed', reason }, ports.now())
+  await beginLiveReturn(ports, tx, record, move, wanted ? null : fault)
 }

@@ -12,13 +12,15 @@ import type { ConductorPorts } from '../ports.ts'
 
 /**
  * It has not left, and its guest runs where it was. What the destination has made ready stays claimed until that is gone.
+ *
+ * @param fault why; null: somebody wanted it so
  */
 export async function beginLiveReturn(
   ports: ConductorPorts,
   tx: Queryable,
   { instance, context }: InstanceRecord,
   move: MoveRecord,
-  fault: Fault,
+  fault: Fault | null,
 ): Promise<void> {
   const at = ports.now()
   await decideMove(tx, move.uuid, { status: 'reverting', fault }, at)
@@ -41,7 +43,7 @@ export function liveReturnMessages(ports: ConductorPorts, instance: Instance, mo
 export async function liveReturned(ports: ConductorPorts, tx: Queryable, record: InstanceRecord, move: MoveRecord) {
   const { instance, context } = record
   await ports.outbox.enqueue(tx, rolledBack(ports, 'end', context, instance, move))
-  await goBack(ports, tx, record, move, move.fault)
+  await goBack(ports, tx, record, move, move.fault, move.fault === null ? 'reverted' : 'failed')
 }
 
 /** It does not run at the destination, which has removed what it had: its guest is made at the source what it was. */

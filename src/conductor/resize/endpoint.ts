@@ -1,5 +1,6 @@
 import type { Endpoint } from '../../rpc/contract.ts'
 import { acceptLiveMigration } from '../live-migration/accept-live-migration.ts'
+import { abortLiveMigration, forceCompleteLiveMigration } from '../live-migration/orders.ts'
 import type { moveMethods } from '../move-methods.ts'
 import type { ConductorPorts } from '../ports.ts'
 import type { ConductorApi } from '../rpc-api.ts'
@@ -20,6 +21,12 @@ export function resizeEndpoint(ports: ConductorPorts): Omit<Moves, 'rebuildInsta
     },
     async liveMigrateInstance(migration, { context, signal }) {
       return { instance: await acceptLiveMigration(ports, storedContext(context), migration, signal) }
+    },
+    async liveMigrationAbort({ instance_uuid }, { context }) {
+      return { instance: await abortLiveMigration(ports, storedContext(context), instance_uuid) }
+    },
+    async liveMigrationForceComplete({ instance_uuid }, { context }) {
+      return { instance: await forceCompleteLiveMigration(ports, storedContext(context), instance_uuid) }
     },
     async confirmResize({ instance_uuid }, { context }) {
       return { instance: await confirmResize(ports, storedContext(context), instance_uuid) }

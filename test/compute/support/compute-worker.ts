@@ -145,6 +145,7 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
       ...['attach', 'detach', 'copyRoot', 'storeCopy', 'removeCopy', 'removeRescueDisk'],
       ...['storage', 'setDisksAside', 'bringDisksBack', 'takeDisks', 'define'],
       ...['diskFolders', 'disksOf', 'expectGuest', 'liveMigrate', 'welcomeGuest'],
+      ...['abortLiveMigration', 'completeLiveMigration'],
     ],
     beforeStep,
   )

@@ -18,7 +18,13 @@ import { type Definition, definitionOf, ownershipOf } from './definition.ts'
 import { guestLaunch } from './guest-launch.ts'
 import { guestState } from './guest-state.ts'
 import { type HostOptions, readHostFacts } from './host-facts.ts'
-import { DEFAULT_LIVE_MIGRATION, type LiveMigrationOptions, migrateLive } from './live-migration.ts'
+import {
+  abortMigration,
+  completeMigration,
+  DEFAULT_LIVE_MIGRATION,
+  type LiveMigrationOptions,
+  migrateLive,
+} from './live-migration.ts'
 import { nodeResources } from './node-resources.ts'
 import { plugIn, takeOut } from './plugging.ts'
 import { startFailure } from './start-failure.ts'
@@ -71,6 +77,8 @@ export class LibvirtVirtDriver implements VirtDriver {
 
   async guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined> {
     const found = await unlessRefused(this.#libvirt.domainGetState(uuid, { signal }), VIR_ERR.noDomain)
+    // After a post-copy that broke its memory is here in part, and there in part: it can go on nowhere.
+    if (found?.reason === 'postcopy_failed') return { uuid, state: 'crashed' }
     return found && { uuid, state: guestState(found.state) }
   }
 
@@ -166,10 +174,23 @@ export class LibvirtVirtDriver implements VirtDriver {
     await migrateLive(uuid, host, data, ports, signal)
   }
 
+  async abortLiveMigration(uuid: string, signal: AbortSignal): Promise<void> {
+    if (await this.#own(uuid, signal)) await abortMigration(uuid, this.#libvirt, signal)
+  }
+
+  async completeLiveMigration(uuid: string, signal: AbortSignal): Promise<boolean> {
+    if (!(await this.#own(uuid, signal))) return false
+    return completeMigration(uuid, { libvirt: this.#libvirt, options: this.#migration }, signal)
+  }
+
   async welcomeGuest(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     const { uuid } = domain
     const isOurs = await this.#own(uuid, signal)
-    if (!isOurs || (await this.guest(uuid, signal))?.state !== 'running') {
+    const found = isOurs ? await this.#libvirt.domainGetState(uuid, { signal }) : undefined
+    // It was made to stand still before it was sent; one that is still coming stands still for another reason.
+    const hasToGoOn = found?.state === 'paused' && found.reason === 'user'
+    if (hasToGoOn) await this.#libvirt.domainResume(uuid)
+    if (found === undefined || (!hasToGoOn && guestState(found.state) !== 'running')) {
       throw new MigrationError(`guest ${uuid} does not run here: it has not come`, { instance_uuid: uuid })
     }
     const placed = await this.#serialPorts.place(domain, signal)

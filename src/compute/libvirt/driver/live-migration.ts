@@ -20,6 +20,8 @@ export interface LiveMigrationOptions {
   readonly withNativeTls: boolean
   /** A guest that writes faster than its memory is sent is slowed down. */
   readonly permitAutoConverge: boolean
+  /** One that is to be completed by force goes on at its destination before all of its memory is there. */
+  readonly permitPostCopy: boolean
   /** Also where libvirt does not know the file system of the disks as a shared one. */
   readonly unsafe: boolean
   /** Given up after so long for each GiB of the guest's memory. */
@@ -34,6 +36,7 @@ export const DEFAULT_LIVE_MIGRATION: LiveMigrationOptions = {
   socketFolder: undefined,
   withNativeTls: false,
   permitAutoConverge: false,
+  permitPostCopy: false,
   unsafe: false,
   completionTimeoutMsPerGib: 800_000,
   graphicsListen: undefined,
@@ -73,11 +76,47 @@ export async function migrateLive(
   await migrate(uuid, host, data, ports, signal)
 }
 
+/** Gives up what is under way, whoever began it. @throws LibvirtError */
+export async function abortMigration(uuid: string, libvirt: Libvirt, signal: AbortSignal): Promise<void> {
+  if (!(await isUnderWay(uuid, libvirt, signal))) return
+  // By then over, or with its guest at the destination: its end is waited for all the same.
+  await libvirt.domainAbortJob(uuid, { signal }).catch(falseWhenOff)
+  await jobOver(uuid, libvirt, signal)
+}
+
+/** As in Nova: by post-copy where that was permitted, else by a guest that writes nothing any more. */
+export async function completeMigration(
+  uuid: string,
+  { libvirt, options }: Omit<Ports, 'folder'>,
+  signal: AbortSignal,
+) {
+  // A guest that stands still before its memory is sent would stand still when it is there.
+  if (!(await isBeingSent(uuid, libvirt, signal))) return false
+  if (options.permitPostCopy) {
+    const begun = libvirt.domainMigrateStartPostCopy(uuid, { signal })
+    if (await begun.then(() => true, falseWhenOff)) return true
+    // Not yet, not any more, or begun by a worker that did not permit it.
+    if (!(await isUnderWay(uuid, libvirt, signal))) return false
+  }
+  const { state } = await libvirt.domainGetState(uuid, { signal })
+  if (guestState(state) === 'running') await libvirt.domainSuspend(uuid, { signal })
+  return true
+}
+
+async function isBeingSent(uuid: string, libvirt: Libvirt, signal: AbortSignal): Promise<boolean> {
+  const job = libvirt.domainGetJobInfo(uuid, { signal })
+  return job.then(({ type, memProcessed }) => JOB_RUNS.includes(type) && memProcessed > 0n, falseWhenOff)
+}
+
+async function isUnderWay(uuid: string, libvirt: Libvirt, signal: AbortSignal): Promise<boolean> {
+  const job = libvirt.domainGetJobInfo(uuid, { signal })
+  // Of a guest that is off there is none, and libvirt does not say even that.
+  return job.then(({ type }) => JOB_RUNS.includes(type), falseWhenOff)
+}
+
 /** Whoever began it: nobody begins another one meanwhile. */
 async function jobOver(uuid: string, libvirt: Libvirt, signal: AbortSignal): Promise<void> {
-  const isUnderWay = async () => JOB_RUNS.includes((await libvirt.domainGetJobInfo(uuid, { signal })).type)
-  // Of a guest that is off there is none, and libvirt does not say even that.
-  while (await isUnderWay().catch(falseWhenOff)) {
+  while (await isUnderWay(uuid, libvirt, signal)) {
     await sleep(LOOK_MS, undefined, { signal }).catch(() => signal.throwIfAborted())
   }
 }
@@ -141,11 +180,16 @@ function inUri(address: string): string {
 }
 
 /** A file that is attached is judged by libvirt: nobody here knows whether the other host sees the same. */
-function flagsOf(xml: string, { withNativeTls, permitAutoConverge, unsafe }: LiveMigrationOptions): number {
-  const { live, peerToPeer, persistDest, tls, autoConverge, unsafe: evenSo } = MIGRATE
+function flagsOf(
+  xml: string,
+  { withNativeTls, permitAutoConverge, permitPostCopy, unsafe }: LiveMigrationOptions,
+): number {
+  const { live, peerToPeer, persistDest, tls, autoConverge, postCopy, unsafe: evenSo } = MIGRATE
   let flags = live | peerToPeer | persistDest
   if (withNativeTls) flags |= tls
-  if (permitAutoConverge) flags |= autoConverge
+  // As in Nova: what may be completed by post-copy is not slowed down.
+  if (permitPostCopy) flags |= postCopy
+  else if (permitAutoConverge) flags |= autoConverge
   if (unsafe && !hasFileVolumes(xml)) flags |= evenSo
   return flags
 }
@@ -157,6 +201,7 @@ const MIGRATE = {
   persistDest: 8,
   unsafe: 512,
   autoConverge: 8192,
+  postCopy: 32_768,
   tls: 65_536,
 } as const
 
@@ -185,6 +230,9 @@ function failure(uuid: string, host: string, error: LibvirtError, timedOutMs: nu
 function fixOf(message: string): string {
   if (/unsafe/i.test(message)) {
     return 'put disks and attached files on a file system that libvirt knows as shared (NFS, CephFS, GFS2, …), or see compute.live_migration_unsafe'
+  }
+  if (/postcopy is not supported/i.test(message)) {
+    return 'let QEMU on both hosts take the page faults of guests (sysctl vm.unprivileged_userfaultfd=1), or unset compute.live_migration_permit_post_copy'
   }
   if (/unable to connect|cannot recv|unable to resolve|certificate|authentication/i.test(message)) {
     return 'let the libvirtd of this host reach that one: compute.live_migration_uri, and certificates for TLS'

@@ -187,6 +187,11 @@ export class Libvirt {
     await this.#connections.stop('domainAbortJob', { dom: guest(uuid) }, limits)
   }
 
+  /** Of a migration that permits it: the guest goes on at its destination, and what is left of its memory follows. */
+  async domainMigrateStartPostCopy(uuid: string, limits?: Limits): Promise<void> {
+    await this.#connections.stop('domainMigrateStartPostCopy', { dom: guest(uuid), flags: 0 }, limits)
+  }
+
   /**
    * The daemon brings the guest to the one at `uri` by itself: it goes on when nobody waits any more.
    * @param migration.flags with VIR_MIGRATE_PEER2PEER

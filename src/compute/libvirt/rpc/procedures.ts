@@ -153,6 +153,7 @@ export const PROCEDURES = {
     struct({ cookieOut: bytes(MOST.cookieBytes) }),
   ),
   domainDefineXmlFlags: call(350, xmlAndFlags, theDomain),
+  domainMigrateStartPostCopy: call(364, domainAndFlags, nothing),
   nodeGetSevInfo: call(
     395,
     struct({ nparams: int, flags: uint }),
