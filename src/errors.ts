@@ -146,6 +146,8 @@ export class InvalidSharedStorage extends published('INVALID_SHARED_STORAGE', { 
 export class MigrationError extends published('MIGRATION_ERROR', { wireModule: NOVA }) {}
 /** The build was given up: its instance was deleted, or a later attempt took over. */
 export class BuildAborted extends published('BUILD_ABORTED') {}
+/** The host that an instance is to be unshelved on is not in its availability zone. */
+export class UnshelveHostNotInAZ extends published('UNSHELVE_HOST_NOT_IN_AZ', { wireModule: NOVA }) {}
 /** What was begun of an instance is over: a deletion, an evacuation or something later has taken its place. */
 export class ActionInterrupted extends published('ACTION_INTERRUPTED') {}
 /** The worker was interrupted while it built, more often than it may be. */
@@ -290,6 +292,7 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, new (message: string, details?:
       InvalidSharedStorage,
       MigrationError,
       BuildAborted,
+      UnshelveHostNotInAZ,
       ActionInterrupted,
       BuildInterrupted,
       InvalidDomainXml,

@@ -35,6 +35,9 @@ export function defineActions(define: Define): void {
     async () => (await shelving()).shelve,
   ).option('--hard', 'take their power at once, without asking the guests to shut down', false)
   action('unshelve', 'build shelved instances from their images again', async () => (await shelving()).unshelve)
+    .option('--availability-zone <zone>', 'only on hosts of this zone, from now on')
+    .option('--no-availability-zone', 'in any zone, from now on')
+    .option('--host <host>', 'only there')
   defineRescue(define)
   defineDevices(define)
   defineSnapshot(define)

@@ -108,6 +108,8 @@ Its host needs a folder for images (compute.image_folder), which other hosts sho
   unshelve: `
 Examples:
   sevbus unshelve web-1 --wait          on any host with room: encrypted as it was, or better
+  sevbus unshelve web-1 --availability-zone room-2
+  sevbus unshelve web-1 --host node2    there, or nowhere; it has to be in the zone that the instance is for
   sevbus explain web-1                  why it is still shelved`,
   snapshot: `
 Examples:

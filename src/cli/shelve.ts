@@ -18,9 +18,20 @@ export function shelve(words: readonly string[], options: StopOptions): Promise<
   )
 }
 
-export function unshelve(words: readonly string[], options: ActOptions): Promise<number> {
+interface UnshelveOptions extends ActOptions {
+  /** False: in any from now on. */
+  readonly availabilityZone?: string | false
+  readonly host?: string
+}
+
+export function unshelve(words: readonly string[], options: UnshelveOptions): Promise<number> {
+  const { availabilityZone: zone, host } = options
+  const where = {
+    ...(zone !== undefined && { availability_zone: zone === false ? null : zone }),
+    ...(host !== undefined && { host }),
+  }
   return ask(words, options, 'active', ({ conductor, context }, instance_uuid) =>
-    conductor.unshelveInstance(context, { instance_uuid }),
+    conductor.unshelveInstance(context, { instance_uuid, ...where }),
   )
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { BridgeName, LibvirtNetworkName, VolumeBus, VolumePath } from '../objects/attached-devices.ts'
+import { AvailabilityZone } from '../objects/availability-zone.ts'
 import { SeenGuestState } from '../objects/guest-deviation.ts'
 import { HostName } from '../objects/host-report.ts'
 import { ImageMeta, NewImageMeta } from '../objects/image-meta.ts'
@@ -198,8 +199,14 @@ export const actionMethods = {
     wire: 'unshelve_instance',
     since: '1.12',
     summary:
-      'Builds a shelved instance from its image again, on any host that has room, and a slot: encrypted as it was, or better, or not at all. When it answers that is stored: it will be ACTIVE, and its image is removed, or SHELVED_OFFLOADED with the reason. Asked again while it is under way, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE; in the fault NO_VALID_HOST, MAX_RETRIES_EXCEEDED.',
-    input: z.strictObject(ofInstance),
+      'Builds a shelved instance from its image again, on any host that has room, and a slot: encrypted as it was, or better, or not at all. When it answers that is stored: it will be ACTIVE, and its image is removed, or SHELVED_OFFLOADED with the reason. Asked again while it is under way, it is nothing. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE, COMPUTE_HOST_NOT_FOUND, UNSHELVE_HOST_NOT_IN_AZ; in the fault NO_VALID_HOST, MAX_RETRIES_EXCEEDED.',
+    input: z.strictObject({
+      ...ofInstance,
+      /** In this zone, from now on; null: in any, from now on. Absent: in the one that it was booted for. */
+      availability_zone: AvailabilityZone.nullable().optional(),
+      /** Only on this one, which is judged as others are, and has to be in the zone. Absent: wherever a scheduler finds. */
+      host: HostName.optional(),
+    }),
     output,
   }),
   reportActionStage: cast({

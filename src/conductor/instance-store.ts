@@ -34,7 +34,7 @@ export type InstanceChanges = Partial<
   Pick<
     Instance,
     | ('vm_state' | 'task_state' | 'host' | 'attempt' | 'mem_encryption' | 'fault' | 'launched_at' | 'terminated_at')
-    | ('volumes' | 'interfaces' | 'ip_addresses' | 'flavor' | 'image')
+    | ('volumes' | 'interfaces' | 'ip_addresses' | 'flavor' | 'image' | 'availability_zone')
   >
 >
 
@@ -225,6 +225,10 @@ export async function changeInstance(
   )
   if (changes.flavor !== undefined) {
     await tx.query('UPDATE instances SET flavor = $2 WHERE uuid = $1', [next.uuid, JSON.stringify(next.flavor)])
+  }
+  if (changes.availability_zone !== undefined) {
+    const sql = 'UPDATE instances SET availability_zone = $2 WHERE uuid = $1'
+    await tx.query(sql, [next.uuid, next.availability_zone])
   }
   if (changes.image !== undefined) {
     await tx.query('UPDATE instances SET image = $2 WHERE uuid = $1', [next.uuid, JSON.stringify(next.image)])

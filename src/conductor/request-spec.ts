@@ -31,7 +31,7 @@ export function requestSpec(
     availability_zone: instance.availability_zone,
     scheduler_hints: instance.scheduler_hints,
     ignore_hosts: ignoreHosts,
-    force_hosts: move?.asked_host ? [move.asked_host] : [],
+    force_hosts: [move?.asked_host ?? shelving?.asked_host ?? []].flat(),
     ...(move && { migration: { uuid: move.uuid, type: move.type } }),
   })
 }

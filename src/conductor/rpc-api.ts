@@ -63,10 +63,11 @@ export const MAX_COUNT = 1000
  * - 1.13 live_migrate_instance
  * - 1.14 report_build tells of a rebuild that was refused before anything was touched (`unchanged`), which an older conductor does not hear
  * - 1.15 live_migration_abort, live_migration_force_complete
+ * - 1.16 unshelve_instance takes availability_zone and host, which an older conductor refuses; shelve_instance takes suspended ones
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.15',
+  version: '1.16',
   methods: {
     buildInstances: call({
       wire: 'build_instances',

@@ -197,4 +197,10 @@ export const conductorMigrations: readonly Migration[] = [
         context jsonb NOT NULL
       );`,
   },
+  {
+    id: 'conductor-0013-unshelve-host',
+    sql: `
+      -- Only there; null: wherever a scheduler finds.
+      ALTER TABLE shelvings ADD COLUMN asked_host text;`,
+  },
 ]

@@ -67,7 +67,7 @@ const RULES: Readonly<Record<InstanceAction['name'] | 'hard reboot' | 'revert to
   rescue: { from: ['active', 'stopped', 'error'], task: 'rescuing', becomes: 'rescued', event: 'rescue' },
   unrescue: { from: ['rescued'], task: 'unrescuing', becomes: 'active', event: 'unrescue' },
   shelve: {
-    from: ['active', 'paused', 'stopped'],
+    from: ['active', 'paused', 'suspended', 'stopped'],
     task: 'shelving',
     stages: ['shelving_image_pending_upload', 'shelving_image_uploading'],
     becomes: 'shelved',

@@ -73,7 +73,7 @@ const TRANSITIONS: Readonly<Record<VmState, readonly VmState[]>> = {
   building: ['building', 'active', 'error', 'deleted'],
   active: ['active', 'paused', 'suspended', 'stopped', 'rescued', 'resized', 'shelved', 'error', 'deleted'],
   paused: ['active', 'paused', 'stopped', 'shelved', 'error', 'deleted'],
-  suspended: ['active', 'suspended', 'stopped', 'error', 'deleted'],
+  suspended: ['active', 'suspended', 'stopped', 'shelved', 'error', 'deleted'],
   stopped: ['active', 'stopped', 'rescued', 'resized', 'shelved', 'error', 'deleted'],
   rescued: ['active', 'rescued', 'error', 'deleted'],
   // At its destination, until somebody decides whether it stays there.

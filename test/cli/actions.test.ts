@@ -72,6 +72,12 @@ describe('what is done to instances by the command line', () => {
     expect(await state('boot', 'next', '--flavor', 'm1.sev', '--image', 'linux')).toEqual([0, 'active'])
     expect(await state('unshelve', 'web', '--wait')).toEqual([5, 'shelved_offloaded'])
     expect(await state('shelve', 'next', '--hard', '--wait')).toEqual([0, 'shelved_offloaded'])
-    expect(await state('unshelve', 'web', '--wait')).toEqual([0, 'active'])
+    expect(await state('unshelve', 'web', '--availability-zone', 'room-2', '--wait')).toEqual([5, 'shelved_offloaded'])
+    expect(await sevbus('unshelve', 'web', '--host', 'h1')).toMatchObject({
+      code: 5,
+      out: expect.stringContaining('UNSHELVE_HOST_NOT_IN_AZ'),
+    })
+    const back = ['--no-availability-zone', '--host', 'h1', '--wait']
+    expect(await state('unshelve', 'web', ...back)).toEqual([0, 'active'])
   })
 })

@@ -12,10 +12,10 @@ const stage = ({ uuid, attempt }: Instance, task_state: string) => ({
   ...{ method: 'report_action_stage', instance_uuid: uuid, attempt, host: HOST, number: 1, task_state },
 })
 
-async function shelve(worker: ComputeWorker, instance: Instance, clean_shutdown = true) {
+async function shelve(worker: ComputeWorker, instance: Instance, clean_shutdown = true, number = 1) {
   const args = {
     instance: at(instance, instance.vm_state, 'shelving'),
-    number: 1,
+    number,
     clean_shutdown,
     image: imageOf(instance),
   }
@@ -64,6 +64,28 @@ describe('shelving on a host', () => {
       const sent = await worker.sent()
       expect(sent).toContainEqual(reported(running, 1, failedWith('INTERNAL_ERROR', 'running')))
       expect(sent).toContainEqual(reported(off, 1, failedWith('INTERNAL_ERROR', 'shutoff')))
+    })
+  })
+
+  it('of one that is suspended keeps its disk; where that fails its saved memory is there still', async () => {
+    let isBroken = true
+    const beforeStep = (step: string) => {
+      if (isBroken && step === 'storeCopy') throw new Error('no space left')
+    }
+    await withWorker({ beforeStep }, async (worker) => {
+      const instance: Instance = { ...(await booted(worker)), vm_state: 'suspended' }
+      await worker.host.suspend(instance.uuid)
+
+      await shelve(worker, instance)
+      expect((await worker.sent()).at(-1)).toEqual(reported(instance, 1, failedWith('INTERNAL_ERROR', 'shutoff')))
+      expect(await worker.host.hasSavedMemory(instance.uuid, new AbortController().signal)).toBe(true)
+
+      isBroken = false
+      await shelve(worker, instance, true, 2)
+      expect((await worker.sent()).at(-1)).toEqual(done(instance, 2))
+      await worker.manager.terminateInstance({ instance, void: false }, request)
+      await worker.manager.idle()
+      expect(await worker.leftovers()).toEqual({ guests: [], disks: [] })
     })
   })
 

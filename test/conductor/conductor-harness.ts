@@ -33,6 +33,7 @@ export async function aConductor(
   const opened = await engine.open([...outboxMigrations, ...conductorMigrations, ...more])
   const { database } = opened
   const states = new Map<string, 'up' | 'down'>()
+  const zones = new Map<string, string>()
   const fenced = new Set<string>()
   const prepares = new Map<string, (instance: Instance) => Promise<string>>()
   const lives = new Map<string, (instance: Instance) => Promise<unknown>>()
@@ -66,7 +67,8 @@ export async function aConductor(
       listHosts: async (_context, { hosts = [] }) => ({
         hosts: hosts.flatMap((host) => {
           const state = states.get(host)
-          return state === undefined ? [] : [HostSummary.parse({ ...A_SUMMARY, host, state, fenced: fenced.has(host) })]
+          const summary = { ...A_SUMMARY, host, state, fenced: fenced.has(host), availability_zone: zones.get(host) }
+          return state === undefined ? [] : [HostSummary.parse(summary)]
         }),
       }),
     },
@@ -104,6 +106,8 @@ export async function aConductor(
     endpoint,
     /** Hosts as the scheduler sees them; those that are not there have never reported. */
     states,
+    /** The availability zones of hosts; of others it is Nova's default. */
+    zones,
     /** Of these nobody has to wait for. */
     fenced,
     /** What a host answers that is asked whether it can take an instance; those that are not there can. */

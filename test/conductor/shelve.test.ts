@@ -66,7 +66,8 @@ describe.each(databaseEngines)('shelving on $name', (engine) => {
       acted,
       gone,
       shelve,
-      unshelve: async () => (await endpoint.unshelveInstance(ofInstance, request)).instance,
+      unshelve: async (where: object = {}) =>
+        (await endpoint.unshelveInstance({ ...ofInstance, ...where }, request)).instance,
       remove: () => endpoint.deleteInstance(ofInstance, request),
       now: () => cloud.instance(uuid),
       told: async () => (await cloud.sent()).map(({ to, what }) => `${what} → ${to.replace('sevbus-', '')}`),
@@ -227,6 +228,39 @@ describe.each(databaseEngines)('shelving on $name', (engine) => {
     await given.step(2)
 
     expect(await given.now()).toMatchObject({ vm_state: 'shelved_offloaded', fault: withCode('INVALID_PROPERTY') })
+  })
+
+  it('comes back where it is wanted: in a zone, from now on, or on one host, which has to be in it; as in Nova', async () => {
+    await using given = await running()
+    given.zones.set('h1', 'a').set('h2', 'b')
+    await given.shelved()
+    given.hosts.free = []
+    let attempt = 1
+    const refusedWith = (where: object) => given.unshelve(where).catch(({ code }) => code)
+    const asked = async (where: object) => {
+      attempt++
+      await given.unshelve(where)
+      await given.step(attempt)
+      expect(await given.now()).toMatchObject({ vm_state: 'shelved_offloaded', task_state: null })
+      const { availability_zone, force_hosts } = given.asked.at(-1) as RequestSpec
+      return [availability_zone, ...force_hosts]
+    }
+
+    expect(await asked({})).toEqual([null])
+    expect(await asked({ host: 'h2' })).toEqual([null, 'h2'])
+    expect(await asked({ availability_zone: 'a' })).toEqual(['a'])
+    expect(await asked({})).toEqual(['a'])
+    expect(await refusedWith({ host: 'h2' })).toBe('UNSHELVE_HOST_NOT_IN_AZ')
+    expect(await asked({ host: 'h1' })).toEqual(['a', 'h1'])
+    expect(await asked({ availability_zone: 'b', host: 'h2' })).toEqual(['b', 'h2'])
+    expect(await refusedWith({ availability_zone: 'b', host: 'h1' })).toBe('UNSHELVE_HOST_NOT_IN_AZ')
+    expect(await asked({ availability_zone: null, host: 'h1' })).toEqual([null, 'h1'])
+    expect(await refusedWith({ host: 'nowhere' })).toBe('COMPUTE_HOST_NOT_FOUND')
+
+    await given.unshelve({ host: 'h2' })
+    expect(await given.unshelve({ host: 'h2' })).toMatchObject({ task_state: 'unshelving', attempt: attempt + 1 })
+    expect(await refusedWith({ host: 'h1' })).toBe('INSTANCE_INVALID_STATE')
+    expect(await refusedWith({ host: 'h2', availability_zone: 'b' })).toBe('INSTANCE_INVALID_STATE')
   })
 
   it('deleted, its image goes with it: while it is shelved, while it is built, and while nobody knows whether there is one', async () => {

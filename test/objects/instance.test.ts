@@ -30,6 +30,7 @@ describe('the states of an instance', () => {
       'suspended → active',
       'suspended → suspended',
       'suspended → stopped',
+      'suspended → shelved',
       'suspended → error',
       'suspended → deleted',
       'stopped → active',

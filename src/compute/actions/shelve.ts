@@ -40,6 +40,7 @@ export async function shelve(
 
 /** Given up for newer work, or because the worker stops, it is left to those. */
 async function startAgain(instance: Instance, ports: ComputePorts, signal: AbortSignal): Promise<void> {
-  if (signal.aborted || instance.vm_state === 'stopped') return
+  // One that was suspended has its saved memory still.
+  if (signal.aborted || instance.vm_state === 'stopped' || instance.vm_state === 'suspended') return
   await powerOn(instance, ports, signal)
 }

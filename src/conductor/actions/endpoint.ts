@@ -80,8 +80,8 @@ export function actionsEndpoint(
     async shelveInstance({ instance_uuid, clean_shutdown }, { context }) {
       return { instance: await shelveInstance(ports, storedContext(context), instance_uuid, clean_shutdown) }
     },
-    async unshelveInstance({ instance_uuid }, { context }) {
-      return { instance: await unshelveInstance(ports, storedContext(context), instance_uuid) }
+    async unshelveInstance(asked, { context, signal }) {
+      return { instance: await unshelveInstance(ports, storedContext(context), asked, signal) }
     },
     async reportActionStage(report) {
       await recordActionStage(ports, report)
