@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { databaseEngines } from '../support/databases.ts'
 import { plainFlavor } from '../support/requests.ts'
-import { DECISIONS, EvacuatingCloud, HOSTS, RENEWALS, STEPS } from './evacuating-cloud.ts'
+import { DECISIONS, EvacuatingCloud, HOSTS, ORDERS, RENEWALS, STEPS } from './evacuating-cloud.ts'
 
 const step = fc.record({
   do: fc.oneof(
@@ -12,6 +12,7 @@ const step = fc.record({
     { weight: 3, arbitrary: fc.constantFrom(...DECISIONS) },
     { weight: 1, arbitrary: fc.constantFrom(...RENEWALS) },
     { weight: 1, arbitrary: fc.constant('live-migrate' as const) },
+    { weight: 1, arbitrary: fc.constantFrom(...ORDERS) },
   ),
   which: fc.nat(1000),
   host: fc.constantFrom(...HOSTS),

@@ -18,8 +18,11 @@ export const STEPS = ['deliver', 'twice', 'evacuate', 'die', 'return', 'fence', 
 export const DECISIONS = ['resize', 'migrate', 'live-migrate', 'confirm', 'revert'] as const
 export const RENEWALS = ['rebuild', 'shelve', 'unshelve'] as const
 
+/** What they ask of a live migration that is under way. */
+export const ORDERS = ['give up', 'force'] as const
+
 export interface Step {
-  readonly do: (typeof STEPS)[number] | (typeof DECISIONS)[number] | (typeof RENEWALS)[number]
+  readonly do: (typeof STEPS | typeof DECISIONS | typeof RENEWALS | typeof ORDERS)[number]
   readonly which: number
   readonly host: (typeof HOSTS)[number]
 }
@@ -60,10 +63,12 @@ interface Args {
 
 type Conductor = Awaited<ReturnType<typeof aConductor>>
 
-/** The conductor and placement on their real tables, with hosts that die and a bus that is in no order. */
 /** Nova tells a resize that fails at its destination as it does one that has not left: by one error. */
 const EITHER_END: readonly string[] = ['instance.resize', 'instance.resize_finish']
+/** Of a live migration that has ended by the time, or has not begun: nothing comes of them. */
+const ORDERED = ['live_migration_abort', 'live_migration_force_complete']
 
+/** The conductor and placement on their real tables, with hosts that die and a bus that is in no order. */
 export class EvacuatingCloud implements AsyncDisposable {
   readonly #conductor: Conductor
   readonly #placement: DatabasePlacement
@@ -265,6 +270,16 @@ export class EvacuatingCloud implements AsyncDisposable {
       const uuid = this.#uuids.at(-1) as string
       await endpoint.liveMigrateInstance({ instance_uuid: uuid }, request).catch(expected)
     },
+    'give up': async () => {
+      const { endpoint, request } = this.#conductor
+      await endpoint.liveMigrationAbort({ instance_uuid: this.#uuids.at(-1) as string }, request).catch(expected)
+    },
+    force: async () => {
+      const { endpoint, request } = this.#conductor
+      await endpoint
+        .liveMigrationForceComplete({ instance_uuid: this.#uuids.at(-1) as string }, request)
+        .catch(expected)
+    },
     confirm: async (uuid) => {
       await this.#conductor.endpoint.confirmResize({ instance_uuid: uuid }, this.#conductor.request).catch(expected)
     },
@@ -390,6 +405,7 @@ export class EvacuatingCloud implements AsyncDisposable {
     else if (what === 'resize_instance') this.#tell(host, host.leave(given.instance, given.number))
     else if (what === 'shelve_instance') this.#tell(host, host.shelve(given.instance, given.number))
     else if (what === 'remove_shelved_image') this.imagesRemoved++
+    else if (ORDERED.includes(String(what))) return true
     else if (what === 'live_migration')
       this.#tell(host, host.send(given.instance, given.number, this.#host(given.dest)))
     else if (what === 'post_live_migration_at_destination') this.#tell(host, host.takeOver(given.instance))
