@@ -2,6 +2,7 @@ import { plainArray, textArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
 import type { Position, Positions } from '../notifications/positions.ts'
 import type { CountedBack, Gap } from '../notifications/replay.ts'
+import type { Numbered } from '../notifications/sequence-number.ts'
 
 /** How far the ledger is with the notifications of each instance, what of them it misses, and whose numbers were given twice. */
 export class Followed {
@@ -50,10 +51,11 @@ export class Followed {
   }
 
   /** They came after all. */
-  async found(numbers: ReadonlyMap<string, ReadonlySet<number>>): Promise<void> {
-    if (numbers.size === 0) return
+  async found(came: readonly Numbered[]): Promise<void> {
+    if (came.length === 0) return
     const [any] = await this.#database.query('select from lost_events limit 1')
     if (any === undefined) return
+    const numbers = byInstance(came)
     await this.#database.transaction(async (tx) => {
       const gaps = await tx.query<Gap>(
         'select instance_uuid, first as "from", last as "to" from lost_events where instance_uuid = any($1) for update',
@@ -89,6 +91,15 @@ export class Followed {
 /** As senders make them; what another is cannot be stored, or is long, and is not compared. */
 function plainId(message_id: string | null): string | null {
   return message_id !== null && /^[\w-]{1,255}$/.test(message_id) ? message_id : null
+}
+
+function byInstance(came: readonly Numbered[]): ReadonlyMap<string, ReadonlySet<number>> {
+  const numbers = new Map<string, Set<number>>()
+  for (const { uuid, sequence } of came) {
+    const ofInstance = numbers.get(uuid.toLowerCase()) ?? new Set()
+    numbers.set(uuid.toLowerCase(), ofInstance.add(sequence))
+  }
+  return numbers
 }
 
 function without({ instance_uuid, from, to }: Gap, found: ReadonlySet<number>): readonly Gap[] {

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { textArray } from '../database/array-literal.ts'
+import { arrayOfJson, textArray } from '../database/array-literal.ts'
 import type { Database, Queryable } from '../database/database.ts'
 import { Followed } from './followed.ts'
 import { asUnread, clashOf, type Unread } from './unread.ts'
@@ -9,6 +9,9 @@ export interface InstanceFacts {
   readonly instance_uuid: string
   readonly facts: readonly UsageFact[]
 }
+
+/** Without what is in columns of its own. */
+const StoredFact = UsageFact.omit({ instance_uuid: true, message_id: true })
 
 interface FactRow {
   readonly instance_uuid: string
@@ -51,7 +54,7 @@ export class Ledger {
       const [stored] = await tx.query<{ count: number }>(INSERT_FACTS, [
         textArray(facts.map(({ instance_uuid }) => instance_uuid)),
         messageIds,
-        textArray(facts.map(toText)),
+        arrayOfJson(facts.map(toText)),
         textArray(facts.map(({ period, charged: { host } }) => (period ? JSON.stringify({ host, ...period }) : null))),
       ])
       // What could be read by now is no longer unread; mostly there is none, and to look is cheaper than to send all ids again.
@@ -68,18 +71,21 @@ export class Ledger {
   /** All instances with their facts, by uuid; a page of facts, and those of one instance, in memory at a time. */
   async *instances(pageSize = 2000): AsyncGenerator<InstanceFacts> {
     let current: { instance_uuid: string; facts: UsageFact[] } | undefined
-    for await (const { instance_uuid, message_id, fact } of this.#rows(pageSize)) {
-      if (current !== undefined && current.instance_uuid !== instance_uuid) {
-        yield current
-        current = undefined
+    for await (const page of this.#pages(pageSize)) {
+      for (const row of page) {
+        const { instance_uuid, message_id } = row
+        if (current !== undefined && current.instance_uuid !== instance_uuid) {
+          yield current
+          current = undefined
+        }
+        const read = StoredFact.safeParse(JSON.parse(row.fact))
+        if (!read.success) {
+          await this.#setAside(row, read.error)
+          continue
+        }
+        current ??= { instance_uuid, facts: [] }
+        current.facts.push(Object.assign(read.data, { instance_uuid, message_id }))
       }
-      const read = UsageFact.safeParse({ ...JSON.parse(fact), instance_uuid, message_id })
-      if (!read.success) {
-        await this.#setAside({ instance_uuid, message_id, fact }, read.error)
-        continue
-      }
-      current ??= { instance_uuid, facts: [] }
-      current.facts.push(read.data)
     }
     if (current !== undefined) yield current
   }
@@ -115,14 +121,14 @@ export class Ledger {
   }
 
   /** In the order of the primary key, which the database need not sort for. */
-  async *#rows(pageSize: number): AsyncGenerator<FactRow> {
+  async *#pages(pageSize: number): AsyncGenerator<readonly FactRow[]> {
     for (let last: readonly string[] = ['', '']; ; ) {
       const rows = await this.#database.query<FactRow>(
         `select instance_uuid, message_id, fact from usage_facts
           where (instance_uuid, message_id) > ($1, $2) order by instance_uuid, message_id limit $3`,
         [...last, pageSize],
       )
-      yield* rows
+      yield rows
       const end = rows.at(-1)
       if (end === undefined) return
       last = [end.instance_uuid, end.message_id]

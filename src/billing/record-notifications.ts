@@ -1,5 +1,5 @@
 import type { AnyNotification } from '../notifications/notification.ts'
-import { saidOf } from '../notifications/sequence-number.ts'
+import { type Numbered, saidOf } from '../notifications/sequence-number.ts'
 import { cleanText } from '../objects/text.ts'
 import type { Ledger } from './ledger.ts'
 import { isBilled, readFact } from './read-fact.ts'
@@ -22,7 +22,7 @@ export class Intake {
   readonly #facts = new Map<string, UsageFact>()
   readonly #unread = new Map<string, Unread>()
   /** Of all that came, billed or not: they are not lost. */
-  readonly #numbers = new Map<string, Set<number>>()
+  readonly #numbers: Numbered[] = []
   #notifications = 0
 
   get notifications(): number {
@@ -53,9 +53,7 @@ export class Intake {
 
   #note(notification: AnyNotification): void {
     const { uuid, sequence } = saidOf(notification.payload)
-    if (typeof uuid !== 'string' || typeof sequence !== 'number') return
-    const numbers = this.#numbers.get(uuid.toLowerCase()) ?? new Set()
-    this.#numbers.set(uuid.toLowerCase(), numbers.add(sequence))
+    if (typeof uuid === 'string' && typeof sequence === 'number') this.#numbers.push({ uuid, sequence })
   }
 
   /** All of it in one transaction: when it resolves the notifications may be forgotten. */

@@ -56,7 +56,7 @@ interface Sum {
 /** Goes through the whole ledger once; what it holds in memory grows with projects and flavors, not with instances. */
 export async function statementOf(
   ledger: Pick<Ledger, 'instances'>,
-  { span, card, project, each = async () => {} }: StatementOptions,
+  { span, card, project, each }: StatementOptions,
 ): Promise<Statement> {
   const sums = new Map<string, Sum>()
   const unpriced = new Set<string>()
@@ -71,7 +71,10 @@ export async function statementOf(
   for await (const { facts } of ledger.instances()) {
     const records = recordsIn(facts, span, project)
     for (const sum of new Set(records.map((record) => sumOf(sums, record)))) sum.instances += 1
-    for (const record of records) await each(record, charged(record, sumOf(sums, record)))
+    for (const record of records) {
+      const amounts = charged(record, sumOf(sums, record))
+      if (each !== undefined) await each(record, amounts)
+    }
   }
   const lines = [...sums.values()].map((sum) => lineOf(sum, card)).sort(byProject)
   const total = [...sums.values()].reduce((all, { base, surcharge }) => all + base + surcharge, 0n)

@@ -13,8 +13,12 @@ export function plainArray(values: readonly (number | boolean | string)[]): stri
 
 /** Each value as its JSON. */
 export function jsonArray(values: readonly unknown[]): string {
-  // JSON has no control characters in it, so of each text JSON escapes what PostgreSQL does, and in the same way.
-  return `{${JSON.stringify(values.map((value) => JSON.stringify(value))).slice(1, -1)}}`
+  return arrayOfJson(values.map((value) => JSON.stringify(value)))
+}
+
+/** Texts that are JSON already: it has no control characters in it, so of each JSON escapes what PostgreSQL does, and in the same way. */
+export function arrayOfJson(texts: readonly string[]): string {
+  return `{${JSON.stringify(texts).slice(1, -1)}}`
 }
 
 function quoted(text: string | null): string {

@@ -4,6 +4,9 @@ import { z } from 'zod'
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\ufffe\uffff]/u
 const UNSTORABLE = /[\p{Cs}\ufffe\uffff]|(?![\t\n])\p{Cc}/gu
 
+/** As nearly all is: looked at in a tenth of the time that the other takes. */
+const PLAIN = /^[\x20-\x7e]*$/
+
 /**
  * Text that a database stores, XML carries and a terminal shows: PostgreSQL takes no NUL and no half of a character, and
  * an escape sequence in a name would rule the terminal of who lists it.
@@ -28,5 +31,6 @@ export function storedText(max: number) {
 
 /** The same for text that comes from a failing program: cleaned and cut instead of refused. */
 export function cleanText(value: string, max: number): string {
+  if (value.length <= max && PLAIN.test(value)) return value
   return value.slice(0, max).replaceAll(UNSTORABLE, '\ufffd')
 }
