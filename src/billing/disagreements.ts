@@ -1,4 +1,4 @@
-import type { AuditedPeriod } from './ledger.ts'
+import type { AuditedPeriod } from './audited-period.ts'
 import type { Charged, UsageFact } from './usage-fact.ts'
 import type { Usage, UsageRecord } from './usage-records.ts'
 

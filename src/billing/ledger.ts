@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { arrayOfJson, textArray } from '../database/array-literal.ts'
 import type { Database, Queryable } from '../database/database.ts'
+import { type AuditedPeriod, isWhole } from './audited-period.ts'
 import { Followed } from './followed.ts'
 import { asUnread, clashOf, type Unread } from './unread.ts'
 import { keyOf, UsageFact } from './usage-fact.ts'
@@ -17,13 +18,6 @@ interface FactRow {
   readonly instance_uuid: string
   readonly message_id: string
   readonly fact: string
-}
-
-/** An audit period of which a host has told something. */
-export interface AuditedPeriod {
-  readonly host: string | null
-  readonly beginning: string
-  readonly ending: string
 }
 
 /** A sender has given one id to what it tells of several instances. Each is billed: they may be as true as any. */
@@ -55,7 +49,7 @@ export class Ledger {
         textArray(facts.map(({ instance_uuid }) => instance_uuid)),
         messageIds,
         arrayOfJson(facts.map(toText)),
-        textArray(facts.map(({ period, charged: { host } }) => (period ? JSON.stringify({ host, ...period }) : null))),
+        textArray(facts.map(auditedBy)),
       ])
       // What could be read by now is no longer unread; mostly there is none, and to look is cheaper than to send all ids again.
       const [kept] = await tx.query('select from unread_notifications limit 1')
@@ -149,7 +143,7 @@ export class Ledger {
     const rows = await this.#database.query<{ audited: string }>(
       'select distinct audited from usage_facts where audited is not null order by 1',
     )
-    return rows.map(({ audited }) => JSON.parse(audited))
+    return rows.map(({ audited }): AuditedPeriod => JSON.parse(audited)).filter(isWhole)
   }
 
   /** Oldest first. */
@@ -176,6 +170,10 @@ const INSERT_FACTS = `
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
         on conflict do nothing returning 1)
   select count(*)::integer as count from stored`
+
+function auditedBy({ period, charged: { host } }: UsageFact): string | null {
+  return period && isWhole(period) ? JSON.stringify({ host, ...period }) : null
+}
 
 /** Without what is in columns of its own. */
 function toText({ instance_uuid, message_id, ...fact }: UsageFact): string {

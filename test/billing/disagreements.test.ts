@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import type { AuditedPeriod } from '../../src/billing/audited-period.ts'
 import { disagreements } from '../../src/billing/disagreements.ts'
-import type { AuditedPeriod } from '../../src/billing/ledger.ts'
 import { readFact } from '../../src/billing/read-fact.ts'
 import type { UsageFact } from '../../src/billing/usage-fact.ts'
 import { usageOf } from '../../src/billing/usage-records.ts'

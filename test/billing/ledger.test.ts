@@ -231,6 +231,10 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
     const period = ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'] as const
     await recordNotifications(ledger, [told('instance.exists', { period }), told('instance.exists', { period })])
 
+    // With a resize Nova tells of the period that has begun, and of that instance alone.
+    const begun = ['2026-12-01T00:00:00Z', '2026-12-01T08:00:00Z'] as const
+    await recordNotifications(ledger, [told('instance.exists', { period: begun })])
+
     expect(await ledger.auditedPeriods()).toEqual([{ host: 'node1', beginning: period[0], ending: period[1] }])
   })
 
