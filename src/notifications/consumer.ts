@@ -30,6 +30,7 @@ const PREFETCH = 64
 interface Received {
   readonly delivery: Delivery
   readonly notification: AnyNotification
+  readonly identity: string | undefined
 }
 
 interface Failure {
@@ -110,7 +111,7 @@ export class NotificationConsumer {
     for (const delivery of batch) {
       const each = this.#read(delivery)
       if ('error' in each) await this.#park(delivery, each.error, delivery.deliveryCount)
-      else if (this.#isHandled(each.notification)) delivery.ack()
+      else if (each.identity !== undefined && this.#handled.has(each.identity)) delivery.ack()
       // What was lost on the way here is delivered again.
       else if (!delivery.lost) received.push(each)
     }
@@ -123,20 +124,14 @@ export class NotificationConsumer {
     try {
       const notification = this.#decode(delivery)
       this.#check(notification)
-      return { delivery, notification }
+      return { delivery, notification, identity: identityOf(notification) }
     } catch (thrown) {
       return { error: toSevbusError(thrown) }
     }
   }
 
-  #isHandled(notification: AnyNotification): boolean {
-    const identity = identityOf(notification)
-    return identity !== undefined && this.#handled.has(identity)
-  }
-
   /** @param tried as the broker counts, this time included */
   async #offer(received: readonly Received[], tried = mostTries(received)): Promise<void> {
-    const deliveries = received.map(({ delivery }) => delivery)
     for (let tries = tried; ; tries++) {
       const failure = await this.#try(received)
       if (failure === undefined) return
@@ -148,7 +143,7 @@ export class NotificationConsumer {
           return await this.#giveUp(received, failure, tries)
       }
       await pause(Math.min(this.#retryDelayMs * tries, MAX_RETRY_DELAY_MS), this.#closing.signal)
-      if (isGivenBack || this.#closing.signal.aborted) return requeue(deliveries)
+      if (isGivenBack || this.#closing.signal.aborted) return requeue(received.map(({ delivery }) => delivery))
     }
   }
 
@@ -159,7 +154,7 @@ export class NotificationConsumer {
     }
     try {
       const notifications = received.map(({ notification }) => notification)
-      const span = processedSpan(this.#names.topic, notifications[0]?.event_type ?? null, notifications.length)
+      const span = () => processedSpan(this.#names.topic, notifications[0]?.event_type ?? null, notifications.length)
       const headers = received.map(({ delivery }) => delivery.headers)
       await inConsumedSpan(span, headers, () => this.#handleBatch(notifications, { requeue }))
     } catch (thrown) {
@@ -167,8 +162,7 @@ export class NotificationConsumer {
       return { error: toSevbusError(thrown.cause), of: thrown }
     }
     if (isRequeued) return 'requeue'
-    for (const { delivery, notification } of received) {
-      const identity = identityOf(notification)
+    for (const { delivery, identity } of received) {
       if (identity !== undefined) this.#handled.add(identity)
       delivery.ack()
     }

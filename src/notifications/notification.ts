@@ -123,18 +123,33 @@ export function notificationMessage(names: NotificationNames, draft: Notificatio
   }))
 }
 
+/**
+ * What every notification of ours fulfils, and asks no more of an object than of the keys that count. One that does is handed on as it
+ * was read: a copy of all its keys would cost as much as all else that is done with it.
+ */
+const WellFormed = z.object({
+  ...Notification.shape,
+  payload: z.object({
+    ...Notification.shape.payload.shape,
+    'nova_object.data': z.object({}),
+    sevbus: z.object({ ...SevbusExtension.shape, version: z.string().regex(/^1\.\d+$/) }).optional(),
+  }),
+})
+
 /** @throws InvalidMessage naming what is wrong */
 export function decodeNotification(message: EncodedMessage): Notification {
-  return parsed(Notification, message, 'a versioned notification')
+  const decoded = decodeMessage(message)
+  if (WellFormed.safeParse(decoded).success) return decoded as Notification
+  return parsed(Notification, decoded, 'a versioned notification')
 }
 
 /** @throws InvalidMessage naming what is wrong */
 export function decodeAnyNotification(message: EncodedMessage): AnyNotification {
-  return parsed(AnyNotification, message, 'a notification')
+  return parsed(AnyNotification, decodeMessage(message), 'a notification')
 }
 
-function parsed<T>(schema: z.ZodType<T>, message: EncodedMessage, what: string): T {
-  const result = schema.safeParse(decodeMessage(message))
+function parsed<T>(schema: z.ZodType<T>, decoded: unknown, what: string): T {
+  const result = schema.safeParse(decoded)
   if (result.success) return result.data
   const fields = result.error.issues.map((issue) => issue.path.join('.')).join(', ')
   throw new InvalidMessage(`not ${what}: ${fields}`, { fields })

@@ -88,11 +88,13 @@ async function inSpanBelow<T>(
  * @param headers of each
  */
 export async function inConsumedSpan<T>(
-  { name, kind, attributes }: SpanDraft,
+  draft: () => SpanDraft,
   headers: readonly Readonly<Record<string, unknown>>[],
   work: () => Promise<T>,
 ): Promise<T> {
   const senders = headers.flatMap((each) => spanContextOf(each) ?? [])
+  if (senders.length === 0 && isUntraced()) return await work()
+  const { name, kind, attributes } = draft()
   const isOne = headers.length === 1
   const links = isOne ? [] : senders.map((context) => ({ context }))
   const parent = below(isOne ? senders[0] : undefined)
