@@ -72,10 +72,10 @@ it.runIf(toolPath)('a worker that is killed at any program leaves what the next 
     const contents = diskContents(instance, domain)
     await writeFile(counter, String(program))
     const work = [
-      JSON.stringify({ module: resolve('src/compute/disks/open-guest-disks.ts'), options }),
+      JSON.stringify({ module: resolve('dist/compute/disks/open-guest-disks.js'), options }),
       JSON.stringify({ domain, contents }),
     ]
-    const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '--eval', WORKER, '--', ...work]
+    const args = ['--input-type=module', '--eval', WORKER, '--', ...work]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
     const [code, signal] = await once(child, 'close')
 
