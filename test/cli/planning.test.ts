@@ -6,6 +6,7 @@ import { openDriver } from '../../src/compose/compute-host.ts'
 import { slotLimits } from '../../src/compose/host-options.ts'
 import { HostView } from '../../src/compute/host-view.ts'
 import { loadConfig } from '../../src/config.ts'
+import { runHere } from '../support/run-here.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { silent } from '../support/transports.ts'
 
@@ -27,7 +28,7 @@ const uefi = file('uefi.json', { name: 'linux', properties: { hw_firmware_type: 
 const bios = file('bios.json', { name: 'linux', properties: { hw_machine_type: 'pc' } })
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  return await runSevbus(args, env)
+  return await runHere(args, env)
 }
 
 async function lintJson(flavor: string, image: string, more: readonly string[] = [], env = {}) {
@@ -108,6 +109,24 @@ describe('sevbus lint', () => {
     const nowhere = await hostFile('plain-2', {})
     expect((await lintJson(either, uefi, ['--host', nowhere])).code).toBe(5)
     expect((await run(['xml', '--flavor', either, '--image', uefi, '--host', nowhere])).out).toContain('SEV')
+  })
+
+  it('and the other commands for planning do the same as programs of their own', async () => {
+    const host = await runSevbus(['host-capabilities', '--host', 'own-1'], {})
+    const asked = ['--flavor', sev, '--image', uefi]
+
+    expect([host.code, JSON.parse(host.out)]).toEqual([
+      0,
+      JSON.parse(readFileSync(await hostFile('own-1', {}), 'utf8')),
+    ])
+    for (const args of [
+      ['lint', ...asked],
+      ['lint', ...asked, '--host', uefi],
+    ]) {
+      expect(await runSevbus(args, {})).toEqual(await run(args))
+    }
+    const own = ['xml', ...asked, '--host', 'examples/host.json']
+    expect(await runSevbus(own, {})).toEqual(await run(own))
   })
 
   it('counts the overhead that the configuration has, and none for a guest in clear', async () => {

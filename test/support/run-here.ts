@@ -1,0 +1,27 @@
+import { vi } from 'vitest'
+import { runProgram } from '../../src/cli/program.ts'
+
+/**
+ * One command as `runSevbus` runs it, but in this process: for what needs no life of its own, to load the program takes longer
+ * than to run it. One at a time, in files that have their process to themselves.
+ */
+export async function runHere(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ readonly code: number; readonly out: string }> {
+  const before = process.env
+  let out = ''
+  const collect = (chunk: string | Uint8Array) => {
+    out += chunk.toString()
+    return true
+  }
+  const spies = [process.stdout, process.stderr].map((stream) => vi.spyOn(stream, 'write').mockImplementation(collect))
+  process.env = { PATH: before.PATH, ...env }
+  try {
+    const code = await runProgram([process.execPath, 'sevbus', ...args])
+    return { code, out }
+  } finally {
+    process.env = before
+    for (const spy of spies) spy.mockRestore()
+  }
+}
