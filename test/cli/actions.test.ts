@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { runSevbus } from '../support/sevbus-process.ts'
+import { runHere } from '../support/run-here.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 const CATALOGUE = `
@@ -29,7 +29,7 @@ describe('what is done to instances by the command line', () => {
     const file = join(cloud.folder, 'sevbus.toml')
     writeFileSync(file, CATALOGUE)
     const env = { ...cloud.env, SEVBUS_CONFIG: file }
-    const sevbus = (...args: readonly string[]) => runSevbus(args, env)
+    const sevbus = (...args: readonly string[]) => runHere(args, env)
     const state = async (...args: readonly string[]) => {
       const { code, out } = await sevbus(...args, '--json')
       return [code, ...JSON.parse(out).instances.map((each: { vm_state: string }) => each.vm_state)]

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { runHere } from '../support/run-here.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
@@ -99,7 +100,7 @@ describe('the command line', () => {
     expect((await run(['boot', 'x', '--flavor', 'none', '--image', 'none'], nowhere)).code).toBe(2)
     const tooMany = ['boot', 'x', '--flavor', 'none', '--image', 'none', '--count']
     for (const count of ['0', '1.5', 'many', '1001', '1e9']) {
-      const { code, out } = await run([...tooMany, count], nowhere)
+      const { code, out } = await runHere([...tooMany, count], nowhere)
       expect(code).toBe(2)
       expect(out).toContain(`--count is "${count}"; write a whole number from 1 to 1000, e.g. --count 3`)
     }

@@ -10,7 +10,7 @@ import { setHost } from '../../src/cli/host.ts'
 import { hostFacts, hostTable } from '../../src/cli/host-view.ts'
 import { HostSummary } from '../../src/objects/host-report.ts'
 import type { ServerGroup } from '../../src/objects/server-group.ts'
-import { runSevbus } from '../support/sevbus-process.ts'
+import { runHere } from '../support/run-here.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 const SETTLE = { timeout: 30_000, interval: 200 }
@@ -189,7 +189,7 @@ describe('operators at the command line', () => {
       cloud.compute('h2', { SEVBUS_COMPUTE_TRAITS: 'CUSTOM_SSD' }),
     ])
     const run = async (...args: readonly string[]) => {
-      const { code, out } = await runSevbus(args, env)
+      const { code, out } = await runHere(args, env)
       return { code, out: plain(out) }
     }
     const boot = async (name: string, ...more: readonly string[]) => {
