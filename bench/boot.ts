@@ -18,6 +18,7 @@ Then guests on a simulated host: CPU of all processes, broker and database for a
   --ones N           turns with one guest (default 15)
   --bursts N         turns with several (default 3)
   --guests N         how many those are (default 50)
+  --warm-up N        boots on the simulated host before the clock (default 3000)
   --boots N          on the simulated host, in a round (default 300)
   --rounds N         how many rounds (default 5)
   --in-flight LIST   how many boots at a time (default 1,32)
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     ones: { type: 'string', default: '15' },
     bursts: { type: 'string', default: '3' },
     guests: { type: 'string', default: '50' },
+    'warm-up': { type: 'string', default: '3000' },
     boots: { type: 'string', default: '300' },
     rounds: { type: 'string', default: '5' },
     'in-flight': { type: 'string', default: '1,32' },
@@ -46,6 +48,7 @@ if (values.help) {
 if (values.only !== 'simulated') await real()
 if (values.only !== 'real') {
   await benchSimulatedHost({
+    warmUp: Number(values['warm-up']),
     boots: Number(values.boots),
     rounds: Number(values.rounds),
     inFlight: values['in-flight'].split(',').map(Number),

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import pg from 'pg'
 
@@ -28,6 +29,13 @@ export async function cpuMsOf(url: string): Promise<number> {
 export function ownCpuMs(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1000
+}
+
+/** Of the first thread of a process. */
+export function mainThreadMs(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/stat`, 'utf8')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[UTIME]) + Number(fields[UTIME + 1])) * TICK_MS
 }
 
 async function postmasterOf(url: string): Promise<number> {

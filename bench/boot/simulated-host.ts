@@ -5,8 +5,9 @@ import { decodeEnvelope } from '../../dist/rpc/envelope.js'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
 import { Limiter } from '../../src/rpc/limiter.ts'
 import { anImage, sevFlavor } from '../../test/support/requests.ts'
+import type { SevbusProcess } from '../../test/support/sevbus-process.ts'
 import { waitFor } from '../../test/support/wait-for.ts'
-import { cpuMsOf, ownCpuMs } from '../cpu.ts'
+import { cpuMsOf, mainThreadMs, ownCpuMs } from '../cpu.ts'
 import { brokerPid, cpuSecondsOf } from '../turn.ts'
 import { type BenchCloud, median, openBenchCloud } from './bench-cloud.ts'
 import { type Counted, countMessages } from './count-messages.ts'
@@ -17,8 +18,9 @@ const PROFILE_WORKER = fileURLToPath(new URL('./profile-worker.js', import.meta.
 const AIM_CPU_MS = 6
 const AIM_MESSAGES = 12
 const COUNTED = 20
-/** Until compilers have come to rest. */
-const WARM_UP = 300
+/** Boots at a time before the clock, and then removed. */
+const WARM_UP_ROUND = 500
+const REMOVED_AT_A_TIME = 16
 const SETTLE = { timeoutMs: 120_000, intervalMs: 200 }
 const HUGE = {
   SEVBUS_FAKE_VCPUS: '100000',
@@ -30,6 +32,8 @@ const HUGE = {
 const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 
 interface Options {
+  /** Until compilers have come to rest, whose threads a worker that lives for days does not pay for. */
+  readonly warmUp: number
   readonly boots: number
   readonly rounds: number
   readonly inFlight: readonly number[]
@@ -40,7 +44,7 @@ interface Options {
 type Cost = Readonly<Record<'api tier' | 'conductor' | 'scheduler' | 'compute' | 'broker' | 'database', number>>
 
 /** Whole boots on a simulated host: what they cost all processes, and how many messages they are. */
-export async function benchSimulatedHost({ boots, rounds, inFlight, profileFolder }: Options): Promise<void> {
+export async function benchSimulatedHost({ warmUp, boots, rounds, inFlight, profileFolder }: Options): Promise<void> {
   const profiled: Record<string, string> =
     profileFolder === undefined
       ? {}
@@ -54,39 +58,86 @@ export async function benchSimulatedHost({ boots, rounds, inFlight, profileFolde
   ])
   const client = await cloud.client({ hosts: 1 })
   const listener = await BootListener.open(bench)
-  const pids = { conductor: conductor.pid, scheduler: scheduler.pid, compute: compute.pid }
-  const cpu = () => cpuOf(pids, broker.url, bench.databaseUrl)
+  const workers = [conductor, scheduler, compute] as const
+  const cloudOf = { bench, client, listener, workers }
   try {
-    await removeAll(bench, client, await bootAll(client, listener, WARM_UP, Math.max(...inFlight)))
+    for (let warm = 0; warm < warmUp; warm += WARM_UP_ROUND) {
+      const some = Math.min(WARM_UP_ROUND, warmUp - warm)
+      await removeAll(bench, client, await bootAll(client, listener, some, Math.max(...inFlight)))
+    }
     for (const width of inFlight) {
-      const costs: Cost[] = []
-      const transactions: number[] = []
+      const measured: Round[] = []
       for (let round = 0; round < rounds; round++) {
-        const [committed, before] = [await commitsIn(cloud), await cpu()]
-        const uuids = await bootAll(client, listener, boots, width)
-        costs.push(perBoot(before, await cpu(), boots))
-        transactions.push(((await commitsIn(cloud)) - committed) / boots)
-        await removeAll(bench, client, uuids)
+        measured.push(await oneRound(cloudOf, boots, width, profileFolder !== undefined))
       }
-      showCosts(`${width} in flight, ${rounds} rounds of ${boots} boots`, costs)
-      console.log(`  about ${median(transactions).toFixed(1)} transactions a boot, idle looking included`)
+      showCosts(
+        `${width} in flight, ${rounds} rounds of ${boots} boots`,
+        measured.map(({ cost }) => cost),
+      )
+      console.log(
+        `  of it the workers' compilers, collectors and files: ${named(measured.map(({ helpers }) => helpers))}`,
+      )
+      const transactions = median(measured.map((round) => round.transactions))
+      console.log(`  about ${transactions.toFixed(1)} transactions a boot, idle looking included`)
     }
     const counts = await countMessages(broker, async () => {
       await bootAll(client, listener, COUNTED, 1)
     })
     showMessages(counts)
     for (const queueType of ['quorum', 'classic'] as const) {
-      await benchFloor(bench, { queueType, counts, boots, rounds, inFlight: Math.max(...inFlight) })
+      await benchFloor(bench, { queueType, counts, warmUp, boots, rounds, inFlight: Math.max(...inFlight) })
     }
   } finally {
     await listener.close()
   }
 }
 
+interface BootingCloud {
+  readonly bench: BenchCloud
+  readonly client: SevbusClient
+  readonly listener: BootListener
+  readonly workers: readonly [conductor: SevbusProcess, scheduler: SevbusProcess, compute: SevbusProcess]
+}
+
+/** Of one boot. */
+interface Round {
+  readonly cost: Cost
+  readonly helpers: Helpers
+  readonly transactions: number
+}
+
+async function oneRound(
+  { bench, client, listener, workers }: BootingCloud,
+  boots: number,
+  width: number,
+  isProfiled: boolean,
+): Promise<Round> {
+  const { cloud, broker, databaseUrl } = bench
+  const [conductor, scheduler, compute] = workers
+  const pids = { conductor: conductor.pid, scheduler: scheduler.pid, compute: compute.pid }
+  // It begins a profile, and ends it.
+  const tellProfilers = () => {
+    if (isProfiled) for (const worker of workers) worker.kill('SIGUSR2')
+  }
+  tellProfilers()
+  const [committed, helped, before] = [
+    await commitsIn(cloud),
+    helpersOf(pids),
+    await cpuOf(pids, broker.url, databaseUrl),
+  ]
+  const uuids = await bootAll(client, listener, boots, width)
+  const [after, helpedAfter] = [await cpuOf(pids, broker.url, databaseUrl), helpersOf(pids)]
+  tellProfilers()
+  const transactions = ((await commitsIn(cloud)) - committed) / boots
+  await removeAll(bench, client, uuids)
+  return { cost: perBoot(before, after, boots), helpers: perBoot(helped, helpedAfter, boots), transactions }
+}
+
 interface FloorOptions {
   readonly queueType: FloorSettings['queueType']
   /** Of a real boot. */
   readonly counts: ReadonlyMap<string, Counted>
+  readonly warmUp: number
   readonly boots: number
   readonly rounds: number
   readonly inFlight: number
@@ -95,7 +146,7 @@ interface FloorOptions {
 /** What of it is the messages and the commits alone. */
 async function benchFloor(
   { cloud, broker, databaseUrl }: BenchCloud,
-  { queueType, counts, boots, rounds, inFlight }: FloorOptions,
+  { queueType, counts, warmUp, boots, rounds, inFlight }: FloorOptions,
 ) {
   const sizes = [...counts].map(([name, { count, bytes }]) => [
     name.replace('notification ', ''),
@@ -111,7 +162,7 @@ async function benchFloor(
     bytes: Object.fromEntries(sizes),
   })
   const [costs, transactions]: [Cost[], number[]] = [[], []]
-  await floor.bootAll(WARM_UP, inFlight)
+  await floor.bootAll(warmUp, inFlight)
   for (let round = 0; round < rounds; round++) {
     const [committed, before] = [await commitsIn(cloud), await cpuOf(floor.pids, broker.url, databaseUrl)]
     await floor.bootAll(boots, inFlight)
@@ -194,7 +245,9 @@ async function bootAll(client: SevbusClient, listener: BootListener, boots: numb
 
 /** No part of what is measured. */
 async function removeAll({ cloud }: BenchCloud, { conductor }: SevbusClient, uuids: readonly string[]) {
-  for (const instance_uuid of uuids) await conductor.deleteInstance(context, { instance_uuid })
+  const limiter = new Limiter(REMOVED_AT_A_TIME)
+  const remove = (instance_uuid: string) => conductor.deleteInstance(context, { instance_uuid })
+  await Promise.all(uuids.map((uuid) => limiter.run(() => remove(uuid))))
   await waitFor(async () => {
     const left = await cloud.count("instances where task_state = 'deleting'")
     if (left > 0) throw new Error(`${left} are not deleted yet`)
@@ -208,16 +261,32 @@ async function commitsIn({ database }: BenchCloud['cloud']): Promise<number> {
   return row?.count ?? Number.NaN
 }
 
-function perBoot(before: Cost, after: Cost, boots: number): Cost {
-  const entries = Object.entries(after).map(([who, ms]) => [who, (ms - before[who as keyof Cost]) / boots])
-  return Object.fromEntries(entries) as Cost
+/** CPU of a worker's threads but the first, which runs JavaScript. */
+type Helpers = Readonly<Record<'conductor' | 'scheduler' | 'compute', number>>
+
+function helpersOf({ conductor, scheduler, compute }: Helpers): Helpers {
+  const ofHelpers = (pid: number) => cpuSecondsOf(pid) * 1000 - mainThreadMs(pid)
+  return { conductor: ofHelpers(conductor), scheduler: ofHelpers(scheduler), compute: ofHelpers(compute) }
+}
+
+function perBoot<Who extends string>(
+  before: Readonly<Record<Who, number>>,
+  after: Readonly<Record<Who, number>>,
+  boots: number,
+) {
+  const whos = Object.keys(after) as Who[]
+  return Object.fromEntries(whos.map((who) => [who, (after[who] - before[who]) / boots])) as Record<Who, number>
+}
+
+/** The median of each. */
+function named<Who extends string>(rounds: readonly Readonly<Record<Who, number>>[]): string {
+  const whos = Object.keys(rounds[0] ?? {}) as Who[]
+  return whos.map((who) => `${who} ${median(rounds.map((round) => round[who])).toFixed(2)}`).join(', ')
 }
 
 function showCosts(title: string, costs: readonly Cost[]): void {
-  const names = Object.keys(costs[0] ?? {}) as (keyof Cost)[]
-  const shown = names.map((name) => `${name} ${median(costs.map((cost) => cost[name])).toFixed(2)}`)
-  const totals = costs.map((cost) => names.reduce((sum, name) => sum + cost[name], 0))
-  console.log(`${title}: ms of CPU a boot: ${shown.join(', ')}`)
+  const totals = costs.map((cost) => Object.values(cost).reduce((sum, each) => sum + each, 0))
+  console.log(`${title}: ms of CPU a boot: ${named(costs)}`)
   const [least, most] = [Math.min(...totals), Math.max(...totals)].map((total) => total.toFixed(2))
   console.log(`  in all ${median(totals).toFixed(2)} (${least} to ${most}), aim <= ${AIM_CPU_MS}`)
 }
