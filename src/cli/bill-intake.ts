@@ -91,7 +91,10 @@ async function readAgain(ledger: Ledger): Promise<Recorded> {
 
 function notificationOf(line: string, file: string, number: number): AnyNotification {
   try {
-    return AnyNotification.parse(JSON.parse(line))
+    const told = AnyNotification.parse(JSON.parse(line))
+    // One that came from a bus may lack anything, and is kept; a file of something else altogether is a mistake.
+    if (told.message_id === null && told.event_type === null) throw new Error('it is no notification')
+    return told
   } catch (error) {
     throw unreadable(`${file}, line ${number},`, file, error)
   }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { checkLedger } from '../billing/check-ledger.ts'
 import { parseRateCard, type RateCard } from '../billing/rate-card.ts'
 import { type Amounts, statementOf } from '../billing/statement.ts'
@@ -8,6 +7,7 @@ import { InvalidFile } from '../errors.ts'
 import { type BillSpan, spanOf } from './bill-span.ts'
 import { CSV, countedBackText, JSON_LINES, sharedIdText, statementText } from './bill-view.ts'
 import { EXIT } from './exit-codes.ts'
+import { MAX_DOCUMENT_BYTES, readNamedFile } from './named-file.ts'
 import { note, print, printJson } from './output.ts'
 import { type GlobalOptions, loadCliConfig } from './session.ts'
 
@@ -74,7 +74,7 @@ export async function billCheck(options: BillOptions): Promise<number> {
 function rateCard(file: string | undefined): RateCard | undefined {
   if (file === undefined) return undefined
   try {
-    return parseRateCard(readFileSync(file, 'utf8'), file)
+    return parseRateCard(readNamedFile(file, MAX_DOCUMENT_BYTES).toString(), file)
   } catch (error) {
     if (error instanceof InvalidFile) throw error
     throw new InvalidFile(`${file} cannot be read: ${(error as Error).message}`, {

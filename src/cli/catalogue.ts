@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
 import { InvalidFile } from '../errors.ts'
 import { type Flavor, NewFlavor } from '../objects/flavor.ts'
 import { type ImageMeta, NewImageMeta } from '../objects/image-meta.ts'
 import { describeIssues } from '../rpc/dispatcher.ts'
+import { MAX_DOCUMENT_BYTES, readNamedFile } from './named-file.ts'
 
 /** Flavors and images to try the system with: what `demo` boots, and what `dev` offers by name. */
 const MEMORY_ENCRYPTED = { 'hw:mem_encryption': 'true' }
@@ -68,7 +68,7 @@ export function fromCatalogue<T extends z.ZodType>(
 
 function readJson(kind: string, file: string, names: readonly string[]): unknown {
   try {
-    return JSON.parse(readFileSync(file, 'utf8'))
+    return JSON.parse(readNamedFile(file, MAX_DOCUMENT_BYTES).toString())
   } catch (error) {
     const catalogue = names.length > 0 ? `the catalogue has ${names.join(', ')}` : 'the configuration has no catalogue'
     throw new InvalidFile(

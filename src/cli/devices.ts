@@ -1,9 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import { VolumeBus } from '../objects/attached-devices.ts'
+import { notAttached } from '../objects/attachment-rules.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
 import { type ActOptions, act } from './act.ts'
-import { findInstance } from './find-instance.ts'
+import { findInstance, UUID } from './find-instance.ts'
 
 interface VolumeOptions extends ActOptions {
   readonly volumeId?: string
@@ -21,8 +22,9 @@ export function attachVolume(word: string, path: string, options: VolumeOptions)
 /** @param named its id, or its path on the host */
 export function detachVolume(word: string, named: string, options: ActOptions): Promise<number> {
   return act([word], options, async (session, instance_uuid) => {
-    const { volumes } = await findInstance(session, word)
-    const volume_id = volumes.find(({ path }) => path === named)?.volume_id ?? named
+    const instance = await findInstance(session, word)
+    const volume_id = instance.volumes.find(({ path }) => path === named)?.volume_id ?? named
+    if (!UUID.test(volume_id)) throw notAttached(instance, 'volume', named)
     return session.conductor.detachVolume(session.context, { instance_uuid, volume_id })
   })
 }

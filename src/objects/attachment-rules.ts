@@ -92,7 +92,11 @@ function refused(uuid: string, field: string, value: string, why: string): Inval
   })
 }
 
-function notAttached({ uuid }: Instance, kind: 'volume' | 'interface', name: string): DeviceNotFound {
+export function notAttached(
+  { uuid }: Pick<Instance, 'uuid'>,
+  kind: 'volume' | 'interface',
+  name: string,
+): DeviceNotFound {
   const fix = `see what it has with: sevbus show ${uuid}`
   return new DeviceNotFound(`instance ${uuid} has no ${kind} ${name}; ${fix}`, {
     instance_uuid: uuid,

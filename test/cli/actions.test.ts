@@ -52,6 +52,10 @@ describe('what is done to instances by the command line', () => {
       out: expect.stringContaining('DEVICE_NOT_ALLOWED: volume'),
     })
     expect(await state('detach-volume', 'web', '/srv/volumes/data.raw', '--wait')).toEqual([0, 'active'])
+    expect(await sevbus('detach-volume', 'web', '/srv/volumes/data.raw')).toMatchObject({
+      code: 4,
+      out: expect.stringContaining('has no volume /srv/volumes/data.raw'),
+    })
     expect(await state('attach-interface', 'web', '--mac', 'fa:16:3e:00:00:77', '--wait')).toEqual([0, 'active'])
     expect(await state('detach-interface', 'web', 'fa:16:3e:00:00:77', '--wait')).toEqual([0, 'active'])
     expect(await sevbus('console-log', 'web', '--json')).toMatchObject({

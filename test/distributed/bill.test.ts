@@ -160,6 +160,12 @@ describe('sevbus bill', () => {
     }
 
     expect(await run('import', file, file)).toEqual([0, '6 notifications, 2 new facts stored, 0 could not be read\n'])
+    const flavor = join(house.folder, 'flavor.json')
+    await writeFile(flavor, '{"flavorid":"1","name":"m1.small"}')
+    expect(await run('import', flavor)).toEqual([
+      2,
+      expect.stringContaining(`${flavor}, line 1, cannot be read: it is no notification`),
+    ])
     expect(await run('export', '--rates', rates)).toEqual([
       0,
       [

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { HostCapabilities } from '../../compute/libvirt/host-capabilities.ts'
 import { limitSlots, type SlotLimits } from '../../compute/libvirt/slot-limits.ts'
@@ -10,6 +9,7 @@ import { HostName, type ProviderReport } from '../../objects/host-report.ts'
 import { capacity } from '../../objects/inventory.ts'
 import { describeIssues } from '../../rpc/dispatcher.ts'
 import type { HostState, ProviderState } from '../../scheduler/host-state.ts'
+import { MAX_DOCUMENT_BYTES, readNamedFile } from '../named-file.ts'
 
 /** A host as `sevbus host-capabilities` writes it down: what it can do, and what the machine has. */
 const HostFile = z.strictObject({
@@ -41,7 +41,7 @@ export function readHostFile(file: string, limits: SlotLimits): DescribedHost {
 
 function readJson(file: string): unknown {
   try {
-    return JSON.parse(readFileSync(file, 'utf8'))
+    return JSON.parse(readNamedFile(file, MAX_DOCUMENT_BYTES).toString())
   } catch (error) {
     const fix = 'name a JSON file, as sevbus host-capabilities writes it'
     throw new InvalidFile(`--host ${file} is no JSON file: ${(error as Error).message}; ${fix}`, { file, fix })

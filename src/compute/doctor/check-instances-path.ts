@@ -18,7 +18,8 @@ export function checkInstancesPath({ host: { instancesFolder }, options: { insta
     return fail(DISKS, value, `${found} is no folder: guests get no disks`, `remove it, or set compute.instances_path`)
   if (!isWritable) {
     const meaning = `this user may not write in ${found}: guests get no disks, if the worker runs as the same`
-    return fail(DISKS, value, meaning, `run as the user of the worker; chown ${found} to it`)
+    const command = isThere ? `chown USER ${found}` : `install -d -o USER ${instancesPath}`
+    return fail(DISKS, value, meaning, `run as the user of the worker; or as root, for that user: ${command}`)
   }
   if (closed.length > 0) {
     const meaning = `others may not pass through ${closed.join(', ')}: QEMU, which has a user of its own, finds no disk`

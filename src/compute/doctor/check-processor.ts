@@ -1,5 +1,6 @@
 import type { EncryptionLeaf } from './encryption-leaf.ts'
 import type { Examination } from './examination.ts'
+import { AMD } from './examine-processor.ts'
 import type { ExaminedHost } from './examined-host.ts'
 import { type Finding, fail, pass, skip } from './finding.ts'
 import { lackOf } from './lack.ts'
@@ -20,7 +21,7 @@ export function checkProcessor({ host }: Examination): Finding {
   const { vendor, model, family, flags } = processor.value
   const isVirtual = flags.has('hypervisor') ? ', itself a virtual machine' : ''
   const value = `${vendor}, ${model}, family ${family}${isVirtual}`
-  if (vendor === 'AuthenticAMD') return pass(PROCESSOR, value, 'SEV is in EPYC: family 23 and later')
+  if (vendor === AMD) return pass(PROCESSOR, value, 'SEV is in EPYC: family 23 and later')
   const meaning = saysSev(host)
     ? "SEV is AMD's, yet libvirt reports it here: something emulates it, and nothing is encrypted"
     : "SEV is AMD's: this processor has none"
@@ -70,7 +71,7 @@ export function checkBios({ host: { processor, encryptionLeaf } }: Examination):
   const value =
     shown.length > 0 ? `the kernel shows ${shown.join(', ')}` : 'the kernel shows none of sme, sev, sev_es, sev_snp'
   if (flags.has('sev')) return pass(BIOS, value, 'the BIOS has memory encryption on, and SMM locked')
-  if (vendor !== 'AuthenticAMD') {
+  if (vendor !== AMD) {
     return skip(BIOS, value, `the kernel looks for it on AMD only, and shows nothing on ${vendor}`)
   }
   const meaning =

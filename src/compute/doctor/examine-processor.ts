@@ -6,7 +6,7 @@ import {
   REGISTERS_BYTES,
   registersOf,
 } from './encryption-leaf.ts'
-import { type HostFiles, parsed, type Reading, read } from './reading.ts'
+import { type HostFiles, parsed, type Reading, read, readValue } from './reading.ts'
 
 /** As the kernel shows the first processor in `/proc/cpuinfo`. */
 export interface Processor {
@@ -16,6 +16,8 @@ export interface Processor {
   readonly flags: ReadonlySet<string>
 }
 
+/** As CPUID names itself. */
+export const AMD = 'AuthenticAMD'
 const CPUINFO = 'proc/cpuinfo'
 /** Of the module `cpuid`: a read at the number of a leaf gives its four registers. */
 const CPUID = 'dev/cpu/0/cpuid'
@@ -36,9 +38,13 @@ function parseProcessor(text: string): Processor | undefined {
   }
 }
 
+/** Of another vendor than AMD it is known without a look, which only root may take. */
 export async function examineEncryptionLeaf(files: HostFiles): Promise<Reading<EncryptionLeaf | undefined>> {
   const extended = await readRegisters(files, EXTENDED_LEAVES)
-  if (extended.state !== 'read') return extended
+  if (extended.state !== 'read') {
+    const vendor = readValue(await examineProcessor(files))?.vendor
+    return vendor === undefined || vendor === AMD ? extended : read(undefined)
+  }
   if (extended.value.eax < LEAF_NUMBER) return read(undefined)
   return parsed(await readRegisters(files, LEAF_NUMBER), CPUID, encryptionLeaf)
 }

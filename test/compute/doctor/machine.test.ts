@@ -93,6 +93,11 @@ describe('processor and BIOS', () => {
     expect(await findingOf('bios_encryption', milan({ cpuid: keysOf(0, 0, 0) }))).toMatchObject({ verdict: 'skip' })
   })
 
+  it('of another vendor is known to have no SEV, whether or not this user may ask it', async () => {
+    for (const check of ['cpuid_leaf', 'bios_encryption', 'asid_split', 'kernel_keys'])
+      expect(await findingOf(check, { ...intel(), cpuid: null })).toEqual(await findingOf(check, intel()))
+  })
+
   it('is unknown where /proc says something else than it should', async () => {
     expect(await findingOf('processor', milan({ files: { 'proc/cpuinfo': 'nothing\n' } }))).toMatchObject({
       verdict: 'warn',
@@ -339,6 +344,16 @@ describe("the folder of guests' disks", () => {
     expect(await about({ found: '/var/lib' })).toEqual([
       ...['pass', 'not there yet, 400 of 900 GiB free', 'the worker makes it when it starts', null],
     ])
+  })
+
+  it('is given to the user of the worker alone, not with all that is above it', async () => {
+    const fixOf = async (folder: RecordedHost['instancesFolder']) => (await about(folder))[3]
+    const asRoot = 'run as the user of the worker; or as root, for that user:'
+
+    expect(await fixOf({ isWritable: false })).toBe(`${asRoot} chown USER /var/lib/sevbus/instances`)
+    expect(await fixOf({ found: '/var/lib', isWritable: false })).toBe(
+      `${asRoot} install -d -o USER /var/lib/sevbus/instances`,
+    )
   })
 
   it.each([
