@@ -87,11 +87,11 @@ export interface VirtDriver {
    * @throws InvalidSharedStorage, DiskCreationFailed, and what createDisks throws
    */
   takeDisks(domain: DomainSpec, left: LeftDisks, contents: DiskContents, signal: AbortSignal): Promise<void>
-  /** Of a guest that is to go to another host as it runs. @throws GuestNotFound */
+  /** Of a guest that is to go to another host as it runs. @throws GuestNotFound, InvalidSharedStorage when it has what stays */
   disksOf(uuid: string): Promise<LeftDisks>
   /**
    * Makes ready for a guest that comes as it runs: its disks are its disks here, too. Done already: tells the same again.
-   * @throws InvalidSharedStorage, DiskCreationFailed
+   * @throws InvalidSharedStorage, DiskCreationFailed, VolumeAttachFailed when a volume of it is not here
    */
   expectGuest(domain: DomainSpec, theirs: LeftDisks, signal: AbortSignal): Promise<LiveMigrateData>
   /**

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { chmod, mkdir, open as openFile, readFile, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -12,6 +13,7 @@ import { DEFAULT_DOMAIN_OPTIONS, NO_FIRMWARE_FILES } from '../../src/compute/lib
 import { LibvirtVirtDriver } from '../../src/compute/libvirt/driver/libvirt-virt-driver.ts'
 import { DEFAULT_LIVE_MIGRATION } from '../../src/compute/libvirt/driver/live-migration.ts'
 import { guestSpec } from '../../src/compute/libvirt/guest-spec.ts'
+import { child, parseXml, textOf } from '../../src/compute/libvirt/parse-xml.ts'
 import { Libvirt } from '../../src/compute/libvirt/rpc/libvirt.ts'
 import { encryptionFlaw } from '../../src/compute/libvirt/verify-encryption.ts'
 import type { Instance } from '../../src/objects/instance.ts'
@@ -101,7 +103,12 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     const network = { kind: 'none' } as const
     const { instancesPath } = host
     const ports: readonly [number, number] = host === h1 ? [10_000, 10_009] : [20_000, 20_009]
-    const given = { instancesPath, network, serialConsole: { listen: '127.0.0.1', ports } } as const
+    const given = {
+      instancesPath,
+      network,
+      volumeFolders: [h1.libvirt.folder],
+      serialConsole: { listen: '127.0.0.1', ports },
+    } as const
     const options = { ...DEFAULT_DOMAIN_OPTIONS, ...given, virtType: 'kvm', cpuMode: 'none' } as const
     return buildDomain(guestSpec(instance, options), await host.driver.capabilities(never))
   }
@@ -216,6 +223,12 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     await remove(h1, instance)
   })
 
+  /** The file in which the firmware of a guest keeps its variables, told while it runs. */
+  async function variablesOf({ driver, libvirt }: Host, uuid: string): Promise<string> {
+    const os = child(parseXml(await driver.domainXml(uuid, never), 'domain', 'the domain'), 'os')
+    return join(libvirt.folder, 'lib', relative('/var/lib/libvirt', textOf(child(os, 'nvram')) ?? ''))
+  }
+
   const stateOf = async (host: Host, { uuid }: Instance) => (await host.driver.guest(uuid, never))?.state
 
   async function expectOn(to: Host, from: Host, instance: Instance) {
@@ -226,6 +239,11 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     const instance = small()
     const { uuid } = instance
     await boot(h1, instance)
+    // What the firmware keeps is kept, too.
+    const variables = await variablesOf(h1, uuid)
+    await h1.driver.powerOff(uuid)
+    await run('sh', ['-c', 'printf KEPT | dd of="$0" conv=notrunc bs=1 seek=4096', variables])
+    await h1.driver.spawn(await domainOn(h1, instance), never)
     const process = await h1.libvirt.guestProcess(uuid)
     const data = await expectOn(h2, h1, instance)
     expect(await expectOn(h2, h1, instance)).toEqual(data)
@@ -237,6 +255,7 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     await h1.driver.liveMigrate(uuid, 'h2', data, never)
 
     expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['shutoff', 'running'])
+    expect((await readFile(await variablesOf(h2, uuid))).subarray(4096, 4100).toString()).toBe('KEPT')
     expect(consoleAddress(await h2.driver.domainXml(uuid, never), 'serial', undefined)).toMatchObject({ port: 20_000 })
     expect([process?.pid, await h1.libvirt.guestProcess(uuid)]).toEqual([expect.any(Number), undefined])
     const domain = await domainOn(h2, instance)
@@ -255,6 +274,29 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     await remove(h2, instance)
     expect([await stateOf(h1, instance), await stateOf(h2, instance)]).toEqual(['running', undefined])
     expect(await readFile(join(h1.instancesPath, uuid, 'disk.base'), 'utf8')).not.toContain('/')
+    await remove(h1, instance)
+  })
+
+  it('leave a guest where it runs that has a file of one host alone, and make nothing ready for one whose volume is not there', async () => {
+    const path = join(h1.libvirt.folder, 'volume.raw')
+    await writeFile(path, Buffer.alloc(MIB))
+    const volume = { volume_id: randomUUID(), path, bus: 'virtio', device: 'vdb' } as const
+    const instance = { ...small(), volumes: [volume] }
+    await boot(h1, instance)
+
+    await expect(h1.driver.disksOf(instance.uuid)).rejects.toThrow(
+      expect.objectContaining({
+        code: 'INVALID_SHARED_STORAGE',
+        details: expect.objectContaining({ path, fix: expect.stringContaining('while it is off') }),
+      }),
+    )
+    const left = { folder: join(h1.instancesPath, instance.uuid), files: [] }
+    const lacking = { ...instance, volumes: [{ ...volume, path: `${path}.none` }] }
+    await expect(h2.driver.expectGuest(await domainOn(h2, lacking), left, never)).rejects.toThrow(
+      withCode('VOLUME_ATTACH_FAILED'),
+    )
+    expect(await stateOf(h1, instance)).toBe('running')
+    expect((await h2.driver.diskFolders(never)).map(({ uuid }) => uuid)).not.toContain(instance.uuid)
     await remove(h1, instance)
   })
 

@@ -28,6 +28,7 @@ import {
 import { nodeResources } from './node-resources.ts'
 import { plugIn, takeOut } from './plugging.ts'
 import { startFailure } from './start-failure.ts'
+import { refuseUnsharedVolumes } from './unshared-volumes.ts'
 import { refuseOtherFiles } from './volume-files.ts'
 
 /** How often a guest that is being started is told to stop. */
@@ -150,11 +151,14 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#disks.take(domain, left, contents, signal)
   }
 
-  disksOf(uuid: string): Promise<LeftDisks> {
-    return this.#disks.own(uuid)
+  async disksOf(uuid: string): Promise<LeftDisks> {
+    const xml = await this.#xmlOf(uuid)
+    if (xml !== undefined) await refuseUnsharedVolumes(uuid, xml)
+    return await this.#disks.own(uuid)
   }
 
   async expectGuest(domain: DomainSpec, theirs: LeftDisks, signal: AbortSignal): Promise<LiveMigrateData> {
+    await refuseOtherFiles(domain)
     const folder = await this.#disks.share(domain, theirs, signal)
     const { tcp } = (await this.#serialPorts.place(domain, signal)).serial
     const { inboundAddr, graphicsListen } = this.#migration

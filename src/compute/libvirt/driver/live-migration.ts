@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { GuestNotFound, LibvirtError, MigrationError, OperationNotSupportedForSEV } from '../../../errors.ts'
 import type { LiveMigrateData } from '../../../objects/live-migrate-data.ts'
 import { abortable } from '../../../rpc/abortable.ts'
-import { attribute, child, children, parseDomain, textOf } from '../parse-xml.ts'
+import { child, parseDomain, textOf } from '../parse-xml.ts'
 import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
 import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
 import { guestState } from './guest-state.ts'
 import { movedXml } from './moved-xml.ts'
+import { fileVolumes } from './unshared-volumes.ts'
 
 /** How guests go to other hosts as they run. Names are Nova's, where that has them. */
 export interface LiveMigrationOptions {
@@ -190,7 +191,7 @@ function flagsOf(
   // As in Nova: what may be completed by post-copy is not slowed down.
   if (permitPostCopy) flags |= postCopy
   else if (permitAutoConverge) flags |= autoConverge
-  if (unsafe && !hasFileVolumes(xml)) flags |= evenSo
+  if (unsafe && fileVolumes(xml).length === 0) flags |= evenSo
   return flags
 }
 
@@ -204,12 +205,6 @@ const MIGRATE = {
   postCopy: 32_768,
   tls: 65_536,
 } as const
-
-/** Volumes have their ids as serial numbers, and other disks have none. */
-function hasFileVolumes(xml: string): boolean {
-  const disks = children(child(parseDomain(xml), 'devices'), 'disk')
-  return disks.some((disk) => child(disk, 'serial') !== undefined && attribute(disk, 'type') === 'file')
-}
 
 /** By its text: of all that QEMU refuses libvirt says the same number. */
 function failure(uuid: string, host: string, error: LibvirtError, timedOutMs: number | undefined) {
