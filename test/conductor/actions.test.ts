@@ -164,6 +164,20 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     },
   )
 
+  it('a reason why one has failed is told until another has succeeded', async () => {
+    await using cloud = await conductor()
+    const { uuid } = await active(cloud)
+    await stop(cloud, uuid)
+    await report(cloud, uuid, 1, failed('running'))
+
+    await stop(cloud, uuid)
+    const stopping = await cloud.instance(uuid)
+    await report(cloud, uuid, 2)
+
+    expect(stopping.fault).toEqual(FAULT)
+    expect(await cloud.instance(uuid)).toMatchObject({ vm_state: 'stopped', fault: null })
+  })
+
   it('told twice, or late, its end changes nothing', async () => {
     await using cloud = await conductor()
     const { uuid } = await stopped(cloud)
