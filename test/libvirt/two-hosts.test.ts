@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { chmod, mkdir, open as openFile, readFile, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, open as openFile, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { pino } from 'pino'
@@ -21,6 +22,7 @@ import { anInstance } from '../compute/support/instances.ts'
 import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
 import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
+import { Authority } from '../support/certificates.ts'
 
 const missing = await whyNoSevLibvirt()
 if (missing) notRun({ name: 'two hosts with libvirt that share a folder', ...missing })
@@ -47,6 +49,18 @@ async function contentOf(file: string, bytes = 2 * MIB): Promise<Buffer> {
   return (await opened.read(Buffer.alloc(bytes), 0, bytes, 0)).buffer
 }
 
+/** For QEMU on either host, which may be either side. */
+async function writeCertificates(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sevbus-pki-'))
+  await chmod(folder, 0o755)
+  const authority = new Authority('guests that move')
+  const { certificate, key } = authority.issue({ name: 'h1', hosts: ['h1', 'h2'] })
+  const files = { 'ca-cert.pem': authority.certificate, 'server-cert.pem': certificate, 'server-key.pem': key }
+  const all = { ...files, 'client-cert.pem': certificate, 'client-key.pem': key }
+  for (const [name, content] of Object.entries(all)) await writeFile(join(folder, name), content)
+  return folder
+}
+
 async function virtualSize(file: string): Promise<number> {
   const { stdout } = await run('qemu-img', ['info', '-U', '--output=json', file])
   return JSON.parse(stdout)['virtual-size']
@@ -56,9 +70,15 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
   let h1: Host
   let h2: Host
   let images: string
+  let pki: string
 
   beforeAll(async () => {
-    const daemons = await Promise.all([startLibvirt({ name: 'h1', sev: SEV }), startLibvirt({ name: 'h2', sev: SEV })])
+    pki = await writeCertificates()
+    const qemuConf = `migrate_tls_x509_cert_dir = "${pki}"\nmigrate_tls_x509_verify = 1`
+    const daemons = await Promise.all([
+      startLibvirt({ name: 'h1', sev: SEV, qemuConf }),
+      startLibvirt({ name: 'h2', sev: SEV, qemuConf }),
+    ])
     const [first] = daemons
     const shared = join(first.folder, 'shared')
     images = join(first.folder, 'images')
@@ -76,6 +96,7 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
       await host?.driver.close()
       await host?.libvirt.stop()
     }
+    await rm(pki, { recursive: true, force: true })
   })
 
   function openDisks(sharedPath: string, name: string, imageFolder: string) {
@@ -91,7 +112,9 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     const client = new Libvirt({ uri: libvirt.uri, onTrouble: () => {} })
     const host = { virtType: libvirt.virtType, firmwareFiles: NO_FIRMWARE_FILES, machineTypeOf: () => 'q35' }
     const socketFolder = join(sharedPath, 'sockets')
-    const migration = { ...DEFAULT_LIVE_MIGRATION, uri: other, socketFolder, unsafe: true }
+    // What goes to h1 goes encrypted.
+    const withNativeTls = libvirt.name === 'h2'
+    const migration = { ...DEFAULT_LIVE_MIGRATION, uri: other, socketFolder, unsafe: true, withNativeTls }
     const driver = new LibvirtVirtDriver(client, disks, { ...host, root: libvirt.root }, migration)
     return { libvirt, instancesPath, driver, client }
   }
@@ -235,7 +258,7 @@ describe.runIf(missing === undefined)('two hosts with libvirt that share a folde
     return to.driver.expectGuest(await domainOn(to, instance), await from.driver.disksOf(instance.uuid), never)
   }
 
-  it('bring a guest in clear from one to the other as it runs, on the disks that it has, and back', async () => {
+  it('bring a guest in clear from one to the other as it runs, on the disks that it has, and back, its memory encrypted on the way', async () => {
     const instance = small()
     const { uuid } = instance
     await boot(h1, instance)

@@ -140,7 +140,7 @@ async function migrate(
   const params = [
     { field: 'destination_xml', value: destination },
     { field: 'persistent_xml', value: destination },
-    ...[migrateUri(uuid, data, options)].filter((each) => each !== undefined),
+    ...[migrateUri(uuid, data, options), tlsName(host, data, options)].filter((each) => each !== undefined),
   ].map((param) => ({ ...param, type: TEXT }))
   const uri = options.uri.replaceAll('%s', () => inUri(data.target_connect_addr ?? host))
   const migrated = libvirt.domainMigratePerform3Params(
@@ -174,6 +174,12 @@ function migrateUri(uuid: string, { target_connect_addr: address }: LiveMigrateD
     return { field: 'migrate_uri', value: `unix://${options.socketFolder}/${uuid}.sock` }
   }
   return address === null ? undefined : { field: 'migrate_uri', value: `tcp://${inUri(address)}` }
+}
+
+/** Whose certificate QEMU has to see there: of a socket nobody could tell it. */
+function tlsName(host: string, { target_connect_addr }: LiveMigrateData, options: LiveMigrationOptions) {
+  if (!options.withNativeTls || options.socketFolder === undefined) return undefined
+  return { field: 'tls.destination', value: target_connect_addr ?? host }
 }
 
 function inUri(address: string): string {
@@ -228,6 +234,9 @@ function fixOf(message: string): string {
   }
   if (/postcopy is not supported/i.test(message)) {
     return 'let QEMU on both hosts take the page faults of guests (sysctl vm.unprivileged_userfaultfd=1), or unset compute.live_migration_permit_post_copy'
+  }
+  if (/TLS channel|TLS handshake|x509/i.test(message)) {
+    return 'give QEMU on both hosts certificates of one authority, by the names that the hosts are reached by (/etc/pki/qemu)'
   }
   if (/unable to connect|cannot recv|unable to resolve|certificate|authentication/i.test(message)) {
     return 'let the libvirtd of this host reach that one: compute.live_migration_uri, and certificates for TLS'
