@@ -24,7 +24,14 @@ export async function deleteInstance(ports: ConductorPorts, context: RequestCont
     await ports.outbox.enqueue(tx, interruptionMessages(ports, record, 'the instance is deleted'))
     const instance = record.move ? await callOff(ports, tx, record, record.move) : record.instance
     if (instance.vm_state === 'deleted') return instance
-    if (isActing(instance)) await endAction(tx, uuid, 'given up', null, ports.now())
+    if (isActing(instance)) {
+      // Its way back from a resize has only just begun, and been told.
+      if (!isActing(record.instance)) {
+        const begun = interruptionMessages(ports, await lockInstance(tx, uuid), 'the instance is deleted')
+        await ports.outbox.enqueue(tx, begun)
+      }
+      await endAction(tx, uuid, 'given up', null, ports.now())
+    }
     if (instance.host === null) return deleteWithoutHost(ports, tx, context, record)
     const deleting = await deleteOnHost(ports, tx, context, instance, instance.host)
     await ports.outbox.enqueue(tx, removalOfUnfinished(ports, record))
