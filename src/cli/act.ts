@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Instance } from '../objects/instance.ts'
 import type { ActionRecord } from '../objects/instance-action.ts'
+import { type Ask, askEach, exitCodeOf, printAnswers } from './ask-each.ts'
 import { EXIT } from './exit-codes.ts'
-import { findInstance } from './find-instance.ts'
-import { instanceTable } from './instance-view.ts'
-import { note, print, printJson } from './output.ts'
+import { note } from './output.ts'
 import { type GlobalOptions, type Session, withSession } from './session.ts'
 
 /** How often the state is asked for while waiting, in milliseconds. */
@@ -17,8 +16,6 @@ export interface ActOptions extends GlobalOptions {
 export interface StopOptions extends ActOptions {
   readonly hard?: boolean
 }
-
-type Ask = (session: Session, uuid: string) => Promise<{ readonly instance: Instance }>
 
 export function start(words: readonly string[], options: ActOptions): Promise<number> {
   return act(words, options, ({ conductor, context }, instance_uuid) =>
@@ -69,18 +66,17 @@ export function unrescue(words: readonly string[], options: ActOptions): Promise
   )
 }
 
-/** @returns the exit code: refused when it was waited for, and an action failed */
+/** @returns the exit code: refused when it was waited for, and an action failed; else that of the first that was refused */
 export function act(words: readonly string[], options: ActOptions, ask: Ask): Promise<number> {
   return withSession(options, async (session) => {
-    const asked: Instance[] = []
-    for (const word of words) asked.push((await ask(session, (await findInstance(session, word)).uuid)).instance)
-    const ends = options.wait ? await Promise.all(asked.map((instance) => rested(session, instance))) : []
-    const instances = options.wait ? ends.map(({ instance }) => instance) : asked
-    if (options.json) printJson({ instances })
-    else print(instanceTable(instances))
+    const answers = await askEach(session, words, ask)
+    const { accepted } = answers
+    const ends = options.wait ? await Promise.all(accepted.map((instance) => rested(session, instance))) : []
+    const instances = options.wait ? ends.map(({ instance }) => instance) : accepted
+    printAnswers(instances, answers, options)
     const failed = ends.filter(({ action }) => action?.status !== 'completed')
     if (!options.json) for (const end of failed) note(failure(end))
-    return failed.length > 0 ? EXIT.REFUSED : EXIT.OK
+    return failed.length > 0 ? EXIT.REFUSED : exitCodeOf(answers)
   })
 }
 

@@ -51,7 +51,8 @@ Examples:
   sevbus show web-1 --xml     launchSecurity, q35, locked memory … as the host runs it`,
   delete: `
 Examples:
-  sevbus delete web-1 web-2`,
+  sevbus delete web-1 web-2
+All are looked up first: one that is not there, or a name that several have, and nothing is done to any.`,
   start: `
 Examples:
   sevbus start web-1 --wait`,
@@ -321,7 +322,7 @@ Exit codes:
   1  tried and failed; doctor: something fails on the host
   2  wrong words, file or configuration: nothing was tried
   3  no broker, database or worker answered
-  4  no such instance, host, aggregate, group, guest, ledger or dead letter
+  4  no such instance, host, aggregate, group, guest, ledger or dead letter; nothing was done to other instances named with it
   5  the cloud said no, or would (lint, xml): a contradiction in the request, or no host for it
   6  findings remain (audit, bill)
   130  interrupted before it was done`

@@ -1,6 +1,7 @@
 import { GuestNotFound } from '../errors.ts'
 import { type Instance, VmState } from '../objects/instance.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
+import { askEach, exitCodeOf, printAnswers } from './ask-each.ts'
 import { actionLines, attemptLines, migrationLines } from './attempt-view.ts'
 import { EXIT } from './exit-codes.ts'
 import { findInstance } from './find-instance.ts'
@@ -58,14 +59,11 @@ export async function show(word: string, options: ShowOptions): Promise<number> 
 
 export async function remove(words: readonly string[], options: GlobalOptions): Promise<number> {
   return withSession(options, async (session) => {
-    const deleted = []
-    for (const word of words) {
-      const { uuid } = await findInstance(session, word)
-      deleted.push((await session.conductor.deleteInstance(session.context, { instance_uuid: uuid })).instance)
-    }
-    if (options.json) printJson({ instances: deleted })
-    else print(instanceTable(deleted))
-    return EXIT.OK
+    const answers = await askEach(session, words, ({ conductor, context }, instance_uuid) =>
+      conductor.deleteInstance(context, { instance_uuid }),
+    )
+    printAnswers(answers.accepted, answers, options)
+    return exitCodeOf(answers)
   })
 }
 

@@ -1,16 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Instance, VmState } from '../objects/instance.ts'
 import type { ActOptions, StopOptions } from './act.ts'
+import { type Ask, askEach, exitCodeOf, printAnswers } from './ask-each.ts'
 import { EXIT } from './exit-codes.ts'
-import { findInstance } from './find-instance.ts'
-import { instanceTable } from './instance-view.ts'
-import { note, print, printJson } from './output.ts'
+import { note } from './output.ts'
 import { type Session, withSession } from './session.ts'
 
 /** How often the state is asked for while waiting, in milliseconds. */
 const POLL_MS = 250
-
-type Ask = (session: Session, uuid: string) => Promise<{ readonly instance: Instance }>
 
 export function shelve(words: readonly string[], options: StopOptions): Promise<number> {
   return ask(words, options, 'shelved_offloaded', ({ conductor, context }, instance_uuid) =>
@@ -38,17 +35,16 @@ export function unshelve(words: readonly string[], options: UnshelveOptions): Pr
 /** @returns the exit code: refused when it was waited for, and one of them is something else than it was to be */
 function ask(words: readonly string[], options: ActOptions, wanted: VmState, asking: Ask): Promise<number> {
   return withSession(options, async (session) => {
-    const asked: Instance[] = []
-    for (const word of words) asked.push((await asking(session, (await findInstance(session, word)).uuid)).instance)
-    const instances = options.wait ? await Promise.all(asked.map(({ uuid }) => rested(session, uuid))) : asked
-    if (options.json) printJson({ instances })
-    else print(instanceTable(instances))
+    const answers = await askEach(session, words, asking)
+    const { accepted } = answers
+    const instances = options.wait ? await Promise.all(accepted.map(({ uuid }) => rested(session, uuid))) : accepted
+    printAnswers(instances, answers, options)
     const failed = options.wait ? instances.filter(({ vm_state }) => vm_state !== wanted) : []
     for (const { name, uuid, fault } of options.json ? [] : failed) {
       note(fault ? `${name}: ${fault.code}: ${fault.message}` : `${name}: something else took its place`)
       note(`why: sevbus explain ${uuid}`)
     }
-    return failed.length > 0 ? EXIT.REFUSED : EXIT.OK
+    return failed.length > 0 ? EXIT.REFUSED : exitCodeOf(answers)
   })
 }
 

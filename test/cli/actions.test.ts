@@ -36,7 +36,12 @@ describe('what is done to instances by the command line', () => {
     }
 
     expect(await state('boot', 'web', '--flavor', 'm1.sev', '--image', 'linux')).toEqual([0, 'active'])
-    expect(await state('stop', 'web', '--wait')).toEqual([0, 'stopped'])
+    // One word that means nothing, and nothing is done to the others.
+    expect(await sevbus('delete', 'web', 'nope')).toMatchObject({
+      code: 4,
+      out: expect.stringContaining('no instance is called nope; nothing was done to any of them'),
+    })
+    expect(await state('stop', 'web', 'web', '--wait')).toEqual([0, 'stopped'])
     expect(await state('list', '--state', 'stopped')).toEqual([0, 'stopped'])
     // Its slot stays its own.
     expect(await state('boot', 'late', '--flavor', 'm1.sev', '--image', 'linux')).toEqual([5, 'error'])
