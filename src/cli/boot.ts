@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MAX_COUNT } from '../conductor/rpc-api.ts'
+import { InstanceName, MAX_COUNT } from '../conductor/rpc-api.ts'
 import { InvalidArguments } from '../errors.ts'
 import { NewFlavor } from '../objects/flavor.ts'
 import { NewImageMeta } from '../objects/image-meta.ts'
 import type { Instance } from '../objects/instance.ts'
 import { fromCatalogue } from './catalogue.ts'
+import { checkedWord } from './checked-word.ts'
 import { EXIT } from './exit-codes.ts'
+import { refuseUuid } from './find-instance.ts'
 import { failureLines, instanceTable } from './instance-view.ts'
 import { note, print, printJson } from './output.ts'
 import { parseHints, schedulerHints } from './scheduler-hints.ts'
@@ -33,6 +35,8 @@ export async function boot(name: string, options: BootOptions): Promise<number> 
   // What the words name is looked up before anybody is bothered.
   const { flavors, images } = loadCliConfig(options)
   const count = countOf(options.count)
+  refuseUuid('<name>', name)
+  checkedWord(InstanceName, '<name>', name, 'write a name of 1 to 240 characters, none of them a control character')
   const flavor = fromCatalogue('flavor', NewFlavor, options.flavor, flavors)
   const image = fromCatalogue('image', NewImageMeta, options.image, images)
   const hints = parseHints(options.hint ?? [])

@@ -33,7 +33,10 @@ export async function dev(options: DevOptions): Promise<number> {
   const given = loadConfig({ file: options.config })
   const stop = onTermination(note)
   await mkdir(options.folder, { recursive: true })
-  const database = await openPglite({ folder: join(options.folder, 'database') })
+  const database = await openPglite({
+    folder: join(options.folder, 'database'),
+    instead: 'give this one a folder of its own: --folder',
+  })
   const opened: (() => Promise<void>)[] = [() => database.close()]
   try {
     const ownUrl = given.transport.url === DEFAULT_TRANSPORT_URL ? undefined : given.transport.url

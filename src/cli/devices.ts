@@ -1,9 +1,11 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import { VolumeBus } from '../objects/attached-devices.ts'
 import { notAttached } from '../objects/attachment-rules.ts'
+import { Mac } from '../objects/ip-address.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
 import { type ActOptions, act } from './act.ts'
+import { checkedWord, uuidWord } from './checked-word.ts'
 import { findInstance, UUID } from './find-instance.ts'
 
 interface VolumeOptions extends ActOptions {
@@ -12,7 +14,7 @@ interface VolumeOptions extends ActOptions {
 }
 
 export function attachVolume(word: string, path: string, options: VolumeOptions): Promise<number> {
-  const volume_id = options.volumeId ?? randomUUID()
+  const volume_id = uuidWord('--volume-id', options.volumeId)
   const bus = spelledChoice('the command line', '--bus', options.bus, [...VolumeBus.options, 'ide'] as const)
   return act([word], options, ({ conductor, context }, instance_uuid) =>
     conductor.attachVolume(context, { instance_uuid, volume_id, path, ...(bus && { bus }) }),
@@ -50,6 +52,7 @@ export function attachInterface(word: string, options: InterfaceOptions): Promis
 }
 
 export function detachInterface(word: string, mac: string, options: ActOptions): Promise<number> {
+  checkedWord(Mac, '<mac>', mac, 'write its MAC address as sevbus show has it, e.g. fa:16:3e:00:00:05')
   return act([word], options, ({ conductor, context }, instance_uuid) =>
     conductor.detachInterface(context, { instance_uuid, mac }),
   )

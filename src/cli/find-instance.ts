@@ -37,6 +37,17 @@ export async function findInstance({ conductor, context }: Session, word: string
   })
 }
 
+/** Names choose here, and a uuid always chooses what has it: nothing that is made here is called like one. @throws InvalidArguments */
+export function refuseUuid(field: string, name: string): void {
+  if (!UUID.test(name)) return
+  const fix = 'write a name: a uuid always means what has it'
+  throw new InvalidArguments(`${field} is ${JSON.stringify(name)}, which is a uuid; ${fix}`, {
+    field,
+    value: name,
+    fix,
+  })
+}
+
 /**
  * All that are named, each once, before anything is done to any of them.
  *

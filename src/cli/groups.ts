@@ -2,6 +2,7 @@ import { InvalidArguments } from '../errors.ts'
 import type { ServerGroup } from '../objects/server-group.ts'
 import { EXIT } from './exit-codes.ts'
 import { findGroup } from './find-group.ts'
+import { refuseUuid } from './find-instance.ts'
 import { groupFacts, groupTable } from './group-view.ts'
 import { note, print, printJson } from './output.ts'
 import { type GlobalOptions, withSession } from './session.ts'
@@ -13,6 +14,7 @@ export interface CreateGroupOptions extends GlobalOptions {
 
 export async function createGroup(name: string, options: CreateGroupOptions): Promise<number> {
   const { policy, maxServerPerHost } = options
+  refuseUuid('<name>', name)
   const rules = maxServerPerHost === undefined ? {} : { max_server_per_host: limitOf(policy, maxServerPerHost) }
   return withSession(options, async ({ scheduler, context }) => {
     const { server_group } = await scheduler.createServerGroup(context, { name, policy, rules })

@@ -1,10 +1,12 @@
 import { ComputeHostNotFound, InvalidArguments } from '../errors.ts'
+import { hostWord } from './checked-word.ts'
 import { EXIT } from './exit-codes.ts'
 import { hostFacts } from './host-view.ts'
 import { print, printJson } from './output.ts'
 import { type GlobalOptions, withSession } from './session.ts'
 
 export async function showHost(name: string, options: GlobalOptions): Promise<number> {
+  hostWord('<host>', name)
   return withSession(options, async ({ scheduler, context }) => {
     const [host] = (await scheduler.listHosts(context, { hosts: [name] })).hosts
     if (host === undefined) {
@@ -28,6 +30,7 @@ export interface SetHostOptions extends GlobalOptions {
 }
 
 export async function setHost(name: string, options: SetHostOptions): Promise<number> {
+  hostWord('<host>', name)
   const settings = settingsOf(options)
   return withSession(options, async ({ scheduler, context }) => {
     const { host } = await scheduler.setHost(context, { host: name, ...settings })

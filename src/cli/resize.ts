@@ -3,6 +3,7 @@ import { NewFlavor } from '../objects/flavor.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { InstanceMigration } from '../objects/instance-migration.ts'
 import { fromCatalogue } from './catalogue.ts'
+import { hostWord } from './checked-word.ts'
 import { EXIT } from './exit-codes.ts'
 import { findInstance } from './find-instance.ts'
 import { instanceTable } from './instance-view.ts'
@@ -69,7 +70,7 @@ export function revertResize(word: string, options: MoveOptions): Promise<number
 }
 
 function whereTo({ host }: MoveOptions) {
-  return host === undefined ? {} : { host }
+  return host === undefined ? {} : { host: hostWord('--host', host) }
 }
 
 /** @param wanted how the move is to stand when the instance rests */

@@ -1,7 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { NewImageMeta } from '../objects/image-meta.ts'
+import { text } from '../objects/text.ts'
 import { type ActOptions, act } from './act.ts'
 import { fromCatalogue } from './catalogue.ts'
+import { checkedWord, uuidWord } from './checked-word.ts'
 import { loadCliConfig } from './session.ts'
 
 interface SnapshotOptions extends ActOptions {
@@ -9,7 +10,8 @@ interface SnapshotOptions extends ActOptions {
 }
 
 export function snapshot(word: string, name: string, options: SnapshotOptions): Promise<number> {
-  const image_id = options.imageId ?? randomUUID()
+  const image_id = uuidWord('--image-id', options.imageId)
+  checkedWord(text(255).min(1), '<name>', name, 'write a name of 1 to 255 characters, none of them a control character')
   return act([word], options, ({ conductor, context }, instance_uuid) =>
     conductor.createSnapshot(context, { instance_uuid, image_id, name }),
   )

@@ -57,6 +57,7 @@ async function withTables(database: Database, look: () => Promise<void> = async 
 }
 
 function openDatabaseOf({ database_url: url, folder }: Config['bill']): Promise<Database> {
-  if (url === undefined) return openPglite({ folder, urlSetting: 'bill.database_url' })
+  const instead = 'use a PostgreSQL server (bill.database_url) to run several processes'
+  if (url === undefined) return openPglite({ folder, instead })
   return openPostgres({ url, poolSize: 4, applicationName: 'sevbus bill' })
 }

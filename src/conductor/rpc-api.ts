@@ -36,6 +36,9 @@ const BuildReport = z.object({
 })
 export type BuildReport = z.infer<typeof BuildReport>
 
+/** As it is asked for: several instances of one request have a number behind it. */
+export const InstanceName = text(240).min(1)
+
 /** Instances of one request at most. */
 export const MAX_COUNT = 1000
 
@@ -75,7 +78,7 @@ export const ConductorApi = defineApi({
       summary:
         'Accepts instances of one flavor and image. When it answers they are stored, and will be ACTIVE or ERROR with a reason, whatever dies. With `instance_uuids` given, asking again is safe. Errors: INVALID_ARGUMENTS, FLAVOR_MEMORY_TOO_SMALL, FLAVOR_DISK_TOO_SMALL, FLAVOR_IMAGE_CONFLICT, INVALID_MACHINE_TYPE, STATELESS_FIRMWARE_REQUIRED, INVALID_PROPERTY, SECURE_BOOT_NOT_SUPPORTED, MEMORY_PAGE_SIZE_INVALID, MEMORY_PAGE_SIZE_FORBIDDEN, FLAVOR_IMAGE_LOCKED_MEMORY_CONFLICT, LOCK_MEMORY_FORBIDDEN, INSTANCE_EXISTS.',
       input: z.strictObject({
-        name: text(240).min(1),
+        name: InstanceName,
         flavor: NewFlavor,
         image: NewImageMeta,
         count: z.int().min(1).max(MAX_COUNT).default(1),

@@ -13,11 +13,13 @@ import { retryTransaction, runBody } from './transactions.ts'
 /** Of the data, in the folder that is given. */
 export const PGLITE_FOLDER = 'pgdata'
 
+const SERVER = 'use a PostgreSQL server (database.url) to run several processes'
+
 export interface PgliteOptions {
   /** Where the data is kept, made when it is not there; in memory when left out. */
   readonly folder?: string
-  /** The setting that names a server instead. */
-  readonly urlSetting?: string
+  /** What to do instead of sharing the folder with another process. */
+  readonly instead?: string
 }
 
 /**
@@ -28,11 +30,11 @@ export interface PgliteOptions {
  *
  * @throws AlreadyInUse when another process has the folder
  */
-export async function openPglite({ folder, urlSetting = 'database.url' }: PgliteOptions = {}): Promise<Database> {
+export async function openPglite({ folder, instead = SERVER }: PgliteOptions = {}): Promise<Database> {
   if (folder === undefined) return new PgliteDatabase(await start('memory://'), 'embedded PostgreSQL in memory')
   const lock = await lockFolder(folder, {
     what: 'the embedded database',
-    fix: `use a PostgreSQL server (${urlSetting}) to run several processes`,
+    fix: instead,
   })
   try {
     return new PgliteDatabase(await start(join(folder, PGLITE_FOLDER)), `embedded PostgreSQL in ${folder}`, lock)

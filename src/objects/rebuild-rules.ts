@@ -45,7 +45,7 @@ export function leastOfRebuild(
   const { label } = MEM_ENCRYPTION_MODELS[(has as MemEncryption).model]
   const asked = choices[0].encryption
   const gets = asked === undefined ? 'no encryption' : MEM_ENCRYPTION_MODELS[asked.model].label
-  const fix = `ask for it on the image (hw_mem_encryption, hw_mem_encryption_model), or say that it may be lost (allow_encryption_loss)`
+  const fix = `ask for it on the image (hw_mem_encryption, hw_mem_encryption_model), or say that it may be lost: --lose-encryption (allow_encryption_loss)`
   throw new RebuildLosesEncryption(
     `instance ${uuid} runs with ${label}, and with its flavor ${imageLabel(image)} asks for ${gets}; ${fix}`,
     { instance_uuid: uuid, image: image.id ?? null, has: has?.model, asked: asked?.model ?? null, fix },

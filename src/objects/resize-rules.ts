@@ -35,7 +35,7 @@ export function hostToMoveFrom(instance: Instance, operation: 'resize' | 'migrat
  */
 export function encryptionOfResize({ flavor, image }: Instance, wanted: Flavor): MemEncryption | null {
   if (flavor.flavorid === wanted.flavorid) {
-    const fix = 'name another flavor, or move it as it is with migrate_instance'
+    const fix = 'name another flavor, or move it as it is: sevbus migrate (migrate_instance)'
     throw new CannotResizeToSameFlavor(`the instance has ${flavorLabel(flavor)} already; ${fix}`, {
       flavorid: flavor.flavorid,
       fix,

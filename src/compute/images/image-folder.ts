@@ -35,7 +35,7 @@ export class ImageFolder implements ImageSource {
       return { chunks: chunksOf(file), bytes: stat.size, [Symbol.asyncDispose]: () => file.close() }
     }
     await file.close()
-    throw notReadable(path, 'it is no file')
+    throw notReadable(path, 'it is no file', 'put the image there as a file')
   }
 
   async #file(path: string): Promise<FileHandle | undefined> {
@@ -57,7 +57,6 @@ async function* chunksOf(file: FileHandle): AsyncGenerator<Uint8Array> {
   }
 }
 
-function notReadable(path: string, reason: string): ImageDownloadFailed {
-  const fix = "let the worker's user read it"
+function notReadable(path: string, reason: string, fix = "let the worker's user read it"): ImageDownloadFailed {
   return new ImageDownloadFailed(`the image ${path} cannot be read: ${reason}; ${fix}`, { path, reason, fix })
 }

@@ -119,7 +119,12 @@ describe.runIf(toolPath)('the images of a host', () => {
       details: { property: 'id' },
     })
     const folder = anImage()
-    await mkdir(join((await host()).store, folder.id))
+    const asFolder = await host()
+    await mkdir(join(asFolder.store, folder.id))
+    await expect(asFolder.cache.hold(folder, never)).rejects.toMatchObject({
+      code: 'IMAGE_DOWNLOAD_FAILED',
+      details: { reason: 'it is no file', fix: 'put the image there as a file' },
+    })
     await expect((await host({ sources: [] })).cache.hold(anImage(), never)).rejects.toMatchObject({
       code: 'HOST_CAPABILITY_MISSING',
       details: { fix: expect.stringContaining('compute.image_folder') },
