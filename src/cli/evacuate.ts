@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Instance } from '../objects/instance.ts'
+import { hostWord } from './checked-word.ts'
 import { EXIT } from './exit-codes.ts'
 import { findInstance } from './find-instance.ts'
 import { instanceTable } from './instance-view.ts'
@@ -19,7 +20,7 @@ export async function evacuate(word: string, options: EvacuateOptions): Promise<
   return withSession(options, async (session) => {
     const { conductor, context } = session
     const { uuid } = await findInstance(session, word)
-    const to = options.host === undefined ? {} : { host: options.host }
+    const to = options.host === undefined ? {} : { host: hostWord('--host', options.host) }
     const { instance: leaving } = await conductor.evacuateInstance(context, { instance_uuid: uuid, ...to })
     if (!options.json) note(`accepted as ${context.request_id}`)
     const instance = options.wait ? await settled(session, leaving) : leaving
