@@ -677,6 +677,7 @@ describe('questions', () => {
         ],
         busy: 0,
         keys: { sev: { current: 1, capacity: 15 }, sev_es: { current: 1, capacity: 4 } },
+        disks: [],
       })
     })
   })
