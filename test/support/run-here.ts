@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { vi } from 'vitest'
 import { runProgram } from '../../src/cli/program.ts'
 
@@ -19,7 +20,8 @@ export async function runHere(
   process.env = { PATH: before.PATH, ...env }
   try {
     const code = await runProgram([process.execPath, 'sevbus', ...args])
-    return { code, out }
+    // Whether this process may use colours was decided when it began: it may where CI is set.
+    return { code, out: stripVTControlCharacters(out) }
   } finally {
     process.env = before
     for (const spy of spies) spy.mockRestore()
