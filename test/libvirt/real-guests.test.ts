@@ -109,7 +109,18 @@ function realGuests(): void {
     } finally {
       await host.run('umount', FIRST_OF_PATH)
       await host.restart()
+      await vi.waitFor(offersSev, SETTLE)
     }
+  }
+
+  /** As the scheduler knows it: a libvirt that was restarted is told to it with the next report. */
+  async function offersSev(): Promise<void> {
+    const { hosts } = await client.scheduler.listHosts(context, {})
+    const offers = hosts.map(({ state, disabled, hypervisor_silence, missing_models }) => ({
+      ...{ state, disabled, hypervisor_silence },
+      lacks: missing_models['amd-sev'],
+    }))
+    expect(offers).toEqual([{ state: 'up', disabled: false, hypervisor_silence: null, lacks: undefined }])
   }
 
   const folders = async () => (await readdir(join(host.folder, 'instances'))).filter((name) => !name.startsWith('_'))
@@ -176,7 +187,13 @@ function realGuests(): void {
   })
 
   it.each([
-    ['its disks were made', async (uuid: string) => expect(await folders()).toEqual([uuid])],
+    [
+      'its disks were made',
+      async (uuid: string) => {
+        const faults = (await instances()).filter((one) => one.uuid === uuid).map(({ fault }) => fault)
+        expect({ folders: await folders(), faults }).toEqual({ folders: [uuid], faults: [null] })
+      },
+    ],
     ['QEMU started', async (uuid: string) => expect(await domains()).toEqual([uuid])],
     ['the guest ran', async (uuid: string) => expect(await host.virsh('domstate', uuid)).toContain('running')],
   ])('finishes or undoes what it was at when it was killed as %s', async (_when, happened) => {
