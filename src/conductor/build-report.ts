@@ -1,6 +1,6 @@
 import type { Queryable } from '../database/database.ts'
-import { ERRORS_BY_CODE, InternalError, MaxRetriesExceeded } from '../errors.ts'
-import { type Fault, faultOf } from '../objects/fault.ts'
+import { MaxRetriesExceeded } from '../errors.ts'
+import { errorOf, type Fault, faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
 import { arrive } from './arrival.ts'
@@ -149,7 +149,7 @@ export async function tryFailed(
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   const reason = cleanText(`${fault.code}: ${fault.message}`, 4000)
   await endAttempt(tx, key, { outcome: 'failed', reason }, at)
-  const failure = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const failure = errorOf(fault)
   await ports.outbox.enqueue(tx, buildFails(ports, context, there, fault, failure))
   // What no other host could do either is no fault of this one.
   if (retryable && there.host !== null) {
@@ -167,7 +167,7 @@ export async function tryFailed(
   }
   const failures = (await failuresOf(tx, instance.uuid, firstAttemptOf(record))) ?? reason
   const final = retryable ? retriesExceeded(instance, fault, failures, tries, ports.maxAttempts, at) : fault
-  const error = new (ERRORS_BY_CODE.get(final.code) ?? InternalError)(final.message)
+  const error = errorOf(final)
   if (move !== undefined) {
     const back = await goBack(ports, tx, record, move, final)
     return ports.outbox.enqueue(tx, [notTaken(ports, record, move, back, error)])

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { SevbusError } from '../errors.ts'
+import { ERRORS_BY_CODE, InternalError, type SevbusError } from '../errors.ts'
 import { cleanText } from './text.ts'
 
 const MAX_MESSAGE = 4000
@@ -26,4 +26,9 @@ export function faultOf(error: SevbusError, at: string): Fault {
     details: details.length <= MAX_DETAILS_BYTES ? (JSON.parse(details) as Fault['details']) : {},
     created_at: at,
   }
+}
+
+/** The typed error that it was, for those who are told of it; without its details, which the fault has. */
+export function errorOf({ code, message }: Pick<Fault, 'code' | 'message'>): SevbusError {
+  return new (ERRORS_BY_CODE.get(code) ?? InternalError)(message)
 }

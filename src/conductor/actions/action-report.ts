@@ -1,7 +1,7 @@
 import type { Queryable } from '../../database/database.ts'
-import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
 import { ruleOf, stateAfterFailure } from '../../objects/action-rules.ts'
 import { devicesAfter } from '../../objects/attachment-rules.ts'
+import { errorOf } from '../../objects/fault.ts'
 import type { ActionReport, ActionStage } from '../action-methods.ts'
 import { changeInstance, type InstanceRecord, lockInstance } from '../instance-store.ts'
 import { recordLiveLeft } from '../live-migration/leave-source.ts'
@@ -63,7 +63,7 @@ async function failed(ports: ConductorPorts, tx: Queryable, record: Acted, { fau
   const vm_state = stateAfterFailure(instance.vm_state, guest)
   const resting = await changeInstance(ports, tx, { instance, context }, { vm_state, task_state: null, fault }, at)
   await endAction(tx, instance.uuid, 'failed', fault, at)
-  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const error = errorOf(fault)
   const { event } = ruleOf(action)
   if (event === undefined) return
   const events = ports.events.onBehalfOf(instance.host as string)

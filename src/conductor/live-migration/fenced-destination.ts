@@ -2,8 +2,8 @@ import type { Queryable } from '../../database/database.ts'
 import { MigrationError } from '../../errors.ts'
 import { faultOf } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
-import { hostOf } from '../host-life.ts'
-import { type InstanceRecord, lockInstance } from '../instance-store.ts'
+import { onceDestinationIsFenced } from '../fenced-destination.ts'
+import type { InstanceRecord } from '../instance-store.ts'
 import { type MoveRecord, noteLeftThere } from '../migration-store.ts'
 import type { ConductorPorts } from '../ports.ts'
 import { LIVE } from '../stages.ts'
@@ -12,17 +12,13 @@ import { notArrived } from './return.ts'
 /** Whether the guest has come there only the destination can say; when that has no power it runs nowhere. */
 export async function continueLiveArrival(
   ports: ConductorPorts,
-  { instance, context }: InstanceRecord,
+  found: InstanceRecord,
   move: MoveRecord,
   signal: AbortSignal,
 ): Promise<void> {
-  const there = await hostOf(ports, context, move.dest_host as string, signal)
-  if (there?.fenced !== true) return
-  await ports.database.transaction(async (tx) => {
-    const record = await lockInstance(tx, instance.uuid)
-    if (record.move?.uuid === move.uuid && isToSayIfItCame(record)) await backFromFenced(ports, tx, record, record.move)
+  await onceDestinationIsFenced(ports, found, move, signal, async (tx, record, now) => {
+    if (isToSayIfItCame(record)) await backFromFenced(ports, tx, record, now)
   })
-  ports.outbox.announce()
 }
 
 /** Its guest has left its source, as far as that knows, and its destination has not spoken. */

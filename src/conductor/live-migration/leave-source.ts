@@ -1,6 +1,5 @@
 import type { Queryable } from '../../database/database.ts'
-import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
-import type { Fault } from '../../objects/fault.ts'
+import { errorOf, type Fault } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
 import type { ActionReport } from '../action-methods.ts'
 import { endAction } from '../actions/action-store.ts'
@@ -31,7 +30,7 @@ export async function recordLiveLeft(
   }
   const { fault, guest } = outcome
   await endAction(tx, instance.uuid, 'failed', fault, at)
-  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const error = errorOf(fault)
   await ports.outbox.enqueue(tx, ordersEnd(ports, record, move, error))
   if (guest === 'running') await stay(ports, tx, record, move, fault)
   else await lookThere(ports, tx, record, move)

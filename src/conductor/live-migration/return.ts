@@ -1,6 +1,6 @@
 import type { Queryable } from '../../database/database.ts'
-import { ERRORS_BY_CODE, InternalError, type SevbusError } from '../../errors.ts'
-import type { Fault } from '../../objects/fault.ts'
+import type { SevbusError } from '../../errors.ts'
+import { errorOf, type Fault } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
 import { endAttempt } from '../attempt-store.ts'
@@ -58,7 +58,7 @@ export async function notArrived(
   const { uuid, attempt } = instance
   const reason = `${fault.code}: ${fault.message}`.slice(0, 4000)
   await endAttempt(tx, { uuid, attempt }, { outcome: 'failed', reason }, ports.now())
-  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const error = errorOf(fault)
   await ports.outbox.enqueue(tx, [
     ...bothFail(ports, 'post', record, move, error),
     // What the source does is told of by its action.

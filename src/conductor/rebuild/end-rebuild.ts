@@ -1,5 +1,5 @@
 import type { Queryable } from '../../database/database.ts'
-import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
+import { errorOf } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
 import { cleanText } from '../../objects/text.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
@@ -112,6 +112,6 @@ function failedEvent(
   resting: Instance,
   { fault }: Failure,
 ): DurableMessage {
-  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const error = errorOf(fault)
   return events.onBehalfOf(resting.host as string).message('instance.rebuild.error', context, resting, error)
 }

@@ -1,6 +1,5 @@
 import type { Queryable } from '../../database/database.ts'
-import { ERRORS_BY_CODE, InternalError } from '../../errors.ts'
-import type { Fault } from '../../objects/fault.ts'
+import { errorOf, type Fault } from '../../objects/fault.ts'
 import type { Instance } from '../../objects/instance.ts'
 import { endAttempt } from '../attempt-store.ts'
 import { buildFails } from '../host-events.ts'
@@ -47,7 +46,7 @@ export async function destinationFailed(
   const { uuid, attempt, host } = instance
   const reason = `${fault.code}: ${fault.message}`.slice(0, 4000)
   await endAttempt(tx, { uuid, attempt }, { outcome: 'failed', reason }, ports.now())
-  const error = new (ERRORS_BY_CODE.get(fault.code) ?? InternalError)(fault.message)
+  const error = errorOf(fault)
   await ports.outbox.enqueue(tx, buildFails(ports, context, instance, fault, error))
   if (retryable) {
     const failure = reason.slice(0, MAX_FAILURE)
