@@ -126,7 +126,7 @@ function amounts(host: string): readonly unknown[] {
   return [host, 2, 2048, 20, `${host}_amd_sev`]
 }
 
-/** As many reasons as a claim keeps (src/scheduler/placement/claims.ts). */
+/** As many reasons as a claim keeps (src/scheduler/placement/claim-group.ts). */
 const KEPT = JSON.stringify({
   ...REPORT,
   rejections: REPORT.rejections.slice(0, 3),

@@ -1,4 +1,4 @@
-import type { ClaimOutcome } from '../placement/claims.ts'
+import type { ClaimOutcome } from '../placement/claim.ts'
 import type { ClaimInFlight } from './host-table.ts'
 
 /**

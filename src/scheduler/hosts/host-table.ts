@@ -1,7 +1,7 @@
 import type { Allocation } from '../../objects/request-spec.ts'
 import type { KnownHosts } from '../choosing/known-hosts.ts'
 import type { HostState } from '../host-state.ts'
-import type { InventoryUse } from '../placement/claims.ts'
+import type { InventoryUse } from '../placement/claim.ts'
 import type { HostChanges } from '../placement/feed.ts'
 import { nameHash } from '../tie-break.ts'
 import { ChangeLog } from './change-log.ts'

@@ -1,5 +1,5 @@
 import type { HostState, InventoryState, ProviderState } from '../host-state.ts'
-import type { InventoryUse } from '../placement/claims.ts'
+import type { InventoryUse } from '../placement/claim.ts'
 import { withInventory } from './claimed-state.ts'
 
 /**

@@ -6,17 +6,9 @@ import type { HintedHosts } from '../hinted-hosts.ts'
 import type { HostState } from '../host-state.ts'
 import { DOWN_AFTER_INTERVALS } from '../liveness.ts'
 import { type Telling, type Told, toldOf } from '../telling.ts'
-import {
-  type Claim,
-  type Claimed,
-  type ClaimOutcome,
-  claimGroup,
-  claimOf,
-  claimsOf,
-  heldBy,
-  releaseGroup,
-  type Try,
-} from './claims.ts'
+import type { Claim, Claimed, ClaimOutcome, Try } from './claim.ts'
+import { claimGroup } from './claim-group.ts'
+import { claimOf, claimsOf, heldBy } from './claims-made.ts'
 import {
   changesSince,
   type HostChanges,
@@ -31,6 +23,7 @@ import { GroupQueue } from './group-queue.ts'
 import { hintedHosts } from './hinted-hosts.ts'
 import { type HostRecord, recordHost, reportDigest } from './host-records.ts'
 import { hostStates } from './host-states.ts'
+import { releaseGroup } from './release-group.ts'
 import { noteLeft, refuseUnchanged, type WorkerLeft, workersOf } from './worker-hold.ts'
 
 /** What the scheduler needs from placement. Small on purpose: a fake is twenty lines. */
