@@ -180,6 +180,15 @@ function smallTransactions(pool: pg.Pool): Way {
   }
 }
 
+/** One row and its commit, one at a time: what a group of claims waits for the disk, at least. */
+function bareCommits(pool: pg.Pool): Way {
+  return {
+    title: 'a commit of one row, one at a time',
+    inFlight: 1,
+    claim: (host) => pool.query('insert into plain_allocations values ($1, $2, $3, 1)', [randomUUID(), host, 'VCPU']),
+  }
+}
+
 /** One statement that takes what is asked and writes it down. */
 function bareStatement(database: Database): Way {
   return {
@@ -250,7 +259,13 @@ if (server !== undefined) {
   pool.on('error', () => {})
   console.log(`${database.description}, ${HOSTS} hosts, ${IN_FLIGHT} in flight`)
   await compare(
-    [ours(database), plainTransactions(pool, false), plainTransactions(pool, true), smallTransactions(pool)],
+    [
+      ours(database),
+      plainTransactions(pool, false),
+      plainTransactions(pool, true),
+      smallTransactions(pool),
+      bareCommits(pool),
+    ],
     () => cpuMsOf(url),
   )
   await pool.end()
