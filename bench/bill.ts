@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { createWriteStream, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { ServerHome } from '../src/servers/server-home.ts'
 import { startInstalledPostgres } from '../test/servers/installed-postgres.ts'
 import { lives } from './bill/lives.ts'
 import { cpuMsOf, ownCpuMs } from './cpu.ts'
@@ -34,8 +33,8 @@ if (values.help) {
   process.exit(0)
 }
 const EVENTS = Number(values.events)
-const folder = mkdtempSync(join(tmpdir(), 'sevbus-bench-bill-'))
-const [file, empty] = [join(folder, 'events.ndjson'), join(folder, 'empty')]
+const home = await ServerHome.create('bench')
+const [file, empty] = [home.path('events.ndjson'), home.path('empty')]
 
 interface Ledger {
   readonly title: string
@@ -137,7 +136,7 @@ try {
   let made = 0
   if (values.only.includes('embedded')) {
     const make = async () => {
-      const store = join(folder, `ledger-${++made}`)
+      const store = home.path(`ledger-${++made}`)
       return { store, env: { SEVBUS_BILL_FOLDER: store } }
     }
     await measure({ title: 'embedded', url: undefined, make })
@@ -158,5 +157,5 @@ try {
     await server.close()
   }
 } finally {
-  rmSync(folder, { recursive: true, force: true })
+  await home.close()
 }

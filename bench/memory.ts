@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { startInstalledRabbitMq } from '../src/servers/installed-rabbitmq.ts'
+import { ServerHome } from '../src/servers/server-home.ts'
 import { startInstalledPostgres } from '../test/servers/installed-postgres.ts'
 
 const HELP = `Starts each worker as a process of its own on a private RabbitMQ and PostgreSQL, leaves it idle, and prints its
@@ -27,12 +26,12 @@ if (values.help) {
 const broker = await startInstalledRabbitMq()
 const database = await startInstalledPostgres()
 if (broker === undefined || database === undefined) throw new Error('install rabbitmq-server and postgresql first')
-const folder = mkdtempSync(join(tmpdir(), 'sevbus-bench-'))
+const home = await ServerHome.create('bench')
 const env = {
   ...process.env,
   SEVBUS_TRANSPORT_URL: broker.url,
   SEVBUS_DATABASE_URL: database.url,
-  SEVBUS_COMPUTE_STATE_FOLDER: folder,
+  SEVBUS_COMPUTE_STATE_FOLDER: home.path('host'),
 }
 
 /** One worker: starts, idles, ends. @returns MiB, at rest and at most */
@@ -69,5 +68,5 @@ try {
 } finally {
   await database.close()
   await broker.close()
-  rmSync(folder, { recursive: true, force: true })
+  await home.close()
 }

@@ -1,10 +1,8 @@
-import { mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { allMigrations } from '../../src/compose/migrations.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { openPostgres } from '../../src/database/postgres.ts'
 import { type InstalledRabbitMq, startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
+import { ServerHome } from '../../src/servers/server-home.ts'
 import { startInstalledPostgres } from '../../test/servers/installed-postgres.ts'
 import { RunningCloud } from '../../test/support/running-cloud.ts'
 
@@ -21,11 +19,12 @@ export async function openBenchCloud(): Promise<BenchCloud> {
   if (broker === undefined || postgres === undefined) throw new Error('install rabbitmq-server and postgresql first')
   const database = await openPostgres({ url: postgres.url, poolSize: 2 })
   await migrate(database, allMigrations)
+  const home = await ServerHome.create('bench')
   const cloud = new RunningCloud({
     amqpUrl: broker.url,
     databaseUrl: postgres.url,
     database,
-    folder: await mkdtemp(join(tmpdir(), 'sevbus-bench-')),
+    folder: home.folder,
     dispose: () => database.close(),
   })
   return {
@@ -34,6 +33,7 @@ export async function openBenchCloud(): Promise<BenchCloud> {
     databaseUrl: postgres.url,
     async [Symbol.asyncDispose]() {
       await cloud[Symbol.asyncDispose]()
+      await home.close()
       await postgres.close()
       await broker.close()
     },

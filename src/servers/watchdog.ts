@@ -30,7 +30,11 @@ for round in 1 2; do
   done
   [ -z "$labels" ] || sleep 2 # the engine may still be making what the writer asked for
 done
-[ -z "$folder" ] || rm -rf -- "$folder"
+[ -n "$folder" ] || exit 0
+for second in 1 2 3 4 5; do
+  rm -rf -- "$folder" && break
+  sleep 1 # what else the writer has started may still be writing there
+done
 `
 
 /** Ends the processes and containers that it was told of when this process is no longer there to do it. */

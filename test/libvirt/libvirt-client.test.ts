@@ -167,7 +167,7 @@ describe.runIf(!noSev)('our client of a libvirt with SEV', () => {
   let libvirt: Libvirt
 
   beforeAll(async () => {
-    host = await startSevHost({ cbitpos: 51, max_asid: 20, min_sev_asid: 6 })
+    host = await startSevHost('client', { cbitpos: 51, max_asid: 20, min_sev_asid: 6 })
     libvirt = new Libvirt({ uri: host.uri, onTrouble: () => {} })
   })
   afterAll(async () => {

@@ -11,6 +11,8 @@ import type { ServerKind } from './find-servers.ts'
 import { describePostgres } from './postgres-probe.ts'
 
 const PULL_TIMEOUT_MS = 300_000
+/** A busy machine needs more than the half minute that testcontainers gives. */
+const START_TIMEOUT_MS = 180_000
 const IMAGES = { rabbitmq: RABBITMQ_IMAGE, postgres: POSTGRES_IMAGE } as const
 const NAMES = { rabbitmq: 'RabbitMQ', postgres: 'PostgreSQL' } as const
 
@@ -47,7 +49,10 @@ async function provide(image: string, client: ContainerRuntimeClient, tell: Star
 
 async function startRabbitMq(): Promise<PrivateServer> {
   const watched = watch()
-  const container = await new RabbitMQContainer(RABBITMQ_IMAGE).withLabels(watched.labels).start()
+  const container = await new RabbitMQContainer(RABBITMQ_IMAGE)
+    .withLabels(watched.labels)
+    .withStartupTimeout(START_TIMEOUT_MS)
+    .start()
   const url = container.getAmqpUrl().replace('amqp://', 'amqp://guest:guest@')
   return privateServer(container, watched, url, RABBITMQ_IMAGE, (await probeBroker(url))?.description)
 }
@@ -57,6 +62,7 @@ async function startPostgres(): Promise<PrivateServer> {
   const container = await new PostgreSqlContainer(POSTGRES_IMAGE)
     .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'fsync=off'])
     .withLabels(watched.labels)
+    .withStartupTimeout(START_TIMEOUT_MS)
     .start()
   const url = container.getConnectionUri()
   return privateServer(container, watched, url, POSTGRES_IMAGE, await describePostgres(url))

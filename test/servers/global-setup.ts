@@ -8,6 +8,7 @@ import { describeHypervisor, whyNoSevLibvirt } from './hypervisor.ts'
 import { thisMachine } from './machine.ts'
 import { dropDatabases } from './made-databases.ts'
 import { describeOsloPeers } from './oslo-peers.ts'
+import { keepTemporaryFilesIn } from './temporary-folder.ts'
 
 /** Runs once before all test files; what it returns runs after them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -15,6 +16,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     stop,
   )
   const home = await ServerHome.create('test')
+  const release = await keepTemporaryFilesIn(home)
   project.provide('amqpUrl', rabbitmq.url)
   project.provide('databaseUrl', postgres.url)
   project.provide('brokerDescription', rabbitmq.description)
@@ -27,6 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('runFolder', home.folder)
   project.provide('notRunFile', home.path('not-run.jsonl'))
   return async () => {
+    release()
     await dropDatabases(postgres.url, databasePrefix)
     await Promise.all([rabbitmq.close(), postgres.close(), home.close()])
   }

@@ -51,6 +51,8 @@ export interface PrivateLibvirt {
   readonly sev: EmulatedSev | undefined
   /** `kvm`, or `qemu` where the machine has no /dev/kvm. */
   readonly virtType: 'kvm' | 'qemu'
+  /** For its guests: any KVM has that. */
+  readonly cpuMode: 'none'
   readonly virsh: Virsh
   /** Runs a program on its machine: `ip link add br0 type bridge`. */
   run(program: string, ...args: readonly string[]): Promise<string>
@@ -145,6 +147,7 @@ async function startDaemons(machine: PrivateMachine, { name, firmware, sev }: Pa
     firmware,
     sev,
     virtType: (await mayUseKvm()) ? 'kvm' : 'qemu',
+    cpuMode: 'none',
     virsh,
     run: (program, ...args) => machine.run(program, ...args),
     processes: () => machine.processes(),

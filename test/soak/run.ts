@@ -6,6 +6,7 @@ import { allMigrations } from '../../src/compose/migrations.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { openPostgres } from '../../src/database/postgres.ts'
 import type { PrivateServer } from '../../src/servers/private-server.ts'
+import { ServerHome } from '../../src/servers/server-home.ts'
 import { thisMachine } from '../servers/machine.ts'
 import { RunningCloud } from '../support/running-cloud.ts'
 import { audit } from './auditor.ts'
@@ -112,12 +113,16 @@ async function claimsHold(broker: SoakBroker, postgresUrl: string, seed: number)
   const database = await openPostgres({ url: created.url, poolSize: 4 })
   await migrate(database, allMigrations)
   await using line = await Line.to(() => broker.url)
+  const home = await ServerHome.create('storm')
   await using cloud = new RunningCloud({
     amqpUrl: line.through(broker.url),
     databaseUrl: created.url,
     database,
-    folder: await mkdtemp(join(tmpdir(), 'sevbus-storm-')),
-    dispose: () => database.close(),
+    folder: home.folder,
+    async dispose() {
+      await database.close()
+      await home.close()
+    },
   })
   const outcome = await storm({
     cloud,

@@ -15,7 +15,7 @@ export class SevbusProcess {
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
     this.#child = spawn(process.execPath, ['bin/sevbus.js', ...args], {
-      env: { PATH: process.env.PATH, ...env },
+      env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, ...env },
       // A group of its own, which a watchdog ends when the test run is killed.
       detached: true,
     })
