@@ -26,9 +26,12 @@ fi
 
 # libvirt moves every mount that it reads of below /dev, hidden ones too, which cannot be moved; and it would make control
 # groups, which would outlive the machine.
-while read -r _ point _; do
-  case $point in /dev/* | /sys/*) umount --lazy "$point" 2>/dev/null || true ;; esac
-done < /proc/self/mounts
+# Again, until none goes any more: one may hide another at the same place.
+before=
+while mounts=$(cut -d ' ' -f 2 /proc/self/mounts | grep -E '^/(dev|sys)/') && [ "$mounts" != "$before" ]; do
+  before=$mounts
+  for point in $mounts; do umount --lazy "$point" 2>/dev/null || true; done
+done
 mount --rbind "$folder/dev" /dev
 mount -t sysfs sysfs /sys # with the devices of its own network
 

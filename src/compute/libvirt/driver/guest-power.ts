@@ -1,0 +1,141 @@
+import { LibvirtError, SpawnFailed } from '../../../errors.ts'
+import { abortable, endedWithin } from '../../../rpc/abortable.ts'
+import type { SerialPorts } from '../../serial-ports.ts'
+import type { DomainSpec } from '../domain-spec.ts'
+import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
+import { VIR_ERR } from '../rpc/remote-error.ts'
+import { type Definition, definitionOf } from './definition.ts'
+import { guestState } from './guest-state.ts'
+import { type OwnDomains, refuseForeign } from './own-domains.ts'
+import { startFailure } from './start-failure.ts'
+import { unlessRefused } from './unless-refused.ts'
+import { refuseOtherFiles } from './volume-files.ts'
+
+/** How often a guest that is being started is told to stop. */
+const STOP_AGAIN_MS = 50
+
+export interface GuestPowerPorts {
+  readonly libvirt: Libvirt
+  readonly domains: OwnDomains
+  readonly serialPorts: SerialPorts
+}
+
+/** Defines guests, starts them, has them stand still, and ends them. */
+export class GuestPower {
+  readonly #libvirt: Libvirt
+  readonly #domains: OwnDomains
+  readonly #serialPorts: SerialPorts
+  /** Starts that the daemon may be at, though nobody waits for them any more. */
+  readonly #starting = new Map<string, Promise<void>>()
+
+  constructor({ libvirt, domains, serialPorts }: GuestPowerPorts) {
+    this.#libvirt = libvirt
+    this.#domains = domains
+    this.#serialPorts = serialPorts
+  }
+
+  async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    await this.#domains.has(domain.uuid, signal)
+    const placed = await this.#serialPorts.place(domain, signal)
+    await asStart(domain.uuid, () => this.#define(placed))
+  }
+
+  async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+    const { uuid } = domain
+    if (await this.#runs(uuid, definitionOf(domain), signal)) return
+    signal.throwIfAborted()
+    await refuseOtherFiles(domain)
+    const placed = await this.#serialPorts.place(domain, signal, true)
+    await asStart(uuid, async () => {
+      await this.#define(placed)
+      signal.throwIfAborted()
+      await this.#start(uuid, FLAGS.startForceBoot, signal)
+    })
+  }
+
+  /** With the memory that was saved. */
+  async resume(uuid: string, signal: AbortSignal): Promise<void> {
+    if (await this.#domains.has(uuid, signal)) await this.#start(uuid, 0, signal)
+  }
+
+  async shutdown(uuid: string, signal: AbortSignal): Promise<void> {
+    await this.#domains.has(uuid, signal)
+    await unlessRefused(this.#libvirt.domainShutdown(uuid, { signal }), VIR_ERR.operationInvalid, VIR_ERR.noDomain)
+  }
+
+  async powerOff(uuid: string): Promise<void> {
+    if (await this.#domains.has(uuid)) await this.#stop(uuid)
+  }
+
+  async pause(uuid: string): Promise<void> {
+    if (await this.#domains.has(uuid)) await this.#libvirt.domainSuspend(uuid)
+  }
+
+  async unpause(uuid: string): Promise<void> {
+    if (await this.#domains.has(uuid)) await this.#libvirt.domainResume(uuid)
+  }
+
+  async suspend(uuid: string): Promise<void> {
+    if (await this.#domains.has(uuid)) await this.#libvirt.domainManagedSave(uuid)
+  }
+
+  async hasSavedMemory(uuid: string, signal: AbortSignal): Promise<boolean> {
+    const has = this.#libvirt.domainHasManagedSaveImage(uuid, { signal })
+    return (await unlessRefused(has, VIR_ERR.noDomain)) ?? false
+  }
+
+  async destroy(uuid: string): Promise<void> {
+    if (!(await this.#domains.has(uuid))) return
+    await this.#stop(uuid)
+    const flags = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
+    await unlessRefused(this.#libvirt.domainUndefineFlags(uuid, flags), VIR_ERR.noDomain)
+    if ((await this.#domains.find(uuid)) !== undefined)
+      throw new SpawnFailed(`guest ${uuid} is still there after it was stopped and forgotten`, { instance_uuid: uuid })
+    this.#serialPorts.release(uuid)
+  }
+
+  async #define(placed: DomainSpec): Promise<void> {
+    await this.#libvirt.domainDefineXmlFlags(definitionOf(placed).xml, FLAGS.defineValidate)
+  }
+
+  /** @throws SpawnFailed when another guest has this uuid, or ours runs with another definition */
+  async #runs(uuid: string, { sha256 }: Definition, signal: AbortSignal): Promise<boolean> {
+    const xml = await this.#domains.find(uuid, signal)
+    if (xml === undefined) return false
+    const owner = refuseForeign(uuid, xml)
+    const state = guestState((await this.#libvirt.domainGetState(uuid, { signal })).state)
+    if (state === 'shutoff' || state === 'crashed') return false
+    if (owner.sha256 === sha256) return true
+    throw new SpawnFailed(`guest ${uuid} runs already, with another definition`, { instance_uuid: uuid })
+  }
+
+  /** The daemon goes on with a start that nobody waits for; `#stop` knows of it. */
+  async #start(uuid: string, flags: number, signal: AbortSignal): Promise<void> {
+    const started = this.#libvirt.domainCreateWithFlags(uuid, flags)
+    const over = started.then(ignored, ignored).finally(() => this.#starting.delete(uuid))
+    this.#starting.set(uuid, over)
+    await abortable(started, signal)
+  }
+
+  /** Again and again while a start of ours is under way: QEMU may come up after the first word. */
+  async #stop(uuid: string): Promise<void> {
+    for (;;) {
+      const starting = this.#starting.get(uuid)
+      await unlessRefused(this.#libvirt.domainDestroyFlags(uuid), VIR_ERR.operationInvalid, VIR_ERR.noDomain)
+      if (starting === undefined) return
+      await endedWithin(STOP_AGAIN_MS, starting)
+    }
+  }
+}
+
+function ignored(): void {}
+
+/** What libvirt refuses is told as the failure of a start that it is. */
+async function asStart(uuid: string, body: () => Promise<void>): Promise<void> {
+  try {
+    await body()
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error
+    throw startFailure({ code: Number(error.details.libvirt_code), message: error.message }, uuid)
+  }
+}
