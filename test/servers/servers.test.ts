@@ -1,3 +1,5 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Client } from 'pg'
 import { expect, inject, it } from 'vitest'
 import { probeBroker } from '../../src/servers/amqp-probe.ts'
@@ -19,4 +21,8 @@ it('gives the tests a PostgreSQL whose user may create databases', async () => {
   await client.end()
 
   expect(rows).toEqual([{ may: true }])
+})
+
+it('keeps what tests put into the temporary folder where it goes with the run', () => {
+  expect(tmpdir()).toBe(join(inject('runFolder'), 'tmp'))
 })
