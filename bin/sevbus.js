@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const folder = new URL('../', import.meta.url)
-const main = new URL('dist/main.js', folder)
+const main = new URL('dist/bundle/main.js', folder)
 
 // A fresh clone has only sources; a published package has only dist.
 if (!existsSync(main) && existsSync(new URL('src/main.ts', folder))) {

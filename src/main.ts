@@ -1,4 +1,7 @@
 import { runProgram } from './cli/program.ts'
+import { tellSourcePlaces } from './source-places.ts'
+
+tellSourcePlaces()
 
 // `sevbus list | head` closes our output early: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
