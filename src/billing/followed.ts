@@ -50,11 +50,14 @@ export class Followed {
     )
   }
 
+  async isMissingSome(): Promise<boolean> {
+    const [any] = await this.#database.query('select from lost_events limit 1')
+    return any !== undefined
+  }
+
   /** They came after all. */
   async found(came: readonly Numbered[]): Promise<void> {
-    if (came.length === 0) return
-    const [any] = await this.#database.query('select from lost_events limit 1')
-    if (any === undefined) return
+    if (came.length === 0 || !(await this.isMissingSome())) return
     const numbers = byInstance(came)
     await this.#database.transaction(async (tx) => {
       const gaps = await tx.query<Gap>(

@@ -92,4 +92,14 @@ export const ledgerMigrations: readonly Migration[] = [
       );
     `,
   },
+  {
+    // A release before would read none of it, and set it aside: so it is kept from the tables.
+    id: 'billing-0005-facts-without-names',
+    sql: `
+      comment on column usage_facts.fact is
+        'JSON: [[event_type, kind, at, sequence], [project_id, user_id, display_name],
+[host, flavor, vcpus, memory_mb, model, state], [launched_at, terminated_at], [told_at, period beginning, ending]],
+or, of an earlier release, an object';
+    `,
+  },
 ]

@@ -1,23 +1,15 @@
 import type { z } from 'zod'
-import { arrayOfJson, textArray } from '../database/array-literal.ts'
+import { Texts, textArray } from '../database/array-literal.ts'
 import type { Database, Queryable } from '../database/database.ts'
 import { type AuditedPeriod, isWhole } from './audited-period.ts'
 import { Followed } from './followed.ts'
+import { type FactRow, namedFact, StoredFact, storedText } from './stored-fact.ts'
 import { asUnread, clashOf, type Unread } from './unread.ts'
-import { keyOf, UsageFact } from './usage-fact.ts'
+import { keyOf, type UsageFact } from './usage-fact.ts'
 
 export interface InstanceFacts {
   readonly instance_uuid: string
   readonly facts: readonly UsageFact[]
-}
-
-/** Without what is in columns of its own. */
-const StoredFact = UsageFact.omit({ instance_uuid: true, message_id: true })
-
-interface FactRow {
-  readonly instance_uuid: string
-  readonly message_id: string
-  readonly fact: string
 }
 
 /** A sender has given one id to what it tells of several instances. Each is billed: they may be as true as any. */
@@ -43,12 +35,12 @@ export class Ledger {
   /** All of it or nothing; what is there already is left as it is. @returns how many facts were new */
   async store(facts: readonly UsageFact[], unread: readonly Unread[] = []): Promise<number> {
     if (facts.length + unread.length === 0) return 0
-    const messageIds = textArray(facts.map(({ message_id }) => message_id))
+    const messageIds = new Texts(facts.map(({ message_id }) => message_id))
     return this.#database.transaction(async (tx) => {
       const [stored] = await tx.query<{ count: number }>(INSERT_FACTS, [
-        textArray(facts.map(({ instance_uuid }) => instance_uuid)),
+        new Texts(facts.map(({ instance_uuid }) => instance_uuid)),
         messageIds,
-        arrayOfJson(facts.map(toText)),
+        new Texts(facts.map(storedText)),
         textArray(facts.map(auditedBy)),
       ])
       // What could be read by now is no longer unread; mostly there is none, and to look is cheaper than to send all ids again.
@@ -67,27 +59,28 @@ export class Ledger {
     let current: { instance_uuid: string; facts: UsageFact[] } | undefined
     for await (const page of this.#pages(pageSize)) {
       for (const row of page) {
-        const { instance_uuid, message_id } = row
+        const { instance_uuid } = row
         if (current !== undefined && current.instance_uuid !== instance_uuid) {
           yield current
           current = undefined
         }
-        const read = StoredFact.safeParse(JSON.parse(row.fact))
+        const read = StoredFact.safeParse(namedFact(row))
         if (!read.success) {
           await this.#setAside(row, read.error)
           continue
         }
         current ??= { instance_uuid, facts: [] }
-        current.facts.push(Object.assign(read.data, { instance_uuid, message_id }))
+        current.facts.push(read.data)
       }
     }
     if (current !== undefined) yield current
   }
 
   /** One that an earlier release took in and that no bill can be made of: named, rather than in everybody's way. */
-  async #setAside({ instance_uuid, message_id, fact }: FactRow, { issues }: z.ZodError): Promise<void> {
+  async #setAside(row: FactRow, { issues }: z.ZodError): Promise<void> {
+    const { instance_uuid, message_id } = row
     const reason = `fact: ${issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')}`
-    const aside = asUnread({ ...JSON.parse(fact), instance_uuid, message_id }, message_id, reason)
+    const aside = asUnread(namedFact(row), message_id, reason)
     await this.#database.transaction(async (tx) => {
       await tx.query(INSERT_UNREAD, unreadColumns([aside]))
       await tx.query('delete from usage_facts where instance_uuid = $1 and message_id = $2', [
@@ -103,11 +96,11 @@ export class Ledger {
       `select instance_uuid, message_id, fact from usage_facts
         where (instance_uuid, message_id) in (select * from unnest($1::text[], $2::text[]))`,
       [
-        textArray(facts.map(({ instance_uuid }) => instance_uuid)),
-        textArray(facts.map(({ message_id }) => message_id)),
+        new Texts(facts.map(({ instance_uuid }) => instance_uuid)),
+        new Texts(facts.map(({ message_id }) => message_id)),
       ],
     )
-    const stored = new Map(rows.map((row) => [keyOf(row), JSON.parse(row.fact) as UsageFact]))
+    const stored = new Map(rows.map((row) => [keyOf(row), namedFact(row) as unknown as UsageFact]))
     return facts.flatMap((fact) => {
       const before = stored.get(keyOf(fact))
       return before === undefined ? [] : clashOf(before, fact)
@@ -173,11 +166,6 @@ const INSERT_FACTS = `
 
 function auditedBy({ period, charged: { host } }: UsageFact): string | null {
   return period && isWhole(period) ? JSON.stringify({ host, ...period }) : null
-}
-
-/** Without what is in columns of its own. */
-function toText({ instance_uuid, message_id, ...fact }: UsageFact): string {
-  return JSON.stringify(fact)
 }
 
 const INSERT_UNREAD = `

@@ -3,8 +3,8 @@ import { type Numbered, saidOf } from '../notifications/sequence-number.ts'
 import { cleanText } from '../objects/text.ts'
 import type { Ledger } from './ledger.ts'
 import { isBilled, readFact } from './read-fact.ts'
-import { clashOf, type Unread } from './unread.ts'
-import { keyOf, type UsageFact } from './usage-fact.ts'
+import type { Unread } from './unread.ts'
+import type { UsageFact } from './usage-fact.ts'
 
 export interface Recorded {
   /** Notifications that came. */
@@ -19,7 +19,7 @@ const MAX_ID = 255
 
 /** What notifications tell about use, gathered to be stored together. Each is read as it comes, and then it is needed no more. */
 export class Intake {
-  readonly #facts = new Map<string, UsageFact>()
+  readonly #facts: UsageFact[] = []
   readonly #unread = new Map<string, Unread>()
   /** Of all that came, billed or not: they are not lost. */
   readonly #numbers: Numbered[] = []
@@ -35,7 +35,7 @@ export class Intake {
     if (!isBilled(notification)) return
     try {
       const fact = readFact(notification)
-      if (fact !== undefined) this.#addFact(fact)
+      if (fact !== undefined) this.#facts.push(fact)
     } catch (error) {
       // Tried again it would be no better: it is kept for a person, and holds up nobody.
       const id = cleanText(notification.message_id ?? `none, ${whatItIs(notification)}`, MAX_ID)
@@ -44,11 +44,9 @@ export class Intake {
     }
   }
 
-  /** Twice is once; with other contents it is another, and it is told. */
-  #addFact(fact: UsageFact): void {
-    const before = this.#facts.get(keyOf(fact))
-    if (before === undefined) this.#facts.set(keyOf(fact), fact)
-    else for (const unread of clashOf(before, fact)) this.#unread.set(unread.message_id, unread)
+  /** One that nothing is billed by, and that nobody misses. */
+  passOver(): void {
+    this.#notifications += 1
   }
 
   #note(notification: AnyNotification): void {
@@ -58,7 +56,7 @@ export class Intake {
 
   /** All of it in one transaction: when it resolves the notifications may be forgotten. */
   async storeIn(ledger: Ledger): Promise<Recorded> {
-    const stored = await ledger.store([...this.#facts.values()], [...this.#unread.values()])
+    const stored = await ledger.store(this.#facts, [...this.#unread.values()])
     await ledger.followed.found(this.#numbers)
     return { notifications: this.#notifications, facts: stored, unread: this.#unread.size }
   }

@@ -4,9 +4,8 @@ import type { Define } from './define.ts'
 /** Billing by the notifications: a reference consumer. */
 export function defineBill(define: Define): void {
   const load = () => import('./bill.ts')
-  const intake = () => import('./bill-intake.ts')
   define('run', 'follow the notifications and store what is billed by, until stopped', async (options) =>
-    (await intake()).billRun(options),
+    (await import('./bill-run.ts')).billRun(options),
   )
   withSpan(
     define('show', 'usage by project, flavor and encryption, with prices and totals', async (options) =>
@@ -22,7 +21,7 @@ export function defineBill(define: Define): void {
     (await load()).billCheck(options),
   )
   define('import <files...>', 'notifications out of files, one a line; - is standard input', async (options, files) =>
-    (await intake()).billImport(files, options),
+    (await import('./bill-import.ts')).billImport(files, options),
   )
 }
 

@@ -3,23 +3,28 @@ import { InvalidFile } from '../errors.ts'
 
 const CHUNK_BYTES = 256 * 1024
 const NEWLINE = 10
+const NONE = Buffer.alloc(0)
 
-/** The lines of a file, or of standard input (`-`), those of a chunk at a time: a promise for each would cost more than the line. */
-export async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
-  let rest: Buffer = Buffer.alloc(0)
+/**
+ * The lines of a file, or of standard input (`-`), those of a chunk at a time: a promise for each would cost more than the line.
+ * They are good until the next.
+ */
+export async function* linesOf(file: string): AsyncGenerator<readonly Buffer[]> {
+  let torn: Buffer = NONE
   for await (const chunk of chunksOf(file)) {
-    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
-    const lines: string[] = []
+    const lines: Buffer[] = []
     let from = 0
-    for (let to = bytes.indexOf(NEWLINE); to >= 0; to = bytes.indexOf(NEWLINE, from)) {
-      lines.push(bytes.toString('utf8', from, to))
+    for (let to = chunk.indexOf(NEWLINE); to >= 0; to = chunk.indexOf(NEWLINE, from)) {
+      const line = chunk.subarray(from, to)
+      lines.push(torn.length === 0 ? line : Buffer.concat([torn, line]))
+      torn = NONE
       from = to + 1
     }
-    // A copy, for the chunk is filled again; whole, for a letter may be torn where the chunk ends.
-    rest = Buffer.from(bytes.subarray(from))
+    // A copy, for the chunk is filled again.
+    torn = Buffer.concat([torn, chunk.subarray(from)])
     yield lines
   }
-  if (rest.length > 0) yield [rest.toString('utf8')]
+  if (torn.length > 0) yield [torn]
 }
 
 /** Each is good until the next. */

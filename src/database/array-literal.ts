@@ -17,7 +17,7 @@ export function jsonArray(values: readonly unknown[]): string {
 }
 
 /** Texts that are JSON already: it has no control characters in it, so of each JSON escapes what PostgreSQL does, and in the same way. */
-export function arrayOfJson(texts: readonly string[]): string {
+function arrayOfJson(texts: readonly string[]): string {
   return `{${JSON.stringify(texts).slice(1, -1)}}`
 }
 

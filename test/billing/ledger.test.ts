@@ -119,7 +119,7 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
       told('instance.create.end', { message_id: 'm-2', uuid: uuid(2) }),
     ])
     await db.database.query(
-      `update usage_facts set fact = replace(fact, '"vcpus":2', '"vcpus":1.5') where message_id = 'm-1'`,
+      `update usage_facts set fact = replace(fact, '"m1.sev",2', '"m1.sev",1.5') where message_id = 'm-1'`,
     )
 
     for (const _ of ['first', 'again']) {
@@ -284,7 +284,7 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
   })
 })
 
-/** As it is stored. */
+/** As releases before stored it. */
 function toFact(notification: AnyNotification): string {
   const { instance_uuid, message_id, ...fact } = readFact(notification) as UsageFact
   return JSON.stringify(fact)
