@@ -13,7 +13,7 @@ for device in null zero full random urandom tty ptmx kvm net/tun vhost-net; do
   [ -c "/dev/$device" ] || continue
   copy="$folder/dev/$device"
   mkdir -p "$(dirname "$copy")"
-  major=$((0x$(stat -c %t "/dev/$device"))) minor=$((0x$(stat -c %T "/dev/$device")))
+  major=$((0x$(stat -L -c %t "/dev/$device"))) minor=$((0x$(stat -L -c %T "/dev/$device")))
   mknod -m 666 "$copy" c $major $minor 2>/dev/null || { : > "$copy"; mount --bind "/dev/$device" "$copy"; }
 done
 mkdir "$folder/dev/pts" "$folder/dev/shm"
