@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { z } from 'zod'
 import { loadConfig } from '../../src/config.ts'
 import { POSTGRES_IMAGE, RABBITMQ_IMAGE } from '../../src/servers/images.ts'
 
@@ -17,6 +19,15 @@ describe('compose.yaml', () => {
     const images = [...compose.matchAll(/^ +image: ((?:rabbitmq|postgres):.*)$/gm)].map(([, image]) => image)
 
     expect(images).toEqual([RABBITMQ_IMAGE, POSTGRES_IMAGE])
+  })
+
+  it('has commands that are words, each of them', () => {
+    const Words = z.array(z.string())
+    const Service = z.object({ command: Words.optional(), healthcheck: z.object({ test: Words }).optional() })
+    const { services } = z.object({ services: z.record(z.string(), Service) }).parse(parse(compose, { merge: true }))
+
+    const checked = Object.entries(services).filter(([, { healthcheck }]) => healthcheck !== undefined)
+    expect(checked.map(([name]) => name)).toEqual(Object.keys(services).filter((name) => name !== 'migrate'))
   })
 
   it('sets only variables that the workers know, and a file that they accept', () => {
