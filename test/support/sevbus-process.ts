@@ -2,9 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { startWatchdog } from '../../src/servers/watchdog.ts'
 import { waitFor } from './wait-for.ts'
 
-/** Longer than any command may take to end on a busy machine, in milliseconds. */
-const EXIT_MS = 60_000
-const SAID_MS = 20_000
+/** Longer than any may take to end on a busy machine, or to say that it is ready, in milliseconds. */
+const PATIENCE_MS = 60_000
 
 /** One `sevbus …` in an operating-system process of its own, as an operator starts it. */
 export class SevbusProcess {
@@ -56,7 +55,7 @@ export class SevbusProcess {
   async exited(): Promise<number | string> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`does not end:\n${this.#output}`)), EXIT_MS)
+      timer = setTimeout(() => reject(new Error(`does not end:\n${this.#output}`)), PATIENCE_MS)
     })
     return Promise.race([this.#exited, late]).finally(() => clearTimeout(timer))
   }
@@ -66,7 +65,7 @@ export class SevbusProcess {
     const check = () => {
       if (!this.#output.includes(text)) throw new Error(`not said: ${text}\n${this.#output}`)
     }
-    await waitFor(check, { timeoutMs: SAID_MS })
+    await waitFor(check, { timeoutMs: PATIENCE_MS })
   }
 }
 
