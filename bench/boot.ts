@@ -22,7 +22,7 @@ Then guests on a simulated host: CPU of all processes, broker and database for a
   --boots N          on the simulated host, in a round (default 300)
   --rounds N         how many rounds (default 5)
   --in-flight LIST   how many boots at a time (default 1,32)
-  --profile FOLDER   CPU profiles of the workers on the simulated host go there
+  --profile FOLDER   CPU profiles of the workers go there
 `
 
 const { values } = parseArgs({
@@ -63,6 +63,7 @@ async function real(): Promise<void> {
     ones: Number(values.ones),
     bursts: Number(values.bursts),
     inFlight: Number(values.guests),
+    profileFolder: values.profile,
     encrypted: !values.clear && !(await whyNoSevLibvirt()),
   })
 }

@@ -17,6 +17,7 @@ import type { SevbusProcess } from '../../test/support/sevbus-process.ts'
 import { waitFor } from '../../test/support/wait-for.ts'
 import type { BenchCloud } from './bench-cloud.ts'
 import { openPreparedDisks } from './prepared-disks.ts'
+import { profilingIn, tellProfilers } from './profiling.ts'
 
 const HOST = 'h1'
 const SMALL = { memory_mb: 64, root_gb: 1, ephemeral_gb: 0, swap: 0 }
@@ -28,16 +29,20 @@ const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 export type RealHost = Awaited<ReturnType<typeof openRealHost>>
 
 /** A private libvirt, a compute worker on it, and what a bare client needs to make the same guests. */
-export async function openRealHost({ cloud }: BenchCloud, { encrypted }: { readonly encrypted: boolean }) {
+export async function openRealHost(
+  { cloud }: BenchCloud,
+  { encrypted, profileFolder }: { readonly encrypted: boolean; readonly profileFolder?: string | undefined },
+) {
   const libvirt = await startLibvirt({ name: HOST, ...(encrypted && { sev: { max_asid: 509, min_sev_asid: 100 } }) })
   const folders = { instances: join(libvirt.folder, 'instances'), images: join(libvirt.folder, 'images') }
   await mkdir(folders.images)
   await writeFile(join(folders.images, `${IMAGE.id}.raw`), Buffer.alloc(IMAGE_BYTES))
   const env = workerSettings(libvirt, folders)
-  const [worker] = await Promise.all([
-    cloud.compute(HOST, env),
-    cloud.worker('conductor', 'c1'),
-    cloud.worker('scheduler', 's1'),
+  const profiled = profilingIn(profileFolder)
+  const [worker, conductor, scheduler] = await Promise.all([
+    cloud.compute(HOST, { ...env, ...profiled }),
+    cloud.worker('conductor', 'c1', profiled),
+    cloud.worker('scheduler', 's1', profiled),
   ])
   const client = await cloud.client({ hosts: 1 })
   const request = { name: 'vm', flavor: { ...(encrypted ? sevFlavor : plainFlavor), ...SMALL }, image: IMAGE }
@@ -56,7 +61,10 @@ export async function openRealHost({ cloud }: BenchCloud, { encrypted }: { reado
 
   return {
     libvirt,
+    pids: { conductor: conductor.pid, scheduler: scheduler.pid, compute: worker.pid },
     boot,
+    /** Where it was asked for. */
+    profile: () => profileFolder !== undefined && tellProfilers([worker, conductor, scheduler]),
     /** When it is ACTIVE for the cloud, too. */
     settled: (uuids: readonly string[]) => settled(client, uuids),
     remove: (uuids: readonly string[]) => removed(client, uuids),

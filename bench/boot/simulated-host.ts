@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
 import { connect } from 'amqplib'
 import { decodeEnvelope } from '../../dist/rpc/envelope.js'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
@@ -13,8 +12,8 @@ import { type BenchCloud, median, openBenchCloud } from './bench-cloud.ts'
 import { type Counted, countMessages } from './count-messages.ts'
 import { openFloor } from './floor.ts'
 import type { FloorSettings } from './floor-role.ts'
+import { profilingIn, tellProfilers } from './profiling.ts'
 
-const PROFILE_WORKER = fileURLToPath(new URL('./profile-worker.js', import.meta.url))
 const AIM_CPU_MS = 6
 const AIM_MESSAGES = 12
 const COUNTED = 20
@@ -45,10 +44,7 @@ type Cost = Readonly<Record<'api tier' | 'conductor' | 'scheduler' | 'compute' |
 
 /** Whole boots on a simulated host: what they cost all processes, and how many messages they are. */
 export async function benchSimulatedHost({ warmUp, boots, rounds, inFlight, profileFolder }: Options): Promise<void> {
-  const profiled: Record<string, string> =
-    profileFolder === undefined
-      ? {}
-      : { NODE_OPTIONS: `--import=${PROFILE_WORKER}`, BENCH_PROFILE_FOLDER: profileFolder }
+  const profiled = profilingIn(profileFolder)
   await using bench = await openBenchCloud()
   const { cloud, broker } = bench
   const [compute, conductor, scheduler] = await Promise.all([
@@ -115,11 +111,7 @@ async function oneRound(
   const { cloud, broker, databaseUrl } = bench
   const [conductor, scheduler, compute] = workers
   const pids = { conductor: conductor.pid, scheduler: scheduler.pid, compute: compute.pid }
-  // It begins a profile, and ends it.
-  const tellProfilers = () => {
-    if (isProfiled) for (const worker of workers) worker.kill('SIGUSR2')
-  }
-  tellProfilers()
+  if (isProfiled) tellProfilers(workers)
   const [committed, helped, before] = [
     await commitsIn(cloud),
     helpersOf(pids),
@@ -127,7 +119,7 @@ async function oneRound(
   ]
   const uuids = await bootAll(client, listener, boots, width)
   const [after, helpedAfter] = [await cpuOf(pids, broker.url, databaseUrl), helpersOf(pids)]
-  tellProfilers()
+  if (isProfiled) tellProfilers(workers)
   const transactions = ((await commitsIn(cloud)) - committed) / boots
   await removeAll(bench, client, uuids)
   return { cost: perBoot(before, after, boots), helpers: perBoot(helped, helpedAfter, boots), transactions }

@@ -1,7 +1,8 @@
 import { createServer } from 'node:net'
 import { HostCapabilityMissing } from '../errors.ts'
 import type { DomainSpec, SerialConsoleSpec } from './libvirt/domain-spec.ts'
-import { attribute, child, children, parseXml } from './libvirt/parse-xml.ts'
+import { parseDomain } from './libvirt/parse-domain.ts'
+import { attribute, child, children } from './libvirt/parse-xml.ts'
 
 /** The document of each guest that is defined on the host, whoever defined it. */
 export type DefinedGuests = (signal: AbortSignal) => AsyncIterable<{ readonly uuid: string; readonly xml: string }>
@@ -68,7 +69,7 @@ export class SerialPorts {
 }
 
 function serialPortOf(xml: string): number | undefined {
-  const devices = child(parseXml(xml, 'domain', 'the domain'), 'devices')
+  const devices = child(parseDomain(xml), 'devices')
   const tcp = children(devices, 'serial').find((serial) => attribute(serial, 'type') === 'tcp')
   const port = Number(attribute(child(tcp, 'source'), 'service') ?? Number.NaN)
   return Number.isInteger(port) && port > 0 ? port : undefined

@@ -2,7 +2,8 @@ import { HostCapabilityMissing, SpawnFailed } from '../../errors.ts'
 import type { MemEncryptionModel } from '../../objects/mem-encryption.ts'
 import { canRun, type HostCapabilities } from '../libvirt/host-capabilities.ts'
 import { modelOfDomain } from '../libvirt/model-of.ts'
-import { attribute, child, children, parseDomain, textOf, type XmlElement } from '../libvirt/parse-xml.ts'
+import { parseDomain } from '../libvirt/parse-domain.ts'
+import { attribute, child, children, textOf, type XmlElement } from '../libvirt/parse-xml.ts'
 
 /** What the simulated hypervisor understood of a document. */
 export interface Definition {

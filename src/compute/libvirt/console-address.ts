@@ -1,6 +1,7 @@
 import { ConsoleNotAvailable, ConsoleTypeUnavailable } from '../../errors.ts'
 import type { ConsoleAddress, ConsoleProtocol } from '../../objects/console.ts'
-import { attribute, child, children, parseXml, type XmlElement } from './parse-xml.ts'
+import { parseDomain } from './parse-domain.ts'
+import { attribute, child, children, type XmlElement } from './parse-xml.ts'
 
 /**
  * Where a console of a guest is, by its document as the hypervisor has it: while the guest runs that has the ports.
@@ -15,7 +16,7 @@ export function consoleAddress(
   proxied: string | undefined,
   isOff = false,
 ): ConsoleAddress {
-  const devices = child(parseXml(xml, 'domain', 'the domain'), 'devices')
+  const devices = child(parseDomain(xml), 'devices')
   const found = protocol === 'serial' ? serialOf(devices) : graphicsOf(devices, protocol)
   if (found === undefined) {
     const fix =

@@ -1,5 +1,6 @@
 import { type MemEncryptionModel, SEV_POLICY } from '../../objects/mem-encryption.ts'
-import { attribute, child, parseDomain, textOf, type XmlElement } from './parse-xml.ts'
+import { parseDomain } from './parse-domain.ts'
+import { attribute, child, textOf, type XmlElement } from './parse-xml.ts'
 
 /**
  * The model that a domain document orders or has; undefined: in clear.

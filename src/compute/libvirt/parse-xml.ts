@@ -1,12 +1,11 @@
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
 import { InvalidDomainXml } from '../../errors.ts'
-import { remembered } from './remembered.ts'
 
 /**
  * Domain capabilities are the longest: 9 kB of libvirt 9.0, 147 kB of 11.3, which says of each model of processor what
  * keeps it from this host. Seven times that is room for more of them.
  */
-const MAX_CHARACTERS = 1024 * 1024
+export const MAX_CHARACTERS = 1024 * 1024
 
 /** An element: its text, its attributes by `@name`, its children by name, always as a list. */
 export interface XmlElement {
@@ -48,9 +47,6 @@ export function parseXml(text: string, rootName: string, what: string): XmlEleme
   if (root !== undefined && second === undefined && roots.length === 1) return root
   throw new InvalidDomainXml(`${what} is not one <${rootName}>`)
 }
-
-/** Of a domain as it is written, started and proven, the same document comes by more than once. */
-export const parseDomain = remembered((text) => parseXml(text, 'domain', 'the domain'), 64)
 
 function parse(text: string, what: string): XmlElement {
   try {

@@ -1,5 +1,6 @@
 import { type DiskSpec, type InterfaceSpec, RESCUE_DISK } from './domain-spec.ts'
-import { attribute, child, children, parseXml } from './parse-xml.ts'
+import { parseDomain } from './parse-domain.ts'
+import { attribute, child, children } from './parse-xml.ts'
 
 /** What is plugged into a guest, or out of it, as it is or is to be in its document. */
 export type PluggedDevice =
@@ -8,7 +9,7 @@ export type PluggedDevice =
 
 /** The name of the disk with this file in a guest's document; undefined: it has none. @throws InvalidDomainXml */
 export function targetOf(xml: string, { file }: Pick<DiskSpec, 'file'>): string | undefined {
-  const disks = children(child(parseXml(xml, 'domain', 'the domain'), 'devices'), 'disk')
+  const disks = children(child(parseDomain(xml), 'devices'), 'disk')
   const disk = disks.find((each) => {
     const source = child(each, 'source')
     return attribute(source, 'file') === file || attribute(source, 'dev') === file
@@ -19,18 +20,18 @@ export function targetOf(xml: string, { file }: Pick<DiskSpec, 'file'>): string 
 /** Does the document have the device? @throws InvalidDomainXml */
 export function isPlugged(xml: string, device: PluggedDevice): boolean {
   if (device.kind === 'disk') return targetOf(xml, device.disk) !== undefined
-  const interfaces = children(child(parseXml(xml, 'domain', 'the domain'), 'devices'), 'interface')
+  const interfaces = children(child(parseDomain(xml), 'devices'), 'interface')
   return interfaces.some((each) => attribute(child(each, 'mac'), 'address')?.toLowerCase() === device.interface.mac)
 }
 
 /** Is the guest booted from another disk than its own? */
 export function isRescued(xml: string): boolean {
-  const disks = children(child(parseXml(xml, 'domain', 'the domain'), 'devices'), 'disk')
+  const disks = children(child(parseDomain(xml), 'devices'), 'disk')
   return disks.some((each) => attribute(child(each, 'source'), 'file')?.endsWith(`/${RESCUE_DISK}`) === true)
 }
 
 /** Has the guest that runs a controller for disks on SCSI? */
 export function hasScsiController(xml: string): boolean {
-  const controllers = children(child(parseXml(xml, 'domain', 'the domain'), 'devices'), 'controller')
+  const controllers = children(child(parseDomain(xml), 'devices'), 'controller')
   return controllers.some((each) => attribute(each, 'type') === 'scsi')
 }

@@ -1,6 +1,7 @@
 import { MEM_ENCRYPTION_MODELS, type MemEncryption } from '../../objects/mem-encryption.ts'
 import type { GuestLaunch } from '../virt-driver.ts'
-import { attribute, child, parseDomain, textOf } from './parse-xml.ts'
+import { parseDomain } from './parse-domain.ts'
+import { attribute, child, textOf } from './parse-xml.ts'
 
 /**
  * Does the guest that runs have the encryption that was ordered? The order is no proof: libvirt drops what it does not know

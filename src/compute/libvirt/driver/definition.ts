@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { DomainSpec } from '../domain-spec.ts'
 import { domainXml, METADATA_NAMESPACE } from '../domain-xml.ts'
-import { attribute, child, parseXml } from '../parse-xml.ts'
+import { parseDomain } from '../parse-domain.ts'
+import { attribute, child } from '../parse-xml.ts'
 
 /** A domain as libvirt is told to make it. */
 export interface Definition {
@@ -35,7 +36,7 @@ export interface Ownership {
 
 /** @throws InvalidDomainXml */
 export function ownershipOf(xml: string): Ownership {
-  const instance = child(parseXml(xml, 'domain', 'the domain'), 'metadata', 'sevbus:instance')
+  const instance = child(parseDomain(xml), 'metadata', 'sevbus:instance')
   return {
     isOurs: attribute(instance, 'xmlns:sevbus') === METADATA_NAMESPACE,
     sha256: attribute(child(instance, 'sevbus:definition'), 'sha256'),

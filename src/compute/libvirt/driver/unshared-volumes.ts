@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises'
 import { InvalidSharedStorage } from '../../../errors.ts'
-import { attribute, child, children, parseDomain } from '../parse-xml.ts'
+import { parseDomain } from '../parse-domain.ts'
+import { attribute, child, children } from '../parse-xml.ts'
 
 /** Of file systems that are one host's alone, by their numbers. Source: Linux, include/uapi/linux/magic.h */
 const LOCAL_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
