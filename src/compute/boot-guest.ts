@@ -14,6 +14,12 @@ import type { VirtDriver } from './virt-driver.ts'
 type BootedBuild = Pick<Build, 'instance' | 'allocations' | 'user_data' | 'disks' | 'power_on'>
 
 /**
+ * A boot goes by what the host said of itself a while ago, as its claim did: each report asks it anew. Where that is not true any
+ * more, its start is refused.
+ */
+const KNOWN_MS = 60_000
+
+/**
  * Boots the guest, or throws having left nothing behind, except for what `onUndoFailed` heard of.
  *
  * @throws a SevbusError, or the signal's reason
@@ -28,7 +34,7 @@ export async function bootGuest(
   try {
     refuseOtherClaim(instance, allocations, host)
     // What is not offered is not built, and what an operator's number alone offers is.
-    const { capabilities } = limitSlots(await driver.capabilities(signal), slotLimits)
+    const { capabilities } = limitSlots(await driver.capabilities(signal, KNOWN_MS), slotLimits)
     const domain = buildDomain(guestSpec(instance, domainOptions), capabilities)
 
     rollback.add('remove disks', () => driver.removeDisks(instance.uuid))

@@ -41,8 +41,11 @@ export interface VirtDriver {
   /** For messages to people: `simulated host`, `qemu:///system`. */
   readonly description: string
   readonly hypervisorType: string
-  /** Asks the host anew each time, so that a change of BIOS, kernel or libvirt is seen without a restart. */
-  capabilities(signal: AbortSignal): Promise<HostCapabilities>
+  /**
+   * Asks the host anew, so that a change of BIOS, kernel or libvirt is seen without a restart.
+   * @param maxAgeMs what it has answered so short a time ago will do
+   */
+  capabilities(signal: AbortSignal, maxAgeMs?: number): Promise<HostCapabilities>
   resources(signal: AbortSignal): Promise<HostResources>
   /** All that are defined on the host, whoever defined them. */
   guests(signal: AbortSignal): Promise<readonly Guest[]>

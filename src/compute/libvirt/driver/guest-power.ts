@@ -37,17 +37,18 @@ export class GuestPower {
   async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     await this.#domains.has(domain.uuid, signal)
     const placed = await this.#serialPorts.place(domain, signal)
-    await asStart(domain.uuid, () => this.#define(placed))
+    await asStart(domain.uuid, () => this.#define(definitionOf(placed)))
   }
 
   async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     const { uuid } = domain
-    if (await this.#runs(uuid, definitionOf(domain), signal)) return
+    const definition = definitionOf(domain)
+    if (await this.#runs(uuid, definition, signal)) return
     signal.throwIfAborted()
     await refuseOtherFiles(domain)
     const placed = await this.#serialPorts.place(domain, signal, true)
     await asStart(uuid, async () => {
-      await this.#define(placed)
+      await this.#define(placed === domain ? definition : definitionOf(placed))
       signal.throwIfAborted()
       await this.#start(uuid, FLAGS.startForceBoot, signal)
     })
@@ -94,8 +95,8 @@ export class GuestPower {
     this.#serialPorts.release(uuid)
   }
 
-  async #define(placed: DomainSpec): Promise<void> {
-    await this.#libvirt.domainDefineXmlFlags(definitionOf(placed).xml, FLAGS.defineValidate)
+  async #define({ xml }: Definition): Promise<void> {
+    await this.#libvirt.domainDefineXmlFlags(xml, FLAGS.defineValidate)
   }
 
   /** @throws SpawnFailed when another guest has this uuid, or ours runs with another definition */

@@ -15,7 +15,7 @@ import { remembered } from '../remembered.ts'
 import type { Libvirt } from '../rpc/libvirt.ts'
 import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
 
-/** A host is asked before each boot, so that a change is seen; its documents are long, and almost always the same. */
+/** A host is asked for each of its reports, so that a change is seen; its documents are long, and almost always the same. */
 const capabilitiesIn = remembered(parseLibvirtCapabilities)
 const domainCapabilitiesIn = remembered(parseDomainCapabilities)
 

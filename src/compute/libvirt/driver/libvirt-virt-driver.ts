@@ -34,6 +34,7 @@ export class LibvirtVirtDriver implements VirtDriver {
   readonly #libvirt: Libvirt
   readonly #disks: GuestDisks
   readonly #options: HostOptions
+  #known: { readonly capabilities: HostCapabilities; readonly askedMs: number } | undefined
   readonly #domains: OwnDomains
   readonly #serialPorts: SerialPorts
   readonly #power: GuestPower
@@ -57,8 +58,12 @@ export class LibvirtVirtDriver implements VirtDriver {
     this.#moving = new GuestsThatMove({ libvirt, domains, disks, serialPorts, options: migration })
   }
 
-  async capabilities(signal: AbortSignal): Promise<HostCapabilities> {
-    return decideHostCapabilities(await readHostFacts(this.#libvirt, this.#options, signal))
+  async capabilities(signal: AbortSignal, maxAgeMs = 0): Promise<HostCapabilities> {
+    const askedMs = performance.now()
+    if (this.#known !== undefined && askedMs - this.#known.askedMs < maxAgeMs) return this.#known.capabilities
+    const capabilities = decideHostCapabilities(await readHostFacts(this.#libvirt, this.#options, signal))
+    this.#known = { capabilities, askedMs }
+    return capabilities
   }
 
   async resources(signal: AbortSignal): Promise<HostResources> {
