@@ -120,10 +120,11 @@ function defineWorkers(define: Define): void {
     compute: 'run a compute worker: boots guests on its host (needs RabbitMQ)',
   } as const
   for (const service of ['conductor', 'scheduler', 'compute'] as const) {
-    define(service, services[service], async (options) => (await import('./work.ts')).work(service, options)).option(
-      '--host <name>',
-      "the worker's name on the bus",
-    )
+    define(service, services[service], async (options) => {
+      // Before it loads what it works with, which would make it large.
+      if (service === 'compute') (await import('../compose/young-generation.ts')).holdYoungGeneration()
+      return (await import('./work.ts')).work(service, options)
+    }).option('--host <name>', "the worker's name on the bus")
   }
 }
 
