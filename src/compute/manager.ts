@@ -7,10 +7,10 @@ import { Actions } from './actions/actions.ts'
 import { DEFAULT_SHUTDOWN, DEFAULT_UNPLUG } from './actions/guest-patience.ts'
 import { refuseOtherStorage, whatWouldLeave } from './actions/live-migration.ts'
 import { Arrivals, isExpected } from './arrivals.ts'
-import { BuildsAndTerminations, tookOver } from './builds-and-terminations.ts'
+import { BuildsAndTerminations } from './builds-and-terminations.ts'
+import { Clearing } from './clearing.ts'
 import type { ComputePorts } from './compute-ports.ts'
 import { consoleOf, consoleOutput } from './consoles.ts'
-import { departures } from './departures.ts'
 import { listGuests } from './guest-list.ts'
 import { InstanceLanes } from './instance-lanes.ts'
 import type { TerminateArgs } from './known-tries.ts'
@@ -20,7 +20,6 @@ import type { moveMethods } from './move-methods.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import { prepareArrival } from './prepare-arrival.ts'
 import type { ComputeApi } from './rpc-api.ts'
-import { isStray, type Stray, stillNeeded, strayDisks } from './stray-disks.ts'
 
 type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now' | 'tellException'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
@@ -45,11 +44,11 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   readonly #work: BuildsAndTerminations
   readonly #actions: Actions
   readonly #arrivals: Arrivals
+  readonly #clearing: Clearing
   readonly #lanes: InstanceLanes
   readonly #draining = new AbortController()
   readonly #stopping = new AbortController()
   #drained: Promise<void> | undefined
-  #departing: Promise<void> | undefined
 
   constructor({ maxConcurrentBuilds = 10, ...ports }: ComputeManagerOptions) {
     const defaults = {
@@ -75,6 +74,8 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     this.#work = new BuildsAndTerminations(this.#ports, { lanes: this.#lanes, signals, maxConcurrentBuilds })
     this.#actions = new Actions(this.#ports, signals, this.#lanes)
     this.#arrivals = new Arrivals(this.#ports, this.#lanes)
+    const isBusy = (uuid: string) => this.isBusy(uuid)
+    this.#clearing = new Clearing(this.#ports, { lanes: this.#lanes, signals, work: this.#work, isBusy })
   }
 
   /** Takes up what an earlier worker had begun. Call it before requests can arrive; the work itself follows. */
@@ -83,72 +84,18 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     this.#actions.recover()
   }
 
-  /**
-   * Removes the guests of instances that were evacuated while this host was away: asks for them until a conductor answers,
-   * and never throws. What is done with such a guest later waits for its removal.
-   */
+  /** Once it serves: see `Clearing`. Neither ever throws. */
   removeDeparted(): Promise<void> {
-    const before = this.#departing ?? Promise.resolve()
-    this.#departing = before
-      .then(() => this.#removeDeparted())
-      .catch((err: unknown) => {
-        if (this.#draining.signal.aborted) return
-        this.#ports.logger.error({ err }, 'what was evacuated from here is not known')
-      })
-    return this.#departing
+    return this.#clearing.removeDeparted()
   }
 
-  async #removeDeparted(): Promise<void> {
-    const { signal } = this.#draining
-    for await (const { instance, migration_uuid, context } of departures(this.#ports, signal)) {
-      signal.throwIfAborted()
-      const { uuid, attempt } = instance
-      const facts = { instance_uuid: uuid, attempt, migration: migration_uuid, request_id: context.request_id }
-      this.#ports.logger.info(facts, 'evacuated meanwhile: its guest is removed')
-      await this.#work.terminate({ instance, void: true, migration_uuid }, context)
-    }
+  removeStrays(): Promise<void> {
+    return this.#clearing.removeStrays()
   }
 
-  /**
-   * Removes the disks of instances that live elsewhere, or nowhere, and what moves that are over have set aside, by the word of a conductor:
-   * once, after the worker has begun to serve.
-   * Never throws; what cannot be removed is left to the next start.
-   */
-  async removeStrays(): Promise<void> {
-    const { signal } = this.#draining
-    try {
-      for (const stray of await strayDisks(this.#ports, signal)) {
-        const { uuid } = stray
-        if (!this.isBusy(uuid)) this.#lanes.run(uuid, () => this.#removeStray(stray), tookOver(uuid))
-      }
-    } catch (err) {
-      if (!signal.aborted) this.#ports.logger.error({ err }, 'whose disks are here is not known')
-    }
-  }
-
-  async #removeStray(stray: Stray): Promise<void> {
-    const { driver, logger } = this.#ports
-    const { uuid, part } = stray
-    if (!(await isStray(this.#ports, stray, this.#stopping.signal))) return
-    const why = part === 'all' ? 'its instance is not here' : 'the move that has set its disks aside is over'
-    logger.info({ instance_uuid: uuid }, `${why}: what is left of it is removed`)
-    if (part === 'all') {
-      // Once: a domain that is not ours is left alone, with what it has.
-      await driver.destroy(uuid)
-      await driver.removeDisks(uuid)
-    }
-    await driver.removeDisksAside(uuid)
-  }
-
-  async removeStrayDisks({ instance_uuid: uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {
+  async removeStrayDisks({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {
     this.#refuseWhenDraining()
-    const { driver, host } = this.#ports
-    if (!(await driver.diskFolders(signal)).some((folder) => folder.uuid === uuid)) return null
-    const [stray] = await strayDisks(this.#ports, signal, uuid)
-    if (stray === undefined || this.isBusy(uuid)) throw stillNeeded(uuid, host)
-    await new Promise<void>((resolve, reject) => {
-      this.#lanes.run(uuid, () => this.#removeStray(stray).then(resolve, reject), tookOver(uuid))
-    })
+    await this.#clearing.removeStraysOf(instance_uuid, signal)
     return null
   }
 
@@ -367,7 +314,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   async #drain(graceMs: number): Promise<void> {
     const reason = new ServiceStopping('the worker is stopping')
     this.#draining.abort(reason)
-    await this.#departing
+    await this.#clearing.ended
     const timer = setTimeout(() => this.#stopping.abort(reason), graceMs)
     await this.#lanes.idle()
     clearTimeout(timer)
