@@ -30,6 +30,19 @@ export interface InstalledRabbitMq extends PrivateServer {
   restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
   /** Runs rabbitmqctl on it. @returns what it prints @throws with what it prints when it fails */
   control(...args: readonly string[]): Promise<string>
+  /** What `control` runs: plain values, for another process to run it, too. */
+  readonly rabbitmqctl: Rabbitmqctl
+}
+
+/** The program, and the environment in which it finds its broker. */
+export interface Rabbitmqctl {
+  readonly program: string
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** @returns what it prints @throws with what it prints when it fails */
+export async function runRabbitmqctl({ program, env }: Rabbitmqctl, args: readonly string[]): Promise<string> {
+  return (await execFile(program, args, { env })).stdout
 }
 
 interface Programs {
@@ -93,6 +106,10 @@ async function startIn(
   const untilReady = (abort?: AbortSignal) =>
     home.until('rabbitmq', server, () => probeBroker(url), { timeoutMs: START_TIMEOUT_MS, signal: abort })
   const broker = await untilReady(signal)
+  const rabbitmqctl: Rabbitmqctl = {
+    program: join(dirname(programs.server), 'rabbitmqctl'),
+    env: { PATH: process.env.PATH ?? '', LANG: 'C.UTF-8', HOME: home.folder, ...env },
+  }
   return {
     url,
     description: `${broker.description}, started privately from ${programs.server}`,
@@ -102,12 +119,8 @@ async function startIn(
       server = home.start('rabbitmq', programs.server, [], { env })
       await untilReady()
     },
-    async control(...args) {
-      const program = join(dirname(programs.server), 'rabbitmqctl')
-      const { PATH } = process.env
-      const { stdout } = await execFile(program, args, { env: { PATH, LANG: 'C.UTF-8', HOME: home.folder, ...env } })
-      return stdout
-    },
+    control: (...args) => runRabbitmqctl(rabbitmqctl, args),
+    rabbitmqctl,
   }
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { policiesOf } from '../../src/cli/broker-policies.ts'
 import { loadConfig } from '../../src/config.ts'
@@ -6,9 +7,9 @@ import { outboxMigrations } from '../../src/database/outbox-schema.ts'
 import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
 import { Relay } from '../../src/rpc/relay.ts'
 import type { Delivery } from '../../src/rpc/transport.ts'
-import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 import { notRun } from '../servers/not-run.ts'
 import { databaseEngines } from '../support/databases.ts'
+import { ownBroker } from '../support/own-broker.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { silent } from '../support/transports.ts'
 
@@ -32,7 +33,7 @@ describe('the policies for the broker', () => {
   })
 })
 
-const started = await startInstalledRabbitMq()
+const started = await ownBroker()
 
 if (started === undefined) {
   notRun({
@@ -42,15 +43,22 @@ if (started === undefined) {
   })
 } else {
   const broker = started
-  afterAll(() => broker.close())
+  const vhost = `policies-${randomUUID()}`
+  const url = `${broker.url}/${vhost}`
+  await broker.control('add_vhost', vhost)
+  await broker.control('set_permissions', '-p', vhost, 'guest', '.*', '.*', '.*')
+  afterAll(async () => {
+    await broker.control('delete_vhost', vhost)
+    await broker.close()
+  })
 
   it('what a full queue refuses waits in the outbox, is told, and goes out in its order when there is room', async () => {
     const [engine] = databaseEngines
     await using opened = await (engine as NonNullable<typeof engine>).open(outboxMigrations)
     const { name, pattern, definition } = policiesOf(config, 5_000)[0] as ReturnType<typeof policiesOf>[number]
     const bounds = JSON.stringify(definition)
-    await broker.control('set_policy', '--apply-to', 'queues', '--priority', '10', name, pattern, bounds)
-    const transport = new RabbitTransport({ url: broker.url, logger: silent })
+    await broker.control('set_policy', '-p', vhost, '--apply-to', 'queues', '--priority', '10', name, pattern, bounds)
+    const transport = new RabbitTransport({ url, logger: silent })
     onTestFinished(() => transport.close())
     await transport.connect(AbortSignal.timeout(20_000))
     const to = { kind: 'notification', exchange: 'nova', topic: 'versioned_notifications', priority: 'info' } as const
@@ -86,10 +94,10 @@ if (started === undefined) {
   it('a sender whom a full quorum queue refused gets through once the limit is gone', async () => {
     const queue = 'was-full'
     const quorum = { durable: true, arguments: { 'x-queue-type': 'quorum' } }
-    await onChannel(broker.url, (channel) => channel.assertQueue(queue, quorum))
+    await onChannel(url, (channel) => channel.assertQueue(queue, quorum))
     const bounds = JSON.stringify({ 'max-length': 1, overflow: 'reject-publish' })
-    await broker.control('set_policy', '--apply-to', 'queues', 'full', `^${queue}$`, bounds)
-    const transport = new RabbitTransport({ url: broker.url, logger: silent })
+    await broker.control('set_policy', '-p', vhost, '--apply-to', 'queues', 'full', `^${queue}$`, bounds)
+    const transport = new RabbitTransport({ url, logger: silent })
     onTestFinished(() => transport.close())
     const publish = () => transport.publish({ kind: 'queue', queue }, { body: '{}', mandatory: true })
     const statuses = async () => {
@@ -98,7 +106,7 @@ if (started === undefined) {
     }
     await vi.waitFor(async () => expect(await statuses()).toEqual(new Set(['rejected'])), { timeout: 20_000 })
 
-    await broker.control('clear_policy', 'full')
+    await broker.control('clear_policy', '-p', vhost, 'full')
 
     await vi.waitFor(async () => expect(await statuses()).toEqual(new Set(['fulfilled'])), { timeout: 30_000 })
     const kept = { messages: transport.counts.published.confirmed, consumers: 0 }

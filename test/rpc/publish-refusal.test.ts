@@ -1,12 +1,12 @@
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
 import type { Destination } from '../../src/rpc/transport.ts'
-import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 import { notRun } from '../servers/not-run.ts'
+import { ownBroker } from '../support/own-broker.ts'
 import { addPoorUser } from '../support/poor-user.ts'
 import { freshNames, silent } from '../support/transports.ts'
 
-const started = await startInstalledRabbitMq()
+const started = await ownBroker()
 
 if (started === undefined) {
   notRun({

@@ -13,9 +13,9 @@ import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { SelfCheck } from '../../src/rpc/self-check.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
 import type { Transport } from '../../src/rpc/transport.ts'
-import { startInstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 import { notRun } from '../servers/not-run.ts'
 import { withoutCancels } from '../support/amqp-frames.ts'
+import { ownBroker } from '../support/own-broker.ts'
 import { addPoorUser } from '../support/poor-user.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
@@ -352,7 +352,7 @@ describe('a worker that has become deaf on RabbitMQ though its connection is wel
   })
 })
 
-const started = await startInstalledRabbitMq()
+const started = await ownBroker()
 
 if (started === undefined) {
   notRun({

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { TestProject } from 'vitest/node'
 import './provided-context.ts'
+import type { InstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
 import { ServerHome } from '../../src/servers/server-home.ts'
 import { buildForTheRun } from './emulated-sev.ts'
 import { findServers } from './find-servers.ts'
@@ -20,6 +21,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('amqpUrl', rabbitmq.url)
   project.provide('databaseUrl', postgres.url)
   project.provide('brokerDescription', rabbitmq.description)
+  project.provide('rabbitmqctl', (rabbitmq as Partial<InstalledRabbitMq>).rabbitmqctl)
   project.provide('databaseDescription', postgres.description)
   project.provide('osloPeers', await describeOsloPeers())
   if ((await whyNoSevLibvirt()) === undefined) await buildForTheRun(home.path('sev-emulator'))

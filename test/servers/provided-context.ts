@@ -1,3 +1,5 @@
+import type { Rabbitmqctl } from '../../src/servers/installed-rabbitmq.ts'
+
 /** What the global set-up hands to every test file: `inject('amqpUrl')`. */
 declare module 'vitest' {
   interface ProvidedContext {
@@ -11,6 +13,8 @@ declare module 'vitest' {
     runFolder: string
     /** `RabbitMQ 4.2.1, started privately from …`. */
     brokerDescription: string
+    /** Undefined where the broker is none that the run has started from the machine's programs: `ownBroker()` then starts one. */
+    rabbitmqctl: Rabbitmqctl | undefined
     databaseDescription: string
     /** `oslo.messaging 14.0.3 (/usr/bin/python3)`; undefined where the Python peers cannot run. */
     osloPeers: string | undefined
@@ -20,5 +24,3 @@ declare module 'vitest' {
     notRunFile: string
   }
 }
-
-export {}

@@ -1,4 +1,4 @@
-import type { InstalledRabbitMq } from '../../src/servers/installed-rabbitmq.ts'
+import type { ToldBroker } from './own-broker.ts'
 
 /** A user of the broker who may do everything but what is taken from it. */
 export interface PoorUser {
@@ -8,7 +8,7 @@ export interface PoorUser {
   mayWrite(pattern: string): Promise<void>
 }
 
-export async function addPoorUser(broker: InstalledRabbitMq, name: string, mayWriteFirst = '.*'): Promise<PoorUser> {
+export async function addPoorUser(broker: ToldBroker, name: string, mayWriteFirst = '.*'): Promise<PoorUser> {
   const url = new URL(broker.url)
   ;[url.username, url.password] = [name, 'secret']
   await broker.control('add_user', name, 'secret')
