@@ -19,6 +19,7 @@ export default defineConfig({
     ],
     // They share processes as in vitest.config.ts: to load the same modules anew takes longer than most tests.
     isolate: false,
+    globalSetup: ['test/servers/pure-setup.ts'],
     reporters: ['default'],
     // As in vitest.config.ts: thousands of cases on a busy machine are no failure.
     testTimeout: 240_000,
