@@ -73,7 +73,8 @@ export function actionStarts(
   const { event } = ruleOf(action)
   if (event === undefined) return []
   const teller = events.onBehalfOf(acting.host as string)
-  return [teller.message(`instance.${event}.start`, context, acting, undefined, action)]
+  const before = action.name === 'shelve' ? [teller.existsSoFar(context, acting)] : []
+  return [...before, teller.message(`instance.${event}.start`, context, acting, undefined, action)]
 }
 
 export function deletionStarts({ events }: Teller, context: RequestContext, deleting: Instance): DurableMessage {

@@ -1,6 +1,7 @@
 import type { Queryable } from '../database/database.ts'
 import { ComputeServiceInUse, NoValidHost, SevbusError, toSevbusError } from '../errors.ts'
 import { faultOf } from '../objects/fault.ts'
+import type { Instance } from '../objects/instance.ts'
 import type { MemEncryption } from '../objects/mem-encryption.ts'
 import type { Selection } from '../objects/request-spec.ts'
 import { SchedulingReport } from '../objects/scheduling-report.ts'
@@ -9,7 +10,7 @@ import { type AttemptKey, endAttempt, failuresOf, firstAttemptOf, placeAttempt }
 import { chosenEncryption } from './chosen-encryption.ts'
 import { buildStarts } from './host-events.ts'
 import { changed, changeInstance, type InstanceRecord, lockInstance } from './instance-store.ts'
-import { buildMessage, releaseMessage } from './messages.ts'
+import { asLeft, buildMessage, releaseMessage } from './messages.ts'
 import { goBack, notTaken } from './moving.ts'
 import type { ConductorPorts } from './ports.ts'
 import { requestSpec } from './request-spec.ts'
@@ -67,7 +68,17 @@ export async function handOver(ports: ConductorPorts, tx: Queryable, key: Attemp
   const userData = await userDataOf(tx, record)
   const there = asUnshelved(placed, record.shelving)
   const message = buildMessage(ports, context, selection.host, there, selection.allocations, userData)
-  await ports.outbox.enqueue(tx, [...buildStarts(ports, context, placed), message])
+  await ports.outbox.enqueue(tx, [
+    ...existedBefore(ports, record, placed),
+    ...buildStarts(ports, context, placed),
+    message,
+  ])
+}
+
+/** One that is evacuated, as it was on the host that is dead: told once, by the first that is to build it. */
+function existedBefore({ events }: ConductorPorts, { context, move }: InstanceRecord, placed: Instance) {
+  if (move?.type !== 'evacuation' || move.first_attempt !== placed.attempt) return []
+  return [events.onBehalfOf(placed.host as string).existsSoFar(context, asLeft(placed, move))]
 }
 
 /** No host: the instance is ERROR with the reason, or where it was, and those who watch are told. */

@@ -20,7 +20,7 @@ export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'se
 export type ConductorEvents = Pick<
   InstanceEvents,
   | ('message' | 'resizePrep' | 'buildFailed' | 'rebuildFailed' | 'migrationFailed')
-  | ('update' | 'exists' | 'slot' | 'onBehalfOf')
+  | ('update' | 'exists' | 'existsSoFar' | 'slot' | 'onBehalfOf')
 >
 
 /** What hosts are asked, beside the addresses of consoles: whether they could take part in a move. */

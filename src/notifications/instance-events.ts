@@ -17,6 +17,7 @@ import {
   type SevbusExtension,
 } from './notification.ts'
 import {
+  auditPayload,
   exceptionPayload,
   existsPayload,
   flavorPayload,
@@ -157,7 +158,16 @@ export class InstanceEvents {
   /** `instance.exists`, in the name of the host that it is on; on none, in ours. */
   exists({ context, instance }: InstanceExistence, period: AuditPeriod): DurableMessage {
     const teller = this.#tellerOf(instance.host)
-    return teller.#message('instance.exists', context, instance, existsPayload(context, instance, period), false)
+    return teller.#message('instance.exists', context, instance, auditPayload(context, instance, period), false)
+  }
+
+  /**
+   * `instance.exists` of the period that has begun, up to now, which Nova tells as it rebuilds, rescues, resizes, reverts and shelves:
+   * how the instance is before that. Source: nova/compute/manager.py, notify_usage_exists with current_period.
+   */
+  existsSoFar(context: RequestContext, instance: Instance): DurableMessage {
+    const period = currentPeriod(this.#options.auditPeriod ?? 'month', this.#now())
+    return this.#message('instance.exists', context, instance, existsPayload(context, instance, period), false)
   }
 
   /** `compute_task.build_instances.error`: no host took the instance, so there is none to tell it. */

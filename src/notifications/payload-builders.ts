@@ -110,11 +110,16 @@ export function instanceFields(
   }
 }
 
-/** Nobody asked for it: Nova tells no request of its periodic tasks. */
 export function existsPayload(context: RequestContext, instance: Instance, period: AuditPeriod) {
   const { fault: _, ...fields } = instanceFields(context, instance, null)
+  return InstanceExistsPayload.wrap({ ...fields, audit_period: periodPayload(period) })
+}
+
+/** Nobody asked for it: Nova tells no request of its periodic tasks. */
+export function auditPayload(context: RequestContext, instance: Instance, period: AuditPeriod) {
+  const { 'nova_object.data': data, ...payload } = existsPayload(context, instance, period)
   const nobody = { request_id: null, action_initiator_user: null, action_initiator_project: null }
-  return InstanceExistsPayload.wrap({ ...fields, ...nobody, audit_period: periodPayload(period) })
+  return { ...payload, 'nova_object.data': { ...data, ...nobody } }
 }
 
 /** @param period that has begun, up to now */

@@ -173,7 +173,7 @@ describe.each(databaseEngines)('a cold migration on $name', (engine) => {
     expect(moved).toMatchObject({ vm_state: 'active', host: 'h2', attempt: 3, mem_encryption: { model: 'amd-sev' } })
     await cloud.slotsBecome({ h1: 0, h2: 1 })
     expect([await cloud.guests('h1'), await cloud.guests('h2'), await cloud.audit()]).toEqual([[], [uuid], []])
-    const there = ['resize_prep.start', 'resize_prep.end']
+    const there = ['exists', 'resize_prep.start', 'resize_prep.end']
     const out = ['resize.start', 'resize.end']
     await vi.waitFor(() => expect(cloud.events).toContain('instance.resize_confirm.end nova-compute:h1'), SETTLE)
     const told = cloud.events.filter((event) => !event.startsWith('slot.'))
@@ -182,6 +182,7 @@ describe.each(databaseEngines)('a cold migration on $name', (engine) => {
       ...[...out.map((event) => `instance.${event} nova-compute:h1`)],
       'instance.resize_finish.start nova-compute:h2',
       'instance.resize_finish.end nova-compute:h2',
+      'instance.exists nova-compute:h2',
       'instance.resize_revert.start nova-compute:h1',
       'instance.resize_revert.end nova-compute:h1',
       ...[...there.map((event) => `instance.${event} nova-compute:h2`)],
@@ -254,12 +255,13 @@ describe.each(databaseEngines)('the evacuation of a dead host on $name', (engine
     expect([await cloud.guests('h1'), await cloud.guests('h2')]).toEqual([[], [uuid]])
     expect(await cloud.audit()).toEqual([])
     expect(await cloud.get(uuid)).toEqual(moved)
-    await vi.waitFor(() => expect(cloud.events).toHaveLength(8), SETTLE)
+    await vi.waitFor(() => expect(cloud.events).toHaveLength(9), SETTLE)
     expect(cloud.events).toEqual([
       'slot.claimed nova-conductor:local',
       'instance.create.start nova-compute:h1',
       'instance.create.end nova-compute:h1',
       'instance.evacuate nova-conductor:local',
+      'instance.exists nova-compute:h2',
       'slot.claimed nova-conductor:local',
       'instance.rebuild.start nova-compute:h2',
       'instance.rebuild.end nova-compute:h2',

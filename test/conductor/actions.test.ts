@@ -499,7 +499,9 @@ describe.each(databaseEngines)('actions of an instance, on $name', (engine) => {
     expect(told).toEqual([begins('rescue'), toHost('rescue_instance', 1, by)])
     expect(rescued).toMatchObject({ vm_state: 'rescued', task_state: null, host: 'h1' })
     const ref = { rescue_image_ref: image.id ?? null, power_state: 'running' }
-    expect(toldEnd).toEqual([event('instance.rescue.end', 'rescued', ref)])
+    // As it was before, in the period that has begun.
+    const asItWas = { state: 'active', task_state: 'rescuing', audit_period: expect.anything() }
+    expect(toldEnd).toEqual([event('instance.exists', 'active', asItWas), event('instance.rescue.end', 'rescued', ref)])
     expect(toldBack).toEqual([begins('unrescue'), toHost('unrescue_instance', 2)])
     expect(await cloud.instance(instance_uuid)).toMatchObject({ vm_state: 'active', task_state: null })
   })

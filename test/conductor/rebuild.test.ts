@@ -93,7 +93,8 @@ describe.each(databaseEngines)('a rebuild on $name', (engine) => {
     ])
     const sent = await given.sent()
     expect(sent.map(({ what }) => what)).toEqual([
-      ...['instance.rebuild_scheduled', 'slot.released', 'slot.claimed', 'instance.rebuild.start', 'rebuild_instance'],
+      ...['instance.rebuild_scheduled', 'instance.exists', 'slot.released', 'slot.claimed'],
+      ...['instance.rebuild.start', 'rebuild_instance'],
     ])
     expect(sent.at(-1)).toMatchObject({
       to: 'sevbus-compute.h1',

@@ -108,6 +108,7 @@ describe.each(databaseEngines)('resize and cold migration on $name', (engine) =>
     await given.step(2)
     expect(await given.now()).toMatchObject({ task_state: 'resize_migrating', host: 'h1', flavor: sevFlavor })
     expect(await given.told()).toEqual([
+      info('instance.exists'),
       info('instance.resize_prep.start'),
       info('instance.resize_prep.end'),
       info('instance.resize.start'),
@@ -204,7 +205,11 @@ describe.each(databaseEngines)('resize and cold migration on $name', (engine) =>
 
     await given.revert()
     expect(await given.now()).toMatchObject({ vm_state: 'resized', task_state: 'resize_reverting', host: 'h2' })
-    expect(await given.told()).toEqual(['terminate_instance → compute.h2', 'continue_build → conductor'])
+    expect(await given.told()).toEqual([
+      'terminate_instance → compute.h2',
+      'continue_build → conductor',
+      info('instance.exists'),
+    ])
 
     await given.gone('h2', 2)
     expect(await given.now()).toMatchObject({ task_state: 'resize_reverting', host: 'h1', attempt: 1 })

@@ -85,8 +85,8 @@ describe.each(databaseEngines)('shelving on $name', (engine) => {
     await using given = await running()
 
     expect(await given.shelve()).toMatchObject({ vm_state: 'active', task_state: 'shelving', host: 'h1' })
-    const [start, message] = await given.sent()
-    expect(start?.what).toBe('instance.shelve.start')
+    const [exists, start, message] = await given.sent()
+    expect([exists?.what, start?.what]).toEqual(['instance.exists', 'instance.shelve.start'])
     const { image } = (message as { args: unknown }).args as { image: ImageMeta }
     expect(message).toMatchObject({
       to: 'sevbus-compute.h1',

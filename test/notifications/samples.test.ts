@@ -276,6 +276,7 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     { context, instance: active },
     { beginning: new Date('2026-10-01T00:00:00Z'), ending: new Date('2026-11-01T00:00:00Z') },
   ),
+  'instance-exists-before_resize': compute.existsSoFar(context, { ...active, task_state: 'resize_prep' }),
   'instance-update': conductor.update(
     context,
     { ...building, task_state: 'spawning' },

@@ -550,7 +550,7 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     payload: InstanceExistsPayload,
     publisher: compute,
     summary:
-      'It lived in an audit period (`notifications.instance_usage_audit_period`): once for each of both, also when it ended within. The rest is as it is when this is told.',
+      'It lived in an audit period (`notifications.instance_usage_audit_period`): once for each of both, also when it ended within. The rest is as it is when this is told. Besides, of the period that has begun and up to now, before a rebuild, an evacuation, a rescue, a resize or cold migration, their revert, and a shelving.',
   },
   'compute_task.build_instances.error': {
     payload: ComputeTaskPayload,

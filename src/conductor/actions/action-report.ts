@@ -53,7 +53,11 @@ async function done(
   // What has no event is a part of a move, which tells by itself.
   if (event === undefined) return
   const events = ports.events.onBehalfOf(instance.host as string)
-  await ports.outbox.enqueue(tx, [events.message(`instance.${event}.end`, context, resting, undefined, action)])
+  await ports.outbox.enqueue(tx, [
+    // As in Nova: of what it was before.
+    ...(action.name === 'rescue' ? [events.existsSoFar(context, instance)] : []),
+    events.message(`instance.${event}.end`, context, resting, undefined, action),
+  ])
 }
 
 async function failed(ports: ConductorPorts, tx: Queryable, record: Acted, { fault, guest }: Failed): Promise<void> {

@@ -23,7 +23,10 @@ export async function beginRebuild(ports: ConductorPorts, seen: InstanceRecord, 
       return
     }
     await placeAttempt(tx, key, selection)
-    await ports.outbox.enqueue(tx, [ports.events.message('instance.rebuild_scheduled', context, instance)])
+    await ports.outbox.enqueue(tx, [
+      ports.events.message('instance.rebuild_scheduled', context, instance),
+      ports.events.onBehalfOf(selection.host).existsSoFar(context, instance),
+    ])
     const image = move.new_image ?? instance.image
     const changes = { task_state: REBUILD.onHost, mem_encryption: encryption, image }
     const there = await changeInstance(ports, tx, { instance, context }, changes, ports.now())

@@ -44,9 +44,12 @@ export function confirmResize(ports: ConductorPorts, context: RequestContext, uu
  * @throws InstanceNotFound, InstanceInvalidState
  */
 export function revertResize(ports: ConductorPorts, uuid: string): Promise<Instance> {
-  return decide(ports, uuid, 'resize_reverting', (tx, record) =>
-    beginReturn(ports, tx, record, moveToDecide(record, 'revert'), null),
-  )
+  return decide(ports, uuid, 'resize_reverting', async (tx, record) => {
+    const reverting = await beginReturn(ports, tx, record, moveToDecide(record, 'revert'), null)
+    const events = ports.events.onBehalfOf(reverting.host as string)
+    await ports.outbox.enqueue(tx, [events.existsSoFar(record.context, reverting)])
+    return reverting
+  })
 }
 
 async function decide(

@@ -51,6 +51,7 @@ async function leave(ports: ConductorPorts, tx: Queryable, key: AttemptKey, plac
   const there = asArriving(instance, moving)
   await ports.outbox.enqueue(tx, [
     ...ports.events.slot('slot.claimed', context, there),
+    events.existsSoFar(context, instance),
     events.resizePrep('start', context, instance, flavor),
     events.resizePrep('end', context, instance, flavor),
   ])
