@@ -1,4 +1,5 @@
 import { ComputeApi } from '../compute/rpc-api.ts'
+import { askingTogether } from '../conductor/ask-together.ts'
 import { endFencedDeletions } from '../conductor/fenced-deletions.ts'
 import { conductorEndpoint } from '../conductor/manager.ts'
 import { OUTBOX_OWNER } from '../conductor/messages.ts'
@@ -73,12 +74,14 @@ export async function startConductor(
     announce: () => relay.announce(),
     offer: (messages) => relay.offer(messages),
   }
+  const scheduler = client.of(SchedulerApi)
   const conductorPorts: ConductorPorts = {
     database,
     outbox,
-    steps: new Steps(database, outbox),
+    steps: new Steps(database, outbox, { client }),
     client,
-    scheduler: client.of(SchedulerApi),
+    scheduler,
+    askForHost: askingTogether(scheduler),
     compute: client.of(ComputeApi),
     events: new InstanceEvents(notificationNames(config), `nova-conductor:${host}`, {
       notifyOnStateChange: config.notifications.notify_on_state_change,

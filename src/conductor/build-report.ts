@@ -95,9 +95,8 @@ async function becomeActiveAtOnce(ports: ConductorPorts, report: BuildReport): P
   if (record === undefined || !isReady(record.instance)) return false
   const at = ports.now()
   const next = changed(record.instance, activeSince(report.outcome.launched_at), at)
-  const told = ports.events.update(record.context, record.instance, next)
-  const messages = [...told, ...activeMessages(ports, record, next)]
-  return ports.steps.make({ record, next, outcome: 'active', endedAt: at, messages })
+  const messages = [...ports.events.update(record.context, record.instance, next), createEnds(ports, record, next)]
+  return ports.steps.make({ record, next, outcome: 'active', endedAt: at, messages, isNoted: true })
 }
 
 function activeSince(launchedAt: string) {
@@ -105,12 +104,8 @@ function activeSince(launchedAt: string) {
 }
 
 /** In the host's name: billing looks for it there. */
-function activeMessages(ports: ConductorPorts, { context }: InstanceRecord, active: Instance) {
-  const host = active.host as string
-  return [
-    ports.events.onBehalfOf(host).message('instance.create.end', context, active),
-    noteBuildMessage(ports, context, active, host, null),
-  ]
+function createEnds(ports: ConductorPorts, { context }: InstanceRecord, active: Instance) {
+  return ports.events.onBehalfOf(active.host as string).message('instance.create.end', context, active)
 }
 
 /** From here on it is charged for: the notification is stored with the state, and a void try never has one. */
@@ -124,7 +119,8 @@ async function becomeActive(
   const { instance } = record
   const active = await changeInstance(ports, tx, record, activeSince(launchedAt), at)
   await endAttempt(tx, { uuid: instance.uuid, attempt: instance.attempt }, { outcome: 'active', reason: null }, at)
-  await ports.outbox.enqueue(tx, activeMessages(ports, record, active))
+  const noted = noteBuildMessage(ports, record.context, active, active.host as string, null)
+  await ports.outbox.enqueue(tx, [createEnds(ports, record, active), noted])
 }
 
 export interface FailedTry {

@@ -28,7 +28,7 @@ export interface BuildStep {
  * one try always alike, and the row says how far the build is.
  */
 export async function continueBuild(ports: ConductorPorts, step: BuildStep, signal: AbortSignal): Promise<void> {
-  const { database, scheduler, outbox } = ports
+  const { database, outbox } = ports
   const isReady = (instance: Instance) => isWaitingForHost(instance, step.attempt)
   const seen = await ports.steps.read(step.instance_uuid, isReady)
   const record = seen ?? (await findInstance(database, step.instance_uuid))
@@ -41,10 +41,10 @@ export async function continueBuild(ports: ConductorPorts, step: BuildStep, sign
   }
   if (batch !== null && key.attempt === 1) return continueBatch(ports, key, batch, signal)
   const ignored = await ignoredHosts(ports, record)
-  const args = { request_spec: requestSpec(instance, ignored, record) }
+  const spec = requestSpec(instance, ignored, record)
   const ask = async () => {
     await refuseLivingSource(ports, record, signal)
-    return (await scheduler.selectDestinations(context, args, { signal })).selection
+    return ports.askForHost(context, spec, signal)
   }
   const answer = placeOf(record, await askScheduler(ports, context, key, ask, signal))
   // Somebody was faster: a later try, or the deletion of the instance.

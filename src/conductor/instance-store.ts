@@ -76,30 +76,14 @@ export interface StoredTogether {
   /** In their order; null: none. */
   readonly uuids: readonly string[] | null
   readonly versions: readonly string[] | null
-  /** Of the messages of the first, then of the second, … */
+  /** Of the messages of the first, then of the second, …, and then of what is about all. */
   readonly stored: readonly StoredAs[] | null
 }
 
-/** Of rows of uuid and version; $2 and $3 are the messages and bodies of `toStore`, about the uuids, $4 and $5 the owner and the lease. */
-export const STORED_TOGETHER = `
-  SELECT array_agg(uuid::text ORDER BY uuid) AS uuids, array_agg(version ORDER BY uuid) AS versions,
-         outbox_put($4, $2::jsonb, $3, $5, 0, COALESCE(array_agg(uuid), '{}')) AS stored`
+/** What a message is about that is stored whatever becomes of the instances: what it tells is true of all of them. */
+export const ABOUT_ALL = '00000000-0000-0000-0000-000000000000'
 
-const NEW = `
-  WITH changed AS (
-    INSERT INTO instances (uuid, name, project_id, user_id, vm_state, task_state, attempt, flavor, image, mem_encryption,
-      availability_zone, scheduler_hints, ip_addresses, context, created_at, updated_at, batch, config_drive,
-      user_data_digest)
-    SELECT n.uuid, n.name, n.project_id, n.user_id, n.vm_state, n.task_state, n.attempt, n.flavor, n.image,
-      n.mem_encryption, n.availability_zone, n.scheduler_hints, n.ip_addresses, n.context, n.created_at, n.updated_at,
-      n.batch, n.config_drive, n.user_data_digest
-      FROM jsonb_populate_recordset(NULL::instances, $1::jsonb) n
-    ON CONFLICT (uuid) DO NOTHING RETURNING uuid, attempt, created_at, xmin::text AS version
-  ), tried AS (
-    INSERT INTO build_attempts (instance_uuid, attempt, outcome, started_at)
-    SELECT uuid, attempt, 'scheduling', created_at FROM changed
-  )
-  ${STORED_TOGETHER} FROM changed`
+const BEGIN = 'SELECT uuids, versions, stored FROM begin_instances($1, $2, $3, $4, $5)'
 
 /**
  * @param messages as `toStore` gives them, about the uuids
@@ -117,7 +101,7 @@ export async function insertInstances(
     batch,
     user_data_digest,
   }))
-  return (await db.query<StoredTogether>(NEW, [JSON.stringify(rows), ...messages, owner, leaseMs]))[0]
+  return (await db.query<StoredTogether>(BEGIN, [JSON.stringify(rows), ...messages, owner, leaseMs]))[0]
 }
 
 /** Nobody else changes it until the transaction ends. @throws InstanceNotFound */

@@ -3,18 +3,21 @@ import type { ImageMeta } from '../objects/image-meta.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { LeftDisks } from '../objects/left-disks.ts'
 import type { Allocation, Migration } from '../objects/request-spec.ts'
+import type { RpcClient } from '../rpc/client.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
+import { newMessageId } from '../rpc/message-id.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import type { MoveRecord } from './migration-store.ts'
-import type { ConductorPorts } from './ports.ts'
 import { ConductorApi } from './rpc-api.ts'
 
 /** Whose messages in the outbox are the conductors'. */
 export const OUTBOX_OWNER = 'conductor'
 
 /** Casts that the conductor stores in its outbox. All of one instance leave in order. */
-type Sender = Pick<ConductorPorts, 'client'>
+export interface Sender {
+  readonly client: Pick<RpcClient, 'message'>
+}
 
 export function continueBuildMessage({ client }: Sender, context: RequestContext, instance: Instance): DurableMessage {
   const args = { instance_uuid: instance.uuid, attempt: instance.attempt }
@@ -171,4 +174,14 @@ export function endMoveMessage(
 /** In order on one host; but a host that is away must not hold back what is said to others about the instance. */
 export function toHost(instance: Instance, host: string) {
   return { server: host, orderingKey: `${instance.uuid}@${host}` }
+}
+
+/** That guests run, for a scheduler to count: all in one message. */
+export function noteBuildsMessage(
+  { client }: Sender,
+  context: RequestContext,
+  running: readonly (Instance & { readonly host: string })[],
+): DurableMessage {
+  const builds = running.map(({ uuid, attempt, host }) => ({ instance_uuid: uuid, attempt, host }))
+  return client.message(SchedulerApi, 'noteBuilds', context, { builds }, { orderingKey: `builds/${newMessageId()}` })
 }

@@ -7,6 +7,7 @@ import type { RpcClient } from '../rpc/client.ts'
 import type { ClientOf } from '../rpc/contract.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { SchedulerApi } from '../scheduler/rpc-api.ts'
+import type { AskForHost } from './ask-together.ts'
 import type { consoleMethods } from './console-methods.ts'
 import type { Steps, StoringOutbox } from './steps.ts'
 
@@ -34,10 +35,8 @@ export interface ConductorPorts {
   readonly outbox: Outbox
   readonly steps: Steps
   readonly client: Pick<RpcClient, 'message'>
-  readonly scheduler: Pick<
-    ClientOf<typeof SchedulerApi>,
-    'selectDestinations' | 'selectDestinationsOfBatch' | 'listHosts'
-  >
+  readonly scheduler: Pick<ClientOf<typeof SchedulerApi>, 'selectDestinationsOfBatch' | 'listHosts'>
+  readonly askForHost: AskForHost
   /** Of the hosts: asked, never told, but by stored messages. */
   readonly compute: Pick<ClientOf<typeof ComputeApi>, Asked>
   readonly events: ConductorEvents

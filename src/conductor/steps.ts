@@ -1,18 +1,20 @@
 import { plainArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
-import { takenAtOnce, toStore } from '../database/outbox.ts'
+import { type StoredAs, takenAtOnce, toStore } from '../database/outbox.ts'
 import { retryTransaction } from '../database/transactions.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { Selection } from '../objects/request-spec.ts'
 import type { DurableMessage, StoredMessage } from '../rpc/durable-message.ts'
 import { gathered } from '../rpc/gathered.ts'
 import {
+  ABOUT_ALL,
   type InstanceRecord,
   insertInstances,
   readInstances,
-  STORED_TOGETHER,
   type StoredTogether,
 } from './instance-store.ts'
+import type { Sender } from './messages.ts'
+import { notesOf } from './note-builds.ts'
 
 /** What becomes of an instance, of its try, and who is told of it. */
 export interface Step {
@@ -25,6 +27,8 @@ export interface Step {
   /** Of a try that is over. */
   readonly endedAt?: Date
   readonly messages: readonly DurableMessage[]
+  /** The guest runs: a scheduler is told besides, of many in one message. */
+  readonly isNoted?: boolean
 }
 
 /** An instance as it is accepted, with its first try and who is told of it. */
@@ -55,6 +59,7 @@ const MAX_KNOWN = 1000
 
 interface Asked<Item> {
   readonly item: Item
+  messages: readonly DurableMessage[]
   isMade: boolean
 }
 
@@ -66,6 +71,7 @@ interface Asked<Item> {
 export class Steps {
   readonly #database: Database
   readonly #outbox: StoringOutbox
+  readonly #sender: Sender
   /**
    * As this conductor has written them, until they are asked for. Others may have changed them since: then their versions are
    * not the same any more, and a step is not made.
@@ -75,9 +81,11 @@ export class Steps {
   readonly #begin: (asked: Asked<Beginning>) => Promise<void>
   readonly #make: (asked: Asked<Step>) => Promise<void>
 
-  constructor(database: Database, outbox: StoringOutbox) {
+  /** @param sender makes the messages that tell schedulers of guests that run */
+  constructor(database: Database, outbox: StoringOutbox, sender: Sender) {
     this.#database = database
     this.#outbox = outbox
+    this.#sender = sender
     this.#read = gathered(async (asked) => {
       const records = await readInstances(
         database,
@@ -127,17 +135,24 @@ export class Steps {
   async #makeAll(asked: readonly Asked<Step>[]): Promise<void> {
     const byUuid = firstOf(asked, ({ next }) => next.uuid)
     const { owner, leaseMs } = this.#outbox.storing
+    const running = [...byUuid.values()].filter(({ item }) => item.isNoted)
+    const { each, ofAll } = notesOf(
+      this.#sender,
+      running.map(({ item }) => item),
+    )
+    for (const [n, one] of running.entries()) one.messages = [...one.messages, ...(each[n] ?? [])]
     const rows = [...byUuid.values()].map(({ item }) => rowOf(item))
     const [changed] = await retryTransaction(() =>
       this.#database.query<StoredTogether>(MAKE, [
         JSON.stringify(rows),
-        ...messagesOf(byUuid),
+        ...messagesOf(byUuid, ofAll),
         ...[owner, leaseMs, plainArray([...byUuid.keys()])],
       ]),
     )
-    this.#settle(byUuid, changed, ({ record, next: instance, outcome }, version) => {
+    const remember = ({ record, next: instance, outcome }: Step, version: string) => {
       if (outcome === 'spawning') this.#remember({ ...record, instance, version })
-    })
+    }
+    this.#settle(byUuid, changed, remember, ofAll)
   }
 
   #remember(record: InstanceRecord): void {
@@ -151,20 +166,25 @@ export class Steps {
     asked: ReadonlyMap<string, Asked<Item>>,
     together: StoredTogether | undefined,
     remember: (item: Item, version: string) => void,
+    ofAll: readonly DurableMessage[] = [],
   ): void {
     const { uuids, versions, stored } = together ?? { uuids: null, versions: null, stored: null }
     let next = 0
     for (const [n, uuid] of (uuids ?? []).entries()) {
       const one = asked.get(uuid)
       if (one === undefined) throw new Error(`nobody has asked for ${uuid}`)
-      const { messages } = one.item
-      const taken = takenAtOnce(messages, (stored ?? []).slice(next, next + messages.length))
-      next += messages.length
       one.isMade = true
       remember(one.item, versions?.[n] as string)
-      this.#outbox.offer(taken)
-      if (taken.length < messages.length) this.#outbox.announce()
+      this.#offer(one.messages, (stored ?? []).slice(next, next + one.messages.length))
+      next += one.messages.length
     }
+    this.#offer(ofAll, (stored ?? []).slice(next))
+  }
+
+  #offer(messages: readonly DurableMessage[], stored: readonly StoredAs[]): void {
+    const taken = takenAtOnce(messages, stored)
+    this.#outbox.offer(taken)
+    if (taken.length < messages.length) this.#outbox.announce()
   }
 }
 
@@ -179,19 +199,23 @@ function firstOf<Item>(asked: readonly Asked<Item>[], uuidOf: (item: Item) => st
 }
 
 /** One that is broken must not spoil the others: who was in a group that failed is told no, and does it alone. */
-async function made<Item>(make: (asked: Asked<Item>) => Promise<void>, item: Item): Promise<boolean> {
-  const asked = { item, isMade: false }
+async function made<Item extends Step | Beginning>(
+  make: (asked: Asked<Item>) => Promise<void>,
+  item: Item,
+): Promise<boolean> {
+  const asked = { item, messages: item.messages, isMade: false }
   await make(asked).catch(() => {})
   return asked.isMade
 }
 
 /** Each about its instance. */
-function messagesOf(asked: ReadonlyMap<string, Asked<Step | Beginning>>) {
-  const about = [...asked].flatMap(([uuid, { item }]) => item.messages.map(() => uuid))
-  return toStore(
-    [...asked.values()].flatMap(({ item }) => item.messages),
-    about,
-  )
+function messagesOf(
+  asked: ReadonlyMap<string, Asked<Step | Beginning>>,
+  ofAll: readonly DurableMessage[] = [],
+): ReturnType<typeof toStore> {
+  const about = [...asked].flatMap(([uuid, { messages }]) => messages.map(() => uuid))
+  const messages = [...asked.values()].flatMap((one) => one.messages)
+  return toStore([...messages, ...ofAll], [...about, ...ofAll.map(() => ABOUT_ALL)])
 }
 
 function rowOf({ record, next, outcome, selection, endedAt }: Step): object {
@@ -205,22 +229,6 @@ function rowOf({ record, next, outcome, selection, endedAt }: Step): object {
 
 /**
  * PostgreSQL's xmin is another one after each change of a row, whoever makes it. The uuids are said once more, for of an array the
- * planner knows how long it is: of JSON it expects a hundred rows, and reads the whole table for them while that is short.
+ * planner knows how long it is: of JSON it expects a hundred rows.
  */
-const MAKE = `
-  WITH asked AS (
-    SELECT * FROM jsonb_to_recordset($1::jsonb) AS a (uuid uuid, version text, vm_state text, task_state text, host text,
-      mem_encryption jsonb, launched_at timestamptz, updated_at timestamptz, attempt integer, outcome text,
-      ended_at timestamptz, try_host text, allocations jsonb, report jsonb)
-  ), changed AS (
-    UPDATE instances i SET vm_state = a.vm_state, task_state = a.task_state, host = a.host,
-           mem_encryption = a.mem_encryption, launched_at = a.launched_at, updated_at = a.updated_at
-      FROM asked a WHERE i.uuid = ANY($6::uuid[]) AND i.uuid = a.uuid AND i.xmin::text = a.version
-    RETURNING i.uuid, i.xmin::text AS version
-  ), tried AS (
-    UPDATE build_attempts t SET outcome = a.outcome, ended_at = COALESCE(a.ended_at, t.ended_at),
-           host = COALESCE(a.try_host, t.host), allocations = COALESCE(a.allocations, t.allocations),
-           report = COALESCE(a.report, t.report)
-      FROM changed JOIN asked a USING (uuid) WHERE t.instance_uuid = a.uuid AND t.attempt = a.attempt
-  )
-  ${STORED_TOGETHER} FROM changed`
+const MAKE = 'SELECT uuids, versions, stored FROM make_steps($1, $2, $3, $4, $5, $6)'

@@ -203,4 +203,27 @@ export const outboxMigrations: readonly Migration[] = [
         return kept;
       end $$;`,
   },
+  // Forgetting, too, is a function, for the plan of its statement is kept then.
+  {
+    id: 'outbox-0009-forget',
+    sql: `
+      create function outbox_forget(its_owner text, ids bigint[]) returns boolean
+      language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+      declare some_wait boolean;
+      begin
+        -- An owner that is compared is looked for in its index, where no statistics say that ids are better: among all that it has
+        -- waiting, and all that was sent and is not vacuumed.
+        with gone as (
+          delete from outbox where id = any(ids) and (owner = its_owner) is true
+          returning *, exists (select from outbox next where next.owner = outbox.owner
+                                  and next.ordering_key = outbox.ordering_key and next.id > outbox.id) as has_next
+        ), kept as (
+          insert into outbox_sent (owner, ordering_key, number, destination, body, headers)
+          select owner, ordering_key, number, destination, body, headers from gone where number is not null
+              on conflict do nothing
+        )
+        select coalesce(bool_or(has_next), false) into some_wait from gone;
+        return some_wait;
+      end $$;`,
+  },
 ]

@@ -7,7 +7,7 @@ import {
   numbered,
   type StoredMessage,
 } from '../rpc/durable-message.ts'
-import { Texts } from './array-literal.ts'
+import { plainArray, Texts } from './array-literal.ts'
 import type { Database, Queryable } from './database.ts'
 
 export interface OutboxOptions {
@@ -120,22 +120,11 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
   }
 
   async sent(ids: readonly string[]): Promise<boolean> {
-    // An owner that is compared is looked for in its index, where no statistics say that ids are better: among all that it has
-    // waiting, and all that was sent and is not vacuumed.
-    const rows = await this.#database.query<{ has_next: boolean }>(
-      `with gone as (
-         delete from outbox where id = any($2::bigint[]) and (owner = $1) is true
-         returning *, exists (select from outbox next where next.owner = outbox.owner
-                                 and next.ordering_key = outbox.ordering_key and next.id > outbox.id) as has_next
-       ), kept as (
-         insert into outbox_sent (owner, ordering_key, number, destination, body, headers)
-         select owner, ordering_key, number, destination, body, headers from gone where number is not null
-             on conflict do nothing
-       )
-       select has_next from gone`,
-      [this.#owner, [...ids]],
-    )
-    return rows.some(({ has_next }) => has_next)
+    const [row] = await this.#database.query<{ some_wait: boolean }>('select outbox_forget($1, $2) as some_wait', [
+      this.#owner,
+      plainArray(ids),
+    ])
+    return row?.some_wait ?? false
   }
 
   /** Those of a key whose numbers are asked for, as far as they are still kept; at most `limit`, in their order. */

@@ -1,5 +1,8 @@
 import type { z } from 'zod'
-import type { RequestContext } from './request-context.ts'
+import { RequestContext } from './request-context.ts'
+
+/** Of one of several requests that travel in one message. */
+export const ContextOfOne = RequestContext
 
 /**
  * A call waits for its result and runs at most once. A cast waits for nothing: it is stored by the broker, acknowledged

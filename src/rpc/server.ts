@@ -77,6 +77,8 @@ export class RpcServer {
   readonly #calls = new RecentIds()
   readonly #limiter: Limiter
   readonly #pings = new Limiter(PINGS)
+  /** As many hands more, for what came by no queue: the calls that have stored it hold theirs until they are answered. */
+  readonly #atHand: Limiter
   #heardByName = 0
   readonly #lastTaken = new Map<string, number>()
   /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
@@ -98,6 +100,7 @@ export class RpcServer {
     // Every request that runs listens to them; Node takes more than ten for a leak.
     setMaxListeners(0, this.#abort.signal, this.#silence.signal)
     this.#limiter = new Limiter(this.#options.concurrency)
+    this.#atHand = new Limiter(this.#options.concurrency)
     this.#senders = new AllowedSenders(options.transport, options.allowedSenders)
     this.#parking = new Parking({ ...this.#options, from: this.#topic, observer })
     const { signal } = this.#abort
@@ -158,13 +161,13 @@ export class RpcServer {
   }
 
   /**
-   * Does a cast to this service at once, which a sender in this process has stored: without the broker, while a hand is
-   * free. Undefined: send it. Who rejects has not done it.
+   * Does a cast to this service at once, which a sender in this process has stored: without the broker, while one of the hands for
+   * that is free. Undefined: send it. Who rejects has not done it.
    */
   doAtHand({ to, body, headers }: DurableMessage): Promise<void> | undefined {
     const isForUs = to.kind === 'topic' && to.topic === this.#topic && to.exchange === this.#options.names.exchange
-    if (!isForUs || !this.isServing || this.#limiter.isFull) return undefined
-    return this.#limiter.run(async () => {
+    if (!isForUs || !this.isServing || this.#atHand.isFull) return undefined
+    return this.#atHand.run(async () => {
       const request = decodeRequest(decodeEnvelope(Buffer.from(body), CONTENT_TYPE), headers)
       await this.#once.run(request.uniqueId, async () => {
         await this.#endpoints.run(request, this.#endpoints.find(request))
@@ -178,7 +181,7 @@ export class RpcServer {
     const listener = this.#listener
     this.#listener = undefined
     await listener?.stop()
-    await endedWithin(PAUSE_MS, Promise.all([this.#limiter.idle(), this.#pings.idle()]))
+    await endedWithin(PAUSE_MS, this.#idle())
     await listener?.close()
   }
 
@@ -201,12 +204,16 @@ export class RpcServer {
     const timers = ends.map((end, index) => setTimeout(end, graceMs + index * LAST_WORDS_MS))
     this.#stopped = this.#listener?.stop() ?? Promise.resolve()
     await this.#stopped
-    const idle = Promise.all([this.#limiter.idle(), this.#pings.idle()])
+    const idle = this.#idle()
     await endedWithin(graceMs + ends.length * LAST_WORDS_MS, idle)
     await endedWithin(LAST_WORDS_MS, this.#replier.idle())
     this.#silence.abort(reason)
     for (const timer of timers) clearTimeout(timer)
     await this.#listener?.close()
+  }
+
+  #idle(): Promise<unknown> {
+    return Promise.all([this.#limiter.idle(), this.#atHand.idle(), this.#pings.idle()])
   }
 
   /** Waits unacknowledged while all hands are busy: the prefetch then leaves the next request to another server. */

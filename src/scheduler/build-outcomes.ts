@@ -39,6 +39,10 @@ export function buildOutcomesEndpoint({ database, disableAfter, logger, telling 
     if (enabled.length > 0) telling?.announce()
   }, IN_NO_HURRY)
   return {
+    async noteBuilds({ builds }: { readonly builds: readonly Build[] }): Promise<null> {
+      await Promise.all(builds.map(succeeded))
+      return null
+    },
     async noteBuild({ failure, ...build }: BuildOutcome, { context }: RequestInfo): Promise<null> {
       if (failure === null) {
         await succeeded(build)

@@ -17,6 +17,7 @@ export function schedulerEndpoint(
   return {
     selectDestinations: (args, info) => manager.selectDestinations(args, info),
     selectDestinationsOfBatch: (args, info) => manager.selectDestinationsOfBatch(args, info),
+    selectDestinationsOfMany: (args, info) => manager.selectDestinationsOfMany(args, info),
     releaseAllocations: (args, info) => manager.releaseAllocations(args, info),
     reportHost: (args, info) => manager.reportHost(args, info),
     announceHost: (args, info) => manager.announceHost(args, info),

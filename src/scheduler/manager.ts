@@ -16,6 +16,7 @@ import type { SchedulerApi } from './rpc-api.ts'
 import type { SchedulingRequest } from './scheduling-request.ts'
 import { BatchSelector } from './select-batch.ts'
 import { DestinationSelector } from './select-destination.ts'
+import { type AnswerOfMany, type RequestOfMany, selectMany } from './select-many.ts'
 import { RebuildSelector } from './select-rebuild.ts'
 import type { Telling } from './telling.ts'
 import { ToldSelection } from './told-selection.ts'
@@ -55,6 +56,7 @@ interface HostQuery {
 
 type ChoosingMethod =
   | 'selectDestinations'
+  | 'selectDestinationsOfMany'
   | 'releaseAllocations'
   | 'reportHost'
   | 'announceHost'
@@ -161,6 +163,13 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
       selection: withEncryption(requests, selection),
     }))
     return { selections }
+  }
+
+  selectDestinationsOfMany(
+    { requests }: { readonly requests: readonly RequestOfMany[] },
+    info: RequestInfo,
+  ): Promise<{ answers: AnswerOfMany[] }> {
+    return selectMany(requests, info, (request, its) => this.selectDestinations(request, its), this.#logger)
   }
 
   /** By model, best first. */

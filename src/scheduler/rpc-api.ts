@@ -18,7 +18,7 @@ import {
 import { Migration, RequestSpec, Selection } from '../objects/request-spec.ts'
 import { ServerGroup, ServerGroupName, ServerGroupPolicy, ServerGroupRules } from '../objects/server-group.ts'
 import { text } from '../objects/text.ts'
-import { call, cast, defineApi } from '../rpc/contract.ts'
+import { ContextOfOne, call, cast, defineApi } from '../rpc/contract.ts'
 
 /** Said rather than dropped: who asks would believe that the sources are held. */
 const NO_MIGRATION = z
@@ -47,10 +47,12 @@ const NO_MIGRATION = z
  * - 1.8 announce_host answers with unchanged_server, where report_host_unchanged is to be sent; who does not know it
  *   sends it to any scheduler, as before
  * - 1.9 audit finds stray_disks and repairs with remove_stray_disks, which older clients do not know
+ * - 1.10 select_destinations_of_many, which conductors ask one by one of a scheduler that does not know it; note_builds, which
+ *   an older scheduler does not take: schedulers are upgraded first
  */
 export const SchedulerApi = defineApi({
   service: 'scheduler',
-  version: '1.9',
+  version: '1.10',
   methods: {
     selectDestinations: call({
       wire: 'select_destinations',
@@ -73,6 +75,23 @@ export const SchedulerApi = defineApi({
         instance_uuids: z.array(z.guid()).min(1).max(100),
       }),
       output: z.object({ selections: z.array(z.object({ instance_uuid: z.guid(), selection: Selection })) }),
+      timeoutMs: 60_000,
+      monitorTimeoutMs: 4000,
+    }),
+    selectDestinationsOfMany: call({
+      wire: 'select_destinations_of_many',
+      since: '1.10',
+      summary:
+        'As select_destinations, for many that are asked for at a time and have nothing to do with each other. Each is answered by itself, in the order of the requests: by its selection, or by its failure as a reply of oslo.messaging has it. The answer comes when the last of them is found.',
+      input: z.strictObject({
+        requests: z
+          .array(z.strictObject({ context: ContextOfOne, request_spec: RequestSpec }))
+          .min(1)
+          .max(100),
+      }),
+      output: z.object({
+        answers: z.array(z.union([z.object({ selection: Selection }), z.object({ failure: z.string() })])),
+      }),
       timeoutMs: 60_000,
       monitorTimeoutMs: 4000,
     }),
@@ -118,6 +137,18 @@ export const SchedulerApi = defineApi({
         host: HostName,
         /** Null: the guest runs. */
         failure: z.string().max(1000).nullable(),
+      }),
+      output: z.null(),
+    }),
+    noteBuilds: cast({
+      wire: 'note_builds',
+      since: '1.10',
+      summary: 'As note_build, of many guests that run. Told twice, they are counted once.',
+      input: z.strictObject({
+        builds: z
+          .array(z.strictObject({ instance_uuid: z.guid(), attempt: z.int().min(1), host: HostName }))
+          .min(1)
+          .max(100),
       }),
       output: z.null(),
     }),

@@ -52,10 +52,9 @@ export async function aConductor(
   const ports: ConductorPorts = {
     database,
     outbox,
-    steps: new Steps(database, outbox),
+    steps: new Steps(database, outbox, { client }),
     client,
     scheduler: {
-      selectDestinations: async (_context, args) => ({ selection: await scheduler(args.request_spec as RequestSpec) }),
       selectDestinationsOfBatch: async (_context, { request_spec, instance_uuids }) => ({
         selections: await Promise.all(
           instance_uuids.map(async (instance_uuid) => ({
@@ -72,6 +71,7 @@ export async function aConductor(
         }),
       }),
     },
+    askForHost: (_context, spec) => scheduler(spec),
     compute: {
       ...client.of(ComputeApi),
       prepResize: async (_context, args, { server = '' } = {}) => {

@@ -12,7 +12,7 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
     const offered: StoredMessage[] = []
     const conductor = await aConductor(engine, async ({ attempt }) => aSelection('h1', attempt))
     const { outbox, database } = conductor.ports
-    const steps = new Steps(database, { ...outbox, offer: (messages) => offered.push(...messages) })
+    const steps = new Steps(database, { ...outbox, offer: (messages) => offered.push(...messages) }, conductor.ports)
     const stepOf = async (uuid: string): Promise<Step> => {
       const record = await steps.read(uuid, () => true)
       if (record === undefined) throw new Error(`no ${uuid}`)
@@ -100,6 +100,33 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
 
     expect(test.offered).toEqual([])
     expect(await test.sent()).toHaveLength(2)
+  })
+
+  it('tell schedulers in one message of the guests that run, even of one whose step is not made, and by itself of one that is traced', async () => {
+    await using test = await open()
+    const accepted = [await test.accept(), await test.accept(), await test.accept()] as const
+    await test.sent()
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const steps = await Promise.all(accepted.map(({ uuid }) => test.stepOf(uuid)))
+    const running = steps.map((step, n) => {
+      const context = n === 2 ? { ...step.record.context, traceparent } : step.record.context
+      return { ...step, record: { ...step.record, context }, messages: [], isNoted: true }
+    })
+    await test.ports.database.query(`update instances set name = 'renamed' where uuid = $1`, [accepted[1].uuid])
+
+    const made = await Promise.all(running.map((step) => test.steps.make(step)))
+
+    expect(made).toEqual([true, false, true])
+    const build = ({ uuid }: { readonly uuid: string }) => ({ instance_uuid: uuid, attempt: 1, host: 'h1' })
+    const builds = expect.toSatisfy((told: readonly { readonly instance_uuid: string }[]) => {
+      expect(new Set(told)).toEqual(new Set([build(accepted[0]), build(accepted[1])]))
+      return true
+    })
+    expect((await test.sent()).map(({ what, args }) => ({ what, args }))).toEqual([
+      { what: 'note_build', args: { ...build(accepted[2]), failure: null } },
+      { what: 'note_builds', args: { builds } },
+    ])
+    expect(test.offered).toHaveLength(2)
   })
 
   it('do not begin an instance whose uuid is there, and begin those that come with it', async () => {

@@ -407,7 +407,7 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       await vi.waitFor(() => expect(notes.toSorted()).toEqual(['node1: all', 'node2: all', 'node2: directed']))
     })
 
-    it('does a stored cast at hand while a hand is free, and a repeat that comes by the broker not again', async () => {
+    it('does a stored cast at hand while a hand for that is free, beside what comes by the broker, and a repeat that comes by it not again', async () => {
       const { serve, rpc, transport } = await openEcho()
       const noted: string[] = []
       let finish: () => void = () => {}
@@ -420,6 +420,10 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       const stored = (text: string, to = {}) =>
         rpc.message(EchoApi, 'note', context, { text }, { orderingKey: 'k', ...to })
 
+      await rpc.of(EchoApi).note(context, { text: 'slow' })
+      await vi.waitFor(() => expect(noted).toEqual(['slow']))
+      await server.doAtHand(stored('beside it'))
+      finish()
       const slow = server.doAtHand(stored('slow'))
       expect(server.doAtHand(stored('no hand is free'))).toBeUndefined()
       finish()
@@ -432,7 +436,7 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       await rpc.of(EchoApi).note(context, { text: 'last' })
 
       await vi.waitFor(() => expect(noted.at(-1)).toBe('last'))
-      expect(noted).toEqual(['slow', 'bad', 'once', 'last'])
+      expect(noted).toEqual(['slow', 'beside it', 'slow', 'bad', 'once', 'last'])
       await server.drain(1000)
       expect(server.doAtHand(stored('after the end'))).toBeUndefined()
     })

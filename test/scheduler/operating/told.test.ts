@@ -92,6 +92,22 @@ describe.each(databaseEngines)('what is told of hosts and operators, on $name', 
     ])
   })
 
+  it('is once that a host comes back by many builds that succeeded there, told in one message and twice', async () => {
+    await using it = await telling()
+    const other = '22222222-2222-4222-8222-222222222222'
+    for (const uuid of [INSTANCE, other]) await it.consumer(uuid)
+    for (const attempt of [1, 2]) {
+      await it.builds.noteBuild({ instance_uuid: INSTANCE, attempt, host: 'cn-1', failure: 'QEMU died' }, info)
+    }
+    await it.told()
+    const builds = [INSTANCE, other].map((instance_uuid) => ({ instance_uuid, attempt: 3, host: 'cn-1' }))
+
+    await it.builds.noteBuilds({ builds })
+    await it.builds.noteBuilds({ builds })
+
+    expect((await it.told()).map(({ event, data }) => [event, data.disabled])).toEqual([['service.update', false]])
+  })
+
   it('is each change of an aggregate, from what to what', async () => {
     await using it = await telling()
     const { endpoint } = it

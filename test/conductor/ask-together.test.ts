@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import pino from 'pino'
+import { describe, expect, it } from 'vitest'
+import { askingTogether } from '../../src/conductor/ask-together.ts'
+import { MessagingTimeout, NoValidHost, UnsupportedVersion } from '../../src/errors.ts'
+import type { RequestSpec } from '../../src/objects/request-spec.ts'
+import { newRequestContext, type RequestContext } from '../../src/rpc/request-context.ts'
+import { SchedulerApi } from '../../src/scheduler/rpc-api.ts'
+import { selectMany } from '../../src/scheduler/select-many.ts'
+import { aRequestSpec } from '../scheduler/builders.ts'
+import { aSelection } from './conductor-harness.ts'
+
+const { signal } = new AbortController()
+const logger = pino({ level: 'silent' })
+const { input, output } = SchedulerApi.methods.selectDestinationsOfMany
+
+/** A scheduler that says how it was asked; what goes to it and comes back is as on the bus. */
+function open(choose: (spec: RequestSpec, context: RequestContext) => Promise<ReturnType<typeof aSelection>>) {
+  const asked: (string | readonly string[])[] = []
+  const scheduler = {
+    trouble: undefined as Error | undefined,
+    selectDestinations: async (context: RequestContext, args: { request_spec: unknown }) => {
+      const spec = args.request_spec as RequestSpec
+      asked.push(spec.instance_uuid)
+      return { selection: await choose(spec, context) }
+    },
+    selectDestinationsOfMany: async (context: RequestContext, args: { requests: unknown }) => {
+      const { requests } = input.parse(JSON.parse(JSON.stringify(args)))
+      asked.push(requests.map(({ request_spec }) => request_spec.instance_uuid))
+      if (scheduler.trouble !== undefined) throw scheduler.trouble
+      const select = async ({ request_spec }: { request_spec: RequestSpec }, its: { context: RequestContext }) => ({
+        selection: await choose(request_spec, its.context),
+      })
+      const answered = await selectMany(requests, { context, signal }, select, logger)
+      return output.parse(JSON.parse(JSON.stringify(answered)))
+    },
+  }
+  return { asked, scheduler, ask: askingTogether(scheduler) }
+}
+
+const specs = (count: number) =>
+  Array.from({ length: count }, () => ({ ...aRequestSpec(), instance_uuid: randomUUID() }))
+
+describe('builds that ask for a host', () => {
+  it('ask in one call where they ask at a time, and each is answered by itself and under its own request', async () => {
+    const contexts = specs(3).map(() => newRequestContext())
+    const { ask, asked } = open(async ({ instance_uuid }, { request_id }) => {
+      if (request_id === contexts[1]?.request_id) throw new NoValidHost('no host', { report: { of: instance_uuid } })
+      return aSelection(`host-of-${request_id}`)
+    })
+    const [one, two, three] = specs(3) as [RequestSpec, RequestSpec, RequestSpec]
+
+    const answers = await Promise.allSettled(
+      [one, two, three].map((spec, n) => ask(contexts[n] as RequestContext, spec, signal)),
+    )
+
+    expect(asked).toEqual([[one, two, three].map(({ instance_uuid }) => instance_uuid)])
+    expect(answers).toEqual([
+      { status: 'fulfilled', value: aSelection(`host-of-${contexts[0]?.request_id}`) },
+      { status: 'rejected', reason: new NoValidHost('no host', { report: { of: two.instance_uuid } }) },
+      { status: 'fulfilled', value: aSelection(`host-of-${contexts[2]?.request_id}`) },
+    ])
+    expect((answers[1] as PromiseRejectedResult).reason.details).toEqual({ report: { of: two.instance_uuid } })
+  })
+
+  it('ask alone when nobody else asks, and of a move and of what is traced by themselves', async () => {
+    const { ask, asked } = open(async () => aSelection('h1'))
+    const [lone, moving, traced] = specs(3) as [RequestSpec, RequestSpec, RequestSpec]
+    const migration = { uuid: randomUUID(), type: 'evacuation', source_host: 'h0' } as const
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+
+    await ask(newRequestContext(), lone, signal)
+    await Promise.all([
+      ask(newRequestContext(), { ...moving, migration } as RequestSpec, signal),
+      ask(newRequestContext({ traceparent }), traced, signal),
+    ])
+
+    expect(asked).toEqual([lone, moving, traced].map(({ instance_uuid }) => instance_uuid))
+  })
+
+  it('ask one by one of a scheduler that does not know the question, and do not try it again with each', async () => {
+    const { ask, asked, scheduler } = open(async () => aSelection('h1'))
+    scheduler.trouble = new UnsupportedVersion('Endpoint does not support RPC version 1.10')
+    const [first, second] = [specs(2), specs(2)]
+    const uuids = (some: readonly RequestSpec[]) => some.map(({ instance_uuid }) => instance_uuid)
+
+    for (const some of [first, second]) {
+      const answers = await Promise.all(some.map((spec) => ask(newRequestContext(), spec, signal)))
+      expect(answers).toEqual([aSelection('h1'), aSelection('h1')])
+    }
+
+    expect(asked).toEqual([uuids(first), ...uuids(first), ...uuids(second)])
+  })
+
+  it('all fail with a scheduler that does not answer, and are asked at most sixteen in a call', async () => {
+    const { ask, asked, scheduler } = open(async () => aSelection('h1'))
+    scheduler.trouble = new MessagingTimeout('no sign of life')
+
+    const answers = await Promise.allSettled(specs(18).map((spec) => ask(newRequestContext(), spec, signal)))
+
+    expect(asked.map((uuids) => uuids.length)).toEqual([16, 2])
+    expect(new Set(answers.map((answer) => (answer as PromiseRejectedResult).reason))).toEqual(
+      new Set([scheduler.trouble]),
+    )
+  })
+})
