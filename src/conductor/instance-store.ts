@@ -4,6 +4,7 @@ import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
 import type { InstanceEvents } from '../notifications/instance-events.ts'
 import { isActing } from '../objects/action-rules.ts'
 import { canBecome, Instance } from '../objects/instance.ts'
+import { hot } from '../rpc/hot-schema.ts'
 import { pageOf } from '../rpc/page.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type CurrentAction, currentAction } from './actions/action-store.ts'
@@ -275,7 +276,7 @@ export function toRecord({
   position: _,
   ...row
 }: InstanceRow): InstanceRecord {
-  const instance = Instance.parse({
+  const instance = hot(Instance).parse({
     ...row,
     created_at: row.created_at.toISOString(),
     updated_at: row.updated_at.toISOString(),

@@ -3,6 +3,7 @@ import { collectInto } from '../objects/judge.ts'
 import { memEncryptionRequest } from '../objects/mem-encryption-request.ts'
 import { RequestSpec } from '../objects/request-spec.ts'
 import { requestFlavor } from '../objects/resource-request.ts'
+import { hot } from '../rpc/hot-schema.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import type { MoveRecord } from './migration-store.ts'
 
@@ -19,7 +20,7 @@ export function requestSpec(
   const flavor = move?.new_flavor ?? instance.flavor
   const image = move?.new_image ?? shelving?.image ?? instance.image
   const encryptions = memEncryptionRequest(flavor, image, collectInto([]))
-  return RequestSpec.parse({
+  return hot(RequestSpec).parse({
     instance_uuid: instance.uuid,
     attempt: instance.attempt,
     project_id: instance.project_id,

@@ -1,4 +1,5 @@
 import { cleanText } from '../objects/text.ts'
+import { hot } from '../rpc/hot-schema.ts'
 import { RequestContext } from '../rpc/request-context.ts'
 
 /** What is kept of a request's context and goes with every message about it; tokens of callers are not. */
@@ -6,5 +7,5 @@ const KEPT = ['request_id', 'user_id', 'project_id', 'global_request_id', 'trace
 
 export function storedContext(context: RequestContext): RequestContext {
   const kept = KEPT.flatMap((key) => (typeof context[key] === 'string' ? [[key, cleanText(context[key], 512)]] : []))
-  return RequestContext.parse(Object.fromEntries(kept))
+  return hot(RequestContext).parse(Object.fromEntries(kept))
 }

@@ -4,6 +4,7 @@ import { InvalidMessage } from '../errors.ts'
 import { MemEncryption } from '../objects/mem-encryption.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import { decodeMessage, type EncodedMessage, encodeEnvelope } from '../rpc/envelope.ts'
+import { hot } from '../rpc/hot-schema.ts'
 import { newMessageId } from '../rpc/message-id.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { withTrace } from '../rpc/trace-context.ts'
@@ -139,7 +140,7 @@ const WellFormed = z.object({
 /** @throws InvalidMessage naming what is wrong */
 export function decodeNotification(message: EncodedMessage): Notification {
   const decoded = decodeMessage(message)
-  if (WellFormed.safeParse(decoded).success) return decoded as Notification
+  if (hot(WellFormed).safeParse(decoded).success) return decoded as Notification
   return parsed(Notification, decoded, 'a versioned notification')
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { hot } from '../rpc/hot-schema.ts'
 
 /** Nova's objects, for which consumers look, and those that Nova does not have. */
 export type Namespace = 'nova' | 'sevbus'
@@ -41,7 +42,7 @@ export function objectType<const Name extends string, Data extends z.ZodType>(
     'nova_object.name': name,
     'nova_object.namespace': namespace,
     'nova_object.version': version,
-    'nova_object.data': data.parse(fields),
+    'nova_object.data': hot(data).parse(fields),
   })
   return Object.freeze({ name, version, namespace, schema, wrap })
 }

@@ -12,6 +12,7 @@ import type { Api, CallOptions, ClientOf, Method } from './contract.ts'
 import { Deadline } from './deadline.ts'
 import { describeIssues, wrongArguments } from './dispatcher.ts'
 import type { DurableMessage } from './durable-message.ts'
+import { hot } from './hot-schema.ts'
 import { newMessageId } from './message-id.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
 import { type BusObserver, observed } from './observer.ts'
@@ -215,13 +216,13 @@ function header(api: Api, method: Method) {
 
 /** The arguments of a cast fail here, before they travel: the server that finds them wrong could tell nobody. */
 function checked(method: Method, args: unknown): unknown {
-  const parsed = method.input.safeParse(args)
+  const parsed = hot(method.input).safeParse(args)
   if (parsed.success) return parsed.data
   throw wrongArguments(method, parsed.error)
 }
 
 function checkedResult(method: Method, result: unknown, what: string): unknown {
-  const output = method.output.safeParse(result)
+  const output = hot(method.output).safeParse(result)
   if (output.success) return output.data
   throw new RemoteError(`${what} gave a result that its contract does not have: ${describeIssues(output.error)}`)
 }

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { InternalError, InvalidArguments, NoSuchMethod, UnsupportedVersion } from '../errors.ts'
 import type { Api, Endpoint, Method, RequestInfo } from './contract.ts'
+import { hot } from './hot-schema.ts'
 import { pingApiOf } from './ping.ts'
 import type { Request } from './request.ts'
 import { isCompatible } from './version.ts'
@@ -61,12 +62,12 @@ function handlerIn(bindings: readonly Binding[], { method }: Request) {
 }
 
 async function runChecked(method: Method, handler: Handler, given: unknown, info: RequestInfo) {
-  const args = method.input.safeParse(given)
+  const args = hot(method.input).safeParse(given)
   if (!args.success) {
     throw wrongArguments(method, args.error)
   }
   const result = await handler(args.data, info)
-  const output = method.output.safeParse(result)
+  const output = hot(method.output).safeParse(result)
   if (output.success) return output.data
   throw new InternalError(
     `${method.wire} gave a result that its contract does not have: ${describeIssues(output.error)}`,

@@ -1,5 +1,6 @@
 import { InvalidMessage } from '../errors.ts'
 import { encodeEnvelope, type JsonObject } from './envelope.ts'
+import { hot } from './hot-schema.ts'
 import { newMessageId } from './message-id.ts'
 import { newRequestContext, RequestContext } from './request-context.ts'
 import { spanContextOf, TRACE_KEYS, traceHeaders } from './trace-context.ts'
@@ -100,7 +101,7 @@ function decodeContext(message: JsonObject, headers: JsonObject): RequestContext
   flat.request_id ??= newRequestContext().request_id
   const span = spanContextOf(headers)
   if (span !== undefined) Object.assign(flat, traceHeaders(span))
-  const context = RequestContext.safeParse(flat)
+  const context = hot(RequestContext).safeParse(flat)
   if (context.success) return context.data
   throw new InvalidMessage(
     `the request context is wrong: ${context.error.issues.map((i) => i.path.join('.')).join(', ')}`,
