@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { promisify } from 'node:util'
+import { promisify, stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { ERRORS_BY_CODE } from '../src/errors.ts'
 
@@ -56,10 +56,11 @@ describe('what is built to be run', () => {
   it('names the sources in its stack traces', async () => {
     const refused = run(process.execPath, ['bin/sevbus.js', '--debug', '--timeout', 'long', 'list'])
 
-    const { stderr } = await refused.then(
-      () => ({ stderr: '' }),
-      (error: { readonly stderr: string }) => error,
+    const told = await refused.then(
+      () => '',
+      (error: { readonly stderr: string }) => error.stderr,
     )
+    const stderr = stripVTControlCharacters(told)
     expect(stderr).toMatch(/^InvalidArguments: --timeout is "long"/m)
     expect(stderr).toMatch(/^ {4}at timeoutOf \(\/.*\/src\/cli\/session\.ts:\d+:\d+\)$/m)
     expect(stderr).not.toContain(BUNDLE)
