@@ -1,24 +1,20 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { ComputeApi } from '../../src/compute/rpc-api.ts'
-import { ConductorApi } from '../../src/conductor/rpc-api.ts'
 import { Notification } from '../../src/notifications/notification.ts'
 import { Instance } from '../../src/objects/instance.ts'
 import { RequestSpec } from '../../src/objects/request-spec.ts'
-import type { Api } from '../../src/rpc/contract.ts'
 import { hot } from '../../src/rpc/hot-schema.ts'
 import { RequestContext } from '../../src/rpc/request-context.ts'
-import { SchedulerApi } from '../../src/scheduler/rpc-api.ts'
+import { CONTRACT_APIS } from '../support/contract-objects.ts'
 import { valuesOf } from '../support/values-of-schema.ts'
 
-const apis: readonly Api[] = [ConductorApi, SchedulerApi, ComputeApi]
 const schemas: readonly (readonly [string, z.ZodType])[] = [
   ['an instance', Instance],
   ['a notification', Notification],
   ['a request', RequestSpec],
   ['a context', RequestContext],
-  ...apis.flatMap(({ service, methods }) =>
+  ...CONTRACT_APIS.flatMap(({ service, methods }) =>
     Object.values(methods).flatMap(({ wire, input, output }) => [
       [`${service}.${wire}`, input] as const,
       [`the answer of ${service}.${wire}`, output] as const,
