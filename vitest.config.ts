@@ -21,14 +21,14 @@ export default defineConfig({
   test: {
     projects: [
       { test: { ...each, name: 'apart', include: APART } },
-      // Everything else shares three processes: to load the same modules and to start an embedded database takes longer than most tests.
+      // Everything else shares a few processes: to load the same modules and to start an embedded database takes longer than most tests.
       { test: { ...each, name: 'together', include: ['test/**/*.test.ts'], exclude: APART, isolate: false } },
     ],
     globalSetup: ['test/servers/global-setup.ts'],
     reporters: ['default', './test/servers/summary-reporter.ts'],
-    // Tests wait for brokers, disks and guests more than they compute: a third one uses what two cores have left.
+    // Tests wait for brokers, disks and guests more than they compute: two more use what two cores have left.
     // A libvirt that is given is one host: its tests take turns.
-    maxWorkers: process.env.SEVBUS_TEST_LIBVIRT ? 1 : 3,
+    maxWorkers: process.env.SEVBUS_TEST_LIBVIRT ? 1 : 4,
     sequence: { sequencer: LongFirst },
     coverage: {
       provider: 'v8',
