@@ -11,6 +11,8 @@ export interface PeerSides {
 export const AMQP_URL = process.env.BENCH_AMQP_URL ?? 'amqp://guest:guest@127.0.0.1:5672'
 /** A fresh name for each turn. */
 export const QUEUE = process.env.BENCH_QUEUE ?? 'bench'
+/** The turn's own, on disk; removed after it. */
+export const FOLDER = process.env.BENCH_FOLDER ?? '.'
 export const OPTIONS = JSON.parse(process.env.BENCH_OPTIONS ?? '{}') as Record<string, unknown>
 export const IS_QUORUM = process.env.BENCH_QUEUE_TYPE === 'quorum'
 

@@ -48,8 +48,9 @@ export const EVENT_PEERS: readonly Peer[] = [
 ]
 
 /** The same events, stored before they are sent. */
-export const OUTBOX_PEERS: readonly Peer[] = [
-  { name: 'sevbus', what: 'through the outbox of a conductor', command: node('outbox.ts') },
+export const STORED_PEERS: readonly Peer[] = [
+  { name: 'outbox', what: 'of a conductor: tables, numbered, kept to be sent again', command: node('outbox.ts') },
+  { name: 'spool', what: 'of a compute worker: its journal on disk', command: node('spool.ts') },
   { name: 'amqplib', what: 'by hand, not stored', command: node('amqplib.ts'), options: EVENTS },
   { name: 'bare-outbox', what: 'a row in, a row out, and amqplib by hand', command: node('bare-outbox.ts') },
   {

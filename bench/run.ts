@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { startInstalledRabbitMq } from '../src/servers/installed-rabbitmq.ts'
 import { startInstalledPostgres } from '../test/servers/installed-postgres.ts'
-import { CALLS, CONSUMERS, EVENT_PEERS, OUTBOX_PEERS, type Peer } from './peers.ts'
+import { CALLS, CONSUMERS, EVENT_PEERS, type Peer, STORED_PEERS } from './peers.ts'
 import { runTurn, type Turn, type TurnOptions } from './turn.ts'
 
 const HELP = `Measures sevbus beside its peers on one RabbitMQ, in turns, and prints ratios.
@@ -10,8 +10,8 @@ const HELP = `Measures sevbus beside its peers on one RabbitMQ, in turns, and pr
 
   --rounds N       turns of each peer (default 3; the median counts)
   --calls N        calls of a turn at 256 in flight (default 12000)
-  --only A,B       these peers: sevbus, amqplib, amqplib-tuned, floor, nestjs, oslo.messaging, bare-outbox
-  --sets A,B       calls, sequential, events (default: these), outbox, consumers (npm run bench:notifications)
+  --only A,B       these peers: sevbus, amqplib, amqplib-tuned, floor, nestjs, oslo.messaging, outbox, spool, bare-outbox
+  --sets A,B       calls, sequential, events (default: these), stored, consumers (npm run bench:notifications)
   --queue TYPE     quorum (default) or classic
   --url URL        a broker on this machine; without it a private one is started and stopped
 
@@ -65,9 +65,10 @@ const SETS = [
     aims: { amqplib: 0.6, 'oslo.messaging': 0.2 },
   },
   {
-    name: 'outbox',
-    title: 'notifications of 3 KB through the outbox, 32 in flight: CPU without the server',
-    peers: OUTBOX_PEERS,
+    name: 'stored',
+    title: 'notifications of 3 KB that are stored first, 32 in flight: CPU without the server',
+    ours: ['outbox', 'spool'],
+    peers: STORED_PEERS,
     inFlight: 32,
     calls,
     by: ({ cpu }) => cpu.total - cpu.server,
@@ -90,6 +91,8 @@ interface BenchSet {
   readonly peers: readonly Peer[]
   readonly inFlight: number
   readonly calls: number
+  /** Those that are compared with the others; without it sevbus. */
+  readonly ours?: readonly string[]
   /** What the ratio is of. */
   readonly by: (turn: Turn) => number
   /** The ratio wanted, at most. */
@@ -108,7 +111,7 @@ const chosen = (peer: Peer) => values.only === undefined || values.only.split(',
 const queueType: TurnOptions['queueType'] = values.queue === 'classic' ? 'classic' : 'quorum'
 const broker = values.url === undefined ? await startInstalledRabbitMq() : undefined
 const amqpUrl = values.url ?? broker?.url
-const withDatabase = values.sets.split(',').includes('outbox')
+const withDatabase = values.sets.split(',').includes('stored')
 const database = withDatabase ? await startInstalledPostgres({ durable: true }) : undefined
 if (amqpUrl === undefined) throw new Error('no RabbitMQ here: install rabbitmq-server, or give --url')
 
@@ -122,7 +125,7 @@ try {
         process.stderr.write(`\r\x1b[K${set.title}: round ${round}, ${peer.name}`)
         const options = {
           ...{ amqpUrl, queueType, inFlight: set.inFlight, calls: Math.ceil(set.calls * (peer.part ?? 1)) },
-          databaseUrl: set.name === 'outbox' ? database?.url : undefined,
+          databaseUrl: set.name === 'stored' ? database?.url : undefined,
         }
         const turn = await runTurn(peer, options).catch((error: Error) => {
           process.stderr.write(`\r\x1b[K${peer.name} could not be measured: ${error.message}\n`)
@@ -138,9 +141,9 @@ try {
   await database?.close()
 }
 
-function print({ title, by, aims }: BenchSet, turns: ReadonlyMap<Peer, readonly Turn[]>): void {
+function print({ title, by, aims, ours = ['sevbus'] }: BenchSet, turns: ReadonlyMap<Peer, readonly Turn[]>): void {
   const rows = [...turns].filter(([, measured]) => measured.length > 0)
-  const ours = rows.find(([{ name }]) => name === 'sevbus')?.[1]
+  const compared = rows.filter(([{ name }]) => ours.includes(name))
   console.log(title)
   console.table(
     Object.fromEntries(
@@ -159,7 +162,9 @@ function print({ title, by, aims }: BenchSet, turns: ReadonlyMap<Peer, readonly 
           'per s': Math.round(median(measured, (turn) => (turn.calls / turn.wallMs) * 1000)),
           'p50 ms': median(measured, p50Of).toFixed(2),
           'p99 ms': median(measured, ({ p99Ms }) => p99Ms).toFixed(2),
-          'sevbus / it': ours ? (median(ours, by) / median(measured, by)).toFixed(2) : '',
+          ...Object.fromEntries(
+            compared.map(([{ name }, own]) => [`${name} / it`, (median(own, by) / median(measured, by)).toFixed(2)]),
+          ),
           aim: aims[peer.name] === undefined ? '' : `<= ${aims[peer.name]}`,
         },
       ]),

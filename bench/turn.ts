@@ -2,6 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { cpuMsOf, ownCpuMs } from './cpu.ts'
 import type { Peer } from './peers.ts'
@@ -28,11 +31,14 @@ export interface TurnOptions {
   readonly inFlight: number
   readonly calls: number
   readonly databaseUrl?: string | undefined
+  /** For what the client keeps on disk. */
+  readonly folder?: string
 }
 
 /** One peer, measured once: a server and a client in processes of their own, on a queue of their own. */
 export async function runTurn(peer: Peer, options: TurnOptions): Promise<Turn> {
-  const { server, client } = bothSides(peer, options)
+  const folder = await mkdtemp(join(tmpdir(), 'sevbus-bench-'))
+  const { server, client } = bothSides(peer, { ...options, folder })
   const { amqpUrl, databaseUrl, inFlight } = options
   try {
     await server.says()
@@ -54,17 +60,19 @@ export async function runTurn(peer: Peer, options: TurnOptions): Promise<Turn> {
     return { ...result, inFlight, cpu }
   } finally {
     await Promise.all([client.end(), server.end()])
+    await rm(folder, { recursive: true })
   }
 }
 
 /** The server is started at once, the client by `begin`; it makes `calls` for each `tell`. */
-export function bothSides(peer: Peer, { amqpUrl, queueType, inFlight, calls, databaseUrl }: TurnOptions) {
+export function bothSides(peer: Peer, { amqpUrl, queueType, inFlight, calls, databaseUrl, folder }: TurnOptions) {
   const env = {
     ...process.env,
     BENCH_AMQP_URL: amqpUrl,
     BENCH_QUEUE: `bench-${randomBytes(4).toString('hex')}`,
     BENCH_QUEUE_TYPE: queueType,
     ...(databaseUrl !== undefined && { BENCH_DATABASE_URL: databaseUrl }),
+    ...(folder !== undefined && { BENCH_FOLDER: folder }),
     BENCH_OPTIONS: JSON.stringify(peer.options ?? {}),
   }
   const server = new PeerProcess(peer, ['server'], env)

@@ -158,5 +158,6 @@ function parsed<T>(schema: z.ZodType<T>, decoded: unknown, what: string): T {
 
 /** `2026-11-23 03:13:11.563000`: Python's str() of a naive UTC datetime. */
 function pythonTimestamp(at: Date): string {
-  return `${at.toISOString().slice(0, 23).replace('T', ' ')}000`
+  const iso = at.toISOString()
+  return `${iso.slice(0, 10)} ${iso.slice(11, 23)}000`
 }

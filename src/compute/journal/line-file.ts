@@ -101,11 +101,11 @@ export class LineFile {
   async #write(batch: readonly Waiting[]): Promise<void> {
     const shrunk = this.#options.shrink(this.#bytes)
     if (shrunk !== undefined) return this.#replace(shrunk)
-    const text = batch.map(({ line }) => `${line}\n`).join('')
+    const bytes = Buffer.from(batch.map(({ line }) => `${line}\n`).join(''))
     // What nobody waits for on the disk is quicker written than handed to another thread.
-    if (this.#options.leftToKernel) appendFileSync(this.#file.fd, text)
-    else await this.#file.appendFile(text)
-    this.#bytes += Buffer.byteLength(text)
+    if (this.#options.leftToKernel) appendFileSync(this.#file.fd, bytes)
+    else await this.#file.appendFile(bytes)
+    this.#bytes += bytes.length
   }
 
   async #replace(content: string): Promise<void> {
