@@ -44,9 +44,10 @@ async function licences() {
     Object.keys(metafile.inputs).flatMap((file) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []),
   )
   const texts = [...folders].toSorted().map(async (folder) => {
-    const { name, license } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
+    const { name, license, author } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
     const file = (await readdir(folder)).find((entry) => /^licen[cs]e(\.\w+)?$/i.test(entry))
-    return `${name} (${license})\n\n${file === undefined ? '' : await readFile(join(folder, file), 'utf8')}`
+    const untold = `By ${author?.name ?? author}. The package has no text of its licence.\n`
+    return `${name} (${license})\n\n${file === undefined ? untold : await readFile(join(folder, file), 'utf8')}`
   })
   return (await Promise.all(texts)).join(`\n${'-'.repeat(80)}\n\n`)
 }

@@ -11,7 +11,8 @@ const LENGTHS_S = new Set([3600, ...[1, 28, 29, 30, 31, 365, 366].map((days) => 
 
 /**
  * Nova tells `instance.exists` with some operations, too, of the period that has only begun, up to now, and of that instance alone:
- * that says nothing of others. Source: nova/compute/manager.py, notify_usage_exists with current_period.
+ * that says nothing of others. Older payloads do not say who has asked: there a period that has its length by chance is taken for a
+ * whole one. Source: nova/compute/manager.py, notify_usage_exists with current_period.
  */
 export function isWhole({ beginning, ending }: Pick<AuditedPeriod, 'beginning' | 'ending'>): boolean {
   return LENGTHS_S.has((Date.parse(ending) - Date.parse(beginning)) / 1000)

@@ -48,8 +48,10 @@ export class Ledger {
       if (kept !== undefined)
         await tx.query('delete from unread_notifications where message_id = any($1::text[])', [messageIds])
       const count = stored?.count ?? 0
-      const all = count === facts.length ? unread : [...unread, ...(await this.#otherwise(tx, facts))]
-      if (all.length > 0) await tx.query(INSERT_UNREAD, unreadColumns(all))
+      const clashes = count === facts.length ? [] : await this.#otherwise(tx, facts)
+      // One statement inserts no row twice, and what differs may come twice as well.
+      const all = new Map([...unread, ...clashes].map((each) => [each.message_id, each]))
+      if (all.size > 0) await tx.query(INSERT_UNREAD, unreadColumns([...all.values()]))
       return count
     })
   }
@@ -164,8 +166,8 @@ const INSERT_FACTS = `
         on conflict do nothing returning 1)
   select count(*)::integer as count from stored`
 
-function auditedBy({ period, charged: { host } }: UsageFact): string | null {
-  return period && isWhole(period) ? JSON.stringify({ host, ...period }) : null
+function auditedBy({ period, of_operation, charged: { host } }: UsageFact): string | null {
+  return period && !of_operation && isWhole(period) ? JSON.stringify({ host, ...period }) : null
 }
 
 const INSERT_UNREAD = `

@@ -9,7 +9,7 @@ const PAIR_BYTES = 128
 /**
  * Whether a line surely holds a notification that nothing is billed by, as its bytes show: most do, and to parse one costs more than
  * to bill. In JSON a key is written as it is, or has escaped letters; so where none is escaped, the type is among the values behind
- * that word. False says nothing.
+ * that word. False says nothing. A line that was torn may pass as well: of what is torn off nobody could bill.
  */
 export function isPassedOver(line: Buffer): boolean {
   const end = line.at(-1) === RETURN ? line.length - 1 : line.length

@@ -80,6 +80,9 @@ const Told = z.object({
   terminated_at: moment.nullish(),
   deleted_at: moment.nullish(),
   updated_at: moment.nullish(),
+  // Nova tells nobody of its periodic tasks.
+  action_initiator_user: z.string().nullish(),
+  action_initiator_project: z.string().nullish(),
   flavor: versioned(Flavor),
   audit_period: versioned(z.object({ audit_period_beginning: moment, audit_period_ending: moment })).optional(),
 })
@@ -138,8 +141,13 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
     ...(period && {
       told_at: toldAt(timestamp),
       period: { beginning: period.audit_period_beginning, ending: period.audit_period_ending },
+      ...(isAskedFor(told) && { of_operation: true }),
     }),
   }
+}
+
+function isAskedFor({ action_initiator_user: user, action_initiator_project: project }: z.infer<typeof Told>): boolean {
+  return (user ?? project ?? null) !== null
 }
 
 function endOf({ terminated_at, deleted_at }: z.infer<typeof Told>): string | null {

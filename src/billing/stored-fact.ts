@@ -22,7 +22,7 @@ export function storedText({ charged, period, ...fact }: UsageFact): string {
     [fact.project_id, fact.user_id, fact.display_name],
     [host, flavor.name, flavor.vcpus, flavor.memory_mb, model, state],
     [fact.launched_at, fact.terminated_at],
-    ...(period ? [[fact.told_at, period.beginning, period.ending]] : []),
+    ...(period ? [[fact.told_at, period.beginning, period.ending, ...(fact.of_operation ? [true] : [])]] : []),
   ])
 }
 
@@ -42,6 +42,7 @@ export function namedFact({ instance_uuid, message_id, fact }: FactRow): Readonl
   if (audit !== undefined) {
     named.told_at = audit[0]
     named.period = { beginning: audit[1], ending: audit[2] }
+    if (audit[3] !== undefined) named.of_operation = audit[3]
   }
   return named
 }

@@ -41,6 +41,8 @@ export const UsageFact = z.object({
   told_at: Moment.optional(),
   /** Of `exists` only. */
   period: z.object({ beginning: Moment, ending: Moment }).optional(),
+  /** Of `exists` that was told with an operation of somebody's, of this instance alone: nothing follows for others. */
+  of_operation: z.literal(true).optional(),
 })
 export type UsageFact = z.infer<typeof UsageFact>
 

@@ -1,4 +1,5 @@
-import { InternalError, NoSuchMethod, UnsupportedVersion } from '../errors.ts'
+import type { z } from 'zod'
+import { InternalError, InvalidArguments, NoSuchMethod, RemoteError, UnsupportedVersion } from '../errors.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import type { ClientOf } from '../rpc/contract.ts'
 import { decodeFailure } from '../rpc/failure.ts'
@@ -12,6 +13,8 @@ const ONE_BY_ONE_MS = 60_000
 
 /** Asks for a host for one try. @throws what the scheduler refused it with */
 export type AskForHost = (context: RequestContext, spec: RequestSpec, signal: AbortSignal) => Promise<Selection>
+
+type Answer = z.output<(typeof SchedulerApi)['methods']['selectDestinationsOfMany']['output']>['answers'][number]
 
 interface Asked {
   readonly context: RequestContext
@@ -44,18 +47,11 @@ export function askingTogether(
     const requests = asked.map((one) => ({ context: one.context, request_spec: one.spec }))
     try {
       const { answers } = await scheduler.selectDestinationsOfMany(context, { requests }, { signal })
-      for (const [n, { resolve, reject }] of asked.entries()) {
-        const answer = answers[n]
-        if (answer === undefined)
-          reject(new InternalError(`${asked.length} were asked for, ${answers.length} answered`))
-        else if ('selection' in answer) resolve(answer.selection)
-        else reject(decodeFailure(answer.failure))
-      }
+      for (const [n, one] of asked.entries()) settle(one, answers[n])
     } catch (error) {
-      if (error instanceof UnsupportedVersion || error instanceof NoSuchMethod) {
-        oneByOneUntilMs = performance.now() + ONE_BY_ONE_MS
-        return askEachAlone(asked)
-      }
+      if (isUnknown(error)) oneByOneUntilMs = performance.now() + ONE_BY_ONE_MS
+      // What one of them has or gets may be wrong; who has been answered already is answered alike.
+      if (isUnknown(error) || isRefusal(error)) return askEachAlone(asked)
       for (const { reject } of asked) reject(error)
     }
   }
@@ -77,4 +73,18 @@ export function askingTogether(
       if (waiting.push({ context, spec, signal, resolve, reject }) === 1) setImmediate(askAll)
     })
   }
+}
+
+function settle({ resolve, reject }: Asked, answer: Answer | undefined): void {
+  if (answer === undefined) reject(new InternalError('the scheduler has left out its answer to this request'))
+  else if ('selection' in answer) resolve(answer.selection)
+  else reject(decodeFailure(answer.failure))
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof UnsupportedVersion || error instanceof NoSuchMethod
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof InvalidArguments || error instanceof InternalError || error instanceof RemoteError
 }

@@ -3,6 +3,9 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import { noteBuildMessage, noteBuildsMessage, type Sender } from './messages.ts'
 
+/** As `note_builds` takes them. */
+const MOST_TOLD = 100
+
 interface Running {
   readonly record: Pick<InstanceRecord, 'context'>
   readonly next: Instance
@@ -28,8 +31,11 @@ export function notesOf(
     const { record, next } = one
     return together.includes(one) ? [] : [noteBuildMessage(sender, record.context, next, next.host as string, null)]
   })
-  const guests = together.map(({ next }) => ({ ...next, host: next.host as string }))
-  const ofAll =
-    first !== undefined && guests.length > 0 ? [noteBuildsMessage(sender, first.record.context, guests)] : []
+  const ofAll: DurableMessage[] = []
+  for (let from = 0; first !== undefined && from < together.length; from += MOST_TOLD) {
+    const some = together.slice(from, from + MOST_TOLD)
+    const guests = some.map(({ next }) => ({ ...next, host: next.host as string }))
+    ofAll.push(noteBuildsMessage(sender, first.record.context, guests))
+  }
   return { each, ofAll }
 }

@@ -113,12 +113,12 @@ export class Steps {
 
   /** @returns whether it is stored; false: its uuid is there already, or something is wrong with it */
   begin(beginning: Beginning): Promise<boolean> {
-    return made(this.#begin, beginning)
+    return made(this.#begin, beginning.record.instance, beginning)
   }
 
   /** @returns whether it is made; false: the instance has changed, or something is wrong with the step */
   make(step: Step): Promise<boolean> {
-    return made(this.#make, step)
+    return made(this.#make, step.next, step)
   }
 
   async #beginAll(asked: readonly Asked<Beginning>[]): Promise<void> {
@@ -201,8 +201,11 @@ function firstOf<Item>(asked: readonly Asked<Item>[], uuidOf: (item: Item) => st
 /** One that is broken must not spoil the others: who was in a group that failed is told no, and does it alone. */
 async function made<Item extends Step | Beginning>(
   make: (asked: Asked<Item>) => Promise<void>,
+  { uuid }: Instance,
   item: Item,
 ): Promise<boolean> {
+  // Its messages would be stored though its step was not made.
+  if (uuid === ABOUT_ALL) return false
   const asked = { item, messages: item.messages, isMade: false }
   await make(asked).catch(() => {})
   return asked.isMade

@@ -111,6 +111,27 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
     expect(unread.filter(({ reason }) => reason.includes('kind was "begins" and is "changes"'))).toHaveLength(1)
   })
 
+  it('names what comes under one id with other contents once, be it twice in what is stored together', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const one = told('instance.create.end', { message_id: 'm-1', host: 'node1' })
+    const other = told('instance.create.end', { message_id: 'm-1', host: 'node2' })
+
+    expect(await recordNotifications(ledger, [one, other, other])).toEqual({ notifications: 3, facts: 1, unread: 0 })
+    expect(await ledger.unread()).toHaveLength(1)
+  })
+
+  it('takes for a period that a host has told of none that was told with an operation, be it as long', async () => {
+    await using db = await open(ledgerMigrations)
+    const ledger = new Ledger(db.database)
+    const hour = ['2026-11-01T00:00:00Z', '2026-11-01T01:00:00Z'] as const
+
+    await recordNotifications(ledger, [told('instance.exists', { period: hour, initiator: 'ada' })])
+    expect(await ledger.auditedPeriods()).toEqual([])
+    await recordNotifications(ledger, [told('instance.exists', { period: hour })])
+    expect(await ledger.auditedPeriods()).toEqual([{ host: 'node1', beginning: hour[0], ending: hour[1] }])
+  })
+
   it('sets a fact aside that no bill can be made of, by name, and gives all others', async () => {
     await using db = await open(ledgerMigrations)
     const ledger = new Ledger(db.database)

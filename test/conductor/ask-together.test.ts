@@ -2,7 +2,14 @@ import { randomUUID } from 'node:crypto'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { askingTogether } from '../../src/conductor/ask-together.ts'
-import { MessagingTimeout, NoValidHost, UnsupportedVersion } from '../../src/errors.ts'
+import {
+  InternalError,
+  InvalidArguments,
+  MessagingTimeout,
+  NoValidHost,
+  RemoteError,
+  UnsupportedVersion,
+} from '../../src/errors.ts'
 import type { RequestSpec } from '../../src/objects/request-spec.ts'
 import { newRequestContext, type RequestContext } from '../../src/rpc/request-context.ts'
 import { SchedulerApi } from '../../src/scheduler/rpc-api.ts'
@@ -90,6 +97,25 @@ describe('builds that ask for a host', () => {
     }
 
     expect(asked).toEqual([uuids(first), ...uuids(first), ...uuids(second)])
+  })
+
+  it.each([
+    new InvalidArguments('requests.1.request_spec.flavor.vcpus: too big'),
+    new InternalError('select_destinations_of_many gave a result that its contract does not have'),
+    new RemoteError('scheduler.select_destinations_of_many gave a result that its contract does not have'),
+  ])('are asked for one by one where all are refused with $code, which may be for the sake of one', async (refusal) => {
+    const { ask, asked, scheduler } = open(async () => aSelection('h1'))
+    scheduler.trouble = refusal
+    const [some, later] = [specs(2), specs(2)]
+    const uuids = (of: readonly RequestSpec[]) => of.map(({ instance_uuid }) => instance_uuid)
+
+    for (const each of [some, later])
+      expect(await Promise.all(each.map((spec) => ask(newRequestContext(), spec, signal)))).toEqual([
+        aSelection('h1'),
+        aSelection('h1'),
+      ])
+
+    expect(asked).toEqual([uuids(some), ...uuids(some), uuids(later), ...uuids(later)])
   })
 
   it('all fail with a scheduler that does not answer, and are asked at most sixteen in a call', async () => {

@@ -116,8 +116,9 @@ export async function aConductor(
     lives,
     request,
     /** Accepts one SEV instance. */
-    async accept(flavor: object = sevFlavor): Promise<Instance> {
-      const args = { name: 'web', flavor: flavor as typeof sevFlavor, image: anImage(), count: 1, ip_addresses: [] }
+    async accept(flavor: object = sevFlavor, more: { readonly instance_uuids?: string[] } = {}): Promise<Instance> {
+      const asked = { name: 'web', flavor: flavor as typeof sevFlavor, image: anImage(), count: 1, ip_addresses: [] }
+      const args = { ...asked, ...more }
       return (await endpoint.buildInstances(args, request)).instances[0] as Instance
     },
     async instance(uuid: string): Promise<Instance> {

@@ -1,8 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { changed, lockInstance } from '../../src/conductor/instance-store.ts'
 import { continueBuildMessage } from '../../src/conductor/messages.ts'
+import { notesOf } from '../../src/conductor/note-builds.ts'
 import { type Step, Steps } from '../../src/conductor/steps.ts'
 import type { StoredMessage } from '../../src/rpc/durable-message.ts'
+import { decodeEnvelope } from '../../src/rpc/envelope.ts'
 import { anInstance } from '../compute/support/instances.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aConductor, aSelection } from './conductor-harness.ts'
@@ -127,6 +130,46 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
       { what: 'note_builds', args: { builds } },
     ])
     expect(test.offered).toHaveLength(2)
+  })
+
+  it('tell schedulers of more guests than one message takes in several', async () => {
+    await using test = await open()
+    const { context } = test.request
+    const running = Array.from({ length: 101 }, () => ({
+      record: { context },
+      next: { ...anInstance(), uuid: randomUUID(), host: 'h1' },
+    }))
+
+    const { each, ofAll } = notesOf(test.ports, running)
+
+    expect(each.flat()).toEqual([])
+    const told = ofAll.map(({ body }) => decodeEnvelope(Buffer.from(body), 'application/json').args)
+    const builds = running.map(({ next }) => ({ instance_uuid: next.uuid, attempt: next.attempt, host: 'h1' }))
+    expect(told).toEqual([{ builds: builds.slice(0, 100) }, { builds: builds.slice(100) }])
+  })
+
+  it("leave the uuid that is nobody's to the way with locks: what is about all would be told of it, too", async () => {
+    await using test = await open()
+    const known = await test.accept()
+    await test.sent()
+    const { context } = test.request
+    const nil = { ...known, uuid: '00000000-0000-0000-0000-000000000000' }
+    const beginning = {
+      record: { instance: nil, context, batch: null, userDataDigest: null },
+      messages: [continueBuildMessage(test.ports, context, nil)],
+    }
+
+    expect(await test.steps.begin(beginning)).toBe(false)
+    expect(await test.steps.begin(beginning)).toBe(false)
+
+    expect(await test.sent()).toEqual([])
+    const instance_uuids = [nil.uuid]
+    for (const _ of ['first', 'again']) await test.accept(undefined, { instance_uuids })
+    const step = await test.stepOf(nil.uuid)
+    await test.sent()
+    await test.ports.database.query(`update instances set name = 'renamed' where uuid = $1`, [nil.uuid])
+    expect(await test.steps.make(step)).toBe(false)
+    expect(await test.sent()).toEqual([])
   })
 
   it('do not begin an instance whose uuid is there, and begin those that come with it', async () => {
