@@ -62,6 +62,16 @@ export async function lockFolder(folder: string, content: LockedContent): Promis
   }
 }
 
+/** Somebody has had the folder and died with it: nobody that lives has it. False of one that nobody has locked yet. */
+export function isAbandoned(folder: string): boolean {
+  const owners = readdirSync(folder).filter((file) => LOCK_FILE.test(file))
+  const isHeld = (file: string) => {
+    const owner = readOwner(join(folder, file))
+    return owner === undefined || isAlive(owner, join(folder, file))
+  }
+  return owners.length > 0 && !owners.some(isHeld)
+}
+
 function held(path: string): FolderLock {
   const touching = setInterval(() => {
     const now = new Date()

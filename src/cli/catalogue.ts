@@ -2,8 +2,8 @@ import type { z } from 'zod'
 import { InvalidFile } from '../errors.ts'
 import { type Flavor, NewFlavor } from '../objects/flavor.ts'
 import { type ImageMeta, NewImageMeta } from '../objects/image-meta.ts'
-import { describeIssues } from '../rpc/dispatcher.ts'
 import { MAX_DOCUMENT_BYTES, readNamedFile } from './named-file.ts'
+import { describeProblems } from './wrong-document.ts'
 
 /** Flavors and images to try the system with: what `demo` boots, and what `dev` offers by name. */
 const MEMORY_ENCRYPTED = { 'hw:mem_encryption': 'true' }
@@ -58,9 +58,10 @@ export function fromCatalogue<T extends z.ZodType>(
 ): z.output<T> {
   const named = Object.hasOwn(catalogue, word) ? catalogue[word] : undefined
   if (named !== undefined) return named
-  const parsed = schema.safeParse(readJson(kind, word, Object.keys(catalogue)))
+  const document = readJson(kind, word, Object.keys(catalogue))
+  const parsed = schema.safeParse(document)
   if (parsed.success) return parsed.data
-  throw new InvalidFile(`${word} is not a ${kind}: ${describeIssues(parsed.error)}`, {
+  throw new InvalidFile(`${word} is not a ${kind}: ${describeProblems(parsed.error, document)}`, {
     file: word,
     fix: `correct the named fields; see docs/configuration.md for a ${kind}`,
   })

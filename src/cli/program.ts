@@ -1,5 +1,5 @@
 import { Command, CommanderError, Option } from 'commander'
-import { InvalidArguments, toSevbusError } from '../errors.ts'
+import { toSevbusError } from '../errors.ts'
 import { MemEncryptionModel } from '../objects/mem-encryption.ts'
 import type { BootOptions } from './boot.ts'
 import { type Define, gathered } from './define.ts'
@@ -10,6 +10,7 @@ import { defineAggregate, defineGroup, defineHost } from './define-hosts.ts'
 import { defineMoves } from './define-moves.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { EXAMPLES, EXIT_CODES_HELP } from './help.ts'
+import { defineHelp } from './help-command.ts'
 import { printError } from './output.ts'
 import type { GlobalOptions } from './session.ts'
 import { VERSION } from './version.ts'
@@ -69,7 +70,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
       exitCode = await (await import('./db.ts')).dbMigrate(command.optsWithGlobals<GlobalOptions>())
     })
 
-  refuseHelpOfNothing(program)
+  defineHelp(program)
   try {
     await program.parseAsync([...argv])
     return exitCode
@@ -79,25 +80,6 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     printError(thrown, { json: argv.includes('--json'), debug: argv.includes('--debug') })
     return exitCodeFor(toSevbusError(thrown))
   }
-}
-
-/** Commander shows all of its help for `help nope`, and not what is wrong. */
-function refuseHelpOfNothing(parent: Command): void {
-  parent.helpCommand(false)
-  parent
-    .command('help [command]')
-    .description('what a command takes, with examples')
-    .exitOverride()
-    .action((word?: string) => {
-      const named = word === undefined ? parent : parent.commands.find((each) => each.name() === word)
-      if (named !== undefined) named.help()
-      const fix = 'see them all with: sevbus --help'
-      throw new InvalidArguments(`there is no command ${word} to help with; ${fix}`, {
-        field: '<command>',
-        value: word,
-        fix,
-      })
-    })
 }
 
 function defineTrying(define: Define): void {

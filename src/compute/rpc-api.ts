@@ -119,6 +119,7 @@ export const ComputeApi = defineApi({
     getDomainXml: call({
       wire: 'get_domain_xml',
       since: '1.0',
+      isRead: true,
       summary: 'The libvirt domain document of a guest, as the hypervisor has it. Errors: GUEST_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
       output: z.object({ xml: z.string() }),
@@ -127,6 +128,7 @@ export const ComputeApi = defineApi({
     listGuests: call({
       wire: 'list_guests',
       since: '1.1',
+      isRead: true,
       summary:
         "What the hypervisor has, whether known to us or not, with what the worker knows of each guest and does to it; `busy` counts builds and terminations under way, `keys` are the kernel's counts of encryption keys, null where it does not tell; `disks` are folders of disks that no guest here has for its own, and with which nothing is done.",
       input: z.strictObject({}),

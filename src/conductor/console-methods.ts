@@ -11,6 +11,7 @@ export const consoleMethods = {
   getConsoleOutput: call({
     wire: 'get_console_output',
     since: '1.7',
+    isRead: true,
     summary:
       'The end of what the guest of an instance has written to its serial port, 100 KiB of it at most; with `tail_length` so many lines. Errors: INSTANCE_NOT_FOUND, INSTANCE_INVALID_STATE on no host, GUEST_NOT_FOUND.',
     input: z.strictObject({ ...ofInstance, tail_length: z.int().min(0).max(1_000_000).optional() }),

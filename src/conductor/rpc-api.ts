@@ -119,6 +119,7 @@ export const ConductorApi = defineApi({
     getInstance: call({
       wire: 'get_instance',
       since: '1.0',
+      isRead: true,
       summary: 'One instance, deleted ones too. Errors: INSTANCE_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),
       output: z.object({ instance: Instance }),
@@ -126,6 +127,7 @@ export const ConductorApi = defineApi({
     listInstances: call({
       wire: 'list_instances',
       since: '1.0',
+      isRead: true,
       summary:
         'Instances, oldest first; deleted ones only when asked for. A page may be shorter than its limit; give its last uuid as `marker` until a page is empty.',
       input: z.strictObject({
@@ -140,6 +142,7 @@ export const ConductorApi = defineApi({
     listInstanceStates: call({
       wire: 'list_instance_states',
       since: '1.1',
+      isRead: true,
       summary:
         'Where instances are and what is done to them, in short, oldest first. Those with these uuids, deleted ones too; else all that are not deleted. A page is empty when there are no more: give its last uuid as `marker`.',
       input: z.strictObject({
@@ -153,6 +156,7 @@ export const ConductorApi = defineApi({
     explainInstance: call({
       wire: 'explain_instance',
       since: '1.0',
+      isRead: true,
       summary:
         'Why an instance is where it is, or why it found no host: every try with its reasons. Errors: INSTANCE_NOT_FOUND.',
       input: z.strictObject({ instance_uuid: z.guid() }),

@@ -6,6 +6,7 @@ import {
   MessagingTimeout,
   NoSuchServer,
   RemoteError,
+  ServerLost,
   ServiceStopping,
 } from '../errors.ts'
 import type { Api, CallOptions, ClientOf, Method } from './contract.ts'
@@ -140,27 +141,32 @@ export class RpcClient {
     const to = destinationOf(this.#names, api, options)
     const what = `${destinationName(to)}.${method.wire}`
     const timeoutMs = this.#timeoutOf(method, options)
-    const msgId = newMessageId()
     const monitorSeconds =
       method.monitorTimeoutMs && Math.max(MIN_MONITOR_SECONDS, Math.ceil(method.monitorTimeoutMs / 1000))
-    const reply = { msgId, queue: this.#replyQueue, monitorSeconds }
-    // The server checks the arguments of a call, and whoever calls is told. A cast has nobody to tell.
-    const body = encodeRequest({ ...header(api, method), context, args, reply })
-
     const monitorTimeoutMs = monitorSeconds && monitorSeconds * 1000
     // Nobody waits longer than the monitor: a request that is asked again must not be worked on twice.
     const expirationMs = Math.min(timeoutMs, monitorTimeoutMs ?? timeoutMs)
-    const message = { body, mandatory: true, expirationMs, ...withTrace(context) }
+    const given = { mandatory: true, expirationMs, ...withTrace(context) }
     // Not `using`: compiled for today's Node it costs a call 5 µs.
     const deadline = new Deadline(what, timeoutMs, options.signal)
     try {
       if (this.#replies === undefined) await deadline.race(this.#openReplies())
-      deadline.throwIfOver()
-      const result = this.#waiters.wait({ msgId, what, deadline, monitorTimeoutMs })
-      // The reply ends the call, even before the confirm; the confirm only lets it fail early.
-      const fail = (error: unknown) => this.#waiters.fail(msgId, unsent(what, error))
-      this.#transport.publish(to, message, deadline).catch(fail)
-      return checkedResult(method, await result, what)
+      for (let mayAskAgain = method.isRead; ; mayAskAgain = false) {
+        deadline.throwIfOver()
+        const msgId = newMessageId()
+        const reply = { msgId, queue: this.#replyQueue, monitorSeconds }
+        // The server checks the arguments of a call, and whoever calls is told. A cast has nobody to tell.
+        const body = encodeRequest({ ...header(api, method), context, args, reply })
+        const result = this.#waiters.wait({ msgId, what, deadline, monitorTimeoutMs })
+        // The reply ends the call, even before the confirm; the confirm only lets it fail early.
+        const fail = (error: unknown) => this.#waiters.fail(msgId, unsent(what, error))
+        this.#transport.publish(to, { ...given, body }, deadline).catch(fail)
+        try {
+          return checkedResult(method, await result, what)
+        } catch (error) {
+          if (!mayAskAgain || !(error instanceof ServerLost)) throw error
+        }
+      }
     } catch (error) {
       throw await this.#explained(error, to)
     } finally {

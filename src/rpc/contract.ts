@@ -20,6 +20,8 @@ export interface Method<I extends z.ZodType = z.ZodType, O extends z.ZodType = z
   readonly summary: string
   readonly input: I
   readonly output: O
+  /** Calls only: it changes nothing, so whoever asks and hears that its server was lost asks once more. */
+  readonly isRead?: boolean
   /** The whole call, in milliseconds; the client's default when absent. */
   readonly timeoutMs?: number
   /**

@@ -205,6 +205,7 @@ export const SchedulerApi = defineApi({
     listHosts: call({
       wire: 'list_hosts',
       since: '1.0',
+      isRead: true,
       summary:
         'Hosts that have reported, by name, with the use of their resources and encryption slots. A page may be shorter than its limit; give its last name as `marker` until a page is empty.',
       input: z.strictObject({
@@ -257,6 +258,7 @@ export const SchedulerApi = defineApi({
     listAggregates: call({
       wire: 'list_aggregates',
       since: '1.1',
+      isRead: true,
       summary: 'Aggregates by name, with their hosts.',
       input: z.strictObject({ names: z.array(AggregateName).max(1000).optional() }),
       output: z.object({ aggregates: z.array(Aggregate) }),
@@ -313,6 +315,7 @@ export const SchedulerApi = defineApi({
     listServerGroups: call({
       wire: 'list_server_groups',
       since: '1.1',
+      isRead: true,
       summary: 'Server groups, by name, with those of their members that are on a host.',
       input: z.strictObject({
         uuids: z.array(z.guid()).max(1000).optional(),

@@ -69,18 +69,28 @@ it('an embedded database that another has says what to do instead in the words o
   })
 })
 
-it('help of a command that is not there says so', async () => {
+it.each([
+  ['help nope', 'there is no command nope to help with; see them all with: sevbus --help'],
+  ['help host nope', 'there is no command host nope to help with; see them all with: sevbus host --help'],
+  ['host help nope', 'there is no command host nope to help with; see them all with: sevbus host --help'],
+  ['db help boot', 'there is no command db boot to help with; see them all with: sevbus db --help'],
+])('%s says that there is no such command', async (words, told) => {
   const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
   onTestFinished(() => said.mockRestore())
 
-  expect(await runProgram(['node', 'sevbus', 'help', 'nope'])).toBe(2)
-  expect(said.mock.calls.join('')).toContain('there is no command nope to help with; see them all with: sevbus --help')
+  expect(await runProgram(['node', 'sevbus', ...words.split(' ')])).toBe(2)
+  expect(said.mock.calls.join('')).toContain(told)
 })
 
-it('help of a command is its own, with examples', async () => {
+it.each([
+  ['help boot', 'linux-stateless'],
+  ['help host set', 'Usage: sevbus host set'],
+  ['host help set', 'Usage: sevbus host set'],
+  ['host help', 'Usage: sevbus host [options] [command]'],
+])('%s is of that command, with examples', async (words, told) => {
   const said = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
   onTestFinished(() => said.mockRestore())
 
-  expect(await runProgram(['node', 'sevbus', 'help', 'boot'])).toBe(0)
-  expect(said.mock.calls.join('')).toContain('linux-stateless')
+  expect(await runProgram(['node', 'sevbus', ...words.split(' ')])).toBe(0)
+  expect(said.mock.calls.join('')).toContain(told)
 })

@@ -13,7 +13,10 @@ const Text = z.object({ text: z.string() })
 const EchoApi = defineApi({
   service: 'echo',
   version: '1.0',
-  methods: { say: call({ wire: 'say', since: '1.0', summary: 'Gives the text back.', input: Text, output: Text }) },
+  methods: {
+    say: call({ wire: 'say', since: '1.0', summary: 'Gives the text back.', input: Text, output: Text }),
+    read: call({ wire: 'read', since: '1.0', summary: 'The text.', isRead: true, input: Text, output: Text }),
+  },
 })
 const context = newRequestContext()
 
@@ -30,6 +33,7 @@ describe.each(transports)('a call is begun at most once on $name', ({ open }) =>
         await say(text)
         return { text }
       },
+      read: (args: { text: string }) => endpoint.say(args),
     }
     const serve = async (name: string) => {
       const server = new RpcServer({
@@ -46,7 +50,8 @@ describe.each(transports)('a call is begun at most once on $name', ({ open }) =>
     return { client: rpc.of(EchoApi), serve, transport, source: { exchange: bus.names.exchange, topic } }
   }
 
-  it('tells the caller that the server which had it was lost, and begins it nowhere else', async () => {
+  /** A server that takes one request and is gone with it, while another is there. */
+  async function loseWith(ask: (client: Awaited<ReturnType<typeof openEcho>>['client']) => Promise<unknown>) {
     const said: string[] = []
     const { client, serve, transport, source } = await openEcho(async (text) => void said.push(text))
     let hasArrived = false
@@ -57,16 +62,27 @@ describe.each(transports)('a call is begun at most once on $name', ({ open }) =>
       },
       { prefetch: 1 },
     )
-    const answer = client.say(context, { text: 'once' })
+    const answer = ask(client)
     answer.catch(() => {})
     await vi.waitFor(() => expect(hasArrived).toBe(true))
     await serve('node2')
-
     await lost.close()
+    return { said, client, answer }
+  }
+
+  it('tells the caller that the server which had it was lost, and begins it nowhere else', async () => {
+    const { said, client, answer } = await loseWith((client) => client.say(context, { text: 'once' }))
 
     await expect(answer).rejects.toMatchObject({ code: 'SERVER_LOST', retryable: true })
     expect(await client.say(context, { text: 'another' })).toEqual({ text: 'another' })
     expect(said).toEqual(['another'])
+  })
+
+  it('asks once more for what only reads', async () => {
+    const { said, answer } = await loseWith((client) => client.read(context, { text: 'as often as you like' }))
+
+    expect(await answer).toEqual({ text: 'as often as you like' })
+    expect(said).toEqual(['as often as you like'])
   })
 
   async function drainWithOneWaiting(graceMs: number) {

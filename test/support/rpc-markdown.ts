@@ -30,9 +30,10 @@ export function rpcMarkdown(apis: readonly Api[], objects: NamedObjects, aliases
 const INTRODUCTION = `# RPC interfaces
 
 What the workers can be asked, made from the contract objects that servers and clients share (\`sevbus/contracts\`). A
-call waits for its result; a cast is stored by the broker and handled at least once. Arguments go by name; unknown ones
-are refused. Errors are in [errors.md](errors.md). Python peers use the wire names with oslo.messaging, no namespace.
-Every server also answers its \`oslo_rpc_server_ping\`.
+call waits for its result and is begun at most once; *that reads* says that our client asks once more where its server was
+lost (\`SERVER_LOST\`). A cast is stored by the broker and handled at least once. Arguments go by name; unknown ones are
+refused. Errors are in [errors.md](errors.md). Python peers use the wire names with oslo.messaging, no namespace. Every
+server also answers its \`oslo_rpc_server_ping\`.
 `
 
 function methodLines(method: Method, names: ReadonlyMap<z.ZodType, string>): string[] {
@@ -40,7 +41,7 @@ function methodLines(method: Method, names: ReadonlyMap<z.ZodType, string>): str
   return [
     `### ${method.wire}`,
     '',
-    `*${method.kind}, since ${method.since}.* ${method.summary}`,
+    `*${method.kind}${method.isRead ? ' that reads' : ''}, since ${method.since}.* ${method.summary}`,
     '',
     ...fieldLines(method.input, names),
     ...result,

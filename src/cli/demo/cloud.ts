@@ -1,7 +1,3 @@
-import { rmSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type SimulatedHost, startLocalCloud } from '../../compose/local-cloud.ts'
 import { busNames, notificationNames } from '../../compose/names.ts'
 import { ConductorApi } from '../../conductor/rpc-api.ts'
@@ -14,6 +10,7 @@ import { RpcClient } from '../../rpc/client.ts'
 import type { ClientOf } from '../../rpc/contract.ts'
 import { MemoryBus } from '../../rpc/drivers/memory.ts'
 import { SchedulerApi } from '../../scheduler/rpc-api.ts'
+import { openDemoFolder } from './demo-folder.ts'
 
 export interface DemoCloud {
   readonly conductor: ClientOf<typeof ConductorApi>
@@ -30,10 +27,7 @@ export async function openDemoCloud(
   // No file and no environment: the demo is the same everywhere.
   const config = loadConfig({ env: {} })
   const logger = createLogger('demo', logLevel)
-  const folder = await mkdtemp(join(tmpdir(), 'sevbus-demo-'))
-  // However the demo ends: also when it is interrupted, or nobody reads it any more.
-  const remove = () => rmSync(folder, { recursive: true, force: true })
-  process.once('exit', remove)
+  const { folder, remove } = await openDemoFolder()
   const bus = new MemoryBus()
   const database = await openPglite()
   const cloud = await startLocalCloud({ config, database, connect: async () => bus.connect(), hosts, folder, logger })
@@ -51,7 +45,6 @@ export async function openDemoCloud(
       await client.close()
       await transport.close()
       await database.close()
-      process.off('exit', remove)
       remove()
     },
   }

@@ -7,9 +7,9 @@ import { InvalidFile } from '../../errors.ts'
 import { DEFAULT_AVAILABILITY_ZONE } from '../../objects/availability-zone.ts'
 import { HostName, type ProviderReport } from '../../objects/host-report.ts'
 import { capacity } from '../../objects/inventory.ts'
-import { describeIssues } from '../../rpc/dispatcher.ts'
 import type { HostState, ProviderState } from '../../scheduler/host-state.ts'
 import { MAX_DOCUMENT_BYTES, readNamedFile } from '../named-file.ts'
+import { describeProblems } from '../wrong-document.ts'
 
 /** A host as `sevbus host-capabilities` writes it down: what it can do, and what the machine has. */
 const HostFile = z.strictObject({
@@ -30,10 +30,11 @@ export type DescribedHost = z.infer<typeof HostFile>
  * @throws InvalidFile naming what is wrong in it
  */
 export function readHostFile(file: string, limits: SlotLimits): DescribedHost {
-  const parsed = HostFile.safeParse(readJson(file))
+  const document = readJson(file)
+  const parsed = HostFile.safeParse(document)
   if (!parsed.success) {
     const fix = 'write it anew with: sevbus host-capabilities, or see examples/host.json'
-    throw new InvalidFile(`${file} is not a host: ${describeIssues(parsed.error)}; ${fix}`, { file, fix })
+    throw new InvalidFile(`${file} is not a host: ${describeProblems(parsed.error, document)}; ${fix}`, { file, fix })
   }
   // What the operator should know of his limits, the worker tells him.
   return { ...parsed.data, capabilities: limitSlots(parsed.data.capabilities, limits).capabilities }
