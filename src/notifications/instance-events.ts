@@ -36,6 +36,7 @@ import {
   SlotPayload,
 } from './payloads.ts'
 import { ComputeTaskPayload } from './request-payloads.ts'
+import { namedGroup } from './server-group-payload.ts'
 import { type NotifyOnStateChange, stateUpdate } from './state-update.ts'
 
 export type InstanceEvent =
@@ -199,9 +200,11 @@ export class InstanceEvents {
     spec: RequestSpec,
     error: SevbusError,
   ): DurableMessage {
+    const { group } = spec.scheduler_hints
     const payload = ComputeTaskPayload.wrap({
       instance_uuid: instance.uuid,
-      request_spec: requestSpecPayload(spec),
+      // What else there is to it, schedulers know.
+      request_spec: requestSpecPayload(spec, group === null ? undefined : namedGroup(group)),
       state: instance.vm_state,
       reason: exceptionPayload(error, { module: 'sevbus.conductor', function: task }),
     })

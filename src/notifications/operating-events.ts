@@ -1,10 +1,9 @@
 import type { Aggregate } from '../objects/aggregate.ts'
-import type { ServerGroup } from '../objects/server-group.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type NotificationNames, notificationMessage } from './notification.ts'
 import { AggregatePayload, ServiceStatusPayload } from './operating-payloads.ts'
-import { ServerGroupPayload } from './request-payloads.ts'
+import { type StoredServerGroup, serverGroupPayload } from './server-group-payload.ts'
 
 export type ServiceEvent = 'service.create' | 'service.update'
 export type AggregateAction = 'create' | 'delete' | 'add_host' | 'remove_host' | 'update_metadata'
@@ -27,12 +26,6 @@ export interface ServiceStatus {
 export interface StoredAggregate extends Aggregate {
   readonly id: number
   readonly uuid: string
-}
-
-/** With who has made it. */
-export interface StoredServerGroup extends Pick<ServerGroup, 'uuid' | 'name' | 'policy' | 'rules'> {
-  readonly user_id: string | null
-  readonly project_id: string | null
 }
 
 /** Of what compute services say of themselves here; Nova counts its own. */
@@ -82,14 +75,11 @@ export class OperatingEvents {
   serverGroup(
     event: ServerGroupEvent,
     context: RequestContext,
-    { uuid, name, policy, rules, user_id, project_id }: StoredServerGroup,
+    group: StoredServerGroup,
     members: readonly string[] = [],
   ): DurableMessage {
-    const payload = ServerGroupPayload.wrap({
-      ...{ uuid, name, user_id, project_id, policies: [policy], policy, members: [...members], hosts: null },
-      rules: Object.fromEntries(Object.entries(rules).map(([rule, value]) => [rule, String(value)])),
-    })
-    return this.#message(event, this.#api, context, payload, `server_group/${uuid}`)
+    const payload = serverGroupPayload({ ...group, members, hosts: null })
+    return this.#message(event, this.#api, context, payload, `server_group/${group.uuid}`)
   }
 
   get #api(): string {

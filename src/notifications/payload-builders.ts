@@ -19,6 +19,7 @@ import {
   IpPayload,
 } from './payloads.ts'
 import { ImageMetaPayload, ImageMetaPropsPayload, RequestSpecPayload } from './request-payloads.ts'
+import { serverGroupPayload, type ToldServerGroup } from './server-group-payload.ts'
 
 /** Longer texts are cut: a notification must fit into a message, whatever failed. */
 const MAX_TEXT = 16_000
@@ -141,7 +142,8 @@ function periodPayload({ beginning, ending }: AuditPeriod) {
   })
 }
 
-export function requestSpecPayload(spec: RequestSpec) {
+/** @param group that it names, as far as it is known; undefined: there is none */
+export function requestSpecPayload(spec: RequestSpec, group: ToldServerGroup | undefined) {
   return RequestSpecPayload.wrap({
     instance_uuid: spec.instance_uuid,
     project_id: spec.project_id,
@@ -153,7 +155,7 @@ export function requestSpecPayload(spec: RequestSpec) {
     force_hosts: spec.force_hosts[0] ?? null,
     force_nodes: null,
     ignore_hosts: spec.ignore_hosts,
-    instance_group: null,
+    instance_group: group === undefined ? null : serverGroupPayload(group),
     numa_topology: null,
     pci_requests: null,
     requested_destination: null,

@@ -3,6 +3,7 @@ import type { DurableMessage } from '../rpc/durable-message.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type NotificationNames, notificationMessage } from './notification.ts'
 import { requestSpecPayload } from './payload-builders.ts'
+import type { ToldServerGroup } from './server-group-payload.ts'
 
 /** That a host is sought, and that one is found. */
 export type SelectionEvent = `scheduler.select_destinations.${'start' | 'end'}`
@@ -12,6 +13,8 @@ export interface AskedSelection {
   readonly context: RequestContext
   readonly spec: RequestSpec
   readonly askedAt: Date
+  /** That the request names, as it was then. */
+  readonly group?: ToldServerGroup | undefined
 }
 
 /** Makes what a scheduler tells of requests. Both have the request alone, as in Nova: where it goes is told by its build. */
@@ -28,11 +31,12 @@ export class SelectionEvents {
 
   /** Of one that no host was found for: it was asked, and nothing has ended. */
   refused(asked: AskedSelection): readonly DurableMessage[] {
-    return [this.#message('scheduler.select_destinations.start', asked, asked.askedAt, requestSpecPayload(asked.spec))]
+    const payload = requestSpecPayload(asked.spec, asked.group)
+    return [this.#message('scheduler.select_destinations.start', asked, asked.askedAt, payload)]
   }
 
   found(asked: AskedSelection): readonly DurableMessage[] {
-    const payload = requestSpecPayload(asked.spec)
+    const payload = requestSpecPayload(asked.spec, asked.group)
     return [
       this.#message('scheduler.select_destinations.start', asked, asked.askedAt, payload),
       this.#message('scheduler.select_destinations.end', asked, this.#now(), payload),

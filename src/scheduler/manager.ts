@@ -130,7 +130,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     { request_spec: spec }: { readonly request_spec: RequestSpec },
     info: RequestInfo,
   ): Promise<{ selection: Selection }> {
-    const news = new ToldSelection(this.#telling, spec, info)
+    const news = await ToldSelection.of(this.#telling, this.#placement, spec, info)
     const requests = this.#requestsOf(spec, news)
     const claimed = await firstModel(requests, (request) =>
       spec.migration?.type === 'rebuild' ? this.#rebuilds.select(request) : this.#selector.select(request, info),
@@ -145,11 +145,12 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     { request_spec: spec, instance_uuids }: { readonly request_spec: RequestSpec; readonly instance_uuids: string[] },
     info: RequestInfo,
   ): Promise<{ selections: { instance_uuid: string; selection: Selection }[] }> {
-    const asked = [...new Set(instance_uuids)].map((instance_uuid) => {
+    const each = [...new Set(instance_uuids)].map(async (instance_uuid) => {
       const own = { ...spec, instance_uuid }
-      const news = new ToldSelection(this.#telling, own, info)
+      const news = await ToldSelection.of(this.#telling, this.#placement, own, info)
       return { news, member: this.#requestsOf(own, news) }
     })
+    const asked = await Promise.all(each)
     const members = asked.map(({ member }) => member)
     const claimed = await this.#batches.select(members, info).catch(async (error: unknown) => {
       for (const { news } of asked) await news.refused(error)

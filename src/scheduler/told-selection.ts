@@ -1,7 +1,9 @@
 import { StaleAttempt, toSevbusError } from '../errors.ts'
+import type { AskedSelection } from '../notifications/selection-events.ts'
 import type { RequestSpec } from '../objects/request-spec.ts'
 import type { RequestInfo } from '../rpc/contract.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
+import type { Placement } from './placement/placement.ts'
 import type { Telling } from './telling.ts'
 
 /**
@@ -12,11 +14,10 @@ export class ToldSelection {
   /** To be stored with the claim; made once, however often others are faster. Undefined: nobody is told. */
   readonly told: (() => readonly DurableMessage[]) | undefined
   readonly #telling: Telling | undefined
-  readonly #asked: { readonly spec: RequestSpec; readonly askedAt: Date } & Pick<RequestInfo, 'context'>
+  readonly #asked: AskedSelection
   readonly #signal: AbortSignal
 
-  constructor(telling: Telling | undefined, spec: RequestSpec, { context, signal }: RequestInfo) {
-    const asked = { spec, context, askedAt: new Date() }
+  private constructor(telling: Telling | undefined, asked: AskedSelection, signal: AbortSignal) {
     const selections = telling?.selections
     let found: readonly DurableMessage[] | undefined
     const told = () => {
@@ -27,6 +28,19 @@ export class ToldSelection {
     this.#telling = telling
     this.#asked = asked
     this.#signal = signal
+  }
+
+  /** Where nobody is told, nothing is looked up. */
+  static async of(
+    telling: Telling | undefined,
+    placement: Pick<Placement, 'toldGroup'>,
+    spec: RequestSpec,
+    { context, signal }: RequestInfo,
+  ): Promise<ToldSelection> {
+    const asked = { spec, context, askedAt: new Date() }
+    const isToLookUp = telling?.selections !== undefined && spec.scheduler_hints.group !== null
+    const group = isToLookUp ? await placement.toldGroup(spec) : undefined
+    return new ToldSelection(telling, { ...asked, group }, signal)
   }
 
   /** A try that is void was another's; what fails by an outage, or was given up, is asked again. */

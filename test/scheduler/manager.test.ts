@@ -65,6 +65,7 @@ class FakePlacement implements Placement {
   }
 
   hintedHosts = async () => undefined
+  toldGroup = async () => undefined
   claimOf = async () => this.made
   held = async () => this.made
   claimsOf = async () => new Map<string, Selection>()

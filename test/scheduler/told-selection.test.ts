@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { outboxMigrations } from '../../src/database/outbox-schema.ts'
 import { defaultFilters } from '../../src/scheduler/filters/default-filters.ts'
 import { SchedulerManager } from '../../src/scheduler/manager.ts'
+import { createServerGroup } from '../../src/scheduler/operating/server-groups.ts'
 import { DatabasePlacement } from '../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../src/scheduler/placement/schema.ts'
 import { defaultWeighers } from '../../src/scheduler/weighers/default-weighers.ts'
@@ -12,6 +13,11 @@ import { silent } from '../support/transports.ts'
 import { aRequestSpec } from './builders.ts'
 import { tellingTo, toldIn } from './telling.ts'
 
+const payloadNames = {
+  'nova_object.name': 'ServerGroupPayload',
+  'nova_object.namespace': 'nova',
+  'nova_object.version': '1.1',
+}
 const info = { context: { request_id: 'req-1' }, signal: new AbortController().signal }
 
 describe.each(databaseEngines)('what is told of requests for hosts, on $name', ({ open }) => {
@@ -46,6 +52,7 @@ describe.each(databaseEngines)('what is told of requests for hosts, on $name', (
             () => 'claimed',
             ({ code }) => String(code),
           ),
+      makeGroup: (rules = {}) => createServerGroup(database, { name: 'db', policy: 'anti-affinity', rules }),
       managers,
       told: async () =>
         (await toldIn(database)).map(({ event, data }) => [event.split('.').at(-1), data.instance_uuid]),
@@ -85,6 +92,34 @@ describe.each(databaseEngines)('what is told of requests for hosts, on $name', (
       ['start', uuid],
       ['end', uuid],
     ])
+  })
+
+  it('has the group that the request names, with its members and their hosts', async () => {
+    await using its = await given()
+    const [first, second] = [randomUUID(), randomUUID()].toSorted() as [string, string]
+    const { uuid: group } = await its.makeGroup({ max_server_per_host: 2 })
+    const inGroup = { scheduler_hints: { group, same_host: [], different_host: [] } }
+
+    expect(await its.select(first, inGroup)).toBe('claimed')
+    expect(await its.select(second, { ...inGroup, ignore_hosts: ['cn-1'] })).toBe('NO_VALID_HOST')
+
+    const told = (await its.all()).filter(({ event }) => event.startsWith('scheduler.'))
+    const known = {
+      ...{ uuid: group, name: 'db', policies: ['anti-affinity'], policy: 'anti-affinity' },
+      ...{ rules: { max_server_per_host: '2' }, user_id: null, project_id: null },
+    }
+    const alone = { ...payloadNames, 'nova_object.data': { ...known, members: [first], hosts: [] } }
+    const both = { ...payloadNames, 'nova_object.data': { ...known, members: [first, second], hosts: ['cn-1'] } }
+    expect(told.map(({ data }) => data.instance_group)).toEqual([alone, alone, both])
+  })
+
+  it('has no group where the one that the request names is gone', async () => {
+    await using its = await given()
+    const scheduler_hints = { group: randomUUID(), same_host: [], different_host: [] }
+
+    expect(await its.select(randomUUID(), { scheduler_hints })).toBe('INSTANCE_GROUP_NOT_FOUND')
+
+    expect((await its.all()).map(({ data }) => data.instance_group)).toEqual([null])
   })
 
   it('has no end where no host is found', async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Database, Queryable } from '../../database/database.ts'
-import type { StoredServerGroup } from '../../notifications/operating-events.ts'
+import type { StoredServerGroup } from '../../notifications/server-group-payload.ts'
 import type { ServerGroup } from '../../objects/server-group.ts'
 import { groupNotFound } from '../placement/hinted-hosts.ts'
 import { tellOfGroup } from '../placement/membership.ts'

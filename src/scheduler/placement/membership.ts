@@ -1,5 +1,6 @@
 import type { Database, Queryable } from '../../database/database.ts'
-import type { ServerGroupEvent, StoredServerGroup } from '../../notifications/operating-events.ts'
+import type { ServerGroupEvent } from '../../notifications/operating-events.ts'
+import type { StoredServerGroup } from '../../notifications/server-group-payload.ts'
 import type { Told } from '../telling.ts'
 
 /**

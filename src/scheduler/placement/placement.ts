@@ -1,4 +1,5 @@
 import type { Database } from '../../database/database.ts'
+import type { ToldServerGroup } from '../../notifications/server-group-payload.ts'
 import type { HostReport, UnchangedHost } from '../../objects/host-report.ts'
 import type { RequestSpec, Selection } from '../../objects/request-spec.ts'
 import type { RequestContext } from '../../rpc/request-context.ts'
@@ -24,6 +25,7 @@ import { hintedHosts } from './hinted-hosts.ts'
 import { type HostRecord, recordHost, reportDigest } from './host-records.ts'
 import { hostStates } from './host-states.ts'
 import { releaseGroup } from './release-group.ts'
+import { toldGroup } from './told-group.ts'
 import { noteLeft, refuseUnchanged, type WorkerLeft, workersOf } from './worker-hold.ts'
 
 /** What the scheduler needs from placement. Small on purpose: a fake is twenty lines. */
@@ -39,6 +41,8 @@ export interface Placement {
     spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>,
     context?: RequestContext,
   ): Promise<HintedHosts | undefined>
+  /** The group that a request names, for those who are told of it; undefined: none. */
+  toldGroup(spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>): Promise<ToldServerGroup | undefined>
   /** @throws StaleAttempt */
   claimOf(asked: Try): Promise<Selection | undefined>
   /** All that an instance has, under whatever try; undefined: nothing. */
@@ -120,6 +124,10 @@ export class DatabasePlacement implements Placement {
     context?: RequestContext,
   ): Promise<HintedHosts | undefined> {
     return hintedHosts(this.#database, spec, this.#told(context))
+  }
+
+  toldGroup(spec: Pick<RequestSpec, 'instance_uuid' | 'scheduler_hints'>): Promise<ToldServerGroup | undefined> {
+    return toldGroup(this.#database, spec)
   }
 
   held(instanceUuid: string): Promise<Pick<Selection, 'host' | 'allocations'> | undefined> {
