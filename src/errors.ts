@@ -124,7 +124,7 @@ export class InstanceGroupNotFound extends published('INSTANCE_GROUP_NOT_FOUND',
 export class SpawnFailed extends published('SPAWN_FAILED', { retryable: true }) {}
 /** The memory controller has no free encryption key (ASID) although placement counted one. */
 export class EncryptionSlotsExhausted extends published('ENCRYPTION_SLOTS_EXHAUSTED', { retryable: true }) {}
-/** The guest runs, but not encrypted as asked: it was destroyed. */
+/** The guest ran, but not encrypted as asked: it was taken down. */
 export class EncryptionNotEffective extends published('ENCRYPTION_NOT_EFFECTIVE', { retryable: true }) {}
 /** The allocations of a try are not what its guest runs with: a slot too many, too few, or of another pool. */
 export class ClaimMismatch extends published('CLAIM_MISMATCH', { retryable: true }) {}

@@ -7,6 +7,7 @@ import { HostView } from '../compute/host-view.ts'
 import { Journal } from '../compute/journal/journal.ts'
 import { LastLook } from '../compute/last-look.ts'
 import { ComputeManager } from '../compute/manager.ts'
+import { ProvenGuests } from '../compute/proven-guests.ts'
 import { GuestWatch } from '../compute/reality/guest-watch.ts'
 import { type HostBoot, openHostBoot } from '../compute/reality/host-boot.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../compute/resource-tracker.ts'
@@ -84,6 +85,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
   })
   const relay = new Relay({ store: journal, transport, logger, pollIntervalMs: JOURNAL_POLL_MS })
   const tellException = exceptionTeller({ host, journal, outbox: relay, logger }, notificationNames(config))
+  const proven = new ProvenGuests()
   const manager = new ComputeManager({
     host,
     driver,
@@ -96,6 +98,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     slotLimits: limits,
     shutdown: { ...DEFAULT_SHUTDOWN, timeoutMs: compute.shutdown_timeout_seconds * 1000 },
     tellException,
+    proven,
   })
   const view = new HostView({ driver, limits, logger })
   const { concurrency } = config.transport
@@ -149,6 +152,8 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     client,
     logger,
     isBusy: (uuid) => manager.isBusy(uuid),
+    proven,
+    prove: (guest, signal) => manager.proveGuest(guest, signal),
     isServing: () => standing.isServing,
     intervalMs: compute.sync_power_state_interval_seconds * 1000,
     settleMs: ports.guestSettleMs,

@@ -1,4 +1,4 @@
-import { EncryptionNotEffective, SevbusError, SpawnFailed } from '../errors.ts'
+import { SevbusError, SpawnFailed } from '../errors.ts'
 import type { Instance } from '../objects/instance.ts'
 import { refuseOtherClaim } from './claim-check.ts'
 import type { ComputePorts } from './compute-ports.ts'
@@ -7,9 +7,8 @@ import type { Build } from './journal/state.ts'
 import { buildDomain } from './libvirt/build-domain.ts'
 import { guestSpec } from './libvirt/guest-spec.ts'
 import { limitSlots } from './libvirt/slot-limits.ts'
-import { encryptionFlaw } from './libvirt/verify-encryption.ts'
+import { verifyEncryption } from './prove-encryption.ts'
 import { Rollback, type UndoFailure } from './rollback.ts'
-import type { VirtDriver } from './virt-driver.ts'
 
 type BootedBuild = Pick<Build, 'instance' | 'allocations' | 'user_data' | 'disks' | 'power_on'>
 
@@ -26,10 +25,11 @@ const KNOWN_MS = 60_000
  */
 export async function bootGuest(
   { instance, allocations, user_data, disks, power_on = true }: BootedBuild,
-  { host, driver, domainOptions, slotLimits }: Pick<ComputePorts, 'host' | 'driver' | 'domainOptions' | 'slotLimits'>,
+  ports: Pick<ComputePorts, 'host' | 'driver' | 'domainOptions' | 'slotLimits' | 'proven'>,
   signal: AbortSignal,
   onUndoFailed: (failure: UndoFailure) => void,
 ): Promise<void> {
+  const { host, driver, domainOptions, slotLimits } = ports
   await using rollback = new Rollback(onUndoFailed)
   try {
     refuseOtherClaim(instance, allocations, host)
@@ -46,7 +46,7 @@ export async function bootGuest(
     // One that stays off proves its encryption when it is started.
     if (power_on) {
       await driver.spawn(domain, signal)
-      await verifyEncryption(instance, driver, signal)
+      await verifyEncryption(instance.uuid, instance.mem_encryption, ports, signal)
     } else await driver.define(domain, signal)
     signal.throwIfAborted()
     rollback.commit()
@@ -54,20 +54,6 @@ export async function bootGuest(
     signal.throwIfAborted()
     throw asBuildError(error, instance)
   }
-}
-
-/** Fail closed: what counts is the guest that runs. */
-export async function verifyEncryption(instance: Instance, driver: VirtDriver, signal: AbortSignal): Promise<void> {
-  const { uuid, mem_encryption: expected } = instance
-  if (expected === null) return
-  const [xml, launch] = await Promise.all([driver.domainXml(uuid, signal), driver.launch(uuid, signal)])
-  const flaw = encryptionFlaw(xml, launch, expected)
-  if (flaw === undefined) return
-  throw new EncryptionNotEffective(`the guest was to run with ${expected.model}, but ${flaw}; it was destroyed`, {
-    instance_uuid: uuid,
-    model: expected.model,
-    flaw,
-  })
 }
 
 /** A foreign error is the host's (a full disk, a lost socket): another host may do. */

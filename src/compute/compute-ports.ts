@@ -5,6 +5,7 @@ import type { GuestPatience } from './actions/guest-patience.ts'
 import type { Journal } from './journal/journal.ts'
 import type { DomainOptions } from './libvirt/domain-options.ts'
 import type { SlotLimits } from './libvirt/slot-limits.ts'
+import type { ProvenGuests } from './proven-guests.ts'
 import type { VirtDriver } from './virt-driver.ts'
 
 /** What the parts of a compute worker work with. */
@@ -17,6 +18,7 @@ export interface ComputePorts {
   readonly client: Pick<RpcClient, 'of' | 'message'>
   readonly logger: Logger
   readonly domainOptions: DomainOptions
+  readonly proven: ProvenGuests
   /** The operator's, of the guests with each model. */
   readonly slotLimits: SlotLimits
   /** With guests that are asked to shut down, and to let a device go. */

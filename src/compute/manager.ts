@@ -19,9 +19,19 @@ import { NO_LIMITS } from './libvirt/slot-limits.ts'
 import type { moveMethods } from './move-methods.ts'
 import { DEFAULT_RETRY_DELAYS_MS } from './patience.ts'
 import { prepareArrival } from './prepare-arrival.ts'
+import { ProvenGuests } from './proven-guests.ts'
 import type { ComputeApi } from './rpc-api.ts'
+import { UnprovenGuests } from './unproven-guests.ts'
 
-type Optional = 'domainOptions' | 'slotLimits' | 'shutdown' | 'unplug' | 'retryDelaysMs' | 'now' | 'tellException'
+type Optional =
+  | 'domainOptions'
+  | 'slotLimits'
+  | 'shutdown'
+  | 'unplug'
+  | 'retryDelaysMs'
+  | 'now'
+  | 'tellException'
+  | 'proven'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
 type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionMethods)[N]['input']>
 type FinishArgs = z.output<(typeof ComputeApi)['methods']['finishResize']['input']>
@@ -45,6 +55,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
   readonly #actions: Actions
   readonly #arrivals: Arrivals
   readonly #clearing: Clearing
+  readonly #unproven: UnprovenGuests
   readonly #lanes: InstanceLanes
   readonly #draining = new AbortController()
   readonly #stopping = new AbortController()
@@ -59,6 +70,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
       retryDelaysMs: DEFAULT_RETRY_DELAYS_MS,
       now: () => new Date(),
       tellException: async () => {},
+      proven: new ProvenGuests(),
     }
     const signals = { draining: this.#draining.signal, stopping: this.#stopping.signal }
     this.#ports = { ...defaults, ...ports }
@@ -76,6 +88,7 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
     this.#arrivals = new Arrivals(this.#ports, this.#lanes)
     const isBusy = (uuid: string) => this.isBusy(uuid)
     this.#clearing = new Clearing(this.#ports, { lanes: this.#lanes, signals, work: this.#work, isBusy })
+    this.#unproven = new UnprovenGuests(this.#ports, { lanes: this.#lanes, signals, isBusy })
   }
 
   /** Takes up what an earlier worker had begun. Call it before requests can arrive; the work itself follows. */
@@ -91,6 +104,11 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   removeStrays(): Promise<void> {
     return this.#clearing.removeStrays()
+  }
+
+  /** See `UnprovenGuests`: of a guest that runs. */
+  proveGuest(...guest: Parameters<UnprovenGuests['prove']>): Promise<boolean> {
+    return this.#unproven.prove(...guest)
   }
 
   async removeStrayDisks({ instance_uuid }: { readonly instance_uuid: string }, { signal }: RequestInfo) {

@@ -126,6 +126,8 @@ export interface VirtDriver {
   spawn(domain: DomainSpec, signal: AbortSignal): Promise<void>
   /** Only defines the guest, which is off; anew where it is defined already. @throws SpawnFailed, HostCapabilityMissing */
   define(domain: DomainSpec, signal: AbortSignal): Promise<void>
+  /** libvirt's number of the domain, which each start has another of, until the daemon itself is started anew; undefined: it does not run. */
+  domainId(uuid: string, signal: AbortSignal): Promise<number | undefined>
   /** One of `guests`; undefined: the host has no such guest. */
   guest(uuid: string, signal: AbortSignal): Promise<Guest | undefined>
   /**

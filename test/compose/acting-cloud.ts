@@ -141,6 +141,11 @@ export class ActingCloud implements AsyncDisposable {
     return { state: found.state, inClear: isOn && !live.includes('<launchSecurity') }
   }
 
+  /** What the worker was told to do is done. */
+  idle(): Promise<void> {
+    return this.#worker.manager.idle()
+  }
+
   async leftovers() {
     return (await this.#worker.leftovers()).disks
   }
@@ -213,6 +218,7 @@ export class ActingCloud implements AsyncDisposable {
     const guests = []
     for (const { uuid, attempt, vm_state, task_state, host, last_action = 0 } of instances) {
       if (task_state !== null || host !== HOST || this.#worker.manager.isBusy(uuid)) continue
+      await this.#prove(uuid)
       const state = await this.#stateOf(uuid)
       const correction = state && correctionOf(vm_state as Instance['vm_state'], state)
       if (correction === undefined || correction === 'told') continue
@@ -222,6 +228,13 @@ export class ActingCloud implements AsyncDisposable {
       this.#letters.push({ to: 'conductor', wire: 'report_guest_states', args: { host: HOST, guests } })
     }
     return guests.length
+  }
+
+  async #prove(uuid: string): Promise<void> {
+    const { mem_encryption } = await this.instance(uuid)
+    const soon = AbortSignal.timeout(1)
+    const guest = { uuid, model: mem_encryption?.model ?? null }
+    await this.#worker.manager.proveGuest(guest, soon).catch(() => {})
   }
 
   /** Undefined: the hypervisor does not answer. */

@@ -66,6 +66,28 @@ async function expectNoCorrections(cloud: ActingCloud): Promise<void> {
 }
 
 describe('whatever is asked of instances, and whatever happens meanwhile', () => {
+  it('a guest that somebody starts in clear, after its own start has failed the proof, is taken down', async () => {
+    const [engine] = databaseEngines
+    if (engine === undefined) throw new Error('there is no database to test with')
+    await using cloud = await ActingCloud.open(engine)
+    const encrypted = 0
+    for (const what of ['reboot', 'guest vanishes', 'hypervisor drops encryption', 'deliver'] as const) {
+      await cloud.run({ do: what, which: encrypted })
+    }
+    await cloud.idle()
+    await cloud.run({ do: 'guest is started', which: encrypted })
+    const [uuid = ''] = cloud.uuids
+    const meanwhile = await cloud.guest(uuid)
+
+    await cloud.settle()
+
+    expect(meanwhile).toEqual({ state: 'running', inClear: true })
+    expect([(await cloud.instance(uuid)).vm_state, await cloud.guest(uuid)]).toEqual([
+      'error',
+      { state: 'shutoff', inClear: false },
+    ])
+  })
+
   it('they come to rest, with guests that do what they should, encrypted as asked, and every end told', async () => {
     const [engine] = databaseEngines
     if (engine === undefined) throw new Error('there is no database to test with')

@@ -111,23 +111,30 @@ function realGuests(): void {
     await writeFile(join(folder, 'qemu-system-x86_64'), script, { mode: 0o755 })
     await libvirt.run('mount', '--bind', folder, FIRST_OF_PATH)
     try {
-      await libvirt.restart()
+      await restart(libvirt)
       await body()
     } finally {
       await libvirt.run('umount', FIRST_OF_PATH)
-      await libvirt.restart()
-      await vi.waitFor(offersSev, SETTLE)
+      await restart(libvirt)
     }
   }
 
-  /** As the scheduler knows it: a libvirt that was restarted is told to it with the next report. */
-  async function offersSev(): Promise<void> {
+  /** Until the scheduler knows that it answers again: a host that was being looked at meanwhile has told that it does not. */
+  async function restart(libvirt: PrivateLibvirt): Promise<void> {
+    await libvirt.restart()
+    const since = new Date().toISOString()
+    await vi.waitFor(() => offersSev(since), SETTLE)
+  }
+
+  async function offersSev(since: string): Promise<void> {
     const { hosts } = await client.scheduler.listHosts(context, {})
-    const offers = hosts.map(({ state, disabled, hypervisor_silence, missing_models }) => ({
-      ...{ state, disabled, hypervisor_silence },
+    const offers = hosts.map(({ state, disabled, hypervisor_silence, missing_models, last_seen_up }) => ({
+      ...{ state, disabled, hypervisor_silence, wasSeen: last_seen_up > since },
       lacks: missing_models['amd-sev'],
     }))
-    expect(offers).toEqual([{ state: 'up', disabled: false, hypervisor_silence: null, lacks: undefined }])
+    expect(offers).toEqual([
+      { state: 'up', disabled: false, hypervisor_silence: null, wasSeen: true, lacks: undefined },
+    ])
   }
 
   const folders = async () => (await readdir(join(host.folder, 'instances'))).filter((name) => !name.startsWith('_'))
@@ -262,6 +269,28 @@ function realGuests(): void {
     expect((await leftovers()).keys).toBe(2)
     const { actions = [] } = await client.conductor.explainInstance(context, { instance_uuid: lives })
     expect(actions).toEqual([])
+  })
+
+  it('takes down an encrypted one that somebody has started in clear, by a document that was edited', async () => {
+    const [uuid = ''] = await boot(sevFlavor)
+    await settled([uuid])
+    const file = join(host.folder, 'edited.xml')
+    const ordered = await host.virsh('dumpxml', '--inactive', uuid)
+    await writeFile(file, ordered.replace(/<launchSecurity[\s\S]*<\/launchSecurity>/, ''))
+
+    await host.virsh('define', file)
+    await host.virsh('destroy', uuid)
+    // Which may hear of its end before it has begun.
+    await host.virsh('start', uuid).catch(() => {})
+
+    await vi.waitFor(() => expect(worker.output).toContain(`guest ${uuid} was started by somebody else`), SETTLE)
+    await vi.waitFor(async () => {
+      const [found] = (await instances()).filter((one) => one.uuid === uuid)
+      expect(`${found?.vm_state} ${found?.task_state}`).toBe('stopped null')
+    }, SETTLE)
+    await client.conductor.startInstance(context, { instance_uuid: uuid })
+    await vi.waitFor(async () => expect(await host.virsh('domstate', uuid)).toMatch(/^running/), SETTLE)
+    expect(await host.virsh('dumpxml', uuid)).toContain('<launchSecurity')
   })
 
   it('is rebuilt with encryption, put away with nothing of it on the host but its image, and runs from that again', async () => {

@@ -1,10 +1,9 @@
 import type { Instance } from '../../objects/instance.ts'
-import { verifyEncryption } from '../boot-guest.ts'
 import type { ComputePorts } from '../compute-ports.ts'
 import { buildDomain } from '../libvirt/build-domain.ts'
 import { guestSpec } from '../libvirt/guest-spec.ts'
 import { limitSlots } from '../libvirt/slot-limits.ts'
-import { untilDone } from '../patience.ts'
+import { proveOrPowerOff } from '../prove-encryption.ts'
 
 /**
  * Starts a guest that is off, as its instance is to run: defined anew from values, so that whatever was done to its
@@ -24,18 +23,5 @@ export async function powerOn(instance: Instance, ports: ComputePorts, signal: A
     if (guest !== undefined) await driver.powerOff(uuid)
     await driver.spawn(domain, signal)
   }
-  await prove(instance, ports, signal)
-}
-
-/** Fail closed, as at the first boot: what is not proven does not run. */
-export async function prove(instance: Instance, ports: ComputePorts, signal: AbortSignal): Promise<void> {
-  const { driver } = ports
-  try {
-    await verifyEncryption(instance, driver, signal)
-  } catch (error) {
-    // The proof is left to whoever takes over: the newer work, or the next start of the worker.
-    signal.throwIfAborted()
-    await untilDone(`power off ${instance.uuid}`, () => driver.powerOff(instance.uuid), ports, signal)
-    throw error
-  }
+  await proveOrPowerOff(uuid, instance.mem_encryption, ports, signal)
 }

@@ -6,9 +6,10 @@ import { buildDomain } from '../libvirt/build-domain.ts'
 import { guestSpec } from '../libvirt/guest-spec.ts'
 import { isRescued } from '../libvirt/plugged-device.ts'
 import { limitSlots } from '../libvirt/slot-limits.ts'
+import { proveOrPowerOff } from '../prove-encryption.ts'
 import { Rollback } from '../rollback.ts'
 import { powerOff } from './power-off.ts'
-import { powerOn, prove } from './power-on.ts'
+import { powerOn } from './power-on.ts'
 
 /**
  * Boots the guest from another image, with its own root disk beside that: with the encryption of the instance, and proved, as
@@ -37,7 +38,7 @@ export async function rescue(
     await powerOff(instance, { clean_shutdown: true }, ports, signal)
     await driver.spawn(domain, signal)
   }
-  await prove(instance, ports, signal)
+  await proveOrPowerOff(uuid, instance.mem_encryption, ports, signal)
   signal.throwIfAborted()
   rollback.commit()
 }

@@ -11,6 +11,7 @@ export class FakeMachine {
   #facts: FakeHostFacts
   #capabilities: HostCapabilities
   #spawnsToFail: number
+  #lastDomainId: number
   readonly #waking = new Set<() => void>()
 
   constructor(store: GuestStore, facts: FakeHostFacts) {
@@ -18,6 +19,7 @@ export class FakeMachine {
     this.#facts = facts
     this.#capabilities = capabilitiesOf(facts)
     this.#spawnsToFail = typeof facts.fail_spawn === 'number' ? facts.fail_spawn : 0
+    this.#lastDomainId = Math.max(0, ...[...store.guests.values()].map(({ domain_id = 0 }) => domain_id))
   }
 
   get facts(): FakeHostFacts {
@@ -51,6 +53,12 @@ export class FakeMachine {
     return guest
   }
 
+  /** As it is once it runs, by one more start. @param document what runs, which need not be what was ordered */
+  started(guest: Omit<StoredGuest, 'state' | 'live' | 'domain_id'>, document: string): StoredGuest {
+    const domain_id = ++this.#lastDomainId
+    return { ...guest, state: 'running', live: withDomainId(document, domain_id), domain_id }
+  }
+
   async keep(uuid: string, guest: StoredGuest): Promise<void> {
     this.store.guests.set(uuid, guest)
     await this.store.save(uuid)
@@ -69,6 +77,11 @@ export class FakeMachine {
       })
     }
   }
+}
+
+/** As libvirt writes it into the document of a domain that runs; undefined: it does not. */
+export function withDomainId(document: string, domainId: number | undefined): string {
+  return document.replace(/<domain (?:id="\d+" )?/, domainId === undefined ? '<domain ' : `<domain id="${domainId}" `)
 }
 
 /** VIR_ERR_OPERATION_INVALID, in libvirt's words. */

@@ -7,7 +7,7 @@ import type { DomainSpec } from '../libvirt/domain-spec.ts'
 import { domainXml } from '../libvirt/domain-xml.ts'
 import { readDefinition } from './definition.ts'
 import type { FakeDisks } from './fake-disks.ts'
-import type { FakeMachine } from './fake-machine.ts'
+import { type FakeMachine, withDomainId } from './fake-machine.ts'
 import { qemuRefuses, receivedGuest, sendGuest } from './guest-mail.ts'
 
 /** Simulated guests that come and go as they run. What they are, and that they run, is all that there is of them: that goes by a file. */
@@ -41,7 +41,8 @@ export class FakeMigrations {
       const live = await receivedGuest(store.folder, uuid)
       if (live === undefined) continue
       this.#expected.delete(uuid)
-      if (store.disks.has(uuid)) await this.#machine.keep(uuid, { definition: live, state: 'running', live })
+      if (store.disks.has(uuid))
+        await this.#machine.keep(uuid, this.#machine.started({ definition: withDomainId(live, undefined) }, live))
     }
   }
 

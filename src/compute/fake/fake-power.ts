@@ -68,7 +68,7 @@ export class FakePower {
       this.#machine.refuseByFault(uuid)
       const clear = this.#machine.facts.starts_in_clear
       const live = clear ? xml.replace(/<launchSecurity[\s\S]*<\/launchSecurity>/, '') : xml
-      store.guests.set(uuid, { definition: xml, state: 'running', live, ...(model && { model }) })
+      store.guests.set(uuid, this.#machine.started({ definition: xml, ...(model && { model }) }, live))
     } finally {
       this.#starting.delete(uuid)
     }

@@ -106,6 +106,13 @@ export class FakeVirtDriver implements VirtDriver {
     return guest && { uuid, state: guest.state }
   }
 
+  async domainId(uuid: string, signal: AbortSignal): Promise<number | undefined> {
+    await this.#machine.answers(signal)
+    const guest = this.#machine.store.guests.get(uuid)
+    // One that runs since before they were counted has none that anybody knows.
+    return guest?.state === 'shutoff' ? undefined : guest && (guest.domain_id ?? 0)
+  }
+
   async *changes(signal: AbortSignal): AsyncGenerator<GuestChange> {
     if (signal.aborted) return
     const changed = on(this.#machine.store.events, 'changed', { signal })

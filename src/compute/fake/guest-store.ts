@@ -16,6 +16,8 @@ const StoredGuest = z.strictObject({
   state: z.enum(['running', 'paused', 'shutoff']),
   /** The document as the hypervisor has it while the guest runs. */
   live: z.string().optional(),
+  /** While it runs: the number of this start. */
+  domain_id: z.int().optional(),
   /** Its memory was saved when it was suspended. */
   saved: z.boolean().optional(),
   /** Off, because it runs on another host. */

@@ -39,6 +39,12 @@ export function parseDomain(text: string): XmlElement {
   return fill(values)
 }
 
+/** Of a domain that runs; undefined: it does not. It is in the document's first tag. */
+export function domainIdOf(liveXml: string): number | undefined {
+  const [, id] = /^\s*<domain\b[^>]*\sid=["'](\d+)["']/.exec(liveXml) ?? []
+  return id === undefined ? undefined : Number(id)
+}
+
 type Member = XmlElement[string]
 
 function filler(element: XmlElement): Filler {

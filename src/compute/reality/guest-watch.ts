@@ -8,9 +8,13 @@ import { type Belief, beliefsOf } from './beliefs.ts'
 import { DueLooks } from './due-looks.ts'
 import { type SeenGuests, seenGuests } from './seen-guests.ts'
 
-export interface GuestWatchOptions extends Pick<ComputePorts, 'host' | 'driver' | 'journal' | 'client' | 'logger'> {
+type Ports = Pick<ComputePorts, 'host' | 'driver' | 'journal' | 'client' | 'logger' | 'proven'>
+
+export interface GuestWatchOptions extends Ports {
   /** Something is done to the instance here: its guest is not looked at meanwhile. */
   readonly isBusy: (uuid: string) => boolean
+  /** Has a guest prove its encryption, or takes it down. @returns whether it is proven */
+  readonly prove: (guest: Pick<Belief, 'uuid' | 'model'>, signal: AbortSignal) => Promise<boolean>
   /** Is this worker the one of its host? */
   readonly isServing: () => boolean
   /** How often all guests are looked at, in milliseconds; 0: only when libvirt may have lost events. */
@@ -29,7 +33,8 @@ const MOST_AT_ONCE = 1000
 /**
  * Sees what happens to guests behind our back, and tells the conductor, which lets the instances follow: by the events of
  * the hypervisor, and by a look at all guests now and then, as Nova's `_sync_power_states`. A guest must be seen twice doing
- * the same wrong thing. Guests that something is done to are left to who does it. Nothing is ever done to a guest here.
+ * the same wrong thing. Guests that something is done to are left to who does it. Nothing is
+ * ever done to a guest here, but that one which runs by somebody else's start has to prove its encryption (`UnprovenGuests`).
  */
 export class GuestWatch {
   readonly #options: GuestWatchOptions
@@ -68,7 +73,10 @@ export class GuestWatch {
       try {
         for await (const change of this.#options.driver.changes(signal)) {
           if ('uuid' in change) this.#due.guest(change.uuid)
-          else this.#due.all()
+          else {
+            this.#options.proven.forgetDomains()
+            this.#due.all()
+          }
         }
       } catch (error) {
         if (!signal.aborted) this.#noteFailure(toSevbusError(error))
@@ -102,7 +110,10 @@ export class GuestWatch {
     // Before the guests: what is done to an instance from now on is known by its number.
     const beliefs = await beliefsOf(this.#options, asked, signal)
     const guests = await seenGuests(driver, asked, signal)
+    if (asked === undefined) this.#options.proven.keepOnly(guests.uuids)
+    const unproven = await this.#unproven(beliefs, guests, signal)
     const wrong = beliefs.filter((belief) => this.#isWrongAgain(belief, guests))
+    for (const uuid of unproven) this.#due.later(uuid)
     if (asked === undefined) {
       this.#tellOfStrangers(guests, beliefs)
       this.#toResume ??= new Set(this.#options.resume && this.#deviating.keys())
@@ -113,7 +124,7 @@ export class GuestWatch {
 
   /** Those of ours that nothing is done to, and that do not just run as they were built. */
   async #inQuestion(uuids: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
-    const { isBusy, journal, driver } = this.#options
+    const { isBusy, journal, driver, proven } = this.#options
     const ours = uuids.filter((uuid) => {
       const known = journal.known(uuid)
       if (known === undefined || known.terminated !== undefined) this.#forget(uuid)
@@ -123,7 +134,9 @@ export class GuestWatch {
     })
     const built = ours.filter((uuid) => this.#isJustBuilt(uuid))
     const seen = await seenGuests(driver, built, signal)
-    const asBuilt = new Set(built.filter((uuid) => seen.stateOf(uuid) === 'running'))
+    const running = built.filter((uuid) => seen.stateOf(uuid) === 'running')
+    const ids = await Promise.all(running.map((uuid) => driver.domainId(uuid, signal)))
+    const asBuilt = new Set(running.filter((uuid, n) => proven.has(uuid, ids[n])))
     for (const uuid of asBuilt) this.#forget(uuid)
     return ours.filter((uuid) => !asBuilt.has(uuid))
   }
@@ -135,13 +148,30 @@ export class GuestWatch {
     return isAsBuilt && !this.#deviating.has(uuid)
   }
 
+  /** Of those that run, whatever their instances are to do: they prove their encryption, or are taken down. */
+  async #unproven(beliefs: readonly Belief[], guests: SeenGuests, signal: AbortSignal): Promise<readonly string[]> {
+    const unproven: string[] = []
+    for (const belief of beliefs) {
+      const { uuid } = belief
+      const state = guests.stateOf(uuid)
+      const isOn = state === 'running' || state === 'paused'
+      if (!isOn || !this.#isHere(belief) || (await this.#options.prove(belief, signal))) continue
+      unproven.push(uuid)
+    }
+    return unproven
+  }
+
+  /** Else, of another host or try, whatever is here is on its way out. */
+  #isHere({ uuid, host, attempt }: Belief): boolean {
+    const known = this.#options.journal.known(uuid)
+    return host === this.#options.host && (known === undefined || known.attempt === attempt)
+  }
+
   /** Sees each guest that does something wrong for the first time, and says so the second time. */
-  #isWrongAgain({ uuid, vm_state, task_state, attempt, host }: Belief, guests: SeenGuests): boolean {
-    const { isBusy, journal } = this.#options
-    const known = journal.known(uuid)
-    // Of another host or try: whatever is here is on its way out.
-    if (host !== this.#options.host || (known !== undefined && known.attempt !== attempt)) return this.#forget(uuid)
-    if (task_state !== null || isBusy(uuid)) {
+  #isWrongAgain(belief: Belief, guests: SeenGuests): boolean {
+    const { uuid, vm_state, task_state } = belief
+    if (!this.#isHere(belief)) return this.#forget(uuid)
+    if (task_state !== null || this.#options.isBusy(uuid)) {
       this.#deviating.delete(uuid)
       this.#due.later(uuid)
       return false

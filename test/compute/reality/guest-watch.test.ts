@@ -6,6 +6,7 @@ import type { KnownTry } from '../../../src/compute/journal/state.ts'
 import { buildDomain } from '../../../src/compute/libvirt/build-domain.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from '../../../src/compute/libvirt/domain-options.ts'
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
+import { ProvenGuests } from '../../../src/compute/proven-guests.ts'
 import { GuestWatch, type GuestWatchOptions } from '../../../src/compute/reality/guest-watch.ts'
 import type { GuestChange } from '../../../src/compute/virt-driver.ts'
 import { MessagingTimeout } from '../../../src/errors.ts'
@@ -23,6 +24,9 @@ class Watched {
   readonly known = new Map<string, KnownTry>()
   readonly ended = new Set<string>()
   readonly busy = new Set<string>()
+  readonly proven = new ProvenGuests()
+  readonly toProve: string[] = []
+  isProven = true
   readonly reports: Report[] = []
   readonly warnings: string[] = []
   questions = 0
@@ -83,6 +87,11 @@ class Watched {
       client: { of: () => conductor } as unknown as GuestWatchOptions['client'],
       logger,
       isBusy: (uuid) => this.busy.has(uuid),
+      proven: this.proven,
+      prove: async ({ uuid }) => {
+        this.toProve.push(uuid)
+        return this.isProven
+      },
       isServing: () => this.isServing,
       intervalMs: 0,
       settleMs: 2,
@@ -201,11 +210,30 @@ describe('guests', () => {
     await watched.lookedAt()
 
     const lives = await watched.guest()
+    watched.proven.note(lives, (await watched.host.domainId(lives, never)) as number)
     const dies = await watched.guest()
     await watched.host.powerOff(dies)
     await watched.reported(dies, 'shutoff')
 
     expect([watched.askedFor.has(dies), watched.askedFor.has(lives)]).toEqual([true, false])
+  })
+
+  it('that somebody else has started are to prove their encryption, and until they have', async () => {
+    const watched = await Watched.open()
+    const uuid = await watched.guest()
+    watched.proven.note(uuid, (await watched.host.domainId(uuid, never)) as number)
+    watched.begin()
+    await watched.lookedAt()
+    watched.toProve.length = 0
+    watched.isProven = false
+
+    await watched.host.powerOff(uuid)
+    await watched.host.startDefined(uuid, never)
+
+    await vi.waitFor(() => expect(watched.toProve.length).toBeGreaterThan(2))
+    watched.isProven = true
+    expect(new Set(watched.toProve)).toEqual(new Set([uuid]))
+    expect(watched.reports).toEqual([])
   })
 
   it('are told when the conductor is back, and by the worker of this host alone', async () => {

@@ -7,6 +7,7 @@ import { DEFAULT_DOMAIN_OPTIONS, type DomainOptions } from '../../../src/compute
 import type { DiskSpec, DomainSpec, InterfaceSpec, NetworkSource } from '../../../src/compute/libvirt/domain-spec.ts'
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
 import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
+import { domainIdOf } from '../../../src/compute/libvirt/parse-domain.ts'
 import { attribute, child, children, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
 import { isPlugged, isRescued } from '../../../src/compute/libvirt/plugged-device.ts'
 import { encryptionFlaw } from '../../../src/compute/libvirt/verify-encryption.ts'
@@ -205,6 +206,29 @@ export function driverContract({ name, machine, canChooseKeys = () => true }: Ki
       await host.remove(domain.uuid)
       expect(await driver.guests(never)).toEqual([])
       await driver.close()
+    })
+
+    it('counts the starts of a guest, so that whoever has seen one of them knows of another', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const domain = await host.boot({ model: 'amd-sev' })
+      const { uuid } = domain
+
+      const first = await host.driver.domainId(uuid, never)
+      const inDocument = domainIdOf(await host.driver.domainXml(uuid, never))
+      const again = await host.reopen()
+      const later = await again.driver.domainId(uuid, never)
+      await again.driver.powerOff(uuid)
+      const off = await again.driver.domainId(uuid, never)
+      await again.driver.spawn(domain, never)
+      const second = await again.driver.domainId(uuid, never)
+
+      expect(first).toEqual(expect.any(Number))
+      expect([inDocument, later, off]).toEqual([first, first, undefined])
+      expect(second).not.toBe(first)
+      expect(second).toEqual(expect.any(Number))
+      await again.remove(uuid)
+      expect(await again.driver.domainId(uuid, never)).toBeUndefined()
+      await again.driver.close()
     })
 
     it('does not take over a guest that runs with another definition', async () => {

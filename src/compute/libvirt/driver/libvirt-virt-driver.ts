@@ -12,7 +12,7 @@ import { readEncryptionKeys } from '../encryption-keys.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
 import type { PluggedDevice } from '../plugged-device.ts'
 import type { Libvirt } from '../rpc/libvirt.ts'
-import { VIR_ERR } from '../rpc/remote-error.ts'
+import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
 import { guestLaunch } from './guest-launch.ts'
 import { GuestPower } from './guest-power.ts'
 import { guestState } from './guest-state.ts'
@@ -83,6 +83,11 @@ export class LibvirtVirtDriver implements VirtDriver {
     return found && { uuid, state: guestState(found.state) }
   }
 
+  async domainId(uuid: string, signal: AbortSignal): Promise<number | undefined> {
+    const found = await unlessRefused(this.#libvirt.domainLookupByUuid(uuid, { signal }), VIR_ERR.noDomain)
+    return found === undefined || found.id < 0 ? undefined : found.id
+  }
+
   async encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined> {
     signal.throwIfAborted()
     return await readEncryptionKeys(this.#options.root)
@@ -102,8 +107,8 @@ export class LibvirtVirtDriver implements VirtDriver {
     try {
       return guestLaunch(await this.#libvirt.domainGetLaunchSecurityInfo(uuid, { signal }))
     } catch (error) {
-      if (error instanceof LibvirtError) return { isEncrypted: false, why: error.message }
-      throw error
+      if (!(error instanceof LibvirtError) || isLibvirtError(error, VIR_ERR.operationTimeout)) throw error
+      return { isEncrypted: false, why: error.message }
     }
   }
 

@@ -13,6 +13,8 @@ export const VIR_ERR = {
   noNetwork: 43,
   operationInvalid: 55,
   configUnsupported: 67,
+  /** The domain is at something else, and was not asked. */
+  operationTimeout: 68,
   operationUnsupported: 84,
   xmlInvalidSchema: 92,
   /** What is to be taken out of a guest is not in it. */
