@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Book } from './auditor.ts'
+import { programOf } from './built-roles.ts'
 import { Life, type Role } from './life.ts'
 import { Line } from './line.ts'
 import type { Settings } from './member.ts'
@@ -57,7 +58,7 @@ export class CrewMember {
       logPath: join(folder, `${this.name}.${number}.log`),
       seed: seed + [...this.name].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), number),
     }
-    const life = new Life(this.role, settings, (queue) => {
+    const life = new Life(await programOf(this.role), settings, (queue) => {
       this.replyQueue = queue
     })
     this.#lives.push(life)

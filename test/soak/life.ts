@@ -1,6 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { endedWithin } from '../../src/rpc/abortable.ts'
 import type { Book } from './auditor.ts'
 import { readLedger } from './ledger.ts'
@@ -23,10 +22,10 @@ export class Life {
   #stderr = ''
   readonly #troubles: string[] = []
 
-  constructor(role: Role, settings: Settings, onReplyQueue: (queue: string) => void) {
+  constructor(program: string, settings: Settings, onReplyQueue: (queue: string) => void) {
     this.#settings = settings
-    this.#child = fork(join(import.meta.dirname, `${role}.ts`), {
-      execArgv: ['--expose-gc', '--import', 'tsx'],
+    this.#child = fork(program, {
+      execArgv: ['--expose-gc', '--enable-source-maps'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
     // What it is told after it has died is seen by how it ends.
