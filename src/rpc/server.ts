@@ -1,8 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
-import { ServerLost, ServiceStopping, type SevbusError, toSevbusError } from '../errors.ts'
+import { ServiceStopping, type SevbusError, toSevbusError } from '../errors.ts'
 import { Abandonment } from './abandonment.ts'
 import { endedWithin, pause } from './abortable.ts'
+import { Calls } from './calls.ts'
 import { CastTries } from './cast-tries.ts'
 import { deadLettersOf } from './dead-letters.ts'
 import type { Binding, Dispatch } from './dispatcher.ts'
@@ -12,13 +13,11 @@ import { CONTENT_TYPE, decodeEnvelope, decodeMessage } from './envelope.ts'
 import { encodeFailure } from './failure.ts'
 import { Limiter } from './limiter.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, topicOf } from './names.ts'
-import { NextTurn } from './next-turn.ts'
 import type { BusObserver } from './observer.ts'
 import { Once } from './once.ts'
 import { Parking } from './parking.ts'
 import { isPing } from './ping.ts'
-import { RecentIds } from './recent-ids.ts'
-import { Replier, type ReplyAddress } from './replier.ts'
+import { Replier } from './replier.ts'
 import { decodeRequest, type Request } from './request.ts'
 import { salvage } from './salvage.ts'
 import { AllowedSenders } from './senders.ts'
@@ -70,19 +69,16 @@ export class RpcServer {
   readonly #replier: Replier
   readonly #parking: Parking
   readonly #endpoints: Endpoints
+  readonly #calls: Calls
   readonly #casts: CastTries
   readonly #senders: AllowedSenders
   readonly #once = new Once()
-  /** Begun; the ids of casts are with `#once`. */
-  readonly #calls = new RecentIds()
   readonly #limiter: Limiter
   readonly #pings = new Limiter(PINGS)
   /** As many hands more, for what came by no queue: the calls that have stored it hold theirs until they are answered. */
   readonly #atHand: Limiter
   #heardByName = 0
   readonly #lastTaken = new Map<string, number>()
-  /** A call begins when its acknowledgement has left the process: killed after that, it is not delivered again. */
-  readonly #turn = new NextTurn()
   /** The three ends of a drain that takes too long: work is told to stop, is left alone, and nobody is answered. */
   readonly #abort = new AbortController()
   readonly #abandonment = new Abandonment()
@@ -109,6 +105,7 @@ export class RpcServer {
     const tries = { endpoints: this.#endpoints, parking: this.#parking, service, observer, signal }
     this.#casts = new CastTries({ ...this.#options, ...tries })
     this.#replier = new Replier(options.transport, options.logger, this.#silence.signal)
+    this.#calls = new Calls({ endpoints: this.#endpoints, replier: this.#replier, signal })
   }
 
   get service(): string {
@@ -251,7 +248,7 @@ export class RpcServer {
     } catch (error) {
       return await this.#refuse(delivery, toSevbusError(error))
     }
-    if (request.reply !== undefined) return await this.#serveCall(delivery, request, request.reply)
+    if (request.reply !== undefined) return await this.#calls.serve(delivery, request, request.reply)
     if (this.#stopped !== undefined) {
       // Only after the stop: before, the broker could hand it straight back to us.
       await this.#stopped
@@ -271,27 +268,6 @@ export class RpcServer {
     await this.#replier.failure(reply, encodeFailure(error))
   }
 
-  /**
-   * At most once: a repeat has nothing to do, whether the first is done or still runs. During a drain those that are here
-   * already are served, too: given back, they would be told from those that had begun by nobody.
-   */
-  async #serveCall(delivery: Delivery, request: Request, address: ReplyAddress): Promise<void> {
-    delivery.ack()
-    if (request.uniqueId !== undefined && this.#calls.add(request.uniqueId)) return
-    const reason = this.#whyNotBegun(delivery)
-    if (reason !== undefined) return await this.#replier.failure(address, encodeFailure(reason))
-    await this.#turn.next()
-    await this.#answer(request, address)
-  }
-
-  /** A call that was delivered before may have begun there: its acknowledgement can be lost with the connection. */
-  #whyNotBegun({ deliveryCount }: Delivery): Error | undefined {
-    if (this.#abort.signal.aborted) return this.#abort.signal.reason
-    if (deliveryCount === 1) return undefined
-    const fix = 'look whether the work was done, or ask again if it may be done twice'
-    return new ServerLost(`the server that had the call was lost; it may have begun there, so ${fix}`, { fix })
-  }
-
   /** @returns whether a repeat of the message has nothing to do any more */
   async #serve(delivery: Delivery, request: Request): Promise<boolean> {
     let found: Dispatch
@@ -303,23 +279,7 @@ export class RpcServer {
       return false
     }
     if (found.method.kind === 'cast') return await this.#casts.serve(delivery, request, found)
-    // Sent without asking for the result; it may still not be done twice.
-    delivery.ack()
-    await this.#turn.next()
-    await this.#endpoints.run(request, found).catch((error: unknown) => this.#endpoints.logFailure(request, error))
+    await this.#calls.serveUnanswered(delivery, request, found)
     return true
-  }
-
-  async #answer(request: Request, address: ReplyAddress): Promise<void> {
-    const signs = this.#replier.signsOfLife(address)
-    try {
-      const result = await this.#endpoints.run(request, this.#endpoints.find(request))
-      signs.stop()
-      await this.#replier.result(address, result)
-    } catch (error) {
-      signs.stop()
-      this.#endpoints.logFailure(request, error)
-      await this.#replier.failure(address, encodeFailure(error))
-    }
   }
 }
