@@ -23,7 +23,9 @@ const fillerOf = remembered((shape) => filler(parseXml(shape, 'domain', 'the dom
  * @throws InvalidDomainXml
  */
 export function parseDomain(text: string): XmlElement {
-  if (text.length > MAX_CHARACTERS || text.includes(MARK)) return parseXml(text, 'domain', 'the domain')
+  // A reference by number may stand for the mark.
+  if (text.length > MAX_CHARACTERS || text.includes(MARK) || text.includes('&#'))
+    return parseXml(text, 'domain', 'the domain')
   const values: string[] = []
   const shape = text.replace(
     VALUE,

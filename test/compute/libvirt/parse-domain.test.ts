@@ -51,6 +51,12 @@ describe('the document of a domain', () => {
     expect(Math.min(seen.read, seen.refused)).toBeGreaterThan(300)
   })
 
+  it.each(['&#xe000;0&#xE000;', '&#57344;0&#57344;'])('is read as it stands where somebody has written %s', (mark) => {
+    const document = `<domain><name>vm-1</name><title note="${mark}">${mark}</title></domain>`
+
+    expect(parseDomain(document)).toEqual(parseXml(document, 'domain', 'the domain'))
+  })
+
   it('that is too long is refused, though its shape is short', () => {
     const long = `<domain><name>${'x'.repeat(1024 * 1024)}</name></domain>`
 
