@@ -18,7 +18,8 @@ Then guests on a simulated host: CPU of all processes, broker and database for a
   --ones N           turns with one guest (default 15)
   --bursts N         turns with several (default 3)
   --guests N         how many those are (default 50)
-  --warm-up N        boots on the simulated host before the clock (default 3000)
+  --warm-up N        boots on a simulated host before the clock, of either kind (default 3000)
+  --warm-bursts N    turns with several real guests before the clock (default 4)
   --boots N          on the simulated host, in a round (default 300)
   --rounds N         how many rounds (default 5)
   --in-flight LIST   how many boots at a time (default 1,32)
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     bursts: { type: 'string', default: '3' },
     guests: { type: 'string', default: '50' },
     'warm-up': { type: 'string', default: '3000' },
+    'warm-bursts': { type: 'string', default: '4' },
     boots: { type: 'string', default: '300' },
     rounds: { type: 'string', default: '5' },
     'in-flight': { type: 'string', default: '1,32' },
@@ -63,6 +65,8 @@ async function real(): Promise<void> {
     ones: Number(values.ones),
     bursts: Number(values.bursts),
     inFlight: Number(values.guests),
+    warmUpBursts: Number(values['warm-bursts']),
+    warmUpBoots: Number(values['warm-up']),
     profileFolder: values.profile,
     encrypted: !values.clear && !(await whyNoSevLibvirt()),
   })

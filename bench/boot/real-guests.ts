@@ -11,6 +11,9 @@ interface Options {
   readonly ones: number
   readonly bursts: number
   readonly inFlight: number
+  /** Of both, before the clock: until compilers have come to rest, whose threads a worker that lives for days does not pay for. */
+  readonly warmUpBursts: number
+  readonly warmUpBoots: number
   readonly encrypted: boolean
   readonly profileFolder?: string | undefined
 }
@@ -30,7 +33,7 @@ interface Turn {
 type Side = (uuids: readonly string[]) => Promise<Turn>
 
 /** Boots through the whole cloud beside the bare client, in turns. */
-export async function benchRealGuests({ ones, bursts, inFlight, ...options }: Options): Promise<void> {
+export async function benchRealGuests({ ones, bursts, inFlight, warmUpBursts, ...options }: Options): Promise<void> {
   await using bench = await openBenchCloud()
   const host = await openRealHost(bench, options)
   const clock = new GuestClock(host.libvirt.uri)
@@ -39,6 +42,9 @@ export async function benchRealGuests({ ones, bursts, inFlight, ...options }: Op
     await clock.open()
     const cpu = () => cpuOfAll(bench, host)
     const sides = { ours: throughTheCloud(host, clock, cpu), bare: byTheBareClient(host, clock, bare, cpu) }
+    for (let turn = 0; turn < warmUpBursts; turn++) {
+      for (const side of Object.values(sides)) await side(Array.from({ length: inFlight }, () => randomUUID()))
+    }
     for (const side of Object.values(sides)) await side([randomUUID()])
 
     const kind = options.encrypted ? 'encrypted guests (SEV, emulated)' : 'guests in clear'

@@ -18,33 +18,41 @@ import { waitFor } from '../../test/support/wait-for.ts'
 import type { BenchCloud } from './bench-cloud.ts'
 import { openPreparedDisks } from './prepared-disks.ts'
 import { profilingIn, tellProfilers } from './profiling.ts'
+import { BootListener, HUGE, warmUp } from './simulated-boots.ts'
 
 const HOST = 'h1'
 const SMALL = { memory_mb: 64, root_gb: 1, ephemeral_gb: 0, swap: 0 }
 const IMAGE = { ...anImage(), disk_format: 'raw' }
 const IMAGE_BYTES = 1024 ** 2
+const WARM_UP_IN_FLIGHT = 32
 const SETTLE = { timeoutMs: 300_000, intervalMs: 200 }
 const context = newRequestContext({ project_id: 'p', user_id: 'u' })
+
+interface RealHostOptions {
+  readonly encrypted: boolean
+  /** On a simulated host that is gone then: all workers but that of the real host have been at it for a while. */
+  readonly warmUpBoots: number
+  readonly profileFolder?: string | undefined
+}
 
 export type RealHost = Awaited<ReturnType<typeof openRealHost>>
 
 /** A private libvirt, a compute worker on it, and what a bare client needs to make the same guests. */
-export async function openRealHost(
-  { cloud }: BenchCloud,
-  { encrypted, profileFolder }: { readonly encrypted: boolean; readonly profileFolder?: string | undefined },
-) {
+export async function openRealHost(bench: BenchCloud, { encrypted, warmUpBoots, profileFolder }: RealHostOptions) {
+  const { cloud } = bench
   const libvirt = await startLibvirt({ name: HOST, ...(encrypted && { sev: { max_asid: 509, min_sev_asid: 100 } }) })
   const folders = { instances: join(libvirt.folder, 'instances'), images: join(libvirt.folder, 'images') }
   await mkdir(folders.images)
   await writeFile(join(folders.images, `${IMAGE.id}.raw`), Buffer.alloc(IMAGE_BYTES))
   const env = workerSettings(libvirt, folders)
   const profiled = profilingIn(profileFolder)
-  const [worker, conductor, scheduler] = await Promise.all([
-    cloud.compute(HOST, { ...env, ...profiled }),
+  const [conductor, scheduler] = await Promise.all([
     cloud.worker('conductor', 'c1', profiled),
     cloud.worker('scheduler', 's1', profiled),
   ])
-  const client = await cloud.client({ hosts: 1 })
+  if (warmUpBoots > 0) await warmUpOnSimulatedHost(bench, warmUpBoots)
+  const worker = await cloud.compute(HOST, { ...env, ...profiled })
+  const client = await cloud.client({ hosts: warmUpBoots > 0 ? 2 : 1 })
   const request = { name: 'vm', flavor: { ...(encrypted ? sevFlavor : plainFlavor), ...SMALL }, image: IMAGE }
   /** Resolves when it is accepted: stored, come what may. */
   const boot = async (uuid: string) => {
@@ -78,6 +86,16 @@ export async function openRealHost(
       await libvirt.stop()
     },
   }
+}
+
+async function warmUpOnSimulatedHost(bench: BenchCloud, boots: number): Promise<void> {
+  const simulated = await bench.cloud.compute('h0', HUGE)
+  const client = await bench.cloud.client({ hosts: 1 })
+  const listener = await BootListener.open(bench)
+  await warmUp(bench, client, listener, { boots, inFlight: WARM_UP_IN_FLIGHT })
+  await listener.close()
+  simulated.kill('SIGTERM')
+  await simulated.exited()
 }
 
 function workerSettings(libvirt: PrivateLibvirt, folders: { readonly instances: string; readonly images: string }) {

@@ -1,11 +1,5 @@
-import { randomUUID } from 'node:crypto'
-import { connect } from 'amqplib'
-import { decodeEnvelope } from '../../dist/rpc/envelope.js'
-import { newRequestContext, type SevbusClient } from '../../src/client.ts'
-import { Limiter } from '../../src/rpc/limiter.ts'
-import { anImage, sevFlavor } from '../../test/support/requests.ts'
+import type { SevbusClient } from '../../src/client.ts'
 import type { SevbusProcess } from '../../test/support/sevbus-process.ts'
-import { waitFor } from '../../test/support/wait-for.ts'
 import { cpuMsOf, mainThreadMs, ownCpuMs } from '../cpu.ts'
 import { brokerPid, cpuSecondsOf } from '../turn.ts'
 import { type BenchCloud, median, openBenchCloud } from './bench-cloud.ts'
@@ -13,24 +7,13 @@ import { type Counted, countMessages } from './count-messages.ts'
 import { openFloor } from './floor.ts'
 import type { FloorSettings } from './floor-role.ts'
 import { profilingIn, tellProfilers } from './profiling.ts'
+import { BootListener, bootAll, HUGE, removeAll, warmUp } from './simulated-boots.ts'
 
 const AIM_CPU_MS = 6
 const AIM_MESSAGES = 12
 const COUNTED = 20
 /** Of those in flight, so that most of what is counted has others beside it. */
 const COUNTED_FOR_EACH = 4
-/** Boots at a time before the clock, and then removed. */
-const WARM_UP_ROUND = 500
-const REMOVED_AT_A_TIME = 16
-const SETTLE = { timeoutMs: 120_000, intervalMs: 200 }
-const HUGE = {
-  SEVBUS_FAKE_VCPUS: '100000',
-  SEVBUS_FAKE_MEMORY_MB: String(2 ** 30),
-  SEVBUS_FAKE_DISK_GB: String(2 ** 20),
-  SEVBUS_FAKE_SEV_SLOTS: '100000',
-  SEVBUS_COMPUTE_REPORT_INTERVAL_SECONDS: '10',
-}
-const context = newRequestContext({ project_id: 'p', user_id: 'u' })
 
 interface Options {
   /** Until compilers have come to rest, whose threads a worker that lives for days does not pay for. */
@@ -45,7 +28,13 @@ interface Options {
 type Cost = Readonly<Record<'api tier' | 'conductor' | 'scheduler' | 'compute' | 'broker' | 'database', number>>
 
 /** Whole boots on a simulated host: what they cost all processes, and how many messages they are. */
-export async function benchSimulatedHost({ warmUp, boots, rounds, inFlight, profileFolder }: Options): Promise<void> {
+export async function benchSimulatedHost({
+  warmUp: warmUpBoots,
+  boots,
+  rounds,
+  inFlight,
+  profileFolder,
+}: Options): Promise<void> {
   const profiled = profilingIn(profileFolder)
   await using bench = await openBenchCloud()
   const { cloud, broker } = bench
@@ -59,10 +48,7 @@ export async function benchSimulatedHost({ warmUp, boots, rounds, inFlight, prof
   const workers = [conductor, scheduler, compute] as const
   const cloudOf = { bench, client, listener, workers }
   try {
-    for (let warm = 0; warm < warmUp; warm += WARM_UP_ROUND) {
-      const some = Math.min(WARM_UP_ROUND, warmUp - warm)
-      await removeAll(bench, client, await bootAll(client, listener, some, Math.max(...inFlight)))
-    }
+    await warmUp(bench, client, listener, { boots: warmUpBoots, inFlight: Math.max(...inFlight) })
     for (const width of inFlight) {
       const measured: Round[] = []
       for (let round = 0; round < rounds; round++) {
@@ -91,7 +77,14 @@ export async function benchSimulatedHost({ warmUp, boots, rounds, inFlight, prof
       showMessages(together, boots, most)
     }
     for (const queueType of ['quorum', 'classic'] as const) {
-      await benchFloor(bench, { queueType, counts, warmUp, boots, rounds, inFlight: Math.max(...inFlight) })
+      await benchFloor(bench, {
+        queueType,
+        counts,
+        warmUp: warmUpBoots,
+        boots,
+        rounds,
+        inFlight: Math.max(...inFlight),
+      })
     }
   } finally {
     await listener.close()
@@ -189,71 +182,6 @@ async function cpuOf(
     broker: cpuSecondsOf(brokerPid(brokerUrl)) * 1000,
     database: (await cpuMsOf(databaseUrl)) - ownCpuMs(),
   }
-}
-
-/** Hears from notifications, as billing does, when an instance is ACTIVE. */
-class BootListener {
-  readonly #ended = new Map<string, () => void>()
-  readonly #close: () => Promise<void>
-
-  private constructor(close: () => Promise<void>) {
-    this.#close = close
-  }
-
-  static async open({ cloud, broker }: BenchCloud): Promise<BootListener> {
-    const connection = await connect(broker.url)
-    const channel = await connection.createChannel()
-    const listener = new BootListener(() => connection.close())
-    await channel.consume(
-      `${cloud.env.SEVBUS_NOTIFICATIONS_TOPIC}.info`,
-      (message) => {
-        if (message) listener.#hear(message.content)
-      },
-      { noAck: true },
-    )
-    return listener
-  }
-
-  /** Ask before it is made. */
-  booted(uuid: string): Promise<void> {
-    return new Promise((resolve) => this.#ended.set(uuid, resolve))
-  }
-
-  #hear(content: Buffer): void {
-    const { event_type, payload } = decodeEnvelope(content, 'application/json')
-    if (event_type !== 'instance.create.end') return
-    const { uuid } = (payload as { 'nova_object.data': { uuid: string } })['nova_object.data']
-    this.#ended.get(uuid)?.()
-    this.#ended.delete(uuid)
-  }
-
-  close(): Promise<void> {
-    return this.#close()
-  }
-}
-
-async function bootAll(client: SevbusClient, listener: BootListener, boots: number, inFlight: number) {
-  const limiter = new Limiter(inFlight)
-  const uuids = Array.from({ length: boots }, () => randomUUID())
-  const request = { name: 'vm', flavor: sevFlavor, image: anImage() }
-  const boot = async (uuid: string) => {
-    const booted = listener.booted(uuid)
-    await client.conductor.buildInstances(context, { ...request, instance_uuids: [uuid] })
-    await booted
-  }
-  await Promise.all(uuids.map((uuid) => limiter.run(() => boot(uuid))))
-  return uuids
-}
-
-/** No part of what is measured. */
-async function removeAll({ cloud }: BenchCloud, { conductor }: SevbusClient, uuids: readonly string[]) {
-  const limiter = new Limiter(REMOVED_AT_A_TIME)
-  const remove = (instance_uuid: string) => conductor.deleteInstance(context, { instance_uuid })
-  await Promise.all(uuids.map((uuid) => limiter.run(() => remove(uuid))))
-  await waitFor(async () => {
-    const left = await cloud.count("instances where task_state = 'deleting'")
-    if (left > 0) throw new Error(`${left} are not deleted yet`)
-  }, SETTLE)
 }
 
 /** A backend tells its own at most once a second, so a few of the last are missing. */

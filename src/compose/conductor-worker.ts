@@ -5,7 +5,7 @@ import { conductorEndpoint } from '../conductor/manager.ts'
 import { OUTBOX_OWNER } from '../conductor/messages.ts'
 import type { ConductorPorts, Outbox } from '../conductor/ports.ts'
 import { resendUnfinished } from '../conductor/resend.ts'
-import { ConductorApi } from '../conductor/rpc-api.ts'
+import { BUILD_REPORTS, ConductorApi } from '../conductor/rpc-api.ts'
 import { Steps } from '../conductor/steps.ts'
 import { auditUsage } from '../conductor/usage-audit.ts'
 import { reviveOverdue } from '../conductor/watchdog.ts'
@@ -106,6 +106,17 @@ export async function startConductor(
     allowedSenders: allowedSenders(config, 'conductor'),
     observer: monitor?.observer,
   })
+  const reports = new RpcServer({
+    transport,
+    logger,
+    names,
+    server: BUILD_REPORTS,
+    isOnlyByName: true,
+    bindings: [...bindings],
+    concurrency,
+    allowedSenders: allowedSenders(config, 'conductor'),
+    observer: monitor?.observer,
+  })
   const watchdog = setInterval(() => {
     reviveOverdue(conductorPorts).catch((err: unknown) => logger.warn({ err }, 'overdue builds cannot be read now'))
   }, conductorPorts.buildTimeoutMs / WATCHDOG_PARTS)
@@ -135,6 +146,7 @@ export async function startConductor(
     clearInterval(forgetting)
     await closeInOrder([
       () => selfCheck.close(),
+      () => reports.drain(graceMs),
       () => server.drain(graceMs),
       () => relay.close(LAST_MESSAGES_MS),
       () => client.close(),
@@ -144,6 +156,8 @@ export async function startConductor(
   await startOrClose(drain, async () => {
     await declareNotifications(config, transport)
     relay.start()
+    // Before anything is ordered whose end goes there.
+    await reports.start()
     await server.start()
     selfCheck.start()
     monitor?.watch({ server, selfCheck, store, checks: [databaseCheck(database)] })

@@ -10,6 +10,7 @@ import { takeOverGuest } from './actions/live-migration.ts'
 import { shutDownEarlier } from './actions/power-off.ts'
 import { bootGuest } from './boot-guest.ts'
 import { type ComputePorts, type StopSignals, timestamp } from './compute-ports.ts'
+import { EndedBuilds, reportMessage } from './ended-builds.ts'
 import { inTurn } from './in-turn.ts'
 import { queued } from './journal/journal.ts'
 import { type Build, isRefusable, type KnownTry } from './journal/state.ts'
@@ -30,9 +31,11 @@ export class Builder {
   readonly #ports: ComputePorts
   readonly #limiter: Limiter
   readonly #signals: StopSignals
+  readonly #ended: EndedBuilds
 
   constructor(ports: ComputePorts, maxConcurrentBuilds: number, signals: StopSignals) {
     this.#ports = ports
+    this.#ended = new EndedBuilds(ports)
     this.#limiter = new Limiter(maxConcurrentBuilds)
     this.#signals = signals
   }
@@ -131,7 +134,7 @@ export class Builder {
   }
 
   async #boot(build: Build, signal: AbortSignal): Promise<void> {
-    const { uuid, attempt } = build.instance
+    const { uuid } = build.instance
     const { host, logger } = this.#ports
     let isClean = true
     try {
@@ -154,8 +157,7 @@ export class Builder {
       signal.throwIfAborted()
       return this.#failed(build, toSevbusError(error))
     }
-    // Newer work that came at the last moment finds the guest, and removes it.
-    if (this.#current(uuid, attempt) !== undefined) await this.#succeeded(build)
+    await this.#succeeded(build)
   }
 
   /** Of a try that is asked for again after its end: that was lost on its way. */
@@ -174,9 +176,7 @@ export class Builder {
   }
 
   #report(context: RequestContext, report: BuildReport): DurableMessage {
-    return this.#ports.client.message(ConductorApi, 'reportBuild', context, report, {
-      orderingKey: report.instance_uuid,
-    })
+    return reportMessage(this.#ports.client, context, report)
   }
 
   /** It may run here, so a hypervisor that does not answer is asked until it does. */
@@ -191,16 +191,12 @@ export class Builder {
     return build?.instance.attempt === attempt ? build : undefined
   }
 
-  async #succeeded({ instance, context }: Build): Promise<void> {
-    const { host, journal, outbox, logger } = this.#ports
+  async #succeeded(build: Build): Promise<void> {
+    if (!(await this.#ended.run(build))) return
+    const { instance, context } = build
     const { uuid, attempt } = instance
-    const now = timestamp(this.#ports)
-    const outcome = { result: 'active', launched_at: now } as const
-    const messages = [this.#report(context, { instance_uuid: uuid, attempt, host, outcome })]
-    await journal.append([{ type: 'build_ended', uuid, attempt, outcome: 'active' }, queued(messages)])
-    outbox.announce()
     const model = instance.mem_encryption?.model ?? 'none'
-    logger.info({ instance_uuid: uuid, attempt, model, request_id: context.request_id }, 'guest runs')
+    this.#ports.logger.info({ instance_uuid: uuid, attempt, model, request_id: context.request_id }, 'guest runs')
   }
 
   async #failed(build: Build, error: SevbusError): Promise<void> {

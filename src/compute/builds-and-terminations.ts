@@ -15,7 +15,11 @@ type Methods = (typeof ComputeApi)['methods']
 type BuildArgs = z.output<Methods['buildAndRunInstance']['input']>
 type FinishArgs = z.output<Methods['finishResize']['input']>
 type Build = BuildArgs &
-  Partial<Pick<FinishArgs, 'disks' | 'power_on'>> & { readonly rebuilds?: true; readonly live?: true }
+  Partial<Pick<FinishArgs, 'disks' | 'power_on'>> & {
+    readonly rebuilds?: true
+    readonly live?: true
+    readonly reports_to?: string
+  }
 
 interface Signals {
   readonly draining: AbortSignal

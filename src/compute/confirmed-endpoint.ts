@@ -14,6 +14,7 @@ export function confirmedEndpoint(
     }
   return {
     buildAndRunInstance: first((args, info) => endpoint.buildAndRunInstance(args, info)),
+    buildAndRunInstances: first((args, info) => endpoint.buildAndRunInstances(args, info)),
     prepResize: first((args, info) => endpoint.prepResize(args, info)),
     resizeInstance: first((args, info) => endpoint.resizeInstance(args, info)),
     finishResize: first((args, info) => endpoint.finishResize(args, info)),

@@ -33,6 +33,7 @@ type Optional =
   | 'tellException'
   | 'proven'
 type BuildArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstance']['input']>
+type BuildsArgs = z.output<(typeof ComputeApi)['methods']['buildAndRunInstances']['input']>
 type ActionArgs<N extends keyof typeof actionMethods> = z.output<(typeof actionMethods)[N]['input']>
 type FinishArgs = z.output<(typeof ComputeApi)['methods']['finishResize']['input']>
 type PrepArgs = z.output<(typeof ComputeApi)['methods']['prepResize']['input']>
@@ -119,6 +120,12 @@ export class ComputeManager implements Endpoint<typeof ComputeApi> {
 
   buildAndRunInstance(args: BuildArgs, { context }: RequestInfo): Promise<null> {
     return this.#build(args, context)
+  }
+
+  /** Written to the journal together. Offered again, as it is where one of them cannot be, those that are there change nothing. */
+  async buildAndRunInstances({ builds, reports_to }: BuildsArgs, _: RequestInfo): Promise<null> {
+    await Promise.all(builds.map(({ context, ...build }) => this.#build({ ...build, reports_to }, context)))
+    return null
   }
 
   finishResize(args: FinishArgs, { context }: RequestInfo): Promise<null> {

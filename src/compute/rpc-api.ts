@@ -5,7 +5,7 @@ import { Instance } from '../objects/instance.ts'
 import { LeftDisks, StorageId } from '../objects/left-disks.ts'
 import { Allocation } from '../objects/request-spec.ts'
 import { UserData } from '../objects/user-data.ts'
-import { call, cast, defineApi } from '../rpc/contract.ts'
+import { ContextOfOne, call, cast, defineApi } from '../rpc/contract.ts'
 import { actionMethods } from './action-methods.ts'
 import { consoleMethods } from './console-methods.ts'
 import { moveMethods } from './move-methods.ts'
@@ -32,10 +32,11 @@ import { moveMethods } from './move-methods.ts'
  * - 1.11 rollback_live_migration
  * - 1.12 remove_stray_disks; list_guests tells disks
  * - 1.13 live_migration_abort, live_migration_force_complete
+ * - 1.14 build_and_run_instances
  */
 export const ComputeApi = defineApi({
   service: 'compute',
-  version: '1.13',
+  version: '1.14',
   methods: {
     buildAndRunInstance: cast({
       wire: 'build_and_run_instance',
@@ -48,6 +49,25 @@ export const ComputeApi = defineApi({
         allocations: z.array(Allocation).max(64).optional(),
         /** What the request had for cloud-init, base64. */
         user_data: UserData.optional(),
+      }),
+      output: z.null(),
+    }),
+    buildAndRunInstances: cast({
+      wire: 'build_and_run_instances',
+      since: '1.14',
+      summary:
+        'As build_and_run_instance, of many that were placed here at a time and have nothing to do with each other. The ends of those that run may go in one message, report_builds, to the server of conductors by the name `reports_to`.',
+      input: z.strictObject({
+        builds: z
+          .array(
+            z.strictObject({ context: ContextOfOne, instance: Instance, allocations: z.array(Allocation).max(64) }),
+          )
+          .min(1)
+          .max(100),
+        reports_to: z
+          .string()
+          .max(100)
+          .regex(/^_[a-z-]+$/, 'an underscore, small letters and dashes'),
       }),
       output: z.null(),
     }),

@@ -62,6 +62,12 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
       await recordBuildReport(ports, report)
       return null
     },
+    /** Each by itself; where one cannot be recorded all come again, and those that were change nothing. */
+    async reportBuilds({ reports }) {
+      const ends = await Promise.allSettled(reports.map((report) => recordBuildReport(ports, report)))
+      for (const end of ends) if (end.status === 'rejected') throw end.reason
+      return null
+    },
     async reportTerminated(report, { context }) {
       const { migration_uuid } = report
       if (migration_uuid === undefined) await recordTerminated(ports, storedContext(context), report)

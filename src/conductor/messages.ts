@@ -9,7 +9,7 @@ import { newMessageId } from '../rpc/message-id.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { SchedulerApi } from '../scheduler/rpc-api.ts'
 import type { MoveRecord } from './migration-store.ts'
-import { ConductorApi } from './rpc-api.ts'
+import { BUILD_REPORTS, ConductorApi } from './rpc-api.ts'
 
 /** Whose messages in the outbox are the conductors'. */
 export const OUTBOX_OWNER = 'conductor'
@@ -34,6 +34,25 @@ export function buildMessage(
 ): DurableMessage {
   const args = { instance, allocations: [...allocations], ...(userData !== undefined && { user_data: userData }) }
   return client.message(ComputeApi, 'buildAndRunInstance', context, args, toHost(instance, host))
+}
+
+/** Builds of one host, none of which has user data. */
+export function buildsMessage(
+  { client }: Sender,
+  ordered: readonly {
+    readonly record: { readonly context: RequestContext }
+    readonly next: Instance
+    readonly allocations: readonly Allocation[]
+  }[],
+): DurableMessage {
+  const [{ record, next }] = ordered as [(typeof ordered)[number]]
+  const builds = ordered.map((one) => ({
+    context: one.record.context,
+    instance: one.next,
+    allocations: [...one.allocations],
+  }))
+  const to = { server: next.host as string, orderingKey: `builds/${newMessageId()}` }
+  return client.message(ComputeApi, 'buildAndRunInstances', record.context, { builds, reports_to: BUILD_REPORTS }, to)
 }
 
 /** @param isVoid the build has lost its claim: remove it and tell nobody */

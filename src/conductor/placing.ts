@@ -42,12 +42,11 @@ export async function handOverAtOnce(ports: ConductorPorts, record: InstanceReco
   const changes = { host: selection.host, mem_encryption: encryption, task_state: stagesOf(instance).onHost }
   const next = changed(instance, changes, ports.now())
   const userData = await userDataOf(ports.database, record)
-  const messages = [
-    ...ports.events.update(context, instance, next),
-    ...buildStarts(ports, context, next),
-    buildMessage(ports, context, selection.host, next, selection.allocations, userData),
-  ]
-  return ports.steps.make({ record, next, outcome: 'spawning', selection, messages })
+  const told = [...ports.events.update(context, instance, next), ...buildStarts(ports, context, next)]
+  const step = { record, next, outcome: 'spawning', selection } as const
+  if (userData === undefined) return ports.steps.make({ ...step, messages: told, isOrdered: true })
+  const order = buildMessage(ports, context, selection.host, next, selection.allocations, userData)
+  return ports.steps.make({ ...step, messages: [...told, order] })
 }
 
 export async function handOver(ports: ConductorPorts, tx: Queryable, key: AttemptKey, place: Place): Promise<void> {

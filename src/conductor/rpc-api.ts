@@ -36,6 +36,12 @@ const BuildReport = z.object({
 })
 export type BuildReport = z.infer<typeof BuildReport>
 
+/**
+ * A server by whose name all conductors that know `report_builds` take it. An older one beside them would take it from the queue of
+ * all, and could only park it.
+ */
+export const BUILD_REPORTS = '_build-reports'
+
 /** As it is asked for: several instances of one request have a number behind it. */
 export const InstanceName = text(240).min(1)
 
@@ -67,10 +73,11 @@ export const MAX_COUNT = 1000
  * - 1.14 report_build tells of a rebuild that was refused before anything was touched (`unchanged`), which an older conductor does not hear
  * - 1.15 live_migration_abort, live_migration_force_complete
  * - 1.16 unshelve_instance takes availability_zone and host, which an older conductor refuses; shelve_instance takes suspended ones
+ * - 1.17 from workers: report_builds
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.16',
+  version: '1.17',
   methods: {
     buildInstances: call({
       wire: 'build_instances',
@@ -181,6 +188,13 @@ export const ConductorApi = defineApi({
       since: '1.0',
       summary: 'From compute: how a try ended. A try that is void is answered with terminate_instance.',
       input: BuildReport,
+      output: z.null(),
+    }),
+    reportBuilds: cast({
+      wire: 'report_builds',
+      since: '1.17',
+      summary: 'As report_build, of many guests of a host. For the server that build_and_run_instances names.',
+      input: z.strictObject({ reports: z.array(BuildReport).min(1).max(100) }),
       output: z.null(),
     }),
     reportTerminated: cast({

@@ -1,5 +1,8 @@
 import type { Migration } from '../database/migration.ts'
 
+/** SQLSTATE of `make_all_steps` where one of them is not made. */
+export const NOT_ALL_STEPS = 'SB001'
+
 /** Instances and their tries: the conductor's tables. */
 export const conductorMigrations: readonly Migration[] = [
   {
@@ -259,6 +262,21 @@ export const conductorMigrations: readonly Migration[] = [
         SELECT array_agg(c.uuid ORDER BY c.uuid), array_agg(c.version ORDER BY c.uuid) INTO about, versions FROM changed c;
         uuids := about::text[];
         stored := outbox_put(its_owner, messages, bodies, lease_ms, 0, COALESCE(about, '{}') || '00000000-0000-0000-0000-000000000000'::uuid);
+      END $$;`,
+  },
+  {
+    id: 'conductor-0015-all-steps',
+    sql: `
+      -- For messages that are about many, and true only if all of their steps are made: all of them are, or nothing is stored.
+      CREATE FUNCTION make_all_steps(
+        asked jsonb, messages jsonb, bodies text[], its_owner text, lease_ms double precision, asked_uuids uuid[],
+        OUT uuids text[], OUT versions text[], OUT stored jsonb
+      ) LANGUAGE plpgsql AS $$
+      BEGIN
+        SELECT m.uuids, m.versions, m.stored INTO uuids, versions, stored FROM make_steps($1, $2, $3, $4, $5, $6) m;
+        IF cardinality(uuids) IS DISTINCT FROM cardinality(asked_uuids) THEN
+          RAISE EXCEPTION 'not all of the steps can be made' USING ERRCODE = '${NOT_ALL_STEPS}';
+        END IF;
       END $$;`,
   },
 ]

@@ -1,6 +1,7 @@
 import { plainArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
 import { type StoredAs, takenAtOnce, toStore } from '../database/outbox.ts'
+import { sqlState } from '../database/sql-state.ts'
 import { retryTransaction } from '../database/transactions.ts'
 import type { Instance } from '../objects/instance.ts'
 import type { Selection } from '../objects/request-spec.ts'
@@ -15,6 +16,8 @@ import {
 } from './instance-store.ts'
 import type { Sender } from './messages.ts'
 import { notesOf } from './note-builds.ts'
+import { orderOf, ordersOf } from './order-builds.ts'
+import { NOT_ALL_STEPS } from './schema.ts'
 
 /** What becomes of an instance, of its try, and who is told of it. */
 export interface Step {
@@ -29,6 +32,8 @@ export interface Step {
   readonly messages: readonly DurableMessage[]
   /** The guest runs: a scheduler is told besides, of many in one message. */
   readonly isNoted?: boolean
+  /** Its host is told besides to build it, of many in one message. */
+  readonly isOrdered?: boolean
 }
 
 /** An instance as it is accepted, with its first try and who is told of it. */
@@ -132,18 +137,43 @@ export class Steps {
     this.#settle(byUuid, stored, ({ record }, version) => this.#remember({ ...record, version }))
   }
 
+  /** Hosts are told of many builds in one message only where all of their steps can be made. */
   async #makeAll(asked: readonly Asked<Step>[]): Promise<void> {
     const byUuid = firstOf(asked, ({ next }) => next.uuid)
-    const { owner, leaseMs } = this.#outbox.storing
     const running = [...byUuid.values()].filter(({ item }) => item.isNoted)
-    const { each, ofAll } = notesOf(
+    const notes = notesOf(
       this.#sender,
       running.map(({ item }) => item),
     )
-    for (const [n, one] of running.entries()) one.messages = [...one.messages, ...(each[n] ?? [])]
+    addTo(running, notes.each)
+    const ordered = [...byUuid.values()].filter(({ item }) => item.isOrdered)
+    const builds = ordered.map(({ item }) => ({ ...item, allocations: item.selection?.allocations ?? [] }))
+    const orders = ordersOf(this.#sender, builds)
+    const before = ordered.map(({ messages }) => messages)
+    addTo(ordered, orders.each)
+    if (orders.ofAll.length === 0) return await this.#makeBy(MAKE, byUuid, notes.ofAll)
+    try {
+      await this.#makeBy(MAKE_ALL, byUuid, [...notes.ofAll, ...orders.ofAll])
+    } catch (error) {
+      if (sqlState(error) !== NOT_ALL_STEPS) throw error
+      for (const [n, one] of ordered.entries()) one.messages = before[n] as readonly DurableMessage[]
+      addTo(
+        ordered,
+        builds.map((build) => [orderOf(this.#sender, build)]),
+      )
+      await this.#makeBy(MAKE, byUuid, notes.ofAll)
+    }
+  }
+
+  async #makeBy(
+    sql: string,
+    byUuid: ReadonlyMap<string, Asked<Step>>,
+    ofAll: readonly DurableMessage[],
+  ): Promise<void> {
+    const { owner, leaseMs } = this.#outbox.storing
     const rows = [...byUuid.values()].map(({ item }) => rowOf(item))
     const [changed] = await retryTransaction(() =>
-      this.#database.query<StoredTogether>(MAKE, [
+      this.#database.query<StoredTogether>(sql, [
         JSON.stringify(rows),
         ...messagesOf(byUuid, ofAll),
         ...[owner, leaseMs, plainArray([...byUuid.keys()])],
@@ -211,6 +241,10 @@ async function made<Item extends Step | Beginning>(
   return asked.isMade
 }
 
+function addTo(asked: readonly Asked<Step>[], each: readonly (readonly DurableMessage[])[]): void {
+  for (const [n, one] of asked.entries()) one.messages = [...one.messages, ...(each[n] ?? [])]
+}
+
 /** Each about its instance. */
 function messagesOf(
   asked: ReadonlyMap<string, Asked<Step | Beginning>>,
@@ -235,3 +269,5 @@ function rowOf({ record, next, outcome, selection, endedAt }: Step): object {
  * planner knows how long it is: of JSON it expects a hundred rows.
  */
 const MAKE = 'SELECT uuids, versions, stored FROM make_steps($1, $2, $3, $4, $5, $6)'
+/** Fails with NOT_ALL_STEPS where one of them is not made. */
+const MAKE_ALL = 'SELECT uuids, versions, stored FROM make_all_steps($1, $2, $3, $4, $5, $6)'

@@ -48,6 +48,8 @@ export interface RpcServerOptions {
   readonly retryDelayMs?: number
   /** Users of the broker whose messages are taken; without any, everyone's. */
   readonly allowedSenders?: readonly string[]
+  /** Takes only what is sent to it by name; several servers of one name share it. */
+  readonly isOnlyByName?: boolean | undefined
   /**
    * Takes only what is sent to it by name, and that in gathers: requests may wait so long, in milliseconds. For many casts
    * that are in no hurry; several servers of one name share them.
@@ -61,7 +63,8 @@ export interface RpcServerOptions {
  * acknowledged when their endpoint has returned (at least once).
  */
 export class RpcServer {
-  readonly #options: Required<Omit<RpcServerOptions, 'observer' | 'gatherMs'>>
+  readonly #options: Required<Omit<RpcServerOptions, 'observer' | 'gatherMs' | 'isOnlyByName'>>
+  readonly #isOnlyByName: boolean
   readonly #gatherMs: number | undefined
   readonly #observer: BusObserver | undefined
   readonly #topic: string
@@ -87,8 +90,9 @@ export class RpcServer {
   #stopped: Promise<void> | undefined
   #drained: Promise<void> | undefined
 
-  constructor({ observer, gatherMs, ...options }: RpcServerOptions) {
+  constructor({ observer, gatherMs, isOnlyByName = gatherMs !== undefined, ...options }: RpcServerOptions) {
     this.#options = { ...DEFAULTS, ...options }
+    this.#isOnlyByName = isOnlyByName
     this.#gatherMs = gatherMs
     this.#observer = observer
     this.#topic = topicOf(this.#options.names, options.bindings[0].api)
@@ -149,7 +153,7 @@ export class RpcServer {
     const { transport, names, server, concurrency } = this.#options
     await transport.declare(deadLettersOf(names), this.#abort.signal)
     const gatherMs = this.#gatherMs
-    const kind = gatherMs === undefined ? 'server' : 'directed'
+    const kind = this.#isOnlyByName ? 'directed' : 'server'
     const source = { kind, exchange: names.exchange, topic: this.#topic, server } as const
     const options = { prefetch: concurrency, ...(gatherMs !== undefined && { gatherMs }) }
     const listener = await transport.listen(source, (delivery) => this.#accept(delivery), options)

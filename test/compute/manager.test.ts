@@ -60,6 +60,28 @@ describe('a build', () => {
     },
   )
 
+  it('of many that came in one message runs each of them and tells all, and delivered again does nothing twice', async () => {
+    await withWorker({}, async (worker) => {
+      const instances = [anInstance(), anInstance({ uuid: randomUUID() }), anInstance({ uuid: randomUUID() })]
+      const builds = instances.map((instance) => ({ context: request.context, instance, allocations: [] }))
+
+      await worker.manager.buildAndRunInstances({ builds, reports_to: '_build-reports' }, request)
+      await worker.manager.buildAndRunInstances({ builds, reports_to: '_build-reports' }, request)
+      await worker.manager.idle()
+
+      const told = (await worker.sent()) as readonly { readonly method: string; readonly reports?: readonly object[] }[]
+      const reports = told.flatMap(
+        ({ reports, ...alone }) => reports?.map((each) => ({ ...alone, ...each })) ?? [alone],
+      )
+      const expected = instances.map(({ uuid }) => ({
+        ...reportActive(uuid),
+        method: expect.stringMatching(/^report_builds?$/),
+      }))
+      expect(reports).toHaveLength(3)
+      expect(reports).toEqual(expect.arrayContaining(expected))
+    })
+  })
+
   it('that fails leaves nothing, and tells whether another host may do', async () => {
     await withWorker({ fake: { fail_spawn: 1 } }, async (worker) => {
       const instance = anInstance({ model: 'amd-sev' })

@@ -394,6 +394,27 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     })
   })
 
+  it('takes the ends of many builds in one message, each by itself, and once more without doing anything twice', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const uuids = [(await conductor.accept()).uuid, (await conductor.accept()).uuid, (await conductor.accept()).uuid]
+    const [first = '', second = '', failing = ''] = uuids
+    for (const instance_uuid of uuids)
+      await conductor.endpoint.continueBuild({ instance_uuid, attempt: 1 }, conductor.request)
+    await conductor.sent()
+    const actives = [first, second].map((uuid) => activeReport(uuid, 'h1', 1))
+    const unknown = activeReport('99999999-1111-4111-8111-111111111111', 'h1', 1)
+
+    const reports = [unknown, ...actives, failedReport(failing, 'h1', 1, false)]
+    const wasTaken = conductor.endpoint.reportBuilds({ reports }, conductor.request)
+
+    await expect(wasTaken).rejects.toThrow(InstanceNotFound)
+    const states = await Promise.all(uuids.map(async (uuid) => (await conductor.instance(uuid)).vm_state))
+    expect(states).toEqual(['active', 'active', 'error'])
+    await conductor.sent()
+    await conductor.endpoint.reportBuilds({ reports: actives }, conductor.request)
+    expect(await conductor.sent()).toEqual([])
+  })
+
   it('is ACTIVE when the host says so, and stays so when it is told twice', async () => {
     await using conductor = await aConductor(engine, onHost('h1'))
     const { uuid } = await conductor.accept()

@@ -172,6 +172,76 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
     expect(await test.sent()).toEqual([])
   })
 
+  it('tell each host in one message of all that it is to build, and of one that is traced by itself', async () => {
+    await using test = await open()
+    const accepted = [await test.accept(), await test.accept(), await test.accept(), await test.accept()] as const
+    await test.sent()
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const steps = await Promise.all(accepted.map(({ uuid }) => test.stepOf(uuid)))
+    const ordered = steps.map((step, n) => {
+      const host = n === 3 ? 'h2' : 'h1'
+      const context = n === 2 ? { ...step.record.context, traceparent } : step.record.context
+      const next = { ...step.next, host }
+      return { ...step, next, record: { ...step.record, context }, messages: [], isOrdered: true }
+    })
+
+    const made = await Promise.all(ordered.map((step) => test.steps.make(step)))
+
+    expect(made).toEqual([true, true, true, true])
+    const told = (await test.sent()).toSorted((a, b) => (a.to < b.to ? -1 : 1))
+    expect(told.map(({ to, what }) => ({ to, what }))).toEqual(
+      expect.arrayContaining([
+        { to: 'sevbus-compute.h1', what: 'build_and_run_instance' },
+        { to: 'sevbus-compute.h1', what: 'build_and_run_instances' },
+        { to: 'sevbus-compute.h2', what: 'build_and_run_instance' },
+      ]),
+    )
+    const together = told.find(({ what }) => what === 'build_and_run_instances')?.args as {
+      builds: { instance: object }[]
+    }
+    expect(together).toEqual({ builds: expect.any(Array), reports_to: '_build-reports' })
+    expect(together.builds).toHaveLength(2)
+    expect(together.builds).toEqual(
+      expect.arrayContaining(
+        [0, 1].map((n) => ({
+          context: ordered[n]?.record.context,
+          instance: ordered[n]?.next,
+          allocations: ordered[n]?.selection?.allocations,
+        })),
+      ),
+    )
+    expect(test.offered).toHaveLength(3)
+  })
+
+  it('order no guest whose step is not made, and those that came with it each by itself', async () => {
+    await using test = await open()
+    const accepted = [await test.accept(), await test.accept(), await test.accept()] as const
+    await test.sent()
+    const steps = await Promise.all(accepted.map(({ uuid }) => test.stepOf(uuid)))
+    const ordered = steps.map((step) => ({ ...step, messages: [], isOrdered: true }))
+    await test.ports.database.query(`update instances set name = 'renamed' where uuid = $1`, [accepted[1].uuid])
+
+    const made = await Promise.all(ordered.map((step) => test.steps.make(step)))
+
+    expect(made).toEqual([true, false, true])
+    const told = (await test.sent()).map(({ to, what, args }) => ({
+      to,
+      what,
+      uuid: (args.instance as { uuid: string }).uuid,
+    }))
+    expect(told).toHaveLength(2)
+    expect(told).toEqual(
+      expect.arrayContaining(
+        [accepted[0], accepted[2]].map(({ uuid }) => ({
+          to: 'sevbus-compute.h1',
+          what: 'build_and_run_instance',
+          uuid,
+        })),
+      ),
+    )
+    expect(await test.attempts(accepted[1].uuid)).toEqual([{ attempt: 1, host: null, outcome: 'scheduling' }])
+  })
+
   it('do not begin an instance whose uuid is there, and begin those that come with it', async () => {
     await using test = await open()
     const known = await test.accept()

@@ -407,6 +407,25 @@ describe.each(transports)('RPC over $name', ({ open }) => {
       await vi.waitFor(() => expect(notes.toSorted()).toEqual(['node1: all', 'node2: all', 'node2: directed']))
     })
 
+    it('gives a server that is only there by its name nothing else, and what it is sent to one of those that share the name', async () => {
+      const { serve, client } = await openEcho()
+      const notes: string[] = []
+      const note = (server: string) => ({
+        note: async ({ text }: z.infer<typeof Text>) => {
+          notes.push(`${server}: ${text}`)
+        },
+      })
+      await serve(note('any'), { server: 'node1' })
+      for (const _ of [1, 2]) await serve(note('by name'), { server: '_notes', isOnlyByName: true })
+
+      for (const _ of [1, 2, 3, 4]) await client.note(context, { text: 'to one' })
+      await client.note(context, { text: 'to all' }, { fanout: true })
+      await client.note(context, { text: 'directed' }, { server: '_notes' })
+
+      const expected = [...Array(4).fill('any: to one'), 'any: to all', 'by name: directed'].toSorted()
+      await vi.waitFor(() => expect(notes.toSorted()).toEqual(expected))
+    })
+
     it('does a stored cast at hand while a hand for that is free, beside what comes by the broker, and a repeat that comes by it not again', async () => {
       const { serve, rpc, transport } = await openEcho()
       const noted: string[] = []

@@ -114,10 +114,18 @@ export class RunningCloud implements AsyncDisposable {
     const hosts = [...new Set(this.#processes.flatMap((process) => /"host":"([^"]+)"/.exec(process.output)?.[1] ?? []))]
     const topics = ['conductor', 'scheduler', 'compute'].map((service) => `${this.#prefix}-${service}`)
     const directed = topics.flatMap((topic) => hosts.map((host) => `${topic}.${host}`))
+    const byName = [`${this.#prefix}-conductor._build-reports`, `${this.#prefix}-scheduler._signs-of-life`]
     const priorities = ['info', 'error'].map((priority) => `${this.#prefix}-notifications.${priority}`)
     const connection = await connectAmqp(this.#amqpUrl)
     const channel = await connection.createChannel()
-    for (const queue of [...topics, ...directed, ...priorities, `${this.#prefix}-dead-letters`, `${this.#prefix}-bill`])
+    for (const queue of [
+      ...topics,
+      ...directed,
+      ...byName,
+      ...priorities,
+      `${this.#prefix}-dead-letters`,
+      `${this.#prefix}-bill`,
+    ])
       await channel.deleteQueue(queue)
     for (const exchange of [this.#prefix, `${this.#prefix}-nova`]) await channel.deleteExchange(exchange)
     await connection.close()

@@ -41,6 +41,8 @@ export const JournalRecord = z.discriminatedUnion('type', [
     rebuilds: z.literal(true).optional(),
     /** The guest came as it ran: nothing is built, and it is taken over. */
     live: z.literal(true).optional(),
+    /** Who takes its end together with those of others; absent: it is told by itself. */
+    reports_to: z.string().optional(),
     context: RequestContext,
     /** Times the worker died over it. */
     interruptions: z.int().min(0),

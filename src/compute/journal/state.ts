@@ -25,6 +25,8 @@ export interface Build {
   readonly replaces?: true
   /** The guest came as it ran: it is taken over. */
   readonly live?: true | undefined
+  /** Who takes its end together with those of others; undefined: it is told by itself. */
+  readonly reports_to?: string | undefined
   readonly context: RequestContext
   readonly interruptions: number
   readonly handedBack: boolean

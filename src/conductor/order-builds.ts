@@ -1,0 +1,53 @@
+import type { Instance } from '../objects/instance.ts'
+import type { Allocation } from '../objects/request-spec.ts'
+import type { DurableMessage } from '../rpc/durable-message.ts'
+import type { InstanceRecord } from './instance-store.ts'
+import { buildMessage, buildsMessage, type Sender } from './messages.ts'
+
+/** Builds in one message, at most. Each may have 256 KB of flavor and image. */
+const MAX_TOGETHER = 16
+
+/** A build that its host is told of in the step that has placed it there. */
+export interface Ordered {
+  readonly record: Pick<InstanceRecord, 'context'>
+  readonly next: Instance
+  readonly allocations: readonly Allocation[]
+}
+
+/**
+ * What hosts are told of guests that they are to build: those of one host in one message. What belongs to a trace has one of its own,
+ * whose spans are of one request.
+ *
+ * The one of many is to be stored only if the steps of all of them are made: a guest that is built for a step that is not would run
+ * without a claim.
+ *
+ * @returns `each` is in the order of those that are asked for
+ */
+export function ordersOf(
+  sender: Sender,
+  ordered: readonly Ordered[],
+): { readonly each: readonly (readonly DurableMessage[])[]; readonly ofAll: readonly DurableMessage[] } {
+  const groups = togetherOf(ordered)
+  const grouped = new Set(groups.flat())
+  return {
+    each: ordered.map((one) => (grouped.has(one) ? [] : [orderOf(sender, one)])),
+    ofAll: groups.map((group) => buildsMessage(sender, group)),
+  }
+}
+
+export function orderOf(sender: Sender, { record, next, allocations }: Ordered): DurableMessage {
+  return buildMessage(sender, record.context, next.host as string, next, allocations, undefined)
+}
+
+function togetherOf(ordered: readonly Ordered[]): readonly (readonly Ordered[])[] {
+  const untraced = ordered.filter(({ record }) => record.context.traceparent === undefined)
+  const hosts = [...new Set(untraced.map(({ next }) => next.host))]
+  const byHost = hosts.map((host) => untraced.filter(({ next }) => next.host === host))
+  return byHost.flatMap(inParts).filter((group) => group.length > 1)
+}
+
+function inParts(all: readonly Ordered[]): readonly (readonly Ordered[])[] {
+  return Array.from({ length: Math.ceil(all.length / MAX_TOGETHER) }, (_, n) =>
+    all.slice(n * MAX_TOGETHER, (n + 1) * MAX_TOGETHER),
+  )
+}
