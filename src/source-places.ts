@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url'
 
 /** As it stands in a stack: `file:///app/dist/bundle/chunk-X.js:12:34`. */
 const PLACE = /(file:\/\/\S+\.js):(\d+):(\d+)/
+/** A map holds megabytes, and takes tens of milliseconds to read: errors that come together share it, and then it goes. */
+const KEPT_MS = 10_000
 const HERE = new URL('./', import.meta.url).href
 
 /**
@@ -13,6 +15,7 @@ const HERE = new URL('./', import.meta.url).href
 export function tellSourcePlaces(): void {
   const maps = new Map<string, SourceMap | undefined>()
   const mapOf = (file: string) => {
+    if (maps.size === 0) setTimeout(() => maps.clear(), KEPT_MS).unref()
     if (!maps.has(file)) maps.set(file, readMap(file))
     return maps.get(file)
   }

@@ -80,7 +80,7 @@ const Told = z.object({
   terminated_at: moment.nullish(),
   deleted_at: moment.nullish(),
   updated_at: moment.nullish(),
-  // Nova tells nobody of its periodic tasks.
+  request_id: z.string().nullish(),
   action_initiator_user: z.string().nullish(),
   action_initiator_project: z.string().nullish(),
   flavor: versioned(Flavor),
@@ -141,13 +141,15 @@ export function readFact(notification: AnyNotification): UsageFact | undefined {
     ...(period && {
       told_at: toldAt(timestamp),
       period: { beginning: period.audit_period_beginning, ending: period.audit_period_ending },
-      ...(isAskedFor(told) && { of_operation: true }),
+      ...(isAskedFor(told, payload.sevbus !== undefined) && { of_operation: true }),
     }),
   }
 }
 
-function isAskedFor({ action_initiator_user: user, action_initiator_project: project }: z.infer<typeof Told>): boolean {
-  return (user ?? project ?? null) !== null
+/** What is ours has no request where nobody has asked for it, as an audit; Nova's periodic tasks may have one, and are nobody's. */
+function isAskedFor(told: z.infer<typeof Told>, isOurs: boolean): boolean {
+  const { request_id, action_initiator_user: user, action_initiator_project: project } = told
+  return ((isOurs ? request_id : (user ?? project)) ?? null) !== null
 }
 
 function endOf({ terminated_at, deleted_at }: z.infer<typeof Told>): string | null {

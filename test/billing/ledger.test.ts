@@ -126,10 +126,18 @@ describe.each(databaseEngines)('the ledger on $name', ({ open }) => {
     const ledger = new Ledger(db.database)
     const hour = ['2026-11-01T00:00:00Z', '2026-11-01T01:00:00Z'] as const
 
-    await recordNotifications(ledger, [told('instance.exists', { period: hour, initiator: 'ada' })])
+    await recordNotifications(ledger, [
+      told('instance.exists', { period: hour, request_id: 'req-1' }),
+      told('instance.exists', { period: hour, model: 'nova', request_id: 'req-1', initiator: 'ada' }),
+    ])
     expect(await ledger.auditedPeriods()).toEqual([])
-    await recordNotifications(ledger, [told('instance.exists', { period: hour })])
-    expect(await ledger.auditedPeriods()).toEqual([{ host: 'node1', beginning: hour[0], ending: hour[1] }])
+    await recordNotifications(ledger, [
+      told('instance.exists', { period: hour }),
+      told('instance.exists', { period: hour, model: 'nova', request_id: 'req-2', host: 'nova1' }),
+    ])
+    expect(await ledger.auditedPeriods()).toEqual(
+      ['node1', 'nova1'].map((host) => ({ host, beginning: hour[0], ending: hour[1] })),
+    )
   })
 
   it('sets a fact aside that no bill can be made of, by name, and gives all others', async () => {

@@ -9,7 +9,7 @@ const facts = [
   told('instance.power_off.end', { host: null, model: null, flavor: { name: '"', vcpus: null, memory_mb: null } }),
   told('instance.delete.end', { model: 'nova', terminated_at: '2026-11-02T00:00:00Z' }),
   told('instance.exists', { period: ['2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z'], sequence: 7 }),
-  told('instance.exists', { period: ['2026-11-01T00:00:00Z', '2026-11-01T01:00:00Z'], initiator: 'ada' }),
+  told('instance.exists', { period: ['2026-11-01T00:00:00Z', '2026-11-01T01:00:00Z'], request_id: 'req-1' }),
 ].map((notification) => readFact(notification) as UsageFact)
 
 const rowOf = (fact: UsageFact, text: string) => ({

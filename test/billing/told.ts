@@ -23,11 +23,13 @@ interface Telling {
   readonly sequence?: number
   /** Who has asked for the operation that it is told with; else nobody. */
   readonly initiator?: string
+  /** The request that it is told with. */
+  readonly request_id?: string
 }
 
 /** A notification of an instance, as far as it is billed by. */
 export function told(event_type: string, telling: Telling = {}): AnyNotification {
-  const { terminated_at = null, model = 'amd-sev', initiator = null, period, sequence } = telling
+  const { terminated_at = null, model = 'amd-sev', initiator = null, request_id = null, period, sequence } = telling
   const launched_at = telling.launched_at === undefined ? launchOf(event_type, telling) : telling.launched_at
   const at = telling.at ?? period?.[1] ?? terminated_at ?? launched_at ?? '2026-11-01T00:00:00Z'
   const { name, vcpus = 2, memory_mb = 4096 } = telling.flavor ?? { name: 'm1.sev' }
@@ -43,6 +45,7 @@ export function told(event_type: string, telling: Telling = {}): AnyNotification
     updated_at: telling.updated_at ?? null,
     deleted_at: terminated_at,
     flavor: object('FlavorPayload', { name, vcpus, memory_mb, extra_specs: telling.extra_specs ?? {} }),
+    request_id,
     action_initiator_user: initiator,
     action_initiator_project: null,
     ...(period && {
