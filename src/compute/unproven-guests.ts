@@ -55,6 +55,8 @@ export class UnprovenGuests {
       return true
     } catch (error) {
       if (!(error instanceof EncryptionNotEffective)) throw error
+      // What ended meanwhile has nothing to say of itself.
+      if ((await driver.domainId(uuid, signal)) === undefined) return false
       const options = { ...this.#ports, isWorthAnotherTry: doesNotAnswer }
       await untilDone(`power off ${uuid}`, () => driver.powerOff(uuid), options, signal)
       const context = newRequestContext()

@@ -55,6 +55,33 @@ describe('a guest that somebody else has started', () => {
     })
   })
 
+  it('is proven as well while it stands still', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = await booted(worker, SEV)
+      await worker.host.powerOff(instance.uuid)
+      await worker.host.startDefined(instance.uuid, never)
+      await worker.host.pause(instance.uuid)
+
+      expect(await worker.manager.proveGuest({ uuid: instance.uuid, ...SEV }, never)).toBe(true)
+      expect(await guestOf(worker, instance)).toBe('paused')
+    })
+  })
+
+  it('is nothing to tell of when it ends before it was asked', async () => {
+    const { exceptions, tellException } = told()
+    let ends = async () => {}
+    const beforeStep = (step: string) => (step === 'domainXml' ? ends() : undefined)
+    await withWorker({ tellException, beforeStep }, async (worker) => {
+      const instance = await booted(worker, SEV)
+      await worker.host.powerOff(instance.uuid)
+      await worker.host.startDefined(instance.uuid, never)
+      ends = () => worker.host.powerOff(instance.uuid)
+
+      expect(await worker.manager.proveGuest({ uuid: instance.uuid, ...SEV }, never)).toBe(false)
+      expect(exceptions).toEqual([])
+    })
+  })
+
   it('goes on as long as the hypervisor does not say what it is, and is asked again', async () => {
     let isDeaf = false
     const beforeStep = (step: string) => {

@@ -139,7 +139,7 @@ export class FakeVirtDriver implements VirtDriver {
   async launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch> {
     await this.#machine.answers(signal)
     const guest = this.#machine.store.guests.get(uuid)
-    if (guest?.state !== 'running') return { isEncrypted: false, why: 'domain is not running' }
+    if (guest === undefined || guest.state === 'shutoff') return { isEncrypted: false, why: 'domain is not running' }
     if (guest.model === undefined || this.#machine.facts.launches_in_clear)
       return { isEncrypted: false, why: 'SEV launch measurement is not available' }
     return { isEncrypted: true, policy: MEM_ENCRYPTION_MODELS[guest.model].policy }

@@ -351,17 +351,19 @@ export function driverContract({ name, machine, canChooseKeys = () => true }: Ki
       await driver.close()
     })
 
-    it('has a guest stand still and go on; it keeps its key', async () => {
+    it('has a guest stand still and go on; it keeps its key, and is as it was launched', async () => {
       const host = await Host.open(machine({ sevSlots: 1 }))
       const { driver } = host
       const { uuid } = await host.boot({ model: 'amd-sev' })
 
       await driver.pause(uuid)
       const paused = await driver.guest(uuid, never)
+      const launch = await driver.launch(uuid, never)
+      const flaw = encryptionFlaw(await driver.domainXml(uuid, never), launch, { model: 'amd-sev' })
       const keys = (await driver.encryptionKeys(never))?.sev.current
       await driver.unpause(uuid)
 
-      expect([paused?.state, keys]).toEqual(['paused', 1])
+      expect([paused?.state, flaw, keys]).toEqual(['paused', undefined, 1])
       expect((await driver.guest(uuid, never))?.state).toBe('running')
       await driver.powerOff(uuid)
       await expect(driver.pause(uuid)).rejects.toThrow(withCode('LIBVIRT_ERROR'))
