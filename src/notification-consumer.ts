@@ -26,7 +26,7 @@ export {
   type NotificationPriority,
   type SevbusExtension,
 } from './notifications/notification.ts'
-export { AggregatePayload, ServiceStatusPayload } from './notifications/operating-payloads.ts'
+export { AggregatePayload, LibvirtErrorPayload, ServiceStatusPayload } from './notifications/operating-payloads.ts'
 export {
   ExceptionPayload,
   FlavorPayload,

@@ -29,7 +29,7 @@ export function billingFacts({ message_id, event_type, timestamp, payload }: Not
     // Hosts, aggregates and groups have uuids, too.
     instance_uuid: text(event_type.startsWith('instance.') ? data.uuid : data.instance_uuid),
     display_name: text(data.display_name),
-    name: text(data.name ?? data.exception),
+    name: text(data.name ?? data.exception ?? data.ip),
     host: text(data.host),
     state: text(data.state),
     flavor: text(flavor?.name),

@@ -13,6 +13,7 @@ import { type HostBoot, openHostBoot } from '../compute/reality/host-boot.ts'
 import { DEFAULT_RESOURCE_OPTIONS } from '../compute/resource-tracker.ts'
 import { ComputeApi } from '../compute/rpc-api.ts'
 import { exceptionTeller, tellingEndpoint } from '../compute/told-exceptions.ts'
+import { ToldLosses } from '../compute/told-losses.ts'
 import type { VirtDriver } from '../compute/virt-driver.ts'
 import { openWorkerIdentity, type WorkerIdentity } from '../compute/worker-identity.ts'
 import type { Config } from '../config.ts'
@@ -25,6 +26,7 @@ import { RpcServer } from '../rpc/server.ts'
 import { openDriver } from './compute-host.ts'
 import { domainOptions, slotLimits } from './host-options.ts'
 import { allowedSenders, busNames, declareNotifications, notificationNames } from './names.ts'
+import { ownAddress } from './own-address.ts'
 import {
   closeInOrder,
   firstBroken,
@@ -62,6 +64,9 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
   })
   journalBroken.catch((err: unknown) => logger.fatal({ err }, 'the journal takes no more; this worker stops'))
   const journal = await Journal.open({ folder: join(compute.state_folder, 'journal'), host, onBroken })
+  const relay = new Relay({ store: journal, transport, logger, pollIntervalMs: JOURNAL_POLL_MS })
+  const telling = { host, journal, outbox: relay, logger }
+  const losses = new ToldLosses({ ...telling, ip: ownAddress() }, notificationNames(config))
   let driver: VirtDriver
   let identity: WorkerIdentity
   let hostBoot: HostBoot
@@ -70,7 +75,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     identity = await openWorkerIdentity(compute.state_folder)
     hostBoot = await openHostBoot(compute.state_folder)
     if (!compute.resume_guests_state_on_host_boot) await hostBoot.noted()
-    driver = ports.driver ?? (await openDriver(config, logger))
+    driver = ports.driver ?? (await openDriver(config, logger, losses))
   } catch (error) {
     await journal.close()
     throw error
@@ -83,8 +88,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     allowedSenders: config.transport.allowed_senders,
     observer: monitor?.observer,
   })
-  const relay = new Relay({ store: journal, transport, logger, pollIntervalMs: JOURNAL_POLL_MS })
-  const tellException = exceptionTeller({ host, journal, outbox: relay, logger }, notificationNames(config))
+  const tellException = exceptionTeller(telling, notificationNames(config))
   const proven = new ProvenGuests()
   const manager = new ComputeManager({
     host,

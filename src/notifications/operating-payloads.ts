@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ExceptionPayload } from './payloads.ts'
 import { objectType } from './versioned-object.ts'
 
 /** Of hosts, and of what operators make of them: as the payloads of instances, Nova's. */
@@ -35,4 +36,11 @@ export const AggregatePayload = objectType(
     name: z.string(),
     metadata: z.record(z.string(), z.string()).nullable(),
   }),
+)
+
+/** A host has no connection to its libvirt. */
+export const LibvirtErrorPayload = objectType(
+  'LibvirtErrorPayload',
+  '1.0',
+  z.looseObject({ ip: z.string(), reason: ExceptionPayload.schema }),
 )

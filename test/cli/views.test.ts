@@ -26,6 +26,7 @@ describe('notifications', () => {
       [
         ...['instance-create-end', 'compute_task-build_instances-error', 'scheduler-select_destinations-start'],
         ...['service-create', 'aggregate-create-end', 'server_group-create', 'compute-exception'],
+        ...['libvirt-connect-error'],
       ].map(line),
     ).toEqual([
       'instance.create.end some-server on node1: amd-sev, hw:mem_encryption=true',
@@ -35,6 +36,7 @@ describe('notifications', () => {
       'aggregate.create.end my-aggregate',
       'server_group.create test-server-group',
       'compute.exception InstanceNotFound',
+      'libvirt.connect.error 10.0.2.15',
     ])
   })
 })

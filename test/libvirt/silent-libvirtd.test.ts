@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { newRequestContext, type SevbusClient } from '../../src/client.ts'
+import { type Consumption, consumeNotifications, type Notification } from '../../src/notification-consumer.ts'
 import { whyNoSevLibvirt } from '../servers/hypervisor.ts'
 import { type PrivateLibvirt, startLibvirt } from '../servers/libvirt-daemon.ts'
 import { notRun } from '../servers/not-run.ts'
@@ -23,12 +24,23 @@ function silentLibvirtd(): void {
   let client: SevbusClient
   let worker: SevbusProcess
   let guest: string
+  let errors: Consumption
+  const losses: Notification[] = []
 
   beforeAll(async () => {
     host = await startLibvirt({ name: 'h1', sev: { max_asid: 4, min_sev_asid: 1 } })
     await mkdir(join(host.folder, 'images'))
     await writeFile(join(host.folder, 'images', `${image.id}.raw`), Buffer.alloc(1024 * 1024))
     cloud = await ProcessCloud.open()
+    errors = await consumeNotifications({
+      url: cloud.env.SEVBUS_TRANSPORT_URL as string,
+      exchange: cloud.env.SEVBUS_NOTIFICATIONS_EXCHANGE as string,
+      topic: cloud.env.SEVBUS_NOTIFICATIONS_TOPIC as string,
+      priorities: ['error'],
+      async onNotification(told) {
+        if (told.event_type === 'libvirt.connect.error') losses.push(told)
+      },
+    })
     const compute = cloud.compute('h1', { ...libvirtWorker(host), SEVBUS_COMPUTE_NETWORK: 'none' })
     const workers = [cloud.worker('conductor', 'c1'), cloud.worker('scheduler', 's1'), compute] as const
     worker = (await Promise.all(workers))[2]
@@ -38,6 +50,7 @@ function silentLibvirtd(): void {
   })
   afterAll(async () => {
     await host?.resume()
+    await errors?.close()
     await cloud?.[Symbol.asyncDispose]()
     await host?.stop()
   })
@@ -90,6 +103,36 @@ function silentLibvirtd(): void {
       )
     },
   )
+
+  it('is told to those who watch, once however often it is tried', async () => {
+    losses.length = 0
+    await host.kill()
+    await vi.waitFor(() => expect(losses).toHaveLength(1), SETTLE)
+    await becomes({ since: expect.any(String), reason: expect.any(String) })
+    // Tried again meanwhile, and refused.
+    expect((await boot().then(ended))[0]).toBe('error')
+    await host.restart()
+    await becomes(null)
+
+    expect(losses).toEqual([
+      expect.objectContaining({
+        publisher_id: 'nova-compute:h1',
+        priority: 'ERROR',
+        payload: {
+          'nova_object.name': 'LibvirtErrorPayload',
+          'nova_object.namespace': 'nova',
+          'nova_object.version': '1.0',
+          'nova_object.data': {
+            ip: expect.stringMatching(/^[\d.]+$|:/),
+            reason: expect.objectContaining({
+              'nova_object.name': 'ExceptionPayload',
+              'nova_object.data': expect.objectContaining({ exception: 'HypervisorUnavailable' }),
+            }),
+          },
+        },
+      }),
+    ])
+  })
 
   it('does not keep the worker from ending', async () => {
     await host.pause()

@@ -1,5 +1,6 @@
-import { InstanceNotFound } from '../../src/errors.ts'
+import { HypervisorUnavailable, InstanceNotFound } from '../../src/errors.ts'
 import { computeException } from '../../src/notifications/compute-exception.ts'
+import { libvirtConnectError } from '../../src/notifications/libvirt-error.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
 import {
   type AggregateAction,
@@ -46,9 +47,13 @@ export function operatingSamples(context: RequestContext): Readonly<Record<strin
   } as const
   const member = '178b0921-8f85-4257-88b6-2e743b5a975c'
   const noSuchGuest = new InstanceNotFound('node1 has no guest of instance 178b0921-8f85-4257-88b6-2e743b5a975c')
+  const noLibvirt = new HypervisorUnavailable('no connection to libvirt at /run/libvirt/libvirt-sock: ECONNREFUSED')
   return {
     'compute-exception': computeException(DEFAULT_NOTIFICATION_NAMES, {
       ...{ host: 'node1', context, error: noSuchGuest, function: 'get_console_output', at: AT },
+    }),
+    'libvirt-connect-error': libvirtConnectError(DEFAULT_NOTIFICATION_NAMES, {
+      ...{ host: 'node1', ip: '10.0.2.15', context: { request_id: context.request_id }, error: noLibvirt, at: AT },
     }),
     'service-create': events.service('service.create', context, service),
     'service-update': events.service('service.update', context, {

@@ -1,6 +1,10 @@
 import type { FailedTask, InstanceEvent, SlotEvent } from '../../src/notifications/instance-events.ts'
 import type { AggregateAction, ServerGroupEvent, ServiceEvent } from '../../src/notifications/operating-events.ts'
-import { AggregatePayload, ServiceStatusPayload } from '../../src/notifications/operating-payloads.ts'
+import {
+  AggregatePayload,
+  LibvirtErrorPayload,
+  ServiceStatusPayload,
+} from '../../src/notifications/operating-payloads.ts'
 import {
   ExceptionPayload,
   InstanceActionPayload,
@@ -52,7 +56,7 @@ const service = (summary: string): Told => ({
 export const NOTIFICATION_CATALOGUE: Readonly<
   Record<
     | (InstanceEvent | SlotEvent | 'instance.exists' | 'instance.update' | `compute_task.${FailedTask}.error`)
-    | ('compute.exception' | SelectionEvent)
+    | ('compute.exception' | 'libvirt.connect.error' | SelectionEvent)
     | (ServiceEvent | ServerGroupEvent | `aggregate.${AggregateAction}.${'start' | 'end'}`),
     Told
   >
@@ -575,6 +579,11 @@ export const NOTIFICATION_CATALOGUE: Readonly<
     ...{ payload: ExceptionPayload, publisher: compute, isOfInstance: false },
     summary:
       'Something that a host was asked for has failed, whatever becomes of it: `function_name` says what, and the context of the notification whose request it was.',
+  },
+  'libvirt.connect.error': {
+    ...{ payload: LibvirtErrorPayload, publisher: compute, isOfInstance: false },
+    summary:
+      'A host has no connection to its libvirt: told once, by the first reason, until all its connections stand again. Its guests run on.',
   },
   'service.create': service('A host has reported for the first time.'),
   'service.update': service(
