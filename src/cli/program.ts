@@ -104,7 +104,9 @@ function defineWorkers(define: Define): void {
   for (const service of ['conductor', 'scheduler', 'compute'] as const) {
     define(service, services[service], async (options) => {
       // Before it loads what it works with, which would make it large.
-      if (service === 'compute') (await import('../compose/young-generation.ts')).holdYoungGeneration()
+      const { collectByOneThread, holdYoungGeneration } = await import('../compose/young-generation.ts')
+      collectByOneThread()
+      if (service === 'compute') holdYoungGeneration()
       return (await import('./work.ts')).work(service, options)
     }).option('--host <name>', "the worker's name on the bus")
   }
