@@ -1,11 +1,12 @@
 import type { z } from 'zod'
 import { Texts, textArray } from '../database/array-literal.ts'
 import type { Database, Queryable } from '../database/database.ts'
+import { hot } from '../hot-schema.ts'
 import { type AuditedPeriod, isWhole } from './audited-period.ts'
 import { Followed } from './followed.ts'
-import { type FactRow, namedFact, StoredFact, storedText } from './stored-fact.ts'
+import { type FactRow, namedFact, storedText } from './stored-fact.ts'
 import { asUnread, clashOf, type Unread } from './unread.ts'
-import { keyOf, type UsageFact } from './usage-fact.ts'
+import { keyOf, UsageFact } from './usage-fact.ts'
 
 export interface InstanceFacts {
   readonly instance_uuid: string
@@ -66,7 +67,7 @@ export class Ledger {
           yield current
           current = undefined
         }
-        const read = StoredFact.safeParse(namedFact(row))
+        const read = hot(UsageFact).safeParse(namedFact(row))
         if (!read.success) {
           await this.#setAside(row, read.error)
           continue

@@ -1,5 +1,4 @@
-import { z } from 'zod'
-import { UsageFact } from './usage-fact.ts'
+import type { UsageFact } from './usage-fact.ts'
 
 /** A fact as the ledger keeps it. */
 export interface FactRow {
@@ -7,9 +6,6 @@ export interface FactRow {
   readonly message_id: string
   readonly fact: string
 }
-
-/** Compiled: it is asked of every fact of every bill, and costs an eighth so. */
-export const StoredFact = z.compile(UsageFact)
 
 /**
  * What is not in columns of its own, as JSON: values, without their names, which are as long again and would be stored and read with

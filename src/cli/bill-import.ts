@@ -1,8 +1,8 @@
-import { z } from 'zod'
 import type { Ledger } from '../billing/ledger.ts'
 import { isPassedOver } from '../billing/passed-over.ts'
 import { Intake, type Recorded } from '../billing/record-notifications.ts'
 import { openLedger } from '../compose/open-ledger.ts'
+import { hot } from '../hot-schema.ts'
 import { AnyNotification } from '../notifications/notification.ts'
 import { BATCH, counter, report } from './bill-count.ts'
 import { EXIT } from './exit-codes.ts'
@@ -40,11 +40,9 @@ export async function* recordFile(file: string, ledger: Ledger): AsyncGenerator<
   yield await intake.storeIn(ledger)
 }
 
-const ReadNotification = z.compile(AnyNotification)
-
 function notificationOf(line: string, file: string, number: number): AnyNotification {
   try {
-    const told = ReadNotification.parse(JSON.parse(line))
+    const told = hot(AnyNotification).parse(JSON.parse(line))
     // One that came from a bus may lack anything, and is kept; a file of something else altogether is a mistake.
     if (told.message_id === null && told.event_type === null) throw new Error('it is no notification')
     return told

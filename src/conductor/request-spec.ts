@@ -1,9 +1,9 @@
+import { hot } from '../hot-schema.ts'
 import type { Instance } from '../objects/instance.ts'
 import { collectInto } from '../objects/judge.ts'
 import { memEncryptionRequest } from '../objects/mem-encryption-request.ts'
 import { RequestSpec } from '../objects/request-spec.ts'
 import { requestFlavor } from '../objects/resource-request.ts'
-import { hot } from '../rpc/hot-schema.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import type { MoveRecord } from './migration-store.ts'
 

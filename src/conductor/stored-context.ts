@@ -1,5 +1,5 @@
+import { hot } from '../hot-schema.ts'
 import { cleanText } from '../objects/text.ts'
-import { hot } from '../rpc/hot-schema.ts'
 import { RequestContext } from '../rpc/request-context.ts'
 
 /** What is kept of a request's context and goes with every message about it; tokens of callers are not. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { hot } from '../rpc/hot-schema.ts'
+import { hot } from '../hot-schema.ts'
 
 /** Nova's objects, for which consumers look, and those that Nova does not have. */
 export type Namespace = 'nova' | 'sevbus'

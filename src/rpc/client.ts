@@ -9,11 +9,11 @@ import {
   ServerLost,
   ServiceStopping,
 } from '../errors.ts'
+import { hot } from '../hot-schema.ts'
 import type { Api, CallOptions, ClientOf, Method } from './contract.ts'
 import { Deadline } from './deadline.ts'
 import { describeIssues, wrongArguments } from './dispatcher.ts'
 import type { DurableMessage } from './durable-message.ts'
-import { hot } from './hot-schema.ts'
 import { newMessageId } from './message-id.ts'
 import { type BusNames, DEFAULT_BUS_NAMES, destinationOf } from './names.ts'
 import { type BusObserver, observed } from './observer.ts'

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import { InternalError, InvalidArguments, NoSuchMethod, UnsupportedVersion } from '../errors.ts'
+import { hot } from '../hot-schema.ts'
 import type { Api, Endpoint, Method, RequestInfo } from './contract.ts'
-import { hot } from './hot-schema.ts'
 import { pingApiOf } from './ping.ts'
 import type { Request } from './request.ts'
 import { isCompatible } from './version.ts'

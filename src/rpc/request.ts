@@ -1,6 +1,6 @@
 import { InvalidMessage } from '../errors.ts'
+import { hot } from '../hot-schema.ts'
 import { encodeEnvelope, type JsonObject } from './envelope.ts'
-import { hot } from './hot-schema.ts'
 import { newMessageId } from './message-id.ts'
 import { newRequestContext, RequestContext } from './request-context.ts'
 import { spanContextOf, TRACE_KEYS, traceHeaders } from './trace-context.ts'

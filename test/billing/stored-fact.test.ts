@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { readFact } from '../../src/billing/read-fact.ts'
-import { namedFact, StoredFact, storedText } from '../../src/billing/stored-fact.ts'
-import type { UsageFact } from '../../src/billing/usage-fact.ts'
+import { namedFact, storedText } from '../../src/billing/stored-fact.ts'
+import { UsageFact } from '../../src/billing/usage-fact.ts'
 import { told } from './told.ts'
 
 const facts = [
@@ -22,7 +22,7 @@ it.each(facts)('a fact of $event_type is read as it was stored', (fact) => {
   const row = rowOf(fact, storedText(fact))
 
   expect(namedFact(row)).toStrictEqual(fact)
-  expect(StoredFact.parse(namedFact(row))).toStrictEqual(fact)
+  expect(UsageFact.parse(namedFact(row))).toStrictEqual(fact)
 })
 
 it.each(facts)('a fact of $event_type is read as releases before stored it, with names', (fact) => {
@@ -32,5 +32,5 @@ it.each(facts)('a fact of $event_type is read as releases before stored it, with
 })
 
 it.each(['[]', '{}', '[[],[],[],[]]', '[["instance.exists"],null]', '[1,2,3,4,5]'])('%s is no fact', (text) => {
-  expect(StoredFact.safeParse(namedFact(rowOf(facts[0] as UsageFact, text))).success).toBe(false)
+  expect(UsageFact.safeParse(namedFact(rowOf(facts[0] as UsageFact, text))).success).toBe(false)
 })
