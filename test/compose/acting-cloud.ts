@@ -73,6 +73,8 @@ export class ActingCloud implements AsyncDisposable {
   readonly #clock: { now: Date }
   readonly #killed: ComputeWorker[] = []
   readonly #letters: Letter[] = []
+  /** What waits at the host for other work to end, and is acknowledged after that: nobody else waits for it. */
+  readonly #waiting = new Map<Letter, Promise<unknown>>()
   #worker!: ComputeWorker
   #hasImages = true
   readonly uuids: string[] = []
@@ -146,6 +148,11 @@ export class ActingCloud implements AsyncDisposable {
     return this.#worker.manager.idle()
   }
 
+  /** What is on its way, by the methods that it is for. */
+  get letters(): readonly string[] {
+    return this.#letters.map(({ wire }) => wire)
+  }
+
   async leftovers() {
     return (await this.#worker.leftovers()).disks
   }
@@ -207,6 +214,9 @@ export class ActingCloud implements AsyncDisposable {
       cpSync(`${before.folder}/${part}`, `${folder}/${part}`)
     }
     this.#killed.push(before)
+    // What it has not acknowledged goes to the next one.
+    this.#letters.push(...this.#waiting.keys())
+    this.#waiting.clear()
     this.#worker = await this.#start(folder)
     this.#worker.manager.recover()
   }
@@ -258,6 +268,7 @@ export class ActingCloud implements AsyncDisposable {
       if (this.#letters.length > 0) await this.#deliver(0, true)
       else {
         await this.#worker.manager.idle()
+        await Promise.all(this.#waiting.values())
         await this.#collect()
         if (this.#letters.length === 0) return
       }
@@ -274,7 +285,13 @@ export class ActingCloud implements AsyncDisposable {
     const isToHost = letter.to === 'host'
     const [name, { input }] = methodOf(isToHost ? ComputeApi.methods : ConductorApi.methods, letter.wire)
     const target = (isToHost ? this.#worker.manager : endpoint) as unknown as Endpoint
-    await target[name]?.(input.parse(letter.args), request)
+    const done = target[name]?.(input.parse(letter.args), request)
+    if (letter.wire !== 'remove_shelved_image') await done
+    else
+      this.#waiting.set(
+        letter,
+        Promise.resolve(done).finally(() => this.#waiting.delete(letter)),
+      )
   }
 
   async #collect(): Promise<void> {

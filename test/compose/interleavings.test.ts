@@ -88,6 +88,24 @@ describe('whatever is asked of instances, and whatever happens meanwhile', () =>
     ])
   })
 
+  it('the removal of an image waits for who makes it, however long the hypervisor is silent, and nothing else does', async () => {
+    const [engine] = databaseEngines
+    if (engine === undefined) throw new Error('there is no database to test with')
+    await using cloud = await ActingCloud.open(engine)
+    const inClear = 1
+    await cloud.run({ do: 'shelve', which: inClear })
+    await cloud.run({ do: 'hypervisor is silent', which: 0 })
+    await cloud.run({ do: 'deliver', which: 0 })
+    await cloud.run({ do: 'delete', which: inClear })
+    const removal = cloud.letters.indexOf('remove_shelved_image')
+    await cloud.run({ do: 'deliver', which: removal })
+
+    await cloud.settle()
+
+    expect(removal).toBeGreaterThanOrEqual(0)
+    await expectAgreement(cloud)
+  })
+
   it('they come to rest, with guests that do what they should, encrypted as asked, and every end told', async () => {
     const [engine] = databaseEngines
     if (engine === undefined) throw new Error('there is no database to test with')
