@@ -104,7 +104,14 @@ function silentLibvirtd(): void {
     },
   )
 
+  /** Until then it is still the loss before. */
+  function allConnectionsStand(): void {
+    const told = worker.output.split('\n').filter((line) => line.includes('"uri":'))
+    expect(told.at(-1) ?? 'never lost').toMatch(/connected to libvirt again|never lost/)
+  }
+
   it('is told to those who watch, once however often it is tried', async () => {
+    await vi.waitFor(allConnectionsStand, SETTLE)
     losses.length = 0
     await host.kill()
     await vi.waitFor(() => expect(losses).toHaveLength(1), SETTLE)

