@@ -1,6 +1,7 @@
 import { type BuildReport, ConductorApi } from '../conductor/rpc-api.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
 import { gathered } from '../rpc/gathered.ts'
+import { inParts } from '../rpc/in-parts.ts'
 import { newMessageId } from '../rpc/message-id.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import { type ComputePorts, timestamp } from './compute-ports.ts'
@@ -55,9 +56,10 @@ export class EndedBuilds {
   #messagesOf(ended: readonly Ended[]): readonly DurableMessage[] {
     const { client } = this.#ports
     const servers = [...new Set(ended.flatMap(({ build }) => serverOf(build) ?? []))]
-    const groups = servers.flatMap((server) =>
-      inParts(ended.filter(({ build }) => serverOf(build) === server)).map((group) => ({ server, group })),
-    )
+    const groups = servers.flatMap((server) => {
+      const itsOwn = ended.filter(({ build }) => serverOf(build) === server)
+      return inParts(itsOwn, MAX_TOGETHER).map((group) => ({ server, group }))
+    })
     const many = groups.filter(({ group }) => group.length > 1)
     const together = new Set(many.flatMap(({ group }) => group))
     const alone = ended.filter((one) => !together.has(one))
@@ -93,10 +95,4 @@ export function reportMessage(client: Ports['client'], context: RequestContext, 
 /** Who takes it together with others. What belongs to a trace goes by itself, for its spans are of one request. */
 function serverOf({ reports_to, context }: Build): string | undefined {
   return context.traceparent === undefined ? reports_to : undefined
-}
-
-function inParts(all: readonly Ended[]): readonly (readonly Ended[])[] {
-  return Array.from({ length: Math.ceil(all.length / MAX_TOGETHER) }, (_, n) =>
-    all.slice(n * MAX_TOGETHER, (n + 1) * MAX_TOGETHER),
-  )
 }

@@ -1,5 +1,6 @@
 import type { Instance } from '../objects/instance.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
+import { inParts } from '../rpc/in-parts.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import { noteBuildMessage, noteBuildsMessage, type Sender } from './messages.ts'
 
@@ -31,11 +32,9 @@ export function notesOf(
     const { record, next } = one
     return together.includes(one) ? [] : [noteBuildMessage(sender, record.context, next, next.host as string, null)]
   })
-  const ofAll: DurableMessage[] = []
-  for (let from = 0; first !== undefined && from < together.length; from += MOST_TOLD) {
-    const some = together.slice(from, from + MOST_TOLD)
-    const guests = some.map(({ next }) => ({ ...next, host: next.host as string }))
-    ofAll.push(noteBuildsMessage(sender, first.record.context, guests))
-  }
+  const guests = together.map(({ next }) => ({ ...next, host: next.host as string }))
+  const ofAll = inParts(guests, MOST_TOLD).map((some) =>
+    noteBuildsMessage(sender, (first as Running).record.context, some),
+  )
   return { each, ofAll }
 }

@@ -1,6 +1,7 @@
 import type { Instance } from '../objects/instance.ts'
 import type { Allocation } from '../objects/request-spec.ts'
 import type { DurableMessage } from '../rpc/durable-message.ts'
+import { inParts } from '../rpc/in-parts.ts'
 import type { InstanceRecord } from './instance-store.ts'
 import { buildMessage, buildsMessage, type Sender } from './messages.ts'
 
@@ -43,11 +44,5 @@ function togetherOf(ordered: readonly Ordered[]): readonly (readonly Ordered[])[
   const untraced = ordered.filter(({ record }) => record.context.traceparent === undefined)
   const hosts = [...new Set(untraced.map(({ next }) => next.host))]
   const byHost = hosts.map((host) => untraced.filter(({ next }) => next.host === host))
-  return byHost.flatMap(inParts).filter((group) => group.length > 1)
-}
-
-function inParts(all: readonly Ordered[]): readonly (readonly Ordered[])[] {
-  return Array.from({ length: Math.ceil(all.length / MAX_TOGETHER) }, (_, n) =>
-    all.slice(n * MAX_TOGETHER, (n + 1) * MAX_TOGETHER),
-  )
+  return byHost.flatMap((all) => inParts(all, MAX_TOGETHER)).filter((group) => group.length > 1)
 }
