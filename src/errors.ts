@@ -338,3 +338,8 @@ export function toSevbusError(error: unknown): SevbusError {
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   return new InternalError(message, {}, { cause: error })
 }
+
+/** It will fail like this always. A foreign error is a defect or an accident, and an accident may pass. */
+export function isHopeless(thrown: unknown): boolean {
+  return thrown instanceof SevbusError && !thrown.retryable
+}

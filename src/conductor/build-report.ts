@@ -1,5 +1,5 @@
 import type { Queryable } from '../database/database.ts'
-import { MaxRetriesExceeded } from '../errors.ts'
+import { isHopeless, MaxRetriesExceeded, toSevbusError } from '../errors.ts'
 import { errorOf, type Fault, faultOf } from '../objects/fault.ts'
 import type { Instance } from '../objects/instance.ts'
 import { cleanText } from '../objects/text.ts'
@@ -32,6 +32,22 @@ export async function recordBuildReport(ports: ConductorPorts, report: BuildRepo
     else await moveEnded(ports, tx, record, move, report.outcome)
   })
   ports.outbox.announce()
+}
+
+/**
+ * Each by itself; where one cannot be recorded all come again, and those that were change nothing.
+ *
+ * @throws why one could not be: one that may pass, if there is any, for what never will takes all of them to the dead letters
+ */
+export async function recordBuildReports(ports: ConductorPorts, reports: readonly BuildReport[]): Promise<void> {
+  const ends = await Promise.allSettled(reports.map((report) => recordBuildReport(ports, report)))
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []))
+  if (failures.length === 0) return
+  throw (
+    failures.find((failure) => toSevbusError(failure).isOutage) ??
+    failures.find((failure) => !isHopeless(failure)) ??
+    failures[0]
+  )
 }
 
 function isCurrent(instance: Instance, { attempt, host }: BuildReport): boolean {

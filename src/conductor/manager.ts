@@ -4,7 +4,7 @@ import { listActions } from './actions/action-store.ts'
 import { actionsEndpoint } from './actions/endpoint.ts'
 import { recordDeparted } from './arrival.ts'
 import { listAttempts } from './attempt-store.ts'
-import { recordBuildReport } from './build-report.ts'
+import { recordBuildReport, recordBuildReports } from './build-report.ts'
 import { consolesEndpoint } from './consoles.ts'
 import { continueBuild } from './continue-build.ts'
 import { deleteInstance, recordTerminated } from './delete-instance.ts'
@@ -62,10 +62,8 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
       await recordBuildReport(ports, report)
       return null
     },
-    /** Each by itself; where one cannot be recorded all come again, and those that were change nothing. */
     async reportBuilds({ reports }) {
-      const ends = await Promise.allSettled(reports.map((report) => recordBuildReport(ports, report)))
-      for (const end of ends) if (end.status === 'rejected') throw end.reason
+      await recordBuildReports(ports, reports)
       return null
     },
     async reportTerminated(report, { context }) {

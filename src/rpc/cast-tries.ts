@@ -1,4 +1,4 @@
-import { InternalError, SevbusError, toSevbusError } from '../errors.ts'
+import { InternalError, isHopeless, type SevbusError, toSevbusError } from '../errors.ts'
 import { pause } from './abortable.ts'
 import { deliveriesOf, sendAgainCounted } from './delivery-count.ts'
 import type { Dispatch } from './dispatcher.ts'
@@ -106,11 +106,10 @@ function acknowledge(delivery: Delivery, { method: { isTransient = false } }: Di
 interface Failure {
   readonly thrown: unknown
   readonly error: SevbusError
-  /** It will fail like this always. A foreign error is a defect or an accident, and an accident may pass. */
   readonly isHopeless: boolean
 }
 
 function failureOf(thrown: unknown): Failure {
   const error = toSevbusError(thrown)
-  return { thrown, error, isHopeless: thrown instanceof SevbusError && !error.retryable }
+  return { thrown, error, isHopeless: isHopeless(thrown) }
 }

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { conductorEndpoint } from '../../src/conductor/manager.ts'
+import type { ConductorPorts } from '../../src/conductor/ports.ts'
 import { resendUnfinished } from '../../src/conductor/resend.ts'
 import { reviveOverdue } from '../../src/conductor/watchdog.ts'
 import {
+  DatabaseUnavailable,
   InstanceExists,
   InstanceNotFound,
   NoSuchServer,
@@ -413,6 +416,21 @@ describe.each(databaseEngines)('conductor on $name', (engine) => {
     await conductor.sent()
     await conductor.endpoint.reportBuilds({ reports: actives }, conductor.request)
     expect(await conductor.sent()).toEqual([])
+  })
+
+  it('takes the ends of many builds again, and not to the dead letters, while one of them may pass', async () => {
+    await using conductor = await aConductor(engine, onHost('h1'))
+    const { uuid } = await conductor.accept()
+    await conductor.endpoint.continueBuild({ instance_uuid: uuid, attempt: 1 }, conductor.request)
+    const isAway = new DatabaseUnavailable('the database is away')
+    const steps = { read: () => Promise.reject(isAway) } as unknown as ConductorPorts['steps']
+    const endpoint = conductorEndpoint({ ...conductor.ports, steps })
+
+    const reports = [failedReport('99999999-1111-4111-8111-111111111111', 'h1', 1, false), activeReport(uuid, 'h1', 1)]
+
+    await expect(endpoint.reportBuilds({ reports }, conductor.request)).rejects.toBe(isAway)
+    await expect(conductor.endpoint.reportBuilds({ reports }, conductor.request)).rejects.toThrow(InstanceNotFound)
+    expect((await conductor.instance(uuid)).vm_state).toBe('active')
   })
 
   it('is ACTIVE when the host says so, and stays so when it is told twice', async () => {
