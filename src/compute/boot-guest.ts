@@ -43,7 +43,8 @@ export async function bootGuest(
     await driver.createDisks(domain, contents, signal)
 
     rollback.add('destroy guest', () => driver.destroy(instance.uuid))
-    // One that stays off proves its encryption when it is started.
+    // One that stays off proves its encryption when it is started, whatever the guest before it was.
+    ports.proven.forget(instance.uuid)
     if (power_on) {
       await driver.spawn(domain, signal)
       await verifyEncryption(instance.uuid, instance.mem_encryption, ports, signal)

@@ -19,14 +19,23 @@ export class ProvenGuests {
   }
 
   has(uuid: string, domainId: number | undefined): boolean {
-    return this.#inClear.has(uuid) || (domainId !== undefined && this.#domainIds.get(uuid) === domainId)
+    return domainId !== undefined && this.#domainIds.get(uuid) === domainId
+  }
+
+  isInClear(uuid: string): boolean {
+    return this.#inClear.has(uuid)
+  }
+
+  /** Whatever it is now, it may be another guest that is started next. */
+  forget(uuid: string): void {
+    this.#domainIds.delete(uuid)
+    this.#inClear.delete(uuid)
   }
 
   /** Of other guests there is nothing to know any more. */
   keepOnly(uuids: readonly string[]): void {
     const kept = new Set(uuids)
-    for (const uuid of this.#domainIds.keys()) if (!kept.has(uuid)) this.#domainIds.delete(uuid)
-    for (const uuid of this.#inClear) if (!kept.has(uuid)) this.#inClear.delete(uuid)
+    for (const uuid of [...this.#domainIds.keys(), ...this.#inClear]) if (!kept.has(uuid)) this.forget(uuid)
   }
 
   /** A hypervisor that was started anew may count from the beginning. */

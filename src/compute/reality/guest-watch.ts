@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ConductorApi } from '../../conductor/rpc-api.ts'
 import { type SevbusError, toSevbusError } from '../../errors.ts'
 import { correctionOf, type SeenGuestState } from '../../objects/guest-deviation.ts'
+import { Limiter } from '../../rpc/limiter.ts'
 import { newRequestContext } from '../../rpc/request-context.ts'
 import type { ComputePorts } from '../compute-ports.ts'
 import { type Belief, beliefsOf } from './beliefs.ts'
@@ -29,6 +30,8 @@ export interface GuestWatchOptions extends Ports {
 const SETTLE_MS = 1000
 /** As many as a report may have. */
 const MOST_AT_ONCE = 1000
+/** One that is at something else lets itself wait for half a minute. */
+const PROOFS_AT_ONCE = 8
 
 /**
  * Sees what happens to guests behind our back, and tells the conductor, which lets the instances follow: by the events of
@@ -46,6 +49,8 @@ export class GuestWatch {
   readonly #deviating = new Map<string, SeenGuestState>()
   /** Guests that were told of in the log. */
   readonly #told = new Set<string>()
+  /** Guests that could not be asked for their encryption, or not be taken down, and are asked again. */
+  readonly #unasked = new Set<string>()
   #lastFailure: string | undefined
   /** Guests that did not run at the first look after the host has booted, and should. */
   #toResume: Set<string> | undefined
@@ -127,7 +132,7 @@ export class GuestWatch {
     const { isBusy, journal, driver, proven } = this.#options
     const ours = uuids.filter((uuid) => {
       const known = journal.known(uuid)
-      if (known === undefined || known.terminated !== undefined) this.#forget(uuid)
+      if (known === undefined || known.terminated !== undefined) this.#forgetGone(uuid)
       else if (isBusy(uuid)) this.#due.later(uuid)
       else return true
       return false
@@ -136,7 +141,7 @@ export class GuestWatch {
     const seen = await seenGuests(driver, built, signal)
     const running = built.filter((uuid) => seen.stateOf(uuid) === 'running')
     const ids = await Promise.all(running.map((uuid) => driver.domainId(uuid, signal)))
-    const asBuilt = new Set(running.filter((uuid, n) => proven.has(uuid, ids[n])))
+    const asBuilt = new Set(running.filter((uuid, n) => proven.isInClear(uuid) || proven.has(uuid, ids[n])))
     for (const uuid of asBuilt) this.#forget(uuid)
     return ours.filter((uuid) => !asBuilt.has(uuid))
   }
@@ -150,15 +155,28 @@ export class GuestWatch {
 
   /** Of those that run, whatever their instances are to do: they prove their encryption, or are taken down. */
   async #unproven(beliefs: readonly Belief[], guests: SeenGuests, signal: AbortSignal): Promise<readonly string[]> {
-    const unproven: string[] = []
-    for (const belief of beliefs) {
-      const { uuid } = belief
-      const state = guests.stateOf(uuid)
-      const isOn = state === 'running' || state === 'paused'
-      if (!isOn || !this.#isHere(belief) || (await this.#options.prove(belief, signal))) continue
-      unproven.push(uuid)
+    const limiter = new Limiter(PROOFS_AT_ONCE)
+    const on = beliefs.filter(({ uuid }) => ['running', 'paused'].includes(guests.stateOf(uuid)))
+    const isProven = await Promise.all(on.map((belief) => limiter.run(() => this.#isProven(belief, signal))))
+    return on.filter((_, n) => !isProven[n]).map(({ uuid }) => uuid)
+  }
+
+  /** One that does not answer, or lets itself not be taken down, keeps nobody from asking the others. */
+  async #isProven(belief: Belief, signal: AbortSignal): Promise<boolean> {
+    const { uuid } = belief
+    try {
+      const isProven = !this.#isHere(belief) || (await this.#options.prove(belief, signal))
+      this.#unasked.delete(uuid)
+      return isProven
+    } catch (thrown) {
+      const { isOutage, code, message } = toSevbusError(thrown)
+      if (signal.aborted || isOutage) throw thrown
+      const facts = { instance_uuid: uuid, code }
+      const words = `guest ${uuid} is not proven to run encrypted, and goes on: ${message}`
+      if (!this.#unasked.has(uuid)) this.#options.logger.error(facts, words)
+      this.#unasked.add(uuid)
+      return false
     }
-    return unproven
   }
 
   /** Else, of another host or try, whatever is here is on its way out. */
@@ -196,6 +214,12 @@ export class GuestWatch {
     this.#deviating.delete(uuid)
     this.#told.delete(uuid)
     return false
+  }
+
+  #forgetGone(uuid: string): void {
+    this.#forget(uuid)
+    this.#unasked.delete(uuid)
+    this.#options.proven.forget(uuid)
   }
 
   async #report(wrong: readonly Belief[], guests: SeenGuests, signal: AbortSignal): Promise<void> {

@@ -9,7 +9,7 @@ import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
 import { ProvenGuests } from '../../../src/compute/proven-guests.ts'
 import { GuestWatch, type GuestWatchOptions } from '../../../src/compute/reality/guest-watch.ts'
 import type { GuestChange } from '../../../src/compute/virt-driver.ts'
-import { MessagingTimeout } from '../../../src/errors.ts'
+import { LibvirtError, MessagingTimeout } from '../../../src/errors.ts'
 import { InstanceState } from '../../../src/objects/instance.ts'
 import { aFolder } from '../support/folders.ts'
 import { anInstance } from '../support/instances.ts'
@@ -234,6 +234,27 @@ describe('guests', () => {
     watched.isProven = true
     expect(new Set(watched.toProve)).toEqual(new Set([uuid]))
     expect(watched.reports).toEqual([])
+  })
+
+  it('that do not answer keep nobody from asking the others for their encryption, and are told in the log once', async () => {
+    const watched = await Watched.open()
+    const [deaf, clear, dies] = [await watched.guest(), await watched.guest(), await watched.guest()]
+    await watched.host.powerOff(dies)
+    const asked: string[] = []
+    const prove = async ({ uuid }: { readonly uuid: string }) => {
+      asked.push(uuid)
+      if (uuid === deaf) throw new LibvirtError('cannot acquire state change lock', { libvirt_code: 68 })
+      return true
+    }
+
+    watched.begin({ prove })
+
+    await watched.reported(dies, 'shutoff')
+    await vi.waitFor(() => expect(asked.filter((uuid) => uuid === deaf).length).toBeGreaterThan(2))
+    expect(asked).toContain(clear)
+    expect(watched.warnings.filter((words) => words.includes(deaf))).toEqual([
+      `guest ${deaf} is not proven to run encrypted, and goes on: cannot acquire state change lock`,
+    ])
   })
 
   it('are told when the conductor is back, and by the worker of this host alone', async () => {

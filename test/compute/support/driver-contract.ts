@@ -359,7 +359,7 @@ export function driverContract({ name, machine, canChooseKeys = () => true }: Ki
       await driver.pause(uuid)
       const paused = await driver.guest(uuid, never)
       const launch = await driver.launch(uuid, never)
-      const flaw = encryptionFlaw(await driver.domainXml(uuid, never), launch, { model: 'amd-sev' })
+      const flaw = encryptionFlaw(await driver.domainXml(uuid, never), launch, { model: 'amd-sev', policy: '0x0033' })
       const keys = (await driver.encryptionKeys(never))?.sev.current
       await driver.unpause(uuid)
 
