@@ -110,26 +110,42 @@ export class DeadLetterBox {
   ): Promise<T> {
     const queue = deadLetterQueue(this.#names)
     await this.#transport.declare(deadLettersOf(this.#names), signal)
-    const waiting = (await this.#transport.inspect(queue, signal))?.messages ?? 0
+    const waiting = await this.#whenNobodyLooks(queue, signal)
     if (waiting === 0) return await work([], 0)
     const held: Held[] = []
     const hold = (delivery: Delivery) => {
       held.push({ delivery, letter: letterOf(delivery), isSettled: false })
     }
-    const prefetch = Math.min(limit, waiting)
-    const listener = await this.#transport.listen({ kind: 'queue', queue }, hold, { prefetch })
+    const listener = await this.#transport.listen({ kind: 'queue', queue }, hold, { prefetch: limit })
+    let left = 0
     try {
       let last = { count: 0, at: performance.now() }
-      while (held.length < prefetch && performance.now() - last.at < PATIENCE_MS) {
+      while (held.length < Math.min(limit, waiting) && performance.now() - last.at < PATIENCE_MS) {
         await pause(POLL_MS, signal)
         signal.throwIfAborted()
         if (held.length > last.count) last = { count: held.length, at: performance.now() }
       }
       await listener.stop()
+      // Of those that come from now on none may be taken for one of ours that is back.
+      left = (await this.#transport.inspect(queue, signal))?.messages ?? 0
       return await work(held, Math.max(0, waiting - held.length))
     } finally {
       await listener.close()
-      await this.#untilGivenBack(queue, waiting - held.filter(({ isSettled }) => isSettled).length)
+      await this.#untilGivenBack(queue, left + held.filter(({ isSettled }) => !isSettled).length)
+    }
+  }
+
+  /**
+   * What somebody has looked at just now is back when his consumer is gone; with one who looks on, the patience ends the wait.
+   * @returns how many letters there are
+   */
+  async #whenNobodyLooks(queue: string, signal: AbortSignal): Promise<number> {
+    const end = performance.now() + PATIENCE_MS
+    for (;;) {
+      const { messages, consumers } = (await this.#transport.inspect(queue, signal)) ?? { messages: 0, consumers: 0 }
+      if (consumers === 0 || performance.now() >= end) return messages
+      await pause(POLL_MS, signal)
+      signal.throwIfAborted()
     }
   }
 

@@ -21,7 +21,6 @@ it('dead letters are listed, shown without tokens, replayed and purged by hand',
     for (const body of [encodeRequest({ ...cast, args: { wrong: 1 } }), 'not JSON']) {
       channel.publish(exchange, queue, Buffer.from(body), { contentType: 'application/json' })
     }
-    await channel.close()
   })
 
   const letters = await vi.waitFor(async () => {

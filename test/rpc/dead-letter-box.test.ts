@@ -4,10 +4,12 @@ import { InvalidMessage, SpawnFailed } from '../../src/errors.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { cast, defineApi } from '../../src/rpc/contract.ts'
 import { type DeadLetter, DeadLetterBox } from '../../src/rpc/dead-letter-box.ts'
+import { parkDeadLetter } from '../../src/rpc/dead-letters.ts'
 import { bind } from '../../src/rpc/dispatcher.ts'
+import { type BusNames, deadLetterQueue } from '../../src/rpc/names.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
-import type { Delivery } from '../../src/rpc/transport.ts'
+import type { Delivery, Transport } from '../../src/rpc/transport.ts'
 import { silent, transports } from '../support/transports.ts'
 
 const BuildApi = defineApi({
@@ -31,6 +33,31 @@ function factsOf(delivery: Delivery): Omit<Delivery, 'lost'> {
     delivery
   const read = { queue, body, contentType, headers, userId, fanout, deliveryCount, isCounted, sentAtMs, expirationMs }
   return { ...read, ack: () => delivery.ack(), requeue: () => delivery.requeue() }
+}
+
+/** A connection whose letters are back only some time after it has closed its channel, and nobody waits for that. */
+function closingLate(transport: Transport, onStopped: () => Promise<void>): Transport {
+  return {
+    declare: (...args: Parameters<Transport['declare']>) => transport.declare(...args),
+    inspect: (...args: Parameters<Transport['inspect']>) => transport.inspect(...args),
+    async listen(...args: Parameters<Transport['listen']>) {
+      const listener = await transport.listen(...args)
+      const stop = () => listener.stop().then(onStopped)
+      const close = async () => void setTimeout(() => void listener.close(), 200)
+      return { ...listener, stop, close }
+    },
+  } as unknown as Transport
+}
+
+async function parkAnother(transport: Transport, names: BusNames): Promise<void> {
+  const delivery = {
+    queue: 'build.h1',
+    body: Buffer.from('{}'),
+    contentType: 'application/json',
+    headers: {},
+    userId: undefined,
+  }
+  await parkDeadLetter({ transport, names }, 'build', delivery, new SpawnFailed('it came later'), 1)
 }
 
 describe.each(transports)('dead letters over $name', ({ open }) => {
@@ -140,6 +167,36 @@ describe.each(transports)('dead letters over $name', ({ open }) => {
 
     const left = [...ids.filter((id) => id !== ids[20]), 'late']
     expect((await look()).letters.map(({ id }) => id)).toEqual(left)
+  })
+
+  it('are all found by the next look, however late the broker has back what the last one took, and whatever came since', async () => {
+    const { bus, transport, build, look, parked, signal } = await openHosts()
+    await build.spawn(context, { guest: 'a' }, { server: 'h1' })
+    const [first] = await parked(1)
+    const box = new DeadLetterBox(
+      closingLate(transport, () => parkAnother(transport, bus.names)),
+      bus.names,
+    )
+
+    await box.look(100, signal)
+    const { letters } = await look()
+
+    expect(letters.map(({ error }) => error).toSorted()).toEqual([first?.error, 'it came later'].toSorted())
+  })
+
+  it('are found when somebody who looked at them has left without waiting for them', async () => {
+    const { bus, transport, build, look, parked } = await openHosts()
+    await build.spawn(context, { guest: 'a' }, { server: 'h1' })
+    const [first] = await parked(1)
+    let held = 0
+    const source = { kind: 'queue', queue: deadLetterQueue(bus.names) } as const
+    const listener = await transport.listen(source, () => void held++, { prefetch: 100 })
+    await vi.waitFor(() => expect(held).toBe(1))
+
+    const looked = look()
+    setTimeout(() => void listener.close(), 200)
+
+    expect((await looked).letters).toEqual([first])
   })
 
   it('are looked at as far as asked, and the others counted', async () => {
