@@ -4,7 +4,7 @@ import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { MessageUndeliverable, TransportUnavailable } from '../../src/errors.ts'
 import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
 import type { Delivery, Destination, Source } from '../../src/rpc/transport.ts'
-import { withoutCancels } from '../support/amqp-frames.ts'
+import { closedAsItOpens, withoutCancels, withoutConsumeOks } from '../support/amqp-frames.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { freshNames, MadeOnBroker, silent } from '../support/transports.ts'
@@ -187,6 +187,45 @@ describe('RabbitTransport', () => {
     await vi.waitFor(async () => expect(await transport.check(AbortSignal.timeout(10_000))).toEqual([]), {
       timeout: 10_000,
     })
+  })
+
+  it.each([
+    ['a new channel', 1],
+    ['a new connection', 3],
+  ])(
+    'begins to consume by %s when the broker says nothing about its queue, and its heartbeats go on',
+    async (_, times) => {
+      const warnings: { readonly reason: string }[] = []
+      const logger = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(JSON.parse(line)) })
+      const { proxy, topic, transport, anyServer, listen, received } = await openProxied({
+        answerTimeoutMs: 300,
+        logger,
+      })
+      proxy.filter(withoutConsumeOks(times))
+
+      await listen()
+      await transport.publish(anyServer, { body: 'taken', mandatory: true })
+
+      await received('taken')
+      const unanswered = warnings.filter(({ reason }) => reason.startsWith('the broker has not answered'))
+      expect(unanswered.map(({ reason }) => reason)).toEqual(
+        Array.from({ length: times }, () => `the broker has not answered within 300 ms: consuming from ${topic}`),
+      )
+      expect(transport.counts.reconnects).toBe(times < 3 ? 0 : 1)
+    },
+  )
+
+  it('connects anew when the broker opens a connection and closes it in one go, as it shuts down', async () => {
+    const { proxy, transport, anyServer, listen, received, reasons } = await openProxied()
+    proxy.filter(closedAsItOpens())
+
+    await listen()
+    await transport.publish(anyServer, { body: 'taken', mandatory: true })
+
+    await received('taken')
+    expect(
+      reasons.filter((reason) => reason.endsWith('the broker closed the connection as it was opened')),
+    ).toHaveLength(1)
   })
 
   it('declares the exchange again when it is deleted under it, and fails no other message for good', async () => {

@@ -1,9 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { endedWithin } from '../../src/rpc/abortable.ts'
 import type { Book } from './auditor.ts'
 import { readLedger } from './ledger.ts'
 import type { FromMember, Settings, ToMember } from './member.ts'
+
+/** Of the log, where somebody did not end. */
+const LAST_LINES = 12
 
 export type Role = 'sender' | 'server' | 'listener'
 
@@ -68,7 +72,9 @@ export class Life {
     this.#isEnding = true
     this.#say({ type: 'end' })
     if (await endedWithin(graceMs, this.#closed)) return
-    this.#troubles.push(`${this.#settings.life} did not end within ${graceMs} ms`)
+    this.#troubles.push(
+      `${this.#settings.life} did not end within ${graceMs} ms; its log ends with ${this.#lastWords()}`,
+    )
     this.#child.kill('SIGKILL')
     await this.#closed
   }
@@ -77,6 +83,10 @@ export class Life {
     const { life, ledgerPath } = this.#settings
     const killed = this.#killedAt !== undefined && { killedAt: this.#killedAt }
     return { process: life, entries: readLedger(ledgerPath), troubles: this.#troubles, ...killed }
+  }
+
+  #lastWords(): string {
+    return readFileSync(this.#settings.logPath, 'utf8').trimEnd().split('\n').slice(-LAST_LINES).join('\n')
   }
 
   get #hasEnded(): boolean {

@@ -55,6 +55,8 @@ export interface Means {
 
 /** Nothing happens to the database: who waits for it waits for the machine. */
 export const CONNECT_MS = 60_000
+/** Less than a fault may take to be over: a broker that hangs with a queue that was deleted under it is asked anew. */
+export const ANSWER_MS = 5_000
 const MEMORY_INTERVAL_MS = 1_500
 const TICK_MS = 25
 

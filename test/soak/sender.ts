@@ -2,7 +2,7 @@ import { openPostgres } from '../../src/database/postgres.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
 import type { DeliveryHandler, ListenOptions, Source } from '../../src/rpc/transport.ts'
-import { CONNECT_MS, type Means, member, type Settings, type Work } from './member.ts'
+import { ANSWER_MS, CONNECT_MS, type Means, member, type Settings, type Work } from './member.ts'
 import { Questions } from './questions.ts'
 import { randomFrom } from './random.ts'
 import { StoredMessages } from './stored-messages.ts'
@@ -27,7 +27,7 @@ async function send(means: Means): Promise<Work> {
     means.count()
     return `${life}.${++lastId}`
   }
-  const transport = new TellingTransport({ url, logger, connectionName: name }, (queue) =>
+  const transport = new TellingTransport({ url, logger, connectionName: name, answerTimeoutMs: ANSWER_MS }, (queue) =>
     tell({ type: 'reply queue', queue }),
   )
   const database = await openPostgres({ url: databaseUrl, poolSize: 8, connectTimeoutMs: CONNECT_MS })

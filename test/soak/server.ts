@@ -6,7 +6,7 @@ import { bind } from '../../src/rpc/dispatcher.ts'
 import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
 import { doubled, OrderApi, QuestionApi } from './contract.ts'
-import { CONNECT_MS, type Means, member, type Work } from './member.ts'
+import { ANSWER_MS, CONNECT_MS, type Means, member, type Work } from './member.ts'
 import { insertEffect } from './tables.ts'
 
 const GRACE_MS = 5_000
@@ -17,7 +17,7 @@ member(serve)
 async function serve(means: Means): Promise<Work> {
   const { settings, logger } = means
   const { url, databaseUrl, names, name } = settings
-  const transport = new RabbitTransport({ url, logger, connectionName: name })
+  const transport = new RabbitTransport({ url, logger, connectionName: name, answerTimeoutMs: ANSWER_MS })
   const database = await openPostgres({ url: databaseUrl, poolSize: 8, connectTimeoutMs: CONNECT_MS })
   const orders: Endpoint<typeof OrderApi> = {
     async carryOut({ id }) {

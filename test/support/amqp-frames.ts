@@ -3,26 +3,60 @@ const HEADER_BYTES = 7
 const METHOD_FRAME = 1
 /** Class 60, method 30. */
 const BASIC_CANCEL = (60 << 16) + 30
+/** Class 60, method 21. */
+const BASIC_CONSUME_OK = (60 << 16) + 21
+/** Class 10, method 41. */
+const CONNECTION_OPEN_OK = (10 << 16) + 41
 
 /** Takes out of what a broker says that it has cancelled a consumer: then only looking tells that it is lost. */
 export function withoutCancels(): (bytes: Buffer) => Buffer {
+  return frames((frame) => (isMethod(frame, BASIC_CANCEL) ? [] : [frame]))
+}
+
+/** A broker whose queues hang, so many times: it makes consumers and never says so, and its heartbeats go on. */
+export function withoutConsumeOks(times: number): () => (bytes: Buffer) => Buffer {
+  let left = times
+  return () => frames((frame) => (isMethod(frame, BASIC_CONSUME_OK) && left-- > 0 ? [] : [frame]))
+}
+
+/** A broker that shuts down while the first connection begins: in one go it opens and closes it. */
+export function closedAsItOpens(): () => (bytes: Buffer) => Buffer {
+  let isFirst = true
+  return () =>
+    frames((frame) => {
+      if (!isMethod(frame, CONNECTION_OPEN_OK) || !isFirst) return [frame]
+      isFirst = false
+      return [frame, connectionClose()]
+    })
+}
+
+function frames(pass: (frame: Buffer) => readonly Buffer[]): (bytes: Buffer) => Buffer {
   let rest: Buffer = Buffer.of()
   return (bytes) => {
     rest = Buffer.concat([rest, bytes])
     const passed: Buffer[] = []
     for (let size = frameSize(rest); size <= rest.length; size = frameSize(rest)) {
-      const frame = rest.subarray(0, size)
-      if (!isCancel(frame)) passed.push(frame)
+      passed.push(...pass(rest.subarray(0, size)))
       rest = rest.subarray(size)
     }
     return Buffer.concat(passed)
   }
 }
 
+/** Class 10, method 50: code 320 with a text, and of which method. */
+function connectionClose(): Buffer {
+  const text = Buffer.from('CONNECTION_FORCED')
+  const body = Buffer.concat([Buffer.from([0, 10, 0, 50, 320 >> 8, 320 & 255, text.length]), text, Buffer.alloc(4)])
+  const header = Buffer.alloc(HEADER_BYTES)
+  header[0] = METHOD_FRAME
+  header.writeUInt32BE(body.length, 3)
+  return Buffer.concat([header, body, Buffer.from([0xce])])
+}
+
 function frameSize(bytes: Buffer): number {
   return bytes.length < HEADER_BYTES ? Number.POSITIVE_INFINITY : HEADER_BYTES + bytes.readUInt32BE(3) + 1
 }
 
-function isCancel(frame: Buffer): boolean {
-  return frame[0] === METHOD_FRAME && frame.readUInt32BE(HEADER_BYTES) === BASIC_CANCEL
+function isMethod(frame: Buffer, method: number): boolean {
+  return frame[0] === METHOD_FRAME && frame.readUInt32BE(HEADER_BYTES) === method
 }

@@ -1,40 +1,38 @@
-import type { EventEmitter } from 'node:events'
 import type { Channel, ChannelModel } from 'amqplib'
 import { SevbusError, TransportUnavailable } from '../../errors.ts'
 import { abortable } from '../abortable.ts'
+import { ANSWER_TIMEOUT_MS, answered, toldByConnection } from './rabbit-answer.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import type { Declaration } from './rabbit-topology.ts'
-import { mismatchOf } from './topology-mismatch.ts'
+import { describe, mismatchOf } from './topology-mismatch.ts'
 
 const MAX_TRIES = 5
 
-/** Declares in order; the same twice is no change. @throws TopologyMismatch, or amqplib's error when it may pass */
-export async function declareOn(channel: Channel, declarations: readonly Declaration[]): Promise<void> {
-  // Some refusals end the connection, and amqplib tells the channel only that there is no answer.
-  const connection = channel.connection as unknown as EventEmitter
-  let ended: unknown
-  const onEnd = (error: unknown) => {
-    ended = error
-  }
-  connection.on('error', onEnd)
-  try {
-    for (const declaration of declarations) {
-      await declareOne(channel, declaration).catch((error: unknown) => {
-        throw mismatchOf(ended ?? error, declaration) ?? ended ?? error
-      })
-    }
-  } finally {
-    connection.off('error', onEnd)
+/**
+ * Declares in order; the same twice is no change.
+ * @throws TopologyMismatch, or NoAnswer or amqplib's error when it may pass
+ */
+export async function declareOn(
+  channel: Channel,
+  declarations: readonly Declaration[],
+  answerTimeoutMs = ANSWER_TIMEOUT_MS,
+): Promise<void> {
+  for (const declaration of declarations) {
+    const what = `declaring the ${describe(declaration)}`
+    const declared = toldByConnection(channel, () => declareOne(channel, declaration))
+    await answered(what, declared, answerTimeoutMs).catch((error: unknown) => {
+      throw mismatchOf(error, declaration) ?? error
+    })
   }
 }
 
 /** The same on a channel of its own, because a refusal closes the channel with all that is under way on it. */
 export async function declareAside(model: ChannelModel, declarations: readonly Declaration[]): Promise<void> {
   if (declarations.length === 0) return
-  const channel = await model.createChannel()
+  const channel = await answered('opening a channel', model.createChannel())
   channel.on('error', () => {})
   await declareOn(channel, declarations)
-  await channel.close()
+  await answered('closing a channel', channel.close())
 }
 
 /**

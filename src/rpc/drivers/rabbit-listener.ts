@@ -6,6 +6,7 @@ import { endedWithin, pause } from '../abortable.ts'
 import { Backoff } from '../backoff.ts'
 import type { Delivery, DeliveryHandler, Listener, Source } from '../transport.ts'
 import { RabbitAcks } from './rabbit-acks.ts'
+import { ANSWER_TIMEOUT_MS, answered, consumeTrouble, NoAnswer, toldByConnection } from './rabbit-answer.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import { type QueueConsumer, RabbitConsumer } from './rabbit-consumer.ts'
 import { declareAside, declareOn } from './rabbit-declare.ts'
@@ -18,6 +19,8 @@ const CLOSE_TIMEOUT_MS = 2_000
 /** Who is asked in the moment when it begins to consume again is given so long. */
 const BEGIN_TIMEOUT_MS = 5_000
 const BEGIN_POLL_MS = 100
+/** After so many questions in a row that the broker did not answer, a new connection may do what a new channel does not. */
+const MAX_UNANSWERED = 3
 
 export interface RabbitListenerOptions {
   readonly connection: RabbitConnection
@@ -25,6 +28,8 @@ export interface RabbitListenerOptions {
   readonly handler: DeliveryHandler
   readonly prefetch: number
   readonly gatherMs?: number
+  /** So long the broker may take for each declaration and each consumer, in milliseconds. */
+  readonly answerTimeoutMs?: number | undefined
   readonly topology: Topology
   readonly logger: Logger
 }
@@ -40,6 +45,7 @@ export class RabbitListener implements Listener {
   #stopped: Promise<void> | undefined
   #closed: Promise<void> | undefined
   #trouble = 'it has not begun yet'
+  #unanswered = 0
 
   constructor(options: RabbitListenerOptions) {
     this.#options = options
@@ -100,9 +106,18 @@ export class RabbitListener implements Listener {
         const isFinal = isOver(error) || (!started && error instanceof TopologyMismatch)
         if (isFinal && !this.#stop.signal.aborted) throw error
         this.#say('cannot consume now; trying again', error)
+        await this.#heed(error)
       }
       await pause(this.#backoff.nextMs(performance.now() - openedAt), this.#stop.signal)
     }
+  }
+
+  /** A channel is anew at each try; a connection, which others share, only when that does not help. */
+  async #heed(error: unknown): Promise<void> {
+    this.#unanswered = error instanceof NoAnswer ? this.#unanswered + 1 : 0
+    if (this.#unanswered < MAX_UNANSWERED) return
+    this.#unanswered = 0
+    await this.#options.connection.reconnect((error as NoAnswer).message)
   }
 
   #say(what: string, thrown: unknown): void {
@@ -158,11 +173,12 @@ class Consuming implements DeliveryChannel {
   static async open(
     model: ChannelModel,
     subscription: Subscription,
-    { handler, prefetch, gatherMs }: Pick<RabbitListenerOptions, 'handler' | 'prefetch' | 'gatherMs'>,
+    options: Pick<RabbitListenerOptions, 'handler' | 'prefetch' | 'gatherMs' | 'answerTimeoutMs'>,
   ): Promise<Consuming> {
-    const consuming = new Consuming(await model.createChannel(), subscription, prefetch)
+    const channel = await answered('opening a channel', model.createChannel(), options.answerTimeoutMs)
+    const consuming = new Consuming(channel, subscription, options.prefetch)
     try {
-      await consuming.#start(handler, gatherMs)
+      await consuming.#start(options)
       return consuming
     } catch (error) {
       await consuming.#closeChannel()
@@ -170,10 +186,14 @@ class Consuming implements DeliveryChannel {
     }
   }
 
-  async #start(handler: DeliveryHandler, gatherMs: number | undefined): Promise<void> {
+  async #start({
+    handler,
+    gatherMs,
+    answerTimeoutMs = ANSWER_TIMEOUT_MS,
+  }: Pick<RabbitListenerOptions, 'handler' | 'gatherMs' | 'answerTimeoutMs'>): Promise<void> {
     const channel = this.#channel
-    await declareOn(channel, this.#subscription.declarations)
-    await channel.prefetch(this.#prefetch)
+    await declareOn(channel, this.#subscription.declarations, answerTimeoutMs)
+    await answered('setting the prefetch', channel.prefetch(this.#prefetch), answerTimeoutMs)
     const { queues, noAck } = this.#subscription
     for (const { name, fanout } of queues) {
       const onMessage = (message: ConsumeMessage | null) => {
@@ -185,7 +205,10 @@ class Consuming implements DeliveryChannel {
         gatherMs === undefined
           ? new RabbitConsumer(channel, name, noAck, onMessage)
           : new RabbitGatheringConsumer(channel, name, onMessage, { gatherMs, onTaken: this.acks.flush })
-      await consumer.consume()
+      const begun = toldByConnection(channel, () => consumer.consume()).catch((error: unknown) => {
+        throw consumeTrouble(name, error)
+      })
+      await answered(`consuming from ${name}`, begun, answerTimeoutMs)
       this.#consumers.push(consumer)
     }
   }

@@ -31,6 +31,8 @@ export interface RabbitTransportOptions extends BrokerOptions {
   readonly logger: Logger
   /** What the broker shows; the process id is added. */
   readonly connectionName?: string
+  /** So long the broker may take to answer what a listener begins with, in milliseconds; then it is asked anew. */
+  readonly answerTimeoutMs?: number
   /** Told why there is no connection, while there is none. */
   readonly onWaiting?: (reason: string) => void
 }
@@ -47,15 +49,17 @@ export class RabbitTransport implements Transport {
   readonly #publishing: RabbitConnection
   readonly #consuming: RabbitConnection
   readonly #publisher: RabbitPublisher
+  readonly #answerTimeoutMs: number | undefined
   readonly #listeners = new Set<RabbitListener>()
   #said = { reason: '', at: 0 }
   #closed: Promise<void> | undefined
 
   /** @throws InvalidConfiguration when the URL is wrong, or contradicts the other options */
-  constructor({ logger, connectionName = 'sevbus', onWaiting, ...options }: RabbitTransportOptions) {
+  constructor({ logger, connectionName = 'sevbus', answerTimeoutMs, onWaiting, ...options }: RabbitTransportOptions) {
     const settings = brokerSettings(options)
     this.#settings = settings
     this.#logger = logger
+    this.#answerTimeoutMs = answerTimeoutMs
     const broker = describeBroker(settings)
     const connection = (role: string, gathering: Gathering) =>
       new RabbitConnection({
@@ -121,6 +125,7 @@ export class RabbitTransport implements Transport {
       source,
       handler,
       ...options,
+      answerTimeoutMs: this.#answerTimeoutMs,
       topology: this.#settings.topology,
       logger: this.#logger,
     })

@@ -17,10 +17,7 @@ const INEQUIVALENT = /inequivalent arg '([^']+)' for (?:queue|exchange) .*: rece
  */
 export function mismatchOf(error: unknown, declaration: Declaration): TopologyMismatch | undefined {
   if (!(error instanceof Error && 'code' in error)) return undefined
-  const what =
-    declaration.kind === 'binding'
-      ? `binding of queue ${declaration.queue} to exchange ${declaration.exchange}`
-      : `${declaration.kind} ${declaration.name}`
+  const what = describe(declaration)
   // amqplib wraps the broker's own sentence.
   const reason = /with message "(.*)"/s.exec(error.message)?.[1] ?? error.message
   const refused = (fix: string) =>
@@ -41,6 +38,12 @@ export function mismatchOf(error: unknown, declaration: Declaration): TopologyMi
     default:
       return undefined
   }
+}
+
+/** `queue compute.node1`: for people. */
+export function describe(declaration: Declaration): string {
+  if (declaration.kind !== 'binding') return `${declaration.kind} ${declaration.name}`
+  return `binding of queue ${declaration.queue} to exchange ${declaration.exchange}`
 }
 
 const NO_TRANSIENT_QUEUES =

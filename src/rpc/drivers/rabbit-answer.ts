@@ -1,0 +1,50 @@
+import type { EventEmitter } from 'node:events'
+import type { Channel } from 'amqplib'
+import { endedWithin } from '../abortable.ts'
+
+/** Longer than RabbitMQ's `channel_operation_timeout` of 15 s, after which it gives a reason of its own. */
+export const ANSWER_TIMEOUT_MS = 20_000
+const INTERNAL_ERROR = 541
+
+/** The connection is well, for heartbeats come, and what was asked on a channel stays without an answer. */
+export class NoAnswer extends Error {}
+
+/**
+ * What the broker answers. Without a limit whoever asks it about a queue that hangs there waits for ever, and says nothing.
+ *
+ * @param what for people: `consuming from compute.node1`
+ * @throws NoAnswer when the time is over (the question itself stays asked), or as `answer` does
+ */
+export async function answered<T>(what: string, answer: Promise<T>, timeoutMs = ANSWER_TIMEOUT_MS): Promise<T> {
+  if (await endedWithin(timeoutMs, answer)) return await answer
+  throw new NoAnswer(`the broker has not answered within ${timeoutMs} ms: ${what}`)
+}
+
+/**
+ * As `ask`, but throws the connection's error where there was one: some refusals end the connection, and amqplib tells the
+ * channel only that there is no answer.
+ */
+export async function toldByConnection<T>(channel: Channel, ask: () => Promise<T>): Promise<T> {
+  const connection = channel.connection as unknown as EventEmitter
+  let ended: unknown
+  const onEnd = (error: unknown) => {
+    ended = error
+  }
+  connection.on('error', onEnd)
+  try {
+    return await ask()
+  } catch (error) {
+    throw ended ?? error
+  } finally {
+    connection.off('error', onEnd)
+  }
+}
+
+/** Names the queue, and says what to do about one that RabbitMQ has lost (`state` down, after a crash). */
+export function consumeTrouble(queue: string, error: unknown): Error {
+  const { message, code } = error as Error & { readonly code?: unknown }
+  const isInternal = code === INTERNAL_ERROR
+  const fix = `; if that goes on, see its state (rabbitmqctl list_queues name state): one that stays down has lost what was in it, and is declared again once it is deleted`
+  const told = `the broker lets nobody consume from ${queue}: ${message}${isInternal ? fix : ''}`
+  return Object.assign(new Error(told, { cause: error }), { code })
+}
