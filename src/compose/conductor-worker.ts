@@ -146,8 +146,8 @@ export async function startConductor(
     clearInterval(forgetting)
     await closeInOrder([
       () => selfCheck.close(),
-      () => reports.drain(graceMs),
-      () => server.drain(graceMs),
+      // At a time: each may take as long as the process is given.
+      async () => void (await Promise.all([reports.drain(graceMs), server.drain(graceMs)])),
       () => relay.close(LAST_MESSAGES_MS),
       () => client.close(),
       () => transport.close(),

@@ -137,8 +137,8 @@ export async function startScheduler(
     await closeInOrder([
       () => selfCheck.close(),
       () => backgroundAudit.close(),
-      () => signsOfLife.drain(graceMs),
-      () => server.drain(graceMs),
+      // At a time: each may take as long as the process is given.
+      async () => void (await Promise.all([signsOfLife.drain(graceMs), server.drain(graceMs)])),
       () => manager.close(),
       () => relay.close(LAST_MESSAGES_MS),
       () => client.close(),

@@ -139,7 +139,7 @@ export const InstanceState = z.object({
   leaving: HostName.nullable().default(null),
   /** Something about it has not left the conductors yet: a release of its claim, for one. */
   messages_waiting: z.boolean(),
-  /** The same, for these hosts: a build, or a termination. */
+  /** The same, for these hosts: a build that is ordered by itself, or a termination, which whatever takes its place sends as well. */
   hosts_waiting: z.array(HostName),
   /** The number of the last thing that was done to it, 0: nothing yet. Absent: the conductor is older than 1.3. */
   last_action: z.int().min(0).optional(),

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,8 +8,12 @@ import { startConductor } from '../../src/compose/conductor-worker.ts'
 import { startLocalCloud } from '../../src/compose/local-cloud.ts'
 import { allMigrations } from '../../src/compose/migrations.ts'
 import { startScheduler } from '../../src/compose/scheduler-worker.ts'
+import { BUILD_REPORTS, ConductorApi } from '../../src/conductor/rpc-api.ts'
 import { loadConfig } from '../../src/config.ts'
+import type { Database } from '../../src/database/database.ts'
+import { RpcClient } from '../../src/rpc/client.ts'
 import { MemoryBus } from '../../src/rpc/drivers/memory.ts'
+import { newRequestContext } from '../../src/rpc/request-context.ts'
 import type { Source, Transport } from '../../src/rpc/transport.ts'
 import { type DatabaseEngine, databaseEngines } from '../support/databases.ts'
 import { silent } from '../support/transports.ts'
@@ -107,5 +112,46 @@ describe('a worker that cannot start', () => {
     await expect(starting).rejects.toThrow('ACCESS_REFUSED')
     expect(connections.map(({ closed }) => closed)).toEqual([true, true, true, true])
     await vi.waitFor(() => expect(timers()).toBeLessThanOrEqual(before))
+  })
+})
+
+describe('a conductor that stops', () => {
+  it('takes nothing new by either of its names while what came by one of them goes on', async () => {
+    await using opened = await pglite.open(allMigrations)
+    const { database } = opened
+    const bus = new MemoryBus()
+    let begun = 0
+    let goOn = () => {}
+    const going = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const slow: Database = {
+      description: database.description,
+      query: (sql, params) => database.query(sql, params),
+      async transaction(work) {
+        begun++
+        await going
+        return await database.transaction(work)
+      },
+      close: () => database.close(),
+    }
+    const worker = await startConductor(aConfig(), { host: 'c1', transport: bus.connect(), logger, database: slow })
+    const transport = bus.connect()
+    const client = new RpcClient({ transport, logger })
+    const fault = { code: 'SPAWN_FAILED', message: 'QEMU died', details: {}, created_at: new Date().toISOString() }
+    const outcome = { result: 'failed' as const, fault, retryable: true }
+    const reports = [{ instance_uuid: randomUUID(), attempt: 1, host: 'h1', outcome }]
+    await client.of(ConductorApi).reportBuilds(newRequestContext(), { reports }, { server: BUILD_REPORTS })
+    await vi.waitFor(() => expect(begun).toBe(1))
+
+    const drained = worker.drain(60_000)
+
+    const consumers = async (queue: string) => (await transport.inspect(queue))?.consumers
+    await vi.waitFor(async () => {
+      expect([await consumers('sevbus-conductor'), await consumers('sevbus-conductor.c1')]).toEqual([0, 0])
+    })
+    goOn()
+    await drained
+    await client.close()
   })
 })
