@@ -1,9 +1,10 @@
 import type { Logger } from 'pino'
 import type { Database } from '../database/database.ts'
+import { retryTransaction } from '../database/transactions.ts'
 import type { RequestInfo } from '../rpc/contract.ts'
 import { gathered } from '../rpc/gathered.ts'
 import { newRequestContext } from '../rpc/request-context.ts'
-import { type Build, countFailure, countSuccesses } from './placement/build-outcomes.ts'
+import { type Build, countFailure, countSuccesses, countSuccessesAtRest } from './placement/build-outcomes.ts'
 import { tellOfService } from './placement/service-status.ts'
 import { type Telling, toldOf } from './telling.ts'
 
@@ -28,6 +29,7 @@ const IN_NO_HURRY = { enough: 32, waitMs: 20 }
 /** Hears from conductors how builds ended, and says so when a host goes out of service by it, or comes back. */
 export function buildOutcomesEndpoint({ database, disableAfter, logger, telling }: BuildOutcomesDeps) {
   const succeeded = gathered(async (builds: readonly Build[]) => {
+    if (await retryTransaction(() => countSuccessesAtRest(database, builds))) return
     const enabled = await database.transaction(async (tx) => {
       const hosts = await countSuccesses(tx, builds)
       for (const host of hosts) await tellOfService(tx, toldOf(telling, newRequestContext()), 'service.update', host)

@@ -47,7 +47,29 @@ export async function countFailure(
 }
 
 /**
- * Counts builds that succeeded, all in one statement: many ends of boots, one commit. A success begins the count of failures
+ * Counts builds that succeeded, all in one statement, which is its own transaction: many ends of boots, one commit. It does so where
+ * none of their hosts has failures to forget, nor was disabled by them, as nearly always.
+ *
+ * @returns false: one has, and nothing is counted
+ */
+export async function countSuccessesAtRest(database: Queryable, builds: readonly Build[]): Promise<boolean> {
+  const [row] = await database.query<{ is_counted: boolean }>(
+    `with told as (select * from jsonb_to_recordset($1::jsonb) as t (instance_uuid uuid, attempt integer, host text)),
+     concerned as (
+       select from compute_hosts h where h.host in (select host from told) and ${HAS_FAILURES}),
+     counted as (
+       update consumers c set counted_attempt = told.attempt from told
+        where c.uuid = told.instance_uuid and c.counted_attempt < told.attempt and not exists (select from concerned))
+     select not exists (select from concerned) as is_counted`,
+    [JSON.stringify(builds)],
+  )
+  return row?.is_counted ?? false
+}
+
+const HAS_FAILURES = "(h.failed_builds > 0 or (h.disabled and h.disabled_by = 'build failures'))"
+
+/**
+ * Counts builds that succeeded. A success begins the count of failures
  * anew, and gives back what they took; who was disabled by an operator stays so.
  *
  * @returns hosts that are in service again by it
@@ -62,8 +84,7 @@ export async function countSuccesses(database: Queryable, builds: readonly Build
      next as (
        select h.host, h.disabled and h.disabled_by = 'build failures' as enables
          from compute_hosts h
-        where h.host in (select host from counted)
-          and (h.failed_builds > 0 or (h.disabled and h.disabled_by = 'build failures'))
+        where h.host in (select host from counted) and ${HAS_FAILURES}
         order by h.host for no key update of h)
      update compute_hosts h set
        failed_builds = 0,

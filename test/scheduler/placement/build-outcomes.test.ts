@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { setHost } from '../../../src/scheduler/operating/host-settings.ts'
-import { countFailure, countSuccesses } from '../../../src/scheduler/placement/build-outcomes.ts'
+import { countFailure, countSuccesses, countSuccessesAtRest } from '../../../src/scheduler/placement/build-outcomes.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
@@ -54,6 +54,22 @@ describe.each(databaseEngines)('builds that fail in a row, on $name', ({ open })
     expect(await its.succeeds()).toEqual(['cn-1'])
     expect(await its.host()).toEqual(FINE)
     expect(await its.succeeds()).toEqual([])
+  })
+
+  it('leave a success to the statement that forgets them; where there are none it is counted without, and once', async () => {
+    await using its = await given()
+    const { database } = its.test
+    const [first, second] = [await its.claimed(), await its.claimed()]
+
+    expect(await countSuccessesAtRest(database, [first])).toBe(true)
+    expect(await countFailure(database, first, 'told late of the same try', 3)).toBeUndefined()
+    await its.fails('SPAWN_FAILED: no QEMU')
+    expect(await countSuccessesAtRest(database, [first, second])).toBe(false)
+    expect(await its.host()).toEqual({ ...FINE, failed_builds: 1 })
+    expect(await countSuccesses(database, [first])).toEqual([])
+    expect(await its.host()).toEqual({ ...FINE, failed_builds: 1 })
+    expect(await countSuccesses(database, [second])).toEqual([])
+    expect(await its.host()).toEqual(FINE)
   })
 
   it('never take from an operator what he has decided, nor does a success', async () => {
