@@ -45,6 +45,5 @@ export function consumeTrouble(queue: string, error: unknown): Error {
   const { message, code } = error as Error & { readonly code?: unknown }
   const isInternal = code === INTERNAL_ERROR
   const fix = `; if that goes on, see its state (rabbitmqctl list_queues name state): one that stays down has lost what was in it, and is declared again once it is deleted`
-  const told = `the broker lets nobody consume from ${queue}: ${message}${isInternal ? fix : ''}`
-  return Object.assign(new Error(told, { cause: error }), { code })
+  return Object.assign(new Error(`consuming from ${queue}: ${message}${isInternal ? fix : ''}`, { cause: error }), { code })
 }

@@ -98,6 +98,7 @@ export class RabbitListener implements Listener {
       let openedAt = Number.POSITIVE_INFINITY
       try {
         const consuming = await this.#open()
+        this.#unanswered = 0
         openedAt = performance.now()
         started = true
         onStarted()
