@@ -45,5 +45,7 @@ export function consumeTrouble(queue: string, error: unknown): Error {
   const { message, code } = error as Error & { readonly code?: unknown }
   const isInternal = code === INTERNAL_ERROR
   const fix = `; if that goes on, see its state (rabbitmqctl list_queues name state): one that stays down has lost what was in it, and is declared again once it is deleted`
-  return Object.assign(new Error(`consuming from ${queue}: ${message}${isInternal ? fix : ''}`, { cause: error }), { code })
+  return Object.assign(new Error(`consuming from ${queue}: ${message}${isInternal ? fix : ''}`, { cause: error }), {
+    code,
+  })
 }
