@@ -11,7 +11,7 @@ import type { Build } from './journal/state.ts'
 type Ports = Pick<ComputePorts, 'host' | 'journal' | 'outbox' | 'client' | 'now'>
 
 /** While many guests come to run: so long the first of them waits for others, which go into the journal and to the conductor with it. */
-const WORTH_A_MESSAGE = { enough: 32, waitMs: 15 }
+const WORTH_A_MESSAGE = { enough: 16, waitMs: 5 }
 /** Reports in one message, at most. */
 const MAX_TOGETHER = 100
 

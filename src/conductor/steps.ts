@@ -58,7 +58,7 @@ export interface StoringOutbox {
 }
 
 /** Steps that are worth a statement of their own while many boots are under way. Fewer wait for more, but not long. */
-const WORTH_A_STATEMENT = { enough: 32, waitMs: 15 }
+const WORTH_A_STATEMENT = { enough: 16, waitMs: 5 }
 /** Records that are kept, at most. */
 const MAX_KNOWN = 1000
 
