@@ -67,6 +67,8 @@ async function openCloud(engine: DatabaseEngine) {
     const { instances } = await conductor.buildInstances(newRequestContext(), args)
     const uuid = instances[0]?.uuid ?? ''
     await vi.waitFor(async () => expect((await get(uuid)).vm_state).toBe('active'), SETTLE)
+    // Of one whose messages wait to be sent an audit says nothing: it is still changing.
+    await vi.waitFor(async () => expect(await database.query('select id from outbox')).toEqual([]), SETTLE)
     return (await get(uuid)) as Instance & { readonly host: HostName }
   }
 
