@@ -9,13 +9,13 @@ const APART = [
 ]
 
 const each = {
-  setupFiles: 'test/servers/leave-with-parent.ts',
-  pool: 'forks',
+  setupFiles: ['test/servers/leave-with-parent.ts', 'test/servers/patience.ts'],
+  pool: 'forks' as const,
   // For what hangs: thousands of cases on a busy machine are no failure.
   testTimeout: 240_000,
   hookTimeout: 90_000,
   teardownTimeout: 30_000,
-} as const
+}
 
 export default defineConfig({
   test: {
