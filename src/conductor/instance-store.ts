@@ -1,4 +1,5 @@
 import type { Queryable } from '../database/database.ts'
+import { kept } from '../database/kept-statement.ts'
 import type { DatabaseOutbox, StoredAs, toStore } from '../database/outbox.ts'
 import { InstanceInvalidState, InstanceNotFound } from '../errors.ts'
 import { hot } from '../hot-schema.ts'
@@ -84,7 +85,7 @@ export interface StoredTogether {
 /** What a message is about that is stored whatever becomes of the instances: what it tells is true of all of them. */
 export const ABOUT_ALL = '00000000-0000-0000-0000-000000000000'
 
-const BEGIN = 'SELECT uuids, versions, stored FROM begin_instances($1, $2, $3, $4, $5)'
+const BEGIN = kept('SELECT uuids, versions, stored FROM begin_instances($1, $2, $3, $4, $5)')
 
 /**
  * @param messages as `toStore` gives them, about the uuids

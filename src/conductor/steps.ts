@@ -1,5 +1,6 @@
 import { plainArray } from '../database/array-literal.ts'
 import type { Database } from '../database/database.ts'
+import { kept } from '../database/kept-statement.ts'
 import { type StoredAs, takenAtOnce, toStore } from '../database/outbox.ts'
 import { sqlState } from '../database/sql-state.ts'
 import { retryTransaction } from '../database/transactions.ts'
@@ -268,6 +269,6 @@ function rowOf({ record, next, outcome, selection, endedAt }: Step): object {
  * PostgreSQL's xmin is another one after each change of a row, whoever makes it. The uuids are said once more, for of an array the
  * planner knows how long it is: of JSON it expects a hundred rows.
  */
-const MAKE = 'SELECT uuids, versions, stored FROM make_steps($1, $2, $3, $4, $5, $6)'
+const MAKE = kept('SELECT uuids, versions, stored FROM make_steps($1, $2, $3, $4, $5, $6)')
 /** Fails with NOT_ALL_STEPS where one of them is not made. */
-const MAKE_ALL = 'SELECT uuids, versions, stored FROM make_all_steps($1, $2, $3, $4, $5, $6)'
+const MAKE_ALL = kept('SELECT uuids, versions, stored FROM make_all_steps($1, $2, $3, $4, $5, $6)')

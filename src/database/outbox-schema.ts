@@ -226,4 +226,34 @@ export const outboxMigrations: readonly Migration[] = [
         return some_wait;
       end $$;`,
   },
+  // And so is taking what is due, by indexes however many wait: planning it took as long as running it.
+  {
+    id: 'outbox-0010-take',
+    sql: `
+      create function outbox_take(its_owner text, most integer, lease_ms double precision) returns table (
+        id text, ordering_key text, destination jsonb, body text, mandatory boolean, headers jsonb, failures integer
+      ) language plpgsql set plan_cache_mode = force_generic_plan
+        set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+      #variable_conflict use_column
+      begin
+        -- A row that another relay is taking is skipped; one that it has taken meanwhile fails the check of not_before,
+        -- which PostgreSQL repeats on the row's newest version.
+        return query
+        with due as (
+          select candidate.id from outbox candidate
+           where candidate.owner = its_owner and candidate.not_before <= now()
+             -- The first of its key, looked up key by key: as an anti-join it was planned as a scan of all that waits.
+             and candidate.id = (select older.id from outbox older
+                                  where older.owner = candidate.owner and older.ordering_key = candidate.ordering_key
+                                  order by older.id limit 1)
+           order by candidate.not_before, candidate.id limit most for update skip locked
+        ), taken as (
+          update outbox set not_before = now() + lease_ms * interval '1 millisecond'
+            from due where outbox.id = due.id
+          returning outbox.*
+        )
+        select taken.id::text, taken.ordering_key, taken.destination, taken.body, taken.mandatory, taken.headers, taken.failures
+          from taken order by taken.id;
+      end $$;`,
+  },
 ]

@@ -9,6 +9,7 @@ import {
 } from '../rpc/durable-message.ts'
 import { plainArray, Texts } from './array-literal.ts'
 import type { Database, Queryable } from './database.ts'
+import { kept } from './kept-statement.ts'
 
 export interface OutboxOptions {
   /** Whose messages these are: services that share the table never take each other's. */
@@ -62,7 +63,7 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
     { delayMs = 0 }: { readonly delayMs?: number } = {},
   ): Promise<void> {
     if (messages.length === 0) return
-    await tx.query('select outbox_put($1, $2::jsonb, $3, null, $4)', [this.#owner, ...toStore(messages), delayMs])
+    await tx.query(PUT, [this.#owner, ...toStore(messages), delayMs])
   }
 
   /**
@@ -74,25 +75,7 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
   }
 
   async take(limit: number): Promise<readonly StoredMessage[]> {
-    // A row that another relay is taking is skipped; one that it has taken meanwhile fails the check of not_before,
-    // which PostgreSQL repeats on the row's newest version.
-    const rows = await this.#database.query<Row & { id: string; failures: number }>(
-      `with due as (
-         select candidate.id from outbox candidate
-          where candidate.owner = $1 and candidate.not_before <= now()
-            and not exists (select from outbox older
-                             where older.owner = candidate.owner and older.ordering_key = candidate.ordering_key
-                               and older.id < candidate.id)
-          order by candidate.not_before, candidate.id limit $2 for update skip locked
-       ), taken as (
-         update outbox set not_before = now() + $3 * interval '1 millisecond'
-           from due where outbox.id = due.id
-         returning outbox.id, outbox.ordering_key, outbox.destination, outbox.body, outbox.mandatory, outbox.headers,
-                   outbox.failures
-       )
-       select id::text, ordering_key, destination, body, mandatory, headers, failures from taken order by taken.id`,
-      [this.#owner, limit, this.#leaseMs],
-    )
+    const rows = await this.#database.query<Taken>(TAKE, [this.#owner, limit, this.#leaseMs])
     return rows.map(({ id, ordering_key, destination, body, mandatory, headers, failures }) => ({
       id,
       failures,
@@ -120,10 +103,7 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
   }
 
   async sent(ids: readonly string[]): Promise<boolean> {
-    const [row] = await this.#database.query<{ some_wait: boolean }>('select outbox_forget($1, $2) as some_wait', [
-      this.#owner,
-      plainArray(ids),
-    ])
+    const [row] = await this.#database.query<{ some_wait: boolean }>(FORGET, [this.#owner, plainArray(ids)])
     return row?.some_wait ?? false
   }
 
@@ -190,7 +170,13 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
   }
 }
 
-interface Row {
+const PUT = kept('select outbox_put($1, $2::jsonb, $3, null, $4)')
+const TAKE = kept('select * from outbox_take($1, $2, $3)')
+const FORGET = kept('select outbox_forget($1, $2) as some_wait')
+
+interface Taken {
+  readonly id: string
+  readonly failures: number
   readonly ordering_key: string
   readonly destination: DurableMessage['to']
   readonly body: string

@@ -2,6 +2,7 @@ import pg from 'pg'
 import { DatabaseUnavailable, InvalidConfiguration, SevbusError } from '../errors.ts'
 import type { Database, Queryable } from './database.ts'
 import { INT8_OID, parseInt8 } from './int8.ts'
+import { keptAs } from './kept-statement.ts'
 import { sqlState } from './sql-state.ts'
 import { retryTransaction, runBody } from './transactions.ts'
 
@@ -99,7 +100,9 @@ class PostgresDatabase implements Database {
     try {
       // Without parameters the simple protocol is used, which takes several statements and gives as many results.
       const result: pg.QueryResult<Row> | pg.QueryResult<Row>[] =
-        params === undefined ? await on.query<Row>(sql) : await on.query<Row>(sql, [...params])
+        params === undefined
+          ? await on.query<Row>(sql)
+          : await on.query<Row>({ name: keptAs(sql) as string, text: sql, values: [...params] })
       return (Array.isArray(result) ? result.at(-1) : result)?.rows ?? []
     } catch (error) {
       throw isUnavailable(error) ? unavailable(this.description, error) : error

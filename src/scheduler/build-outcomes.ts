@@ -24,7 +24,7 @@ export interface BuildOutcomesDeps {
 }
 
 /** While many boots are under way. */
-const IN_NO_HURRY = { enough: 32, waitMs: 20 }
+const IN_NO_HURRY = { enough: 32, waitMs: 200 }
 
 /** Hears from conductors how builds ended, and says so when a host goes out of service by it, or comes back. */
 export function buildOutcomesEndpoint({ database, disableAfter, logger, telling }: BuildOutcomesDeps) {

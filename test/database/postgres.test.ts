@@ -1,4 +1,5 @@
 import { describe, expect, inject, it } from 'vitest'
+import { kept } from '../../src/database/kept-statement.ts'
 import { openPostgres } from '../../src/database/postgres.ts'
 
 describe('a PostgreSQL server', () => {
@@ -51,6 +52,24 @@ describe('a PostgreSQL server', () => {
 
     expect(error).toMatchObject({ code: 'DATABASE_UNAVAILABLE', message: expect.stringContaining(name) })
     expect((error as Error).message + JSON.stringify(error)).not.toContain('s3cret')
+  })
+
+  it('parses a statement that is kept once for each connection, and others each time', async () => {
+    const database = await openPostgres({ url: inject('databaseUrl'), poolSize: 1 })
+    const sql = kept('select abs($1::integer) as it')
+
+    const rows = [
+      await database.query(sql, [-1]),
+      await database.query(sql, [-2]),
+      await database.query('select $1::text', [1]),
+    ]
+    const known = await database.query(
+      'select statement, generic_plans + custom_plans as runs from pg_prepared_statements',
+    )
+    await database.close()
+
+    expect(rows.slice(0, 2)).toEqual([[{ it: 1 }], [{ it: 2 }]])
+    expect(known).toEqual([{ statement: sql, runs: 2 }])
   })
 
   it('cancels a statement that takes too long, and is usable after it', async () => {

@@ -1,4 +1,7 @@
+import { plainArray, textArray } from '../../database/array-literal.ts'
 import type { Queryable } from '../../database/database.ts'
+import { kept } from '../../database/kept-statement.ts'
+import { PLANS } from './claim-group-schema.ts'
 
 /** A try that has ended on its host. */
 export interface Build {
@@ -11,6 +14,22 @@ export interface Build {
 export const BUILD_OUTCOMES = `
   alter table consumers add column counted_attempt integer not null default 0;
 `
+
+const HAS_FAILURES = "(h.failed_builds > 0 or (h.disabled and h.disabled_by = 'build failures'))"
+
+/** `countSuccessesAtRest`, whose plan is kept: of JSON the planner expects so many rows that it reads all consumers. */
+export const SUCCESSES_AT_REST = `
+  create function count_successes_at_rest(uuids uuid[], attempts integer[], hosts text[]) returns boolean
+  language plpgsql ${PLANS} set enable_bitmapscan = off as $$
+  begin
+    if exists (select from compute_hosts h where h.host = any(hosts) and ${HAS_FAILURES}) then return false; end if;
+    update consumers c set counted_attempt = told.attempt from unnest(uuids, attempts) as told (uuid, attempt)
+     where c.uuid = told.uuid and c.counted_attempt < told.attempt;
+    return true;
+  end $$;
+`
+
+const COUNT_AT_REST = kept('select count_successes_at_rest($1, $2, $3) as is_counted')
 
 /**
  * Counts a build that failed in a row on a host, and takes one out of service that fails too often: else it stays the
@@ -53,20 +72,13 @@ export async function countFailure(
  * @returns false: one has, and nothing is counted
  */
 export async function countSuccessesAtRest(database: Queryable, builds: readonly Build[]): Promise<boolean> {
-  const [row] = await database.query<{ is_counted: boolean }>(
-    `with told as (select * from jsonb_to_recordset($1::jsonb) as t (instance_uuid uuid, attempt integer, host text)),
-     concerned as (
-       select from compute_hosts h where h.host in (select host from told) and ${HAS_FAILURES}),
-     counted as (
-       update consumers c set counted_attempt = told.attempt from told
-        where c.uuid = told.instance_uuid and c.counted_attempt < told.attempt and not exists (select from concerned))
-     select not exists (select from concerned) as is_counted`,
-    [JSON.stringify(builds)],
-  )
+  const [row] = await database.query<{ is_counted: boolean }>(COUNT_AT_REST, [
+    plainArray(builds.map(({ instance_uuid }) => instance_uuid)),
+    plainArray(builds.map(({ attempt }) => attempt)),
+    textArray(builds.map(({ host }) => host)),
+  ])
   return row?.is_counted ?? false
 }
-
-const HAS_FAILURES = "(h.failed_builds > 0 or (h.disabled and h.disabled_by = 'build failures'))"
 
 /**
  * Counts builds that succeeded. A success begins the count of failures

@@ -1,6 +1,9 @@
 import type { Database } from '../../database/database.ts'
+import { kept } from '../../database/kept-statement.ts'
 import { retryTransaction } from '../../database/transactions.ts'
 import type { Try } from './claim.ts'
+
+const RELEASE = kept('select release_group($1) as hosts')
 
 /**
  * Gives back what tries up to these have claimed, and voids all of them: a request of theirs that arrives late can
@@ -13,7 +16,7 @@ export async function releaseGroup(
   releases: readonly Try[],
 ): Promise<readonly (string | undefined)[]> {
   const [row] = await retryTransaction(() =>
-    database.query<{ hosts: Record<string, string> }>('select release_group($1) as hosts', [
+    database.query<{ hosts: Record<string, string> }>(RELEASE, [
       JSON.stringify(releases.map(({ instance_uuid, attempt }) => ({ uuid: instance_uuid, attempt }))),
     ]),
   )

@@ -1,7 +1,7 @@
 import type { Migration } from '../../database/migration.ts'
 import { ACCOUNTING } from './accounting-schema.ts'
 import { AGGREGATES } from './aggregates-schema.ts'
-import { BUILD_OUTCOMES } from './build-outcomes.ts'
+import { BUILD_OUTCOMES, SUCCESSES_AT_REST } from './build-outcomes.ts'
 import { CLAIM_ARRAYS } from './claim-arrays-schema.ts'
 import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { ENCRYPTION_MODE } from './encryption-mode-schema.ts'
@@ -168,4 +168,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0012-named-by-uuid', sql: NAMED_BY_UUID },
   { id: 'placement-0013-rebuilds', sql: REBUILDS },
   { id: 'placement-0014-live-migrations', sql: LIVE_MIGRATIONS },
+  { id: 'placement-0015-successes-at-rest', sql: SUCCESSES_AT_REST },
 ]

@@ -1,16 +1,18 @@
 import type { Queryable } from '../../database/database.ts'
+import { kept } from '../../database/kept-statement.ts'
 import { type StoredAs, takenAtOnce, toStore } from '../../database/outbox.ts'
 import type { DurableMessage } from '../../rpc/durable-message.ts'
 import type { Telling } from '../telling.ts'
 
 const CLAIM = 'claim_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)'
+const CLAIM_ALONE = kept(`select ${CLAIM} as outcome`)
 
 /** Of the claims that are granted, and of no others, and in the same statement. */
-const CLAIM_AND_TELL = `
+const CLAIM_AND_TELL = kept(`
   with made as materialized (select ${CLAIM} as outcome)
   select outcome, outbox_put($14, $12::jsonb, $13, $15, 0,
            array(select uuid::uuid from json_array_elements_text(made.outcome -> 'claimed') as uuid)) as stored
-    from made`
+    from made`)
 
 /**
  * Claims for a group, and stores what is told of those that are granted: what they say is true, or was never said. Where
@@ -25,7 +27,7 @@ export async function claimAndTell<Outcome extends { readonly claimed: readonly 
   telling: Telling | undefined,
 ): Promise<Outcome> {
   if (telling === undefined || told.size === 0) {
-    const [row] = await database.query<{ outcome: Outcome }>(`select ${CLAIM} as outcome`, claims)
+    const [row] = await database.query<{ outcome: Outcome }>(CLAIM_ALONE, claims)
     return (row as { outcome: Outcome }).outcome
   }
   const { owner, leaseMs } = telling.storing
