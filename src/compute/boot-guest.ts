@@ -37,23 +37,50 @@ export async function bootGuest(
     const { capabilities } = limitSlots(await driver.capabilities(signal, KNOWN_MS), slotLimits)
     const domain = buildDomain(guestSpec(instance, domainOptions), capabilities)
 
-    rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
     const contents = diskContents(instance, domain, user_data)
+    const createDisks = (given: AbortSignal) => driver.createDisks(domain, contents, given)
+    rollback.add('remove disks', () => driver.removeDisks(instance.uuid))
     if (disks !== undefined) await driver.takeDisks(domain, disks, contents, signal)
-    await driver.createDisks(domain, contents, signal)
 
     rollback.add('destroy guest', () => driver.destroy(instance.uuid))
     // One that stays off proves its encryption when it is started, whatever the guest before it was.
     ports.proven.forget(instance.uuid)
     if (power_on) {
-      await driver.spawn(domain, signal)
+      await meanwhile(createDisks, (made) => driver.spawn(domain, signal, made), signal)
       await verifyEncryption(instance.uuid, instance.mem_encryption, ports, signal)
-    } else await driver.define(domain, signal)
+    } else {
+      await createDisks(signal)
+      await driver.define(domain, signal)
+    }
     signal.throwIfAborted()
     rollback.commit()
   } catch (error) {
     signal.throwIfAborted()
     throw asBuildError(error, instance)
+  }
+}
+
+/**
+ * Two steps at a time, the second of which waits for the first before it goes too far. When this ends neither is under way any
+ * more, so that both can be undone.
+ *
+ * @throws what the second throws, which ends the first, too
+ */
+async function meanwhile(
+  first: (signal: AbortSignal) => Promise<void>,
+  second: (done: Promise<void>) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const giveUp = new AbortController()
+  const done = first(AbortSignal.any([signal, giveUp.signal]))
+  const ended = done.catch(() => {})
+  try {
+    await second(done)
+  } catch (error) {
+    giveUp.abort(error)
+    throw error
+  } finally {
+    await ended
   }
 }
 

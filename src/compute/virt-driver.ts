@@ -121,9 +121,10 @@ export interface VirtDriver {
   welcomeGuest(domain: DomainSpec, signal: AbortSignal): Promise<void>
   /**
    * Defines and starts the guest; running already with the same definition: returns.
-   * @throws SpawnFailed, EncryptionSlotsExhausted, HostCapabilityMissing
+   * @param disksMade its disks are made meanwhile: it may be defined before, and is not started
+   * @throws SpawnFailed, EncryptionSlotsExhausted, HostCapabilityMissing, and what `disksMade` rejects with
    */
-  spawn(domain: DomainSpec, signal: AbortSignal): Promise<void>
+  spawn(domain: DomainSpec, signal: AbortSignal, disksMade?: Promise<void>): Promise<void>
   /** Only defines the guest, which is off; anew where it is defined already. @throws SpawnFailed, HostCapabilityMissing */
   define(domain: DomainSpec, signal: AbortSignal): Promise<void>
   /** libvirt's number of the domain, which each start has another of, until the daemon itself is started anew; undefined: it does not run. */

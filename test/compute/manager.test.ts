@@ -449,8 +449,13 @@ describe('a worker that was killed', () => {
   ) {
     const kills: { readonly step: string; readonly folder: string }[] = []
     const folder = await aFolder()
-    const beforeStep = async (step: string) => {
-      kills.push({ step: `${kills.length}: before ${step}`, folder: await killed(folder) })
+    let taken = Promise.resolve()
+    // One after the other, for some are taken at a time.
+    const beforeStep = (step: string) => {
+      taken = taken.then(async () => {
+        kills.push({ step: `${kills.length}: before ${step}`, folder: await killed(folder) })
+      })
+      return taken
     }
     await withWorker({ folder }, prepare)
     await withWorker({ folder, beforeStep }, async (worker) => {

@@ -240,7 +240,8 @@ export class FakeVirtDriver implements VirtDriver {
     await this.#power.define(await this.#serialPorts.place(domain, signal))
   }
 
-  async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+  async spawn(domain: DomainSpec, signal: AbortSignal, disksMade?: Promise<void>): Promise<void> {
+    await disksMade
     await this.#machine.answers(signal)
     await this.#power.spawn(await this.#serialPorts.place(domain, signal), signal)
   }

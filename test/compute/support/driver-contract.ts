@@ -313,6 +313,41 @@ export function driverContract({ name, machine, canChooseKeys = () => true }: Ki
       await driver.close()
     })
 
+    it('does not start a guest before its disks are made, which it need not wait for otherwise', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const instance = host.instance({ model: 'amd-sev' })
+      const domain = await host.domain(instance)
+      let saidSo = () => {}
+      const disksMade = new Promise<void>((resolve) => {
+        saidSo = resolve
+      })
+
+      const spawning = driver.spawn(domain, never, disksMade)
+      await driver.createDisks(domain, diskContents(instance, domain), never)
+      const meanwhile = await driver.guest(domain.uuid, never)
+      saidSo()
+      await spawning
+
+      expect(['shutoff', undefined]).toContain(meanwhile?.state)
+      expect(await driver.guest(domain.uuid, never)).toEqual({ uuid: domain.uuid, state: 'running' })
+      await driver.close()
+    })
+
+    it('does not start a guest whose disks cannot be made, and says why', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const { driver } = host
+      const domain = await host.domain(host.instance({ model: 'amd-sev' }))
+      const reason = new Error('the disk is full')
+
+      await expect(driver.spawn(domain, never, Promise.reject(reason))).rejects.toBe(reason)
+
+      expect((await driver.guests(never)).filter(({ state }) => state === 'running')).toEqual([])
+      await host.remove(domain.uuid)
+      expect(await driver.guests(never)).toEqual([])
+      await driver.close()
+    })
+
     it('gives up a start when told to, with the reason, and leaves nothing that destroy does not remove', async () => {
       const host = await Host.open(machine({ sevSlots: 1, spawnDelayMs: 60_000 }))
       const { driver } = host

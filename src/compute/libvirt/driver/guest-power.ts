@@ -40,18 +40,23 @@ export class GuestPower {
     await asStart(domain.uuid, () => this.#define(definitionOf(placed)))
   }
 
-  async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+  async spawn(domain: DomainSpec, signal: AbortSignal, disksMade = Promise.resolve()): Promise<void> {
     const { uuid } = domain
     const definition = definitionOf(domain)
-    if (await this.#runs(uuid, definition, signal)) return
+    // It may be over here before anybody waits for them.
+    disksMade.catch(ignored)
+    if (await this.#runs(uuid, definition, signal)) return await disksMade
     signal.throwIfAborted()
     await refuseOtherFiles(domain)
+    // A port that is free now may not be when an image has been downloaded.
+    if (domain.serial.tcp !== undefined) await disksMade
     const placed = await this.#serialPorts.place(domain, signal, true)
-    await asStart(uuid, async () => {
-      await this.#define(placed === domain ? definition : definitionOf(placed))
-      signal.throwIfAborted()
-      await this.#start(uuid, FLAGS.startForceBoot, signal)
-    })
+    await asStart(uuid, () => this.#define(placed === domain ? definition : definitionOf(placed)))
+    await disksMade
+    signal.throwIfAborted()
+    // Once more, for that may have taken a while.
+    await refuseOtherFiles(domain)
+    await asStart(uuid, () => this.#start(uuid, FLAGS.startForceBoot, signal))
   }
 
   /** With the memory that was saved. */

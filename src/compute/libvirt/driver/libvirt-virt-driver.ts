@@ -182,8 +182,8 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#power.define(domain, signal)
   }
 
-  spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
-    return this.#power.spawn(domain, signal)
+  spawn(domain: DomainSpec, signal: AbortSignal, disksMade?: Promise<void>): Promise<void> {
+    return this.#power.spawn(domain, signal, disksMade)
   }
 
   async *changes(signal: AbortSignal): AsyncGenerator<GuestChange> {
