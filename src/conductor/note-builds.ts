@@ -26,15 +26,16 @@ export function notesOf(
   running: readonly Running[],
 ): { readonly each: readonly (readonly DurableMessage[])[]; readonly ofAll: readonly DurableMessage[] } {
   const untraced = running.filter(({ record }) => record.context.traceparent === undefined)
-  const [first] = untraced
-  const together = first !== undefined && untraced.length > 1 ? untraced : []
+  const together = untraced.length > 1 ? untraced : []
   const each = running.map((one) => {
     const { record, next } = one
     return together.includes(one) ? [] : [noteBuildMessage(sender, record.context, next, next.host as string, null)]
   })
+  const [first] = together
   const guests = together.map(({ next }) => ({ ...next, host: next.host as string }))
-  const ofAll = inParts(guests, MOST_TOLD).map((some) =>
-    noteBuildsMessage(sender, (first as Running).record.context, some),
-  )
+  const ofAll =
+    first === undefined
+      ? []
+      : inParts(guests, MOST_TOLD).map((some) => noteBuildsMessage(sender, first.record.context, some))
   return { each, ofAll }
 }
