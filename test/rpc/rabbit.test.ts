@@ -2,9 +2,18 @@ import { connect } from 'amqplib'
 import { pino } from 'pino'
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { MessageUndeliverable, TransportUnavailable } from '../../src/errors.ts'
+import { endedWithin } from '../../src/rpc/abortable.ts'
 import { RabbitTransport, type RabbitTransportOptions } from '../../src/rpc/drivers/rabbit.ts'
 import type { Delivery, Destination, Source } from '../../src/rpc/transport.ts'
-import { closedAsItOpens, withoutCancels, withoutConsumeOks } from '../support/amqp-frames.ts'
+import {
+  closedAsItOpens,
+  firstHangs,
+  hangsAfterConsumers,
+  withoutCancelOks,
+  withoutCancels,
+  withoutCloseOks,
+  withoutConsumeOks,
+} from '../support/amqp-frames.ts'
 import { onChannel } from '../support/raw-channel.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { freshNames, MadeOnBroker, silent } from '../support/transports.ts'
@@ -214,6 +223,108 @@ describe('RabbitTransport', () => {
       expect(transport.counts.reconnects).toBe(times < 3 ? 0 : 1)
     },
   )
+
+  it('is closed at once while the broker says nothing about its queue', async () => {
+    const { url, topic, proxy, transport, listen } = await openProxied()
+    proxy.filter(withoutConsumeOks(Number.POSITIVE_INFINITY))
+    const listening = listen()
+    listening.catch(() => {})
+    await vi.waitFor(
+      () =>
+        onChannel(url, async (channel) => {
+          expect(await channel.checkQueue(topic)).toMatchObject({ consumerCount: 1 })
+        }),
+      { timeout: 10_000 },
+    )
+
+    expect(await endedWithin(4_000, transport.close())).toBe(true)
+
+    await expect(listening).rejects.toThrow(TransportUnavailable)
+  })
+
+  it('has one new connection for several listeners that hear nothing, though the old one does not end', async () => {
+    const { topic, proxy, transport, made, listen } = await openProxied({ answerTimeoutMs: 300 })
+    proxy.filter(firstHangs())
+
+    const others = [1, 2, 3, 4, 5].map((number) => {
+      const replies = { kind: 'reply', queue: `${topic}_reply_${number}` } as const
+      made.listened(replies)
+      return transport.listen(replies, () => {}, { prefetch: 0 })
+    })
+    await Promise.all([listen(), ...others])
+
+    expect(transport.counts.reconnects).toBe(1)
+  })
+
+  it('consumes by the new connection at once when it connects anew, though the broker does not end the old one', async () => {
+    const { proxy, transport, anyServer, listen, received } = await openProxied()
+    proxy.filter(withoutCloseOks)
+    await listen()
+
+    await transport.reconnect('a test')
+    await transport.publish(anyServer, { body: 'taken', mandatory: true })
+
+    await received('taken')
+  })
+
+  it('takes what is settled while its connection ends, and is not called deaf for having ended on it', async () => {
+    const { proxy, transport, server, anyServer } = await openProxied()
+    proxy.filter(withoutCloseOks)
+    const deliveries: Delivery[] = []
+    await transport.listen(server, (delivery) => deliveries.push(delivery), { prefetch: 1 })
+    await transport.publish(anyServer, { body: 'given back', mandatory: true })
+    await vi.waitFor(() => expect(deliveries).toHaveLength(1), { timeout: 10_000 })
+
+    const reconnected = transport.reconnect('a test')
+    deliveries[0]?.requeue()
+    await vi.waitFor(() => expect(transport.counts.reconnects).toBe(2), { timeout: 10_000 })
+
+    expect(await transport.check(AbortSignal.timeout(10_000))).toEqual([])
+    await reconnected
+    await vi.waitFor(() => expect(deliveries).toHaveLength(2), { timeout: 10_000 })
+  })
+
+  it('gives back what is unsettled when it is closed, though the broker does not say that its consumers are gone', async () => {
+    const { url, topic, proxy, transport, server, anyServer } = await openProxied()
+    proxy.filter(withoutCancelOks)
+    const deliveries: Delivery[] = []
+    const listener = await transport.listen(server, (delivery) => deliveries.push(delivery), { prefetch: 1 })
+    await transport.publish(anyServer, { body: 'unsettled', mandatory: true })
+    await vi.waitFor(() => expect(deliveries).toHaveLength(1), { timeout: 10_000 })
+
+    await listener.close()
+
+    await vi.waitFor(
+      () =>
+        onChannel(url, async (channel) => {
+          expect(await channel.checkQueue(topic)).toMatchObject({ messageCount: 1 })
+        }),
+      { timeout: 10_000 },
+    )
+  })
+
+  it('goes on gathering when the broker says nothing about one of its consumers', async () => {
+    const { topic, exchange, proxy, transport, made } = await openProxied({ answerTimeoutMs: 300 })
+    const texts: string[] = []
+    const source = { kind: 'directed', exchange, topic, server: 'signs' } as const
+    const keep = (delivery: Delivery) => {
+      texts.push(delivery.body.toString())
+      delivery.ack()
+    }
+    made.listened(source)
+    let hangs = false
+    proxy.filter(
+      hangsAfterConsumers(2, () => {
+        hangs = true
+      }),
+    )
+    await transport.listen(source, keep, { prefetch: 10, gatherMs: 50 })
+    await vi.waitFor(() => expect(hangs).toBe(true), { timeout: 10_000 })
+
+    await transport.publish({ ...source, kind: 'server' }, { body: 'taken', mandatory: true })
+
+    await vi.waitFor(() => expect(texts).toContain('taken'), { timeout: 10_000 })
+  })
 
   it('connects anew when the broker opens a connection and closes it in one go, as it shuts down', async () => {
     const { proxy, transport, anyServer, listen, received, reasons } = await openProxied()

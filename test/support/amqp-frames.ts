@@ -5,6 +5,10 @@ const METHOD_FRAME = 1
 const BASIC_CANCEL = (60 << 16) + 30
 /** Class 60, method 21. */
 const BASIC_CONSUME_OK = (60 << 16) + 21
+/** Class 60, method 31. */
+const BASIC_CANCEL_OK = (60 << 16) + 31
+/** Class 10, method 51. */
+const CONNECTION_CLOSE_OK = (10 << 16) + 51
 /** Class 10, method 41. */
 const CONNECTION_OPEN_OK = (10 << 16) + 41
 
@@ -17,6 +21,43 @@ export function withoutCancels(): (bytes: Buffer) => Buffer {
 export function withoutConsumeOks(times: number): () => (bytes: Buffer) => Buffer {
   let left = times
   return () => frames((frame) => (isMethod(frame, BASIC_CONSUME_OK) && left-- > 0 ? [] : [frame]))
+}
+
+/** A broker that makes so many consumers, and then says nothing more on that channel; on others it speaks. Calls `onHang` as it begins. */
+export function hangsAfterConsumers(times: number, onHang: () => void): () => (bytes: Buffer) => Buffer {
+  let seen = 0
+  return () => {
+    let hung: number | undefined
+    return frames((frame) => {
+      if (isMethod(frame, BASIC_CONSUME_OK) && seen++ === times) {
+        hung = channelOf(frame)
+        onHang()
+      }
+      return channelOf(frame) === hung ? [] : [frame]
+    })
+  }
+}
+
+/** A broker that ends each consumer and never says so. */
+export function withoutCancelOks(): (bytes: Buffer) => Buffer {
+  return frames((frame) => (isMethod(frame, BASIC_CANCEL_OK) ? [] : [frame]))
+}
+
+/** A broker that never says that it has closed a connection, though it lives. */
+export function withoutCloseOks(): (bytes: Buffer) => Buffer {
+  return frames((frame) => (isMethod(frame, CONNECTION_CLOSE_OK) ? [] : [frame]))
+}
+
+/** A broker that hangs with all queues of the first connection, and with its end. */
+export function firstHangs(): () => (bytes: Buffer) => Buffer {
+  let isFirst = true
+  return () => {
+    const hangs = isFirst
+    isFirst = false
+    return frames((frame) =>
+      hangs && (isMethod(frame, BASIC_CONSUME_OK) || isMethod(frame, CONNECTION_CLOSE_OK)) ? [] : [frame],
+    )
+  }
 }
 
 /** A broker that shuts down while the first connection begins: in one go it opens and closes it. */
@@ -55,6 +96,10 @@ function connectionClose(): Buffer {
 
 function frameSize(bytes: Buffer): number {
   return bytes.length < HEADER_BYTES ? Number.POSITIVE_INFINITY : HEADER_BYTES + bytes.readUInt32BE(3) + 1
+}
+
+function channelOf(frame: Buffer): number {
+  return frame.readUInt16BE(1)
 }
 
 function isMethod(frame: Buffer, method: number): boolean {

@@ -49,10 +49,10 @@ export class RabbitAcks {
 
   requeue(message: ConsumeMessage): void {
     this.#unsettled.delete(message.fields.deliveryTag)
-    this.#channel.nack(message, false, true)
+    whereOpen(() => this.#channel.nack(message, false, true))
   }
 
-  /** Sends what waits. A channel that has closed meanwhile takes none: the broker gives the messages to others. */
+  /** Sends what waits. */
   readonly flush = () => {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -60,7 +60,7 @@ export class RabbitAcks {
     const settled = this.#settled
     this.#settled = []
     const [lowestUnsettled = Number.POSITIVE_INFINITY] = this.#unsettled
-    try {
+    whereOpen(() => {
       let last: ConsumeMessage | undefined
       for (const message of settled) {
         const { deliveryTag } = message.fields
@@ -68,8 +68,15 @@ export class RabbitAcks {
         else if (last === undefined || deliveryTag > last.fields.deliveryTag) last = message
       }
       if (last !== undefined) this.#channel.ack(last, true)
-    } catch (error) {
-      if (!(error instanceof IllegalOperationError)) throw error
-    }
+    })
+  }
+}
+
+/** A channel that has closed, or whose connection is closing, takes nothing: the broker gives the messages to others. */
+function whereOpen(tell: () => void): void {
+  try {
+    tell()
+  } catch (error) {
+    if (!(error instanceof IllegalOperationError)) throw error
   }
 }

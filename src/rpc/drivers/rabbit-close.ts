@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { ChannelModel } from 'amqplib'
 import { endedWithin } from '../abortable.ts'
 
@@ -10,8 +11,22 @@ export async function closeConnection(model: ChannelModel): Promise<void> {
   destroySocket(model)
 }
 
-/** amqplib ends its socket and waits for the other side, which may be gone; then the process would not end. */
+/**
+ * amqplib ends its socket and waits for the other side, which may be gone; then the process would not end. By an error, for of
+ * nothing else does amqplib hear: while it still waits to be closed in order, all channels wait with it.
+ */
 export function destroySocket(model: ChannelModel): void {
-  const { stream } = model.connection as unknown as { stream?: { destroy(): void } }
-  setTimeout(() => stream?.destroy(), 100).unref()
+  const stream = streamOf(model)
+  setTimeout(() => stream?.destroy(new Error('the connection was given up')), 100).unref()
+}
+
+/** Whether it is over already, which amqplib may have told before anybody could listen. */
+export function hasEnded(model: ChannelModel): boolean {
+  const stream = streamOf(model)
+  return stream !== undefined && (stream.writableEnded || stream.destroyed)
+}
+
+/** What amqplib 2 has inside: its socket. */
+function streamOf(model: ChannelModel): Duplex | undefined {
+  return (model.connection as unknown as { readonly stream?: Duplex }).stream
 }

@@ -1,12 +1,11 @@
 import { type EventEmitter, setMaxListeners } from 'node:events'
-import type { Duplex } from 'node:stream'
 import { type ChannelModel, connect, credentials } from 'amqplib'
 import { InvalidConfiguration, TransportUnavailable } from '../../errors.ts'
 import { abortable, endedWithin } from '../abortable.ts'
 import type { BrokerSettings } from './broker-settings.ts'
 import { describeLoginTrouble } from './login-trouble.ts'
 import type { Blockage } from './rabbit-blockage.ts'
-import { closeConnection } from './rabbit-close.ts'
+import { closeConnection, destroySocket, hasEnded } from './rabbit-close.ts'
 import { userIdProblem } from './rabbit-identity.ts'
 import { type Gathering, writeTogether } from './rabbit-writes.ts'
 import { tlsOptions } from './tls-files.ts'
@@ -42,7 +41,10 @@ export async function connectTo(
 ): Promise<ChannelModel> {
   const model = await open(host, settings, name)
   // Its end may have come with its beginning, in one read: amqplib tells it then, when nobody can listen yet.
-  if (hasEnded(model)) throw new TransportUnavailable('the broker closed the connection as it was opened')
+  if (hasEnded(model)) {
+    destroySocket(model)
+    throw new TransportUnavailable('the broker closed the connection as it was opened')
+  }
   // Before the first channel: by amqplib's own way the answer to a channel that the broker closes would be overtaken by
   // the opening of the next, which has its number, and RabbitMQ ends the connection (504, second 'channel.open' seen).
   writeTogether(model, gathering)
@@ -89,11 +91,6 @@ async function open(host: BrokerHost, settings: BrokerSettings, name: string): P
   } catch (error) {
     throw new TransportUnavailable(await describe(error as NodeJS.ErrnoException, host, settings))
   }
-}
-
-function hasEnded(model: ChannelModel): boolean {
-  const { stream } = model.connection as unknown as { readonly stream: Duplex }
-  return stream.writableEnded || stream.destroyed
 }
 
 function loginOf({ loginMethod }: BrokerSettings, { username, password }: BrokerHost) {

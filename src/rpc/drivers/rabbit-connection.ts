@@ -96,10 +96,13 @@ export class RabbitConnection {
     await Promise.race([this.ready(signal), this.blockage.begun(signal)])
   }
 
-  /** Ends the connection that is; the next one is made as after any loss. */
-  async reconnect(reason: string): Promise<void> {
+  /**
+   * Ends the connection that is; the next one is made as after any loss.
+   * @param meant does nothing where that is not the connection any more: another has been as unhappy with it
+   */
+  async reconnect(reason: string, meant = this.#model): Promise<void> {
     const model = this.#model
-    if (model === undefined) return
+    if (model === undefined || model !== meant) return
     this.#model = undefined
     this.#giveUp(reason)
     await closeConnection(model)

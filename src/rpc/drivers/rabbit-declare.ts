@@ -1,7 +1,7 @@
 import type { Channel, ChannelModel } from 'amqplib'
 import { SevbusError, TransportUnavailable } from '../../errors.ts'
 import { abortable } from '../abortable.ts'
-import { ANSWER_TIMEOUT_MS, answered, toldByConnection } from './rabbit-answer.ts'
+import { type AnswerLimits, answered, openChannel, throwAway, toldByConnection } from './rabbit-answer.ts'
 import type { RabbitConnection } from './rabbit-connection.ts'
 import type { Declaration } from './rabbit-topology.ts'
 import { describe, mismatchOf } from './topology-mismatch.ts'
@@ -10,17 +10,17 @@ const MAX_TRIES = 5
 
 /**
  * Declares in order; the same twice is no change.
- * @throws TopologyMismatch, or NoAnswer or amqplib's error when it may pass
+ * @throws TopologyMismatch, NoAnswer, the signal's reason, or amqplib's error when it may pass
  */
 export async function declareOn(
   channel: Channel,
   declarations: readonly Declaration[],
-  answerTimeoutMs = ANSWER_TIMEOUT_MS,
+  limits?: AnswerLimits,
 ): Promise<void> {
   for (const declaration of declarations) {
     const what = `declaring the ${describe(declaration)}`
     const declared = toldByConnection(channel, () => declareOne(channel, declaration))
-    await answered(what, declared, answerTimeoutMs).catch((error: unknown) => {
+    await answered(what, declared, limits).catch((error: unknown) => {
       throw mismatchOf(error, declaration) ?? error
     })
   }
@@ -29,9 +29,14 @@ export async function declareOn(
 /** The same on a channel of its own, because a refusal closes the channel with all that is under way on it. */
 export async function declareAside(model: ChannelModel, declarations: readonly Declaration[]): Promise<void> {
   if (declarations.length === 0) return
-  const channel = await answered('opening a channel', model.createChannel())
+  const channel = await openChannel(model)
   channel.on('error', () => {})
-  await declareOn(channel, declarations)
+  try {
+    await declareOn(channel, declarations)
+  } catch (error) {
+    throwAway(channel)
+    throw error
+  }
   await answered('closing a channel', channel.close())
 }
 

@@ -2,6 +2,7 @@ import type { Channel, ConsumeMessage } from 'amqplib'
 import { pause } from '../abortable.ts'
 import type { QueueState } from '../transport.ts'
 import { QueueFlow } from './queue-flow.ts'
+import { answered, NoAnswer } from './rabbit-answer.ts'
 import type { QueueConsumer } from './rabbit-consumer.ts'
 
 /** So long it consumes at a time, in milliseconds: what waits is there in one or two. */
@@ -13,6 +14,10 @@ interface GatheringOptions {
   readonly gatherMs: number
   /** What was delivered in one go has come. */
   readonly onTaken: () => void
+  /** So long the broker may take for each consumer, in milliseconds. */
+  readonly answerTimeoutMs?: number | undefined
+  /** It takes longer: nothing more is consumed. */
+  readonly onNoAnswer: (reason: string) => void
 }
 
 /**
@@ -64,15 +69,17 @@ export class RabbitGatheringConsumer implements QueueConsumer {
   async #run(consumerTag: string): Promise<void> {
     const { signal } = this.#stop
     try {
-      for (let tag = consumerTag; ; tag = await this.#begin()) {
+      for (let tag = consumerTag; ; ) {
         await this.#take()
         this.#options.onTaken()
-        await this.#channel.cancel(tag)
+        await answered(`consuming from ${this.queue} no more`, this.#channel.cancel(tag), this.#options)
         await pause(this.#options.gatherMs, signal)
         if (signal.aborted) return
+        tag = await answered(`consuming from ${this.queue}`, this.#begin(), this.#options)
       }
-    } catch {
-      // Nothing but the end of its channel, of which its listener hears, too: it begins again.
+    } catch (error) {
+      // Or it is the end of its channel, of which its listener hears, too: it begins again.
+      if (error instanceof NoAnswer) this.#options.onNoAnswer(error.message)
     }
   }
 

@@ -1,6 +1,7 @@
 import { type ChannelModel, IllegalOperationError } from 'amqplib'
 import { TransportUnavailable } from '../../errors.ts'
 import type { QueueState } from '../transport.ts'
+import { answered, openChannel, throwAway } from './rabbit-answer.ts'
 
 const NOT_FOUND = 404
 
@@ -10,11 +11,14 @@ const NOT_FOUND = 404
  */
 export async function inspectQueue(model: ChannelModel, name: string): Promise<QueueState | undefined> {
   try {
-    const channel = await model.createChannel()
+    const channel = await openChannel(model)
     channel.on('error', () => {})
-    const { messageCount: messages, consumerCount: consumers } = await channel.checkQueue(name)
-    await channel.close()
-    return { messages, consumers }
+    try {
+      const looked = await answered('looking at it', channel.checkQueue(name))
+      return { messages: looked.messageCount, consumers: looked.consumerCount }
+    } finally {
+      throwAway(channel)
+    }
   } catch (error) {
     if ((error as { readonly code?: unknown }).code === NOT_FOUND) return undefined
     const reason = error instanceof IllegalOperationError ? 'the connection was lost' : (error as Error).message
