@@ -87,7 +87,7 @@ export class SchedulerManager implements Pick<Endpoint<typeof SchedulerApi>, Cho
     telling,
   }: SchedulerDeps) {
     this.#telling = telling
-    this.hosts = new HostView({ placement, logger, ...options })
+    this.hosts = new HostView({ placement, logger, ...options, onLook: () => chooser.keepUp() })
     const own = { extraFilters: extraFilters ?? [], extraWeighers: extraWeighers ?? [] }
     const chooser = new Chooser({ hosts: this.hosts.table, filters, weighers, ...own, ...options })
     const all = [...filters, ...own.extraFilters]

@@ -54,7 +54,7 @@ class FakePlacement implements Placement {
 
   async changesSince() {
     this.readings++
-    return { cursor: '1', hosts: this.hosts, removed: [], complete: true }
+    return { cursor: '1', hosts: this.hosts, uses: [], removed: [], complete: true }
   }
 
   async claim(_uuid: string, selection: Selection) {

@@ -30,13 +30,14 @@ export interface BatchAsk {
   outcome?: Outcome<{ readonly selections: ReadonlyMap<string, Selection> }>
 }
 
-/** What would do for this try, best first: who moves gets none below what it has. */
+/** What would do for this try, best first: who moves gets none below what it has, but a resize is another order. */
 export function choices({
   instance,
   attempt,
 }: Pick<Ask, 'instance' | 'attempt'>): readonly (MemEncryptionModel | 'clear')[] {
   const { wish, moves } = instance
   if (wish.models.length === 0) return ['clear']
-  const has = moves.get(attempt)?.source.mem_encryption?.model
+  const move = moves.get(attempt)
+  const has = move?.migration.type === 'resize' ? undefined : move?.source.mem_encryption?.model
   return has === undefined ? wish.models : wish.models.slice(0, wish.models.indexOf(has) + 1)
 }

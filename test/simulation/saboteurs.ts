@@ -21,7 +21,7 @@ export const SABOTEURS: Readonly<Record<string, (placement: Placement) => Placem
     overriding(placement, {
       changesSince: async (cursor) => {
         if (cursor === undefined) return placement.changesSince()
-        return { cursor, hosts: [], removed: [], complete: false }
+        return { cursor, hosts: [], uses: [], removed: [], complete: false }
       },
     }),
   /** Lets those who move go without what they come from. */

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MAX_HOSTS_BY_NAME } from '../../objects/scheduling-report.ts'
 import type { HostFilter } from '../filters/host-filter.ts'
 import type { HostState } from '../host-state.ts'
@@ -19,6 +20,9 @@ import { WeightColumn } from './weight-column.ts'
 
 /** Some eighty kinds of requests at 10,000 hosts. */
 const CACHE_BYTES = 48 * 1024 * 1024
+
+/** For so many calls of `keepUp`, one each second, a kind of request counts as one that comes again soon. */
+const CALLS_KEPT_UP = 30
 
 export interface ChooserOptions {
   readonly hosts: KnownHosts
@@ -106,6 +110,17 @@ export class Chooser {
       passed: counts[PASSED] as number,
       best: best.map((ranked) => this.#weighed(ranked, findings)),
       rejections: this.#summary(request, findings, lost),
+    }
+  }
+
+  /**
+   * Looks at what has changed for the kinds of requests that came of late: one that comes when others have claimed
+   * hundreds of hosts need not do it first. Who waits in between gets a turn.
+   */
+  async keepUp(): Promise<void> {
+    for (const column of this.#columns.inUse(CALLS_KEPT_UP)) {
+      column.catchUp(this.#hosts)
+      await nextTurn()
     }
   }
 

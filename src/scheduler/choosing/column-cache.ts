@@ -3,6 +3,8 @@ import type { Column } from './column.ts'
 /** Columns by what they are about; those that were not used for longest go when there is no room. */
 export class ColumnCache {
   readonly #columns = new Map<string, Column>()
+  /** How often those in use were asked for since somebody used this one. */
+  readonly #idle = new WeakMap<Column, number>()
   readonly #maxBytes: number
   #isNew = false
 
@@ -18,7 +20,18 @@ export class ColumnCache {
     if (known !== undefined) this.#columns.delete(key)
     else this.#isNew = true
     this.#columns.set(key, column)
+    this.#idle.set(column, 0)
     return column
+  }
+
+  /** Those that were used since `calls` calls of this, the last one first. */
+  inUse(calls: number): readonly Column[] {
+    const columns = [...this.#columns.values()].reverse()
+    return columns.filter((column) => {
+      const idle = (this.#idle.get(column) ?? 0) + 1
+      this.#idle.set(column, idle)
+      return idle <= calls
+    })
   }
 
   /** Forgets what does not fit, but never the `kept` that were used last. */

@@ -2,11 +2,11 @@ import type { Allocation } from '../../objects/request-spec.ts'
 import type { KnownHosts } from '../choosing/known-hosts.ts'
 import type { HostState } from '../host-state.ts'
 import type { InventoryUse } from '../placement/claim.ts'
-import type { HostChanges } from '../placement/feed.ts'
+import type { HostChanges, HostUse } from '../placement/feed.ts'
 import { nameHash } from '../tie-break.ts'
 import { ChangeLog } from './change-log.ts'
 import { type Claim, withClaims } from './claimed-state.ts'
-import { newest, withUse } from './newest.ts'
+import { newest, usedAsRead, withUse } from './newest.ts'
 import { isSameHost } from './same-host.ts'
 
 /** A claim that is on its way to the database: the host counts as if it were made. */
@@ -112,10 +112,11 @@ export class HostTable implements KnownHosts {
    * @param told what claims had told when the reading began: what they told since may be newer
    * @returns hosts that are no more
    */
-  apply({ hosts, removed, complete }: HostChanges, told: number): readonly string[] {
+  apply({ hosts, uses, removed, complete }: HostChanges, told: number): readonly string[] {
     const gone = complete ? this.#othersThan(hosts) : removed
     for (const host of gone) this.#remove(host)
     for (const host of hosts) this.#put(host, told)
+    for (const use of uses) this.#use(use, told)
     for (const place of this.#claimed) this.#forgetEnds(place, told)
     return gone
   }
@@ -181,6 +182,12 @@ export class HostTable implements KnownHosts {
     if (place >= this.nameHashes.length) this.#grow()
     this.nameHashes[place] = nameHash(read.host)
     this.#rebase(place, read)
+  }
+
+  #use(use: HostUse, told: number): void {
+    const place = this.#placeOf.get(use.host)
+    // One that is not there yet, or no more, is read whole.
+    if (place !== undefined) this.#put(usedAsRead((this.#places[place] as Place).read, use), told)
   }
 
   #rebase(place: number, base: HostState): void {

@@ -19,6 +19,8 @@ interface HostViewOptions {
   readonly downAfterIntervals?: number
   /** How old it may be while nobody asks for more. */
   readonly refreshIntervalMs?: number
+  /** Called after each look at the hosts that nobody has asked for. */
+  readonly onLook?: () => Promise<void>
   readonly logger: Logger
   /** Milliseconds, by a clock that never jumps. */
   readonly now?: () => number
@@ -32,6 +34,7 @@ export class HostView {
   readonly #logger: Logger
   readonly #now: () => number
   readonly #refreshIntervalMs: number
+  readonly #onLook: () => Promise<void>
   readonly #claims = new Set<Promise<unknown>>()
   readonly #reading = new Coalesced(() => this.#read())
   readonly #looking = new Coalesced(() => this.#lookForLife())
@@ -47,6 +50,7 @@ export class HostView {
     const { placement, downAfterIntervals, refreshIntervalMs = 1000, logger, now = () => performance.now() } = options
     this.#placement = placement
     this.#refreshIntervalMs = refreshIntervalMs
+    this.#onLook = options.onLook ?? (async () => {})
     // A look that comes much later than it should: who could not look cannot say that others were silent.
     const longestGapMs = 2 * refreshIntervalMs + 1000
     this.#liveness = new Liveness({ longestGapMs, ...(downAfterIntervals && { downAfterIntervals }) })
@@ -148,6 +152,17 @@ export class HostView {
 
   /** Never rejects. */
   async #tick(): Promise<void> {
+    await this.#refreshOrTell()
+    this.#tickLater()
+    await this.#onLook().catch((error: unknown) => {
+      this.#logger.error(
+        { err: error },
+        'what was kept of earlier requests is not up to date: the next one looks itself',
+      )
+    })
+  }
+
+  async #refreshOrTell(): Promise<void> {
     try {
       await this.refreshAll()
       if (this.#isStale) this.#logger.info('hosts are read again')
@@ -157,8 +172,6 @@ export class HostView {
       const facts = { err: error }
       if (!this.#isStale) this.#logger.warn(facts, 'hosts cannot be read: what is known grows old, and claims decide')
       this.#isStale = true
-    } finally {
-      this.#tickLater()
     }
   }
 }

@@ -91,12 +91,20 @@ const TAKE = `
                          refused.lowest, refused.highest);
   end if;`
 
-const LOG_HOSTS = (rows: string) => `
+const LOG_HOSTS: LogHosts = (rows) => `
   insert into host_changes (host)
   select distinct p.host from (select distinct provider from ${rows}) r join resource_providers p on p.name = r.provider;
   return null;`
 
-const MOVE_USE = `
+/** The end of a trigger function: logs the hosts of providers that stand in the column `provider` of these rows. */
+export type LogHosts = (rows: string) => string
+
+/** What moves `inventories.used` with allocations, where it is there already: with another way to log the hosts. */
+export function movingUseAgain(logHosts: LogHosts): string {
+  return movingUse(logHosts).replaceAll('create function', 'create or replace function')
+}
+
+const movingUse = (logHosts: LogHosts) => `
   create function allocations_taken() returns trigger language plpgsql as $$
   declare
     consumers uuid[];
@@ -106,14 +114,14 @@ const MOVE_USE = `
   with moved as materialized (
     select provider, resource_class, sum(amount) as amount, coalesce(sum(amount) filter (where pinned), 0) as pinned,
            min(amount) as lowest, max(amount) as highest
-      from taken group by provider, resource_class ${IN_ORDER}), ${TAKE} ${LOG_HOSTS('taken')}
+      from taken group by provider, resource_class ${IN_ORDER}), ${TAKE} ${logHosts('taken')}
   end $$;
 
   create function allocations_given_back() returns trigger language plpgsql as $$
   begin
   with moved as materialized (
     select provider, resource_class, -sum(amount) as amount, -coalesce(sum(amount) filter (where pinned), 0) as pinned
-      from given group by provider, resource_class ${IN_ORDER}), ${LOCKED} ${SET_USE}; ${LOG_HOSTS('given')}
+      from given group by provider, resource_class ${IN_ORDER}), ${LOCKED} ${SET_USE}; ${logHosts('given')}
   end $$;
 
   -- What goes to another consumer as it is moves nothing.
@@ -132,9 +140,11 @@ const MOVE_USE = `
      group by provider, resource_class
     having sum(amount) <> 0 or coalesce(sum(amount) filter (where pinned), 0) <> 0
      ${IN_ORDER}), ${TAKE}
-  ${LOG_HOSTS('(select provider from taken union all select provider from given) as b')}
+  ${logHosts('(select provider from taken union all select provider from given) as b')}
   end $$;
+`
 
+const ON_EACH_MOVE = `
   create trigger allocations_taken after insert on allocations referencing new table as taken
     for each statement execute function allocations_taken();
   create trigger allocations_given_back after delete on allocations referencing old table as given
@@ -238,4 +248,4 @@ const GUARDS = `
     for each row execute function inventory_changed();
 `
 
-export const ACCOUNTING = NO_LONGER + REFUSAL + MOVE_USE + PIN_MEMORY + KEPT + GUARDS
+export const ACCOUNTING = NO_LONGER + REFUSAL + movingUse(LOG_HOSTS) + ON_EACH_MOVE + PIN_MEMORY + KEPT + GUARDS

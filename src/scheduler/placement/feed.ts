@@ -1,6 +1,7 @@
 import type { Database, Queryable } from '../../database/database.ts'
 import type { HostReport, ReportingWorker, UnchangedHost } from '../../objects/host-report.ts'
 import type { HostState } from '../host-state.ts'
+import type { InventoryUse } from './claim.ts'
 import { hostStates } from './host-states.ts'
 import { placeOf, verdictSql } from './worker-hold.ts'
 
@@ -10,10 +11,21 @@ export interface HostChanges {
   readonly cursor: string
   /** Whole, as they are now; some of them may not have changed. */
   readonly hosts: readonly HostState[]
+  /** Of hosts of which nothing else has changed. */
+  readonly uses: readonly HostUse[]
   /** Hosts that are no more. */
   readonly removed: readonly string[]
   /** True: `hosts` are all there are, and whoever knows others should forget them. */
   readonly complete: boolean
+}
+
+/** What is used of a host, all of it at one moment. */
+export interface HostUse {
+  readonly host: string
+  /** Instances with a claim here. */
+  readonly instances: number
+  /** Of all its providers. */
+  readonly inventories: readonly InventoryUse[]
 }
 
 /** A sign of life, apart from what a host has. */
@@ -35,11 +47,11 @@ export async function changesSince(
   downAfterIntervals: number,
   cursor?: string,
 ): Promise<HostChanges> {
-  // Mostly nothing has changed, and one question tells it.
+  // Mostly nothing has changed but what is used, and one question tells it.
   const now = await readLog(database, cursor)
-  const isSame = now.known && now.changed.length === 0
-  const changes = isSame
-    ? { cursor: now.cursor, hosts: [], removed: [], complete: false }
+  const isAll = now.known && now.changed.length === 0
+  const changes = isAll
+    ? { cursor: now.cursor, hosts: [], uses: now.uses, removed: [], complete: false }
     : await database.transaction(async (tx) => {
         // One snapshot for log and hosts: who is refused by what was read is refused for what was so at one moment.
         await tx.query('set transaction isolation level repeatable read')
@@ -55,14 +67,24 @@ interface LogReading {
   readonly known: boolean
   readonly due: boolean
   readonly changed: readonly string[]
+  readonly uses: readonly HostUse[]
 }
 
 async function readLog(database: Queryable, cursor: string | undefined): Promise<LogReading> {
   const [now] = await database.query<LogReading>(
-    `select pg_snapshot_xmin(pg_current_snapshot())::text as cursor,
+    `with changed as (
+       select host, bool_and(use_only) as is_use from host_changes where changed_xid >= $1::xid8 group by host)
+     select pg_snapshot_xmin(pg_current_snapshot())::text as cursor,
             coalesce($1::xid8 >= kept.since and $1::xid8 <= pg_snapshot_xmax(pg_current_snapshot()), false) as known,
             kept.rotated_at < now() - interval '1 minute' as due,
-            array(select distinct c.host from host_changes c where c.changed_xid >= $1::xid8) as changed
+            array(select host from changed where not is_use) as changed,
+            coalesce((select json_agg(uses) from (
+              select c.host, (select count(*) from consumers n where n.host = c.host) as instances,
+                     (select json_agg(inventory) from (
+                        select i.provider, i.resource_class, i.used, i.pinned, i.version
+                          from resource_providers p join inventories i on i.provider = p.name
+                         where p.host = c.host) as inventory) as inventories
+                from changed c where c.is_use) as uses), '[]') as uses
        from host_changes_kept kept`,
     [cursor ?? null],
   )
@@ -78,12 +100,12 @@ async function readChanges(
   const now = await readLog(database, cursor)
   if (!now.known) {
     const hosts = await hostStates(database, downAfterIntervals)
-    return { cursor: now.cursor, hosts, removed: [], complete: true }
+    return { cursor: now.cursor, hosts, uses: [], removed: [], complete: true }
   }
   const hosts = now.changed.length > 0 ? await hostStates(database, downAfterIntervals, now.changed) : []
   const there = new Set(hosts.map(({ host }) => host))
   const removed = now.changed.filter((host) => !there.has(host))
-  return { cursor: now.cursor, hosts, removed, complete: false }
+  return { cursor: now.cursor, hosts, uses: now.uses, removed, complete: false }
 }
 
 /** @param since only those seen at or after it; a little earlier than the latest known, for commits that were late */

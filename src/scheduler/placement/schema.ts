@@ -13,6 +13,7 @@ import { REBUILDS } from './rebuilds-schema.ts'
 import { SERVER_GROUPS } from './server-groups-schema.ts'
 import { NAMED_BY_UUID } from './service-status.ts'
 import { CLAIM_REFUSED_STATE, USE_GUARDED_STATE } from './sql-states.ts'
+import { USE_LOG } from './use-log-schema.ts'
 import { WORKERS } from './workers-schema.ts'
 
 /**
@@ -169,4 +170,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0013-rebuilds', sql: REBUILDS },
   { id: 'placement-0014-live-migrations', sql: LIVE_MIGRATIONS },
   { id: 'placement-0015-successes-at-rest', sql: SUCCESSES_AT_REST },
+  { id: 'placement-0016-use-log', sql: USE_LOG },
 ]

@@ -35,9 +35,10 @@ function aTable() {
   })
   const put = (...hosts: readonly HostState[]) => {
     for (const host of hosts) up.set(host.host, host.up)
-    table.apply({ cursor: '', hosts, removed: [], complete: false }, table.told)
+    table.apply({ cursor: '', hosts, uses: [], removed: [], complete: false }, table.told)
   }
-  const remove = (host: string) => table.apply({ cursor: '', hosts: [], removed: [host], complete: false }, table.told)
+  const remove = (host: string) =>
+    table.apply({ cursor: '', hosts: [], uses: [], removed: [host], complete: false }, table.told)
   return { table, put, remove }
 }
 
@@ -245,6 +246,37 @@ describe('choosing with what is remembered of earlier requests', () => {
     expect(ask('second')).toEqual([])
     put(aHost('cn-3', { used: { VCPU: 1 } }))
     expect(ask('third')).toEqual(['cn-3'])
+  })
+
+  it('keeps up with what changes for the kinds of requests that came of late, before the next of them comes', async () => {
+    const looks: string[] = []
+    const counting: HostFilter = {
+      name: 'Counting',
+      reject: ({ host: name }, { spec }) => {
+        looks.push(`${name} for ${spec.flavor.vcpus}`)
+        return undefined
+      },
+    }
+    const { table, put } = aTable()
+    put(aHost('cn-1'), aHost('cn-2'))
+    const chooser = new Chooser({ hosts: table, filters: [counting], weighers: [] })
+    const ask = (vcpus: number) => chooser.consider(aRequest({ vcpus }))
+    const change = async (used: number) => {
+      looks.splice(0)
+      put(aHost('cn-2', { used: { VCPU: used } }))
+      await chooser.keepUp()
+      return looks.splice(0)
+    }
+    ask(1)
+    ask(2)
+
+    expect(await change(3)).toEqual(['cn-2 for 2', 'cn-2 for 1'])
+    ask(1)
+    expect(looks).toEqual([])
+    for (let used = 4; used < 32; used++) await change(used)
+    ask(1)
+    expect(await change(33)).toEqual(['cn-2 for 1', 'cn-2 for 2'])
+    expect(await change(34)).toEqual(['cn-2 for 1'])
   })
 
   it('knows at once that a claim on its way puts its host into one mode, and that the claim has failed', () => {

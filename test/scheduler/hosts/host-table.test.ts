@@ -8,7 +8,7 @@ import { aHost } from '../builders.ts'
 const LIVE = { isUp: () => true, lastSeenUp: () => undefined, secondsSilent: () => undefined }
 
 function changes(hosts: readonly HostState[], more: Partial<HostChanges> = {}): HostChanges {
-  return { cursor: '1', hosts, removed: [], complete: false, ...more }
+  return { cursor: '1', hosts, uses: [], removed: [], complete: false, ...more }
 }
 
 function aTable(...hosts: readonly HostState[]) {
@@ -116,6 +116,23 @@ describe('hosts in memory', () => {
     expect(of('cn-1')).toEqual({ vcpu: 2, version: 1, slots: 1, instances: 1 })
     table.apply(changes([aHostAt(30, 2, 5)]), table.told)
     expect(of('cn-1')).toEqual({ vcpu: 30, version: 2, slots: 0, instances: 5 })
+  })
+
+  it('have their use as it was read, where nothing else has changed, and no guess any more', () => {
+    const { table, of } = aTable(aHostAt(0, 1))
+    const claim = table.begin(0, ALLOCATIONS)
+    // The claim is in what is read before its end is heard of, and then counts twice.
+    const read = { host: 'cn-1', instances: 1, inventories: [use('VCPU', 2, 2)] }
+    table.apply(changes([], { uses: [read] }), table.told)
+    claim.made()
+    expect(of('cn-1')).toEqual({ vcpu: 4, version: 2, slots: 1, instances: 2 })
+
+    const uses = [{ ...read, inventories: [use('VCPU', 2, 2), use('MEM_ENCRYPTION_CONTEXT', 1, 2, 'cn-1_amd_sev')] }]
+    table.apply(changes([], { uses }), table.told)
+    expect(of('cn-1')).toEqual({ vcpu: 2, version: 2, slots: 1, instances: 1 })
+
+    table.apply(changes([], { uses: [{ ...read, host: 'cn-9' }] }), table.told)
+    expect(table.size).toBe(1)
   })
 
   it('are as they were read, but for what a claim told since the reading began', () => {

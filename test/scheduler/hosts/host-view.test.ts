@@ -25,7 +25,7 @@ async function aView(...names: readonly string[]) {
   const hosts = names.map((name) => aHost(name, { state: { reportIntervalSeconds: 10 } }))
   const view = new HostView({
     placement: {
-      changesSince: async () => answer({ cursor: '1', hosts, removed: [], complete: true }),
+      changesSince: async () => answer({ cursor: '1', hosts, uses: [], removed: [], complete: true }),
       hostsSeen: async (since) =>
         answer([...seen.values()].filter(({ lastSeenUp }) => since === undefined || lastSeenUp >= since)),
       noteDown: async (silent) => {
@@ -147,7 +147,7 @@ describe('readings of the hosts', () => {
       placement: {
         changesSince: () =>
           new Promise((resolve) =>
-            answers.push(() => resolve({ cursor: '1', hosts: [aHost('cn-1')], removed: [], complete: true })),
+            answers.push(() => resolve({ cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true })),
           ),
         hostsSeen: async () => [],
         noteDown: async () => {},
@@ -175,7 +175,7 @@ describe('readings of the hosts', () => {
     let answer = () => {}
     const view = new HostView({
       placement: {
-        changesSince: async () => ({ cursor: '1', hosts: [aHost('cn-1')], removed: [], complete: true }),
+        changesSince: async () => ({ cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true }),
         hostsSeen: async (since) => {
           if (happened.push(since === undefined ? 'the first look' : 'a look') === 1) {
             return [{ host: 'cn-1', lastSeenUp: new Date(), downSince: undefined }]
@@ -203,6 +203,35 @@ describe('readings of the hosts', () => {
     expect(happened).toEqual(['the first look', 'a look', 'it ends', 'closed'])
   })
 
+  it('are followed by what else is to be kept up, where nobody has asked for them', async () => {
+    let looked = () => {}
+    const first = new Promise<void>((resolve) => {
+      looked = resolve
+    })
+    const known: number[] = []
+    const view = new HostView({
+      placement: {
+        changesSince: async () => ({ cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true }),
+        hostsSeen: async () => [],
+        noteDown: async () => {},
+      },
+      refreshIntervalMs: 1,
+      onLook: async () => {
+        known.push(view.table.size)
+        looked()
+      },
+      logger: pino({ level: 'silent' }),
+    })
+    await view.refreshAll()
+    expect(known).toEqual([])
+
+    await view.start()
+    await first
+    await view.close()
+
+    expect(known[0]).toBe(1)
+  })
+
   it('go on by themselves after one that failed, and say so once', async () => {
     let fails = 0
     const lines: string[] = []
@@ -215,7 +244,7 @@ describe('readings of the hosts', () => {
       placement: {
         changesSince: async () => {
           if (lines.length > 0 && fails++ < 3) throw new DatabaseUnavailable('no answer')
-          return { cursor: '1', hosts: [aHost('cn-1')], removed: [], complete: true }
+          return { cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true }
         },
         hostsSeen: async () => [],
         noteDown: async () => {},

@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { migrate } from '../../../src/database/migrate.ts'
 import type { Selection } from '../../../src/objects/request-spec.ts'
 import type { HostState } from '../../../src/scheduler/host-state.ts'
+import { HostTable } from '../../../src/scheduler/hosts/host-table.ts'
 import type { HostChanges } from '../../../src/scheduler/placement/feed.ts'
 import { reportDigest } from '../../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
@@ -24,7 +25,7 @@ function oneVcpu(host: string, attempt = 1): Selection {
 class Follower {
   readonly #placement: DatabasePlacement
   #cursor: string | undefined
-  readonly hosts = new Map<string, HostState>()
+  readonly #table = new HostTable({ isUp: () => true, lastSeenUp: () => undefined, secondsSilent: () => undefined })
 
   constructor(placement: DatabasePlacement) {
     this.#placement = placement
@@ -33,15 +34,20 @@ class Follower {
   async look(): Promise<HostChanges> {
     const changes = await this.#placement.changesSince(this.#cursor)
     this.#cursor = changes.cursor
-    if (changes.complete) this.hosts.clear()
-    for (const host of changes.hosts) this.hosts.set(host.host, host)
-    for (const host of changes.removed) this.hosts.delete(host)
+    this.#table.apply(changes, this.#table.told)
     return changes
   }
 
+  /** As it knows them, by name; all of them when none is named. */
+  known(...names: readonly string[]): readonly HostState[] {
+    return this.#table.list(names.length > 0 ? names : undefined)
+  }
+
+  /** What was told: the name of a host alone, with a `+` where only its use has changed, with a `-` where it is no more. */
   async names() {
-    const { hosts, removed } = await this.look()
-    return [...hosts.map(({ host }) => host), ...removed.map((host) => `-${host}`)]
+    const { hosts, uses, removed } = await this.look()
+    const used = uses.map(({ host }) => `+${host}`).sort()
+    return [...hosts.map(({ host }) => host), ...used, ...removed.map((host) => `-${host}`)]
   }
 
   /** Looks until nothing is told a second time. */
@@ -98,18 +104,18 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
     await using given = await openWith('cn-1', 'cn-2', 'cn-3')
     const uuid = randomUUID()
     await given.follower.catchUp()
-    const version = (host: string) => given.follower.hosts.get(host)?.root.inventories.VCPU?.version ?? 0
+    const version = (host: string) => given.follower.known(host)[0]?.root.inventories.VCPU?.version ?? 0
     const before = version('cn-1')
 
     await given.placement.claim(uuid, oneVcpu('cn-1'))
-    expect(await given.follower.names()).toEqual(['cn-1'])
+    expect(await given.follower.names()).toEqual(['+cn-1'])
     await given.follower.catchUp()
     const claimed = version('cn-1')
     await given.placement.claim(uuid, oneVcpu('cn-2', 2))
-    expect(await given.follower.names()).toEqual(['cn-1', 'cn-2'])
+    expect(await given.follower.names()).toEqual(['+cn-1', '+cn-2'])
     await given.follower.catchUp()
     await given.placement.release({ instance_uuid: uuid, attempt: 2 })
-    expect(await given.follower.names()).toEqual(['cn-2'])
+    expect(await given.follower.names()).toEqual(['+cn-2'])
 
     expect([claimed > before, version('cn-1') > claimed]).toEqual([true, true])
   })
@@ -131,6 +137,17 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
     await given.test.database.query(sql)
 
     expect(await given.follower.names()).toEqual(['cn-1'])
+  })
+
+  it('tells a host whole whose use is not all that has changed', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    await given.follower.catchUp()
+
+    for (const host of ['cn-1', 'cn-2']) await given.placement.claim(randomUUID(), oneVcpu(host))
+    await given.test.database.query(`insert into provider_traits values ('cn-1', 'CUSTOM_FAST')`)
+
+    expect(await given.follower.names()).toEqual(['cn-1', '+cn-2'])
+    expect(given.follower.known().map(timeless)).toEqual((await given.placement.hostStates()).map(timeless))
   })
 
   it('tells hosts that are no more', async () => {
@@ -218,12 +235,12 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
       })
       await hasBegun
       await new DatabasePlacement(other).claim(randomUUID(), oneVcpu('cn-2'))
-      expect(await given.follower.names()).toContain('cn-2')
+      expect(await given.follower.names()).toContain('+cn-2')
       commit()
       await late
 
       expect(await given.follower.names()).toContain('cn-1')
-      expect(given.follower.hosts.get('cn-1')?.root.inventories.VCPU?.reserved).toBe(1)
+      expect(given.follower.known('cn-1')[0]?.root.inventories.VCPU?.reserved).toBe(1)
     })
   }
 
@@ -245,8 +262,7 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
           ])
         }
         await follower.look()
-        const known = [...follower.hosts.values()].toSorted((a, b) => (a.host < b.host ? -1 : 1))
-        expect(known.map(timeless)).toEqual((await placement.hostStates()).map(timeless))
+        expect(follower.known().map(timeless)).toEqual((await placement.hostStates()).map(timeless))
       }),
       { numRuns: 20 },
     )
