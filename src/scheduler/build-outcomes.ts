@@ -23,8 +23,8 @@ export interface BuildOutcomesDeps {
   readonly telling?: Telling | undefined
 }
 
-/** While many boots are under way. */
-const IN_NO_HURRY = { enough: 32, waitMs: 200 }
+/** While many boots are under way. Whoever waits has one of the service's hands, which those who want hosts need, too. */
+const IN_NO_HURRY = { enough: 32, waitMs: 20 }
 
 /** Hears from conductors how builds ended, and says so when a host goes out of service by it, or comes back. */
 export function buildOutcomesEndpoint({ database, disableAfter, logger, telling }: BuildOutcomesDeps) {
