@@ -102,12 +102,17 @@ class PostgresDatabase implements Database {
       const result: pg.QueryResult<Row> | pg.QueryResult<Row>[] =
         params === undefined
           ? await on.query<Row>(sql)
-          : await on.query<Row>({ name: keptAs(sql) as string, text: sql, values: [...params] })
+          : await on.query<Row>({ text: sql, values: [...params], ...named(sql) })
       return (Array.isArray(result) ? result.at(-1) : result)?.rows ?? []
     } catch (error) {
       throw isUnavailable(error) ? unavailable(this.description, error) : error
     }
   }
+}
+
+function named(sql: string): { readonly name: string } | undefined {
+  const name = keptAs(sql)
+  return name === undefined ? undefined : { name }
 }
 
 /**
