@@ -24,7 +24,7 @@ import { type DatabaseEngine, databaseEngines } from '../support/databases.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
 import { silent } from '../support/transports.ts'
 
-const SETTLE = { timeout: 20_000 }
+const SETTLE = { timeout: 60_000 }
 const never = new AbortController().signal
 const HOSTS = ['h1', 'h2'] as const
 type HostName = (typeof HOSTS)[number]
@@ -67,8 +67,7 @@ async function openCloud(engine: DatabaseEngine) {
     const { instances } = await conductor.buildInstances(newRequestContext(), args)
     const uuid = instances[0]?.uuid ?? ''
     await vi.waitFor(async () => expect((await get(uuid)).vm_state).toBe('active'), SETTLE)
-    // Of one whose messages wait to be sent an audit says nothing: it is still changing.
-    await vi.waitFor(async () => expect(await database.query('select id from outbox')).toEqual([]), SETTLE)
+    await allIsTold()
     return (await get(uuid)) as Instance & { readonly host: HostName }
   }
 
@@ -78,6 +77,12 @@ async function openCloud(engine: DatabaseEngine) {
       expect((await get(uuid)).vm_state).toBe('deleted')
       expect(await claimsOf(uuid)).toBe(0)
     }, SETTLE)
+    await allIsTold()
+  }
+
+  /** Of an instance whose messages wait to be sent an audit says nothing: it is still changing. */
+  async function allIsTold(): Promise<void> {
+    await vi.waitFor(async () => expect(await database.query('select id from outbox')).toEqual([]), SETTLE)
   }
 
   async function claimsOf(uuid: string): Promise<number> {
