@@ -80,10 +80,10 @@ async function readLog(database: Queryable, cursor: string | undefined): Promise
             array(select host from changed where not is_use) as changed,
             coalesce((select json_agg(uses) from (
               select c.host, (select count(*) from consumers n where n.host = c.host) as instances,
-                     (select json_agg(inventory) from (
+                     coalesce((select json_agg(inventory) from (
                         select i.provider, i.resource_class, i.used, i.pinned, i.version
                           from resource_providers p join inventories i on i.provider = p.name
-                         where p.host = c.host) as inventory) as inventories
+                         where p.host = c.host) as inventory), '[]') as inventories
                 from changed c where c.is_use) as uses), '[]') as uses
        from host_changes_kept kept`,
     [cursor ?? null],

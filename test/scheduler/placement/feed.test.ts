@@ -150,6 +150,16 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
     expect(given.follower.known().map(timeless)).toEqual((await given.placement.hostStates()).map(timeless))
   })
 
+  it('tells the use of a host that has nothing to use', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    await given.test.database.query(`delete from inventories where provider like 'cn-1%'`)
+    await given.follower.catchUp()
+
+    await given.test.database.query(`insert into host_changes (host, use_only) values ('cn-1', true)`)
+
+    expect((await given.follower.look()).uses).toEqual([{ host: 'cn-1', instances: 0, inventories: [] }])
+  })
+
   it('tells hosts that are no more', async () => {
     await using given = await openWith('cn-1', 'cn-2')
     await given.follower.catchUp()
