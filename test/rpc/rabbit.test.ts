@@ -40,19 +40,22 @@ describe('RabbitTransport', () => {
     })
     onTestFinished(() => transport.close())
     const texts: string[] = []
-    const listen = (on = transport) =>
-      on.listen(
-        server,
-        (delivery) => {
-          texts.push(delivery.body.toString())
-          delivery.ack()
-        },
-        { prefetch: 10 },
-      )
+    const keep = (delivery: Delivery) => {
+      texts.push(delivery.body.toString())
+      delivery.ack()
+    }
+    const listen = (on = transport) => on.listen(server, keep, { prefetch: 10 })
+    const signs = { ...server, server: 'signs' } as const
+    const gather = () => {
+      const source = { ...signs, kind: 'directed' } as const
+      made.listened(source)
+      return transport.listen(source, keep, { prefetch: 10, gatherMs: 50 })
+    }
     // Distinct ones: an acknowledgement that a cut has lost brings its message again.
     const received = (...expected: string[]) =>
       vi.waitFor(() => expect([...new Set(texts)]).toEqual(expected), { timeout: 10_000, interval: 10 })
-    return { url, topic, exchange, anyServer, server, made, proxy, transport, reasons, texts, listen, received }
+    const servers = { anyServer, server, signs }
+    return { url, topic, exchange, ...servers, made, proxy, transport, reasons, texts, listen, gather, received }
   }
 
   it('goes on consuming and publishing after its connections were cut, under the same names', async () => {
@@ -154,17 +157,10 @@ describe('RabbitTransport', () => {
   })
 
   it('goes on gathering when its queue was deleted meanwhile, and after the connection was cut', async () => {
-    const { url, topic, exchange, proxy, transport, made } = await openProxied()
-    const texts: string[] = []
-    const source = { kind: 'directed', exchange, topic, server: 'signs' } as const
-    const keep = (delivery: Delivery) => {
-      texts.push(delivery.body.toString())
-      delivery.ack()
-    }
-    made.listened(source)
-    await transport.listen(source, keep, { prefetch: 10, gatherMs: 50 })
+    const { url, topic, proxy, transport, texts, signs, gather } = await openProxied()
+    await gather()
     const sendsAgain = (body: string) =>
-      vi.waitFor(() => transport.publish({ ...source, kind: 'server' }, { body, mandatory: true }), { timeout: 10_000 })
+      vi.waitFor(() => transport.publish(signs, { body, mandatory: true }), { timeout: 10_000 })
     const arrives = (body: string) => vi.waitFor(() => expect(texts).toContain(body), { timeout: 10_000 })
 
     await onChannel(url, (channel) => channel.deleteQueue(`${topic}.signs`))
@@ -304,24 +300,17 @@ describe('RabbitTransport', () => {
   })
 
   it('goes on gathering when the broker says nothing about one of its consumers', async () => {
-    const { topic, exchange, proxy, transport, made } = await openProxied({ answerTimeoutMs: 300 })
-    const texts: string[] = []
-    const source = { kind: 'directed', exchange, topic, server: 'signs' } as const
-    const keep = (delivery: Delivery) => {
-      texts.push(delivery.body.toString())
-      delivery.ack()
-    }
-    made.listened(source)
+    const { proxy, transport, texts, signs, gather } = await openProxied({ answerTimeoutMs: 300 })
     let hangs = false
     proxy.filter(
       hangsAfterConsumers(2, () => {
         hangs = true
       }),
     )
-    await transport.listen(source, keep, { prefetch: 10, gatherMs: 50 })
+    await gather()
     await vi.waitFor(() => expect(hangs).toBe(true), { timeout: 10_000 })
 
-    await transport.publish({ ...source, kind: 'server' }, { body: 'taken', mandatory: true })
+    await transport.publish(signs, { body: 'taken', mandatory: true })
 
     await vi.waitFor(() => expect(texts).toContain('taken'), { timeout: 10_000 })
   })
