@@ -11,16 +11,6 @@ export function plainArray(values: readonly (number | boolean | string)[]): stri
   return `{${values.join()}}`
 }
 
-/** Each value as its JSON. */
-export function jsonArray(values: readonly unknown[]): string {
-  return arrayOfJson(values.map((value) => JSON.stringify(value)))
-}
-
-/** Texts that are JSON already: it has no control characters in it, so of each JSON escapes what PostgreSQL does, and in the same way. */
-function arrayOfJson(texts: readonly string[]): string {
-  return `{${JSON.stringify(texts).slice(1, -1)}}`
-}
-
 function quoted(text: string | null): string {
   if (text === null) return 'null'
   return `"${/["\\]/.test(text) ? text.replaceAll(/["\\]/g, '\\$&') : text}"`

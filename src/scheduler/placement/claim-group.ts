@@ -1,4 +1,4 @@
-import { jsonArray, plainArray, textArray } from '../../database/array-literal.ts'
+import { plainArray, Texts, textArray } from '../../database/array-literal.ts'
 import type { Database, Queryable } from '../../database/database.ts'
 import { retryTransaction } from '../../database/transactions.ts'
 import { ClaimRefused, StaleAttempt } from '../../errors.ts'
@@ -57,7 +57,7 @@ export async function claimGroup(
         textArray(claims.map(({ instance_uuid }) => instance_uuid)),
         plainArray(claims.map(({ selection }) => selection.attempt)),
         textArray(claims.map(({ selection }) => selection.host)),
-        jsonArray(claims.map(({ selection }) => brief(selection.report))),
+        new Texts(claims.map(({ selection }) => JSON.stringify(brief(selection.report)))),
         textArray(taken.map(({ instance_uuid }) => instance_uuid)),
         textArray(taken.map(({ provider }) => provider)),
         textArray(taken.map(({ resource_class }) => resource_class)),
