@@ -130,9 +130,9 @@ export class RpcServer {
     return this.#heardByName
   }
 
-  /** Those of its queues whose length matters: the shared one, and the one by its name. */
+  /** Those of its queues whose length matters: the shared one, where it has that, and the one by its name. */
   get queues(): readonly string[] {
-    return [this.#topic, this.#ownQueue]
+    return this.#isOnlyByName ? [this.#ownQueue] : [this.#topic, this.#ownQueue]
   }
 
   /** From start to drain: messages are taken. */

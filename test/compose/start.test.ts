@@ -7,6 +7,7 @@ import { startCompute } from '../../src/compose/compute-worker.ts'
 import { startConductor } from '../../src/compose/conductor-worker.ts'
 import { startLocalCloud } from '../../src/compose/local-cloud.ts'
 import { allMigrations } from '../../src/compose/migrations.ts'
+import { openMonitor } from '../../src/compose/monitor/open.ts'
 import { startScheduler } from '../../src/compose/scheduler-worker.ts'
 import { BUILD_REPORTS, ConductorApi } from '../../src/conductor/rpc-api.ts'
 import { loadConfig } from '../../src/config.ts'
@@ -112,6 +113,36 @@ describe('a worker that cannot start', () => {
     await expect(starting).rejects.toThrow('ACCESS_REFUSED')
     expect(connections.map(({ closed }) => closed)).toEqual([true, true, true, true])
     await vi.waitFor(() => expect(timers()).toBeLessThanOrEqual(before))
+  })
+})
+
+describe('a conductor that is watched', () => {
+  it('tells of what waits for conductors by the name for reports of builds, and is not ready without that queue', async () => {
+    await using opened = await pglite.open(allMigrations)
+    const { database } = opened
+    const bus = new MemoryBus()
+    const config = aConfig()
+    const watched = { ...config, worker: { ...config.worker, monitor_port: 0 } }
+    const ports = { host: 'c1', transport: bus.connect(), logger }
+    const monitor = await openMonitor(watched, { service: 'conductor', ...ports })
+    const worker = await startConductor(watched, { ...ports, database, ...(monitor && { monitor }) })
+    const get = async (path: string) => await (await fetch(`${monitor?.url}${path}`)).text()
+
+    const seen = [...(await get('/metrics')).matchAll(/^sevbus_queue_consumers\{queue="([^"]+)".* (\d+)$/gm)]
+
+    expect(Object.fromEntries(seen.map(([, queue, consumers]) => [queue, Number(consumers)]))).toEqual({
+      'sevbus-conductor': 1,
+      'sevbus-conductor.c1': 1,
+      'sevbus-conductor._build-reports': 1,
+      'sevbus-dead-letters': 0,
+    })
+    expect(await get('/readyz')).toBe('[+] broker\n[+] server\n[+] database\n')
+    bus.delete('sevbus-conductor._build-reports')
+    expect(await get('/readyz')).toBe(
+      '[+] broker\n[-] server: its queue sevbus-conductor._build-reports is gone\n[+] database\n',
+    )
+    await worker.drain(0)
+    await monitor?.close()
   })
 })
 

@@ -54,7 +54,8 @@ function serving({ transport, worker }: WatchedProcess): ReadinessCheck {
       if (!worker.server.isServing) return 'it takes no requests: starting, draining, or not the worker of its host'
       // That is the broker's trouble, and said there.
       if (transport.state !== 'connected') return undefined
-      const troubles = await Promise.all(worker.server.queues.map((queue) => queueTrouble(transport, queue, signal)))
+      const queues = [...worker.server.queues, ...(worker.beside?.queues ?? [])]
+      const troubles = await Promise.all(queues.map((queue) => queueTrouble(transport, queue, signal)))
       return troubles.find((trouble) => trouble !== undefined)
     },
   }

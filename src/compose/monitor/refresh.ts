@@ -66,16 +66,18 @@ export function refreshed(registry: Registry): Refreshed {
 
   async function readQueues({ transport, deadLetterQueue, worker }: WatchedProcess, signal: AbortSignal) {
     if (transport.state !== 'connected') return
-    const names = [...(worker?.server.queues ?? []), deadLetterQueue]
+    const own = [worker?.server, worker?.beside].flatMap(
+      (server) => server?.queues.map((queue) => ({ queue, server })) ?? [],
+    )
     await Promise.all(
-      names.map(async (queue) => {
+      [...own, { queue: deadLetterQueue, server: undefined }].map(async ({ queue, server }) => {
         const askedAtMs = Date.now()
         const state = await transport.inspect(queue, signal)
         if (state === undefined) return
         messages.set({ queue }, state.messages)
         consumers.set({ queue }, state.consumers)
-        if (!worker?.server.queues.includes(queue)) return
-        const sentAtMs = worker.server.lastTakenSentAtMs(queue)
+        if (server === undefined) return
+        const sentAtMs = server.lastTakenSentAtMs(queue)
         const seconds = oldest.seconds(queue, state.messages, sentAtMs, askedAtMs)
         if (seconds !== undefined) age.set({ queue }, seconds)
       }),
