@@ -1,12 +1,20 @@
 import type { z } from 'zod'
-import { InternalError, InvalidArguments, NoSuchMethod, RemoteError, UnsupportedVersion } from '../errors.ts'
+import {
+  InternalError,
+  InvalidArguments,
+  NoSuchMethod,
+  RemoteError,
+  UnserializableValue,
+  UnsupportedVersion,
+} from '../errors.ts'
 import type { RequestSpec, Selection } from '../objects/request-spec.ts'
 import type { ClientOf } from '../rpc/contract.ts'
 import { decodeFailure } from '../rpc/failure.ts'
+import { inParts, inPartsThatFit } from '../rpc/in-parts.ts'
 import type { RequestContext } from '../rpc/request-context.ts'
 import type { SchedulerApi } from '../scheduler/rpc-api.ts'
 
-/** Requests in one message, at most. Each may have 256 KB of flavor and image. */
+/** Requests in one message, at most. Each may have 256 KB of flavor and image: then fewer fit. */
 const MAX_TOGETHER = 16
 /** So long schedulers that do not know the question are asked one by one, in milliseconds; they may be upgraded meanwhile. */
 const ONE_BY_ONE_MS = 60_000
@@ -42,13 +50,15 @@ export function askingTogether(
   }
 
   const askMany = async (asked: readonly Asked[]) => {
+    if (asked.length === 1) return askEachAlone(asked)
     // All of them end with this worker.
     const [{ context, signal }] = asked as [Asked]
-    const requests = asked.map((one) => ({ context: one.context, request_spec: one.spec }))
+    const requests = asked.map(requestOf)
     try {
       const { answers } = await scheduler.selectDestinationsOfMany(context, { requests }, { signal })
       for (const [n, one] of asked.entries()) settle(one, answers[n])
     } catch (error) {
+      if (error instanceof UnserializableValue) return askInParts(asked)
       if (isUnknown(error)) oneByOneUntilMs = performance.now() + ONE_BY_ONE_MS
       // What one of them has or gets may be wrong; who has been answered already is answered alike.
       if (isUnknown(error) || isRefusal(error)) return askEachAlone(asked)
@@ -56,15 +66,18 @@ export function askingTogether(
     }
   }
 
+  /** Or it is what comes back that goes into no message; what does not for another reason than its length is of one of them. */
+  const askInParts = (asked: readonly Asked[]) => {
+    const parts = inPartsThatFit(asked, requestOf)
+    if (parts.length === 1) return askEachAlone(asked)
+    for (const some of parts) void askMany(some)
+  }
+
   const askAll = () => {
     const all = waiting
     waiting = []
     if (performance.now() < oneByOneUntilMs) return askEachAlone(all)
-    for (let from = 0; from < all.length; from += MAX_TOGETHER) {
-      const some = all.slice(from, from + MAX_TOGETHER)
-      if (some.length === 1) askEachAlone(some)
-      else void askMany(some)
-    }
+    for (const some of inParts(all, MAX_TOGETHER)) void askMany(some)
   }
 
   return (context, spec, signal) => {
@@ -73,6 +86,10 @@ export function askingTogether(
       if (waiting.push({ context, spec, signal, resolve, reject }) === 1) setImmediate(askAll)
     })
   }
+}
+
+function requestOf({ context, spec }: Asked) {
+  return { context, request_spec: spec }
 }
 
 function settle({ resolve, reject }: Asked, answer: Answer | undefined): void {

@@ -36,23 +36,23 @@ export function buildMessage(
   return client.message(ComputeApi, 'buildAndRunInstance', context, args, toHost(instance, host))
 }
 
-/** Builds of one host, none of which has user data. */
-export function buildsMessage(
-  { client }: Sender,
-  ordered: readonly {
-    readonly record: { readonly context: RequestContext }
-    readonly next: Instance
-    readonly allocations: readonly Allocation[]
-  }[],
-): DurableMessage {
-  const [{ record, next }] = ordered as [(typeof ordered)[number]]
-  const builds = ordered.map((one) => ({
-    context: one.record.context,
-    instance: one.next,
-    allocations: [...one.allocations],
-  }))
+interface OneOfBuilds {
+  readonly record: { readonly context: RequestContext }
+  readonly next: Instance
+  readonly allocations: readonly Allocation[]
+}
+
+/** Builds of one host, none of which has user data. @throws UnserializableValue: they are too large for one message */
+export function buildsMessage({ client }: Sender, ordered: readonly OneOfBuilds[]): DurableMessage {
+  const [{ record, next }] = ordered as [OneOfBuilds]
+  const builds = ordered.map(buildContent)
   const to = { server: next.host as string, orderingKey: `builds/${newMessageId()}` }
   return client.message(ComputeApi, 'buildAndRunInstances', record.context, { builds, reports_to: BUILD_REPORTS }, to)
+}
+
+/** What a message about several builds has of each. */
+export function buildContent({ record, next, allocations }: OneOfBuilds) {
+  return { context: record.context, instance: next, allocations: [...allocations] }
 }
 
 /** @param isVoid the build has lost its claim: remove it and tell nobody */

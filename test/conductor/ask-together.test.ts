@@ -11,6 +11,7 @@ import {
   UnsupportedVersion,
 } from '../../src/errors.ts'
 import type { RequestSpec } from '../../src/objects/request-spec.ts'
+import { encodeEnvelope } from '../../src/rpc/envelope.ts'
 import { newRequestContext, type RequestContext } from '../../src/rpc/request-context.ts'
 import { SchedulerApi } from '../../src/scheduler/rpc-api.ts'
 import { selectMany } from '../../src/scheduler/select-many.ts'
@@ -32,6 +33,7 @@ function open(choose: (spec: RequestSpec, context: RequestContext) => Promise<Re
       return { selection: await choose(spec, context) }
     },
     selectDestinationsOfMany: async (context: RequestContext, args: { requests: unknown }) => {
+      encodeEnvelope({ args })
       const { requests } = input.parse(JSON.parse(JSON.stringify(args)))
       asked.push(requests.map(({ request_spec }) => request_spec.instance_uuid))
       if (scheduler.trouble !== undefined) throw scheduler.trouble
@@ -47,6 +49,9 @@ function open(choose: (spec: RequestSpec, context: RequestContext) => Promise<Re
 
 const specs = (count: number) =>
   Array.from({ length: count }, () => ({ ...aRequestSpec(), instance_uuid: randomUUID() }))
+
+/** 240 KB of JSON, and twice that in an envelope. */
+const MANY_PROPERTIES = Object.fromEntries(Array.from({ length: 240 }, (_, n) => [`os_note_${n}`, '"'.repeat(500)]))
 
 describe('builds that ask for a host', () => {
   it('ask in one call where they ask at a time, and each is answered by itself and under its own request', async () => {
@@ -116,6 +121,26 @@ describe('builds that ask for a host', () => {
       ])
 
     expect(asked).toEqual([uuids(some), ...uuids(some), uuids(later), ...uuids(later)])
+  })
+
+  it('are asked as many in a call as one message has bytes for', async () => {
+    const { ask, asked } = open(async ({ instance_uuid }) => aSelection(`host-of-${instance_uuid}`))
+    const large = specs(16).map((spec) => ({ ...spec, image: { ...spec.image, properties: MANY_PROPERTIES } }))
+
+    const answers = await Promise.all(large.map((spec) => ask(newRequestContext(), spec, signal)))
+
+    expect(answers).toEqual(large.map(({ instance_uuid }) => aSelection(`host-of-${instance_uuid}`)))
+    expect(asked.map((uuids) => uuids.length)).toEqual([8, 8])
+  })
+
+  it('are asked for one by one where what one of them has goes into no message', async () => {
+    const { ask, asked } = open(async () => aSelection('h1'))
+    const [odd, other] = specs(2) as [RequestSpec, RequestSpec]
+    const unwritable = { ...odd, flavor: { ...odd.flavor, vcpus: Number.NaN } }
+
+    await Promise.all([unwritable, other].map((spec) => ask(newRequestContext(), spec, signal)))
+
+    expect(asked).toEqual([odd.instance_uuid, other.instance_uuid])
   })
 
   it('all fail with a scheduler that does not answer, and are asked at most sixteen in a call', async () => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { changed, lockInstance } from '../../src/conductor/instance-store.ts'
 import { continueBuildMessage } from '../../src/conductor/messages.ts'
 import { notesOf } from '../../src/conductor/note-builds.ts'
+import { ordersOf } from '../../src/conductor/order-builds.ts'
 import { type Step, Steps } from '../../src/conductor/steps.ts'
 import type { StoredMessage } from '../../src/rpc/durable-message.ts'
 import { decodeEnvelope } from '../../src/rpc/envelope.ts'
@@ -211,6 +212,31 @@ describe.each(databaseEngines)('steps without locks on $name', (engine) => {
       ),
     )
     expect(test.offered).toHaveLength(3)
+  })
+
+  it('tell a host in one message of as many as that has bytes for', async () => {
+    await using test = await open()
+    const { context } = test.request
+    // 240 KB of JSON, and twice that in an envelope.
+    const properties = Object.fromEntries(Array.from({ length: 240 }, (_, n) => [`os_note_${n}`, '"'.repeat(500)]))
+    const image = { ...anInstance().image, properties }
+    const ordered = Array.from({ length: 36 }, (_, n) => ({
+      record: { context },
+      next: { ...anInstance(), uuid: randomUUID(), host: 'h1', ...(n >= 16 && { image }) },
+      allocations: [],
+    }))
+
+    const { each, ofAll } = ordersOf(test.ports, ordered)
+
+    const uuidsOf = ({ body }: { readonly body: string }) => {
+      const { args } = decodeEnvelope(Buffer.from(body), 'application/json')
+      return (args as { builds: { instance: { uuid: string } }[] }).builds.map(({ instance }) => instance.uuid)
+    }
+    const uuids = ordered.map(({ next }) => next.uuid)
+    expect(ofAll.map(uuidsOf)).toEqual([
+      ...[uuids.slice(0, 16), uuids.slice(16, 24), uuids.slice(24, 32), uuids.slice(32)],
+    ])
+    expect(each.flat()).toEqual([])
   })
 
   it('order no guest whose step is not made, and those that came with it each by itself', async () => {
