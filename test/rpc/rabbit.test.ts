@@ -315,18 +315,24 @@ describe('RabbitTransport', () => {
     await vi.waitFor(() => expect(texts).toContain('taken'), { timeout: 10_000 })
   })
 
-  it('connects anew when the broker opens a connection and closes it in one go, as it shuts down', async () => {
-    const { proxy, transport, anyServer, listen, received, reasons } = await openProxied()
-    proxy.filter(closedAsItOpens())
+  it.each([
+    { when: 'it shuts down', code: 320, text: 'CONNECTION_FORCED', told: '320 (CONNECTION-FORCED)' },
+    { when: 'it fails', code: 541, text: 'INTERNAL_ERROR', told: '541 (INTERNAL-ERROR)' },
+    { when: 'it refuses it', code: 530, text: 'NOT_ALLOWED', told: '530 (NOT-ALLOWED)' },
+  ])(
+    'connects anew when the broker opens a connection and closes it in one go, as $when',
+    async ({ code, text, told }) => {
+      const { proxy, transport, anyServer, listen, received, reasons } = await openProxied()
+      proxy.filter(closedAsItOpens({ code, text }))
 
-    await listen()
-    await transport.publish(anyServer, { body: 'taken', mandatory: true })
+      await listen()
+      await transport.publish(anyServer, { body: 'taken', mandatory: true })
 
-    await received('taken')
-    expect(
-      reasons.filter((reason) => reason.endsWith('the broker closed the connection as it was opened')),
-    ).toHaveLength(1)
-  })
+      await received('taken')
+      const reason = `the broker closed the connection as it was opened: Connection closed: ${told} with message "${text}"`
+      expect(reasons.filter((each) => each.endsWith(reason))).toHaveLength(1)
+    },
+  )
 
   it('declares the exchange again when it is deleted under it, and fails no other message for good', async () => {
     const { url, exchange, transport, anyServer, listen, received } = await openProxied()

@@ -60,14 +60,17 @@ export function firstHangs(): () => (bytes: Buffer) => Buffer {
   }
 }
 
-/** A broker that shuts down while the first connection begins: in one go it opens and closes it. */
-export function closedAsItOpens(): () => (bytes: Buffer) => Buffer {
+/** A broker that in one go opens the first connection and closes it. @param reason AMQP's code, and its text */
+export function closedAsItOpens(reason: {
+  readonly code: number
+  readonly text: string
+}): () => (bytes: Buffer) => Buffer {
   let isFirst = true
   return () =>
     frames((frame) => {
       if (!isMethod(frame, CONNECTION_OPEN_OK) || !isFirst) return [frame]
       isFirst = false
-      return [frame, connectionClose()]
+      return [frame, connectionClose(reason)]
     })
 }
 
@@ -84,10 +87,10 @@ function frames(pass: (frame: Buffer) => readonly Buffer[]): (bytes: Buffer) => 
   }
 }
 
-/** Class 10, method 50: code 320 with a text, and of which method. */
-function connectionClose(): Buffer {
-  const text = Buffer.from('CONNECTION_FORCED')
-  const body = Buffer.concat([Buffer.from([0, 10, 0, 50, 320 >> 8, 320 & 255, text.length]), text, Buffer.alloc(4)])
+/** Class 10, method 50: a code with a text, and of which method. */
+function connectionClose({ code, text }: { readonly code: number; readonly text: string }): Buffer {
+  const start = Buffer.from([0, 10, 0, 50, code >> 8, code & 255, text.length])
+  const body = Buffer.concat([start, Buffer.from(text), Buffer.alloc(4)])
   const header = Buffer.alloc(HEADER_BYTES)
   header[0] = METHOD_FRAME
   header.writeUInt32BE(body.length, 3)

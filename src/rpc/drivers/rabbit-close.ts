@@ -20,7 +20,7 @@ export function destroySocket(model: ChannelModel): void {
   setTimeout(() => stream?.destroy(new Error('the connection was given up')), 100).unref()
 }
 
-/** Whether it is over already, which amqplib may have told before anybody could listen. */
+/** Whether it is over already. */
 export function hasEnded(model: ChannelModel): boolean {
   const stream = streamOf(model)
   return stream !== undefined && (stream.writableEnded || stream.destroyed)

@@ -5,8 +5,9 @@ import { abortable, endedWithin } from '../abortable.ts'
 import type { BrokerSettings } from './broker-settings.ts'
 import { describeLoginTrouble } from './login-trouble.ts'
 import type { Blockage } from './rabbit-blockage.ts'
-import { closeConnection, destroySocket, hasEnded } from './rabbit-close.ts'
+import { closeConnection, destroySocket } from './rabbit-close.ts'
 import { userIdProblem } from './rabbit-identity.ts'
+import { endAtOpening, letListenersBeFirst } from './rabbit-opening.ts'
 import { type Gathering, writeTogether } from './rabbit-writes.ts'
 import { tlsOptions } from './tls-files.ts'
 import { describeTlsTrouble, isCutOff } from './tls-trouble.ts'
@@ -40,10 +41,10 @@ export async function connectTo(
   stop: AbortSignal,
 ): Promise<ChannelModel> {
   const model = await open(host, settings, name)
-  // Its end may have come with its beginning, in one read: amqplib tells it then, when nobody can listen yet.
-  if (hasEnded(model)) {
+  const end = await endAtOpening(model)
+  if (end !== undefined) {
     destroySocket(model)
-    throw new TransportUnavailable('the broker closed the connection as it was opened')
+    throw new TransportUnavailable(end)
   }
   // Before the first channel: by amqplib's own way the answer to a channel that the broker closes would be overtaken by
   // the opening of the next, which has its number, and RabbitMQ ends the connection (504, second 'channel.open' seen).
@@ -76,6 +77,7 @@ async function open(host: BrokerHost, settings: BrokerSettings, name: string): P
   // amqplib decodes the vhost of an options object, too.
   const vhost = encodeURIComponent(settings.vhost)
   const secure = tls && (await tlsOptions(tls))
+  letListenersBeFirst()
   try {
     return await connect(
       { protocol: tls ? 'amqps' : 'amqp', hostname, port, vhost, heartbeat },
