@@ -53,19 +53,21 @@ export function askingTogether(
     if (asked.length === 1) return askEachAlone(asked)
     // All of them end with this worker.
     const [{ context, signal }] = asked as [Asked]
-    const requests = asked.map(requestOf)
     try {
+      const requests = asked.map(requestOf)
       const { answers } = await scheduler.selectDestinationsOfMany(context, { requests }, { signal })
       for (const [n, one] of asked.entries()) settle(one, answers[n])
     } catch (error) {
-      if (error instanceof UnserializableValue) return askInParts(asked)
-      if (isUnknown(error)) oneByOneUntilMs = performance.now() + ONE_BY_ONE_MS
-      // What one of them has or gets may be wrong; who has been answered already is answered alike.
-      if (isUnknown(error) || isRefusal(error)) return askEachAlone(asked)
-      for (const { reject } of asked) reject(error)
+      askOtherwise(asked, error)
     }
   }
-
+  const askOtherwise = (asked: readonly Asked[], error: unknown) => {
+    if (isUnknown(error)) oneByOneUntilMs = performance.now() + ONE_BY_ONE_MS
+    if (error instanceof UnserializableValue) askInParts(asked)
+    // What one of them has or gets may be wrong; who has been answered already is answered alike.
+    else if (isUnknown(error) || isRefusal(error)) askEachAlone(asked)
+    else for (const { reject } of asked) reject(error)
+  }
   /** Or it is what comes back that goes into no message; what does not for another reason than its length is of one of them. */
   const askInParts = (asked: readonly Asked[]) => {
     const parts = inPartsThatFit(asked, requestOf)

@@ -14,7 +14,9 @@ import { subscriptionOf, type Topology } from './rabbit-topology.ts'
 const BEGIN_TIMEOUT_MS = 5_000
 const BEGIN_POLL_MS = 100
 /** After so many questions in a row that the broker did not answer, a new connection may do what a new channel does not. */
-const MAX_UNANSWERED = 3
+const FEW_UNANSWERED = 3
+/** Where it did not, twice as many are borne, and so on until these, half an hour: others consume by the connection as well. */
+const MANY_UNANSWERED = 32 * FEW_UNANSWERED
 
 export interface RabbitListenerOptions {
   readonly connection: RabbitConnection
@@ -42,6 +44,8 @@ export class RabbitListener implements Listener {
   /** The connection that was asked last, and how many questions in a row it has left unanswered. */
   #asked: ChannelModel | undefined
   #unanswered = 0
+  /** So many of them are borne. */
+  #patience = FEW_UNANSWERED
 
   constructor(options: RabbitListenerOptions) {
     this.#options = options
@@ -96,6 +100,7 @@ export class RabbitListener implements Listener {
       try {
         const consuming = await this.#open()
         this.#unanswered = 0
+        this.#patience = FEW_UNANSWERED
         openedAt = performance.now()
         started = true
         onStarted()
@@ -113,8 +118,7 @@ export class RabbitListener implements Listener {
   /** A channel is anew at each try; a connection, which others share, only when that does not help. */
   async #heed(error: unknown): Promise<void> {
     this.#unanswered = error instanceof NoAnswer ? this.#unanswered + 1 : 0
-    if (this.#unanswered < MAX_UNANSWERED) return
-    this.#unanswered = 0
+    if (this.#unanswered < this.#patience) return
     await this.#options.connection.reconnect((error as NoAnswer).message, this.#asked)
   }
 
@@ -130,8 +134,12 @@ export class RabbitListener implements Listener {
     const { connection, source, topology } = this.#options
     const { signal } = this.#stop
     const model = await connection.ready(signal)
-    if (model !== this.#asked) this.#unanswered = 0
-    this.#asked = model
+    if (model !== this.#asked) {
+      // Whoever wanted it: it is one more that this may be of no use to.
+      if (this.#unanswered > 0) this.#patience = Math.min(2 * this.#patience, MANY_UNANSWERED)
+      this.#unanswered = 0
+      this.#asked = model
+    }
     // An exclusive queue of a connection that the broker has not missed yet would be locked under its old name.
     const id = source.kind === 'notification-tap' ? newId() : this.#id
     const subscription = subscriptionOf(source, topology, id)
