@@ -64,12 +64,21 @@ export async function lockFolder(folder: string, content: LockedContent): Promis
 
 /** Somebody has had the folder and died with it: nobody that lives has it. False of one that nobody has locked yet. */
 export function isAbandoned(folder: string): boolean {
-  const owners = readdirSync(folder).filter((file) => LOCK_FILE.test(file))
+  const owners = ownersIn(folder)
   const isHeld = (file: string) => {
     const owner = readOwner(join(folder, file))
     return owner === undefined || isAlive(owner, join(folder, file))
   }
   return owners.length > 0 && !owners.some(isHeld)
+}
+
+/** Has it a lock at all, whether of somebody who lives or not? */
+export function hasOwner(folder: string): boolean {
+  return ownersIn(folder).length > 0
+}
+
+function ownersIn(folder: string): readonly string[] {
+  return readdirSync(folder).filter((file) => LOCK_FILE.test(file))
 }
 
 function held(path: string): FolderLock {

@@ -1,15 +1,21 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import fs, { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { openDemoFolder } from '../../src/cli/demo/demo-folder.ts'
 import { SevbusProcess } from '../support/sevbus-process.ts'
 
-it('the folder of a demo that was killed goes with the next, and no other does', async () => {
+function aParent(): string {
   const parent = mkdtempSync(join(tmpdir(), 'sevbus-demos-'))
   onTestFinished(() => rmSync(parent, { recursive: true }))
   vi.stubEnv('TMPDIR', parent)
   onTestFinished(() => void vi.unstubAllEnvs())
+  return parent
+}
+
+it('the folder of a demo that was killed goes with the next, and no other does', async () => {
+  const parent = aParent()
   const names = () => readdirSync(parent).toSorted()
   const killed = new SevbusProcess(['demo'], { TMPDIR: parent })
   await vi.waitFor(
@@ -35,4 +41,45 @@ it('the folder of a demo that was killed goes with the next, and no other does',
   other.remove()
 
   expect(names()).toEqual(kept)
+})
+
+it('the folder of a demo that was killed before it had locked it, or while it removed it, goes a minute later', async () => {
+  const parent = aParent()
+  const aMinuteAgo = new Date(Date.now() - 61_000)
+  for (const name of ['begun', 'half-removed', 'begun-now']) mkdirSync(join(parent, `sevbus-demo-${name}`))
+  writeFileSync(join(parent, 'sevbus-demo-half-removed', 'journal'), '')
+  for (const name of ['begun', 'half-removed']) utimesSync(join(parent, `sevbus-demo-${name}`), aMinuteAgo, aMinuteAgo)
+
+  const { folder, remove } = await openDemoFolder()
+
+  expect(readdirSync(parent).toSorted()).toEqual(['sevbus-demo-begun-now', basename(folder)].toSorted())
+  remove()
+})
+
+it('a demo without a temporary folder says so, and what to do', async () => {
+  const missing = join(aParent(), 'missing')
+  vi.stubEnv('TMPDIR', missing)
+
+  await expect(openDemoFolder()).rejects.toMatchObject({
+    code: 'INVALID_CONFIGURATION',
+    message: `no folder can be made in the temporary folder ${missing} (ENOENT); make room there, or name another one: TMPDIR=/path`,
+  })
+})
+
+it('a demo whose temporary folder shows nobody what is in it has a folder there all the same', async () => {
+  const parent = aParent()
+  const refused = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' })
+  const readdir = vi.spyOn(fs, 'readdirSync').mockImplementationOnce(() => {
+    throw refused
+  })
+  syncBuiltinESMExports()
+  onTestFinished(() => {
+    readdir.mockRestore()
+    syncBuiltinESMExports()
+  })
+
+  const { folder, remove } = await openDemoFolder()
+
+  expect(readdirSync(parent)).toEqual([basename(folder)])
+  remove()
 })
