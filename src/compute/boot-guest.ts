@@ -7,7 +7,7 @@ import type { Build } from './journal/state.ts'
 import { buildDomain } from './libvirt/build-domain.ts'
 import { guestSpec } from './libvirt/guest-spec.ts'
 import { limitSlots } from './libvirt/slot-limits.ts'
-import { verifyEncryption } from './prove-encryption.ts'
+import { proveEncryption } from './prove-encryption.ts'
 import { Rollback, type UndoFailure } from './rollback.ts'
 
 type BootedBuild = Pick<Build, 'instance' | 'allocations' | 'user_data' | 'disks' | 'power_on'>
@@ -25,7 +25,7 @@ const KNOWN_MS = 60_000
  */
 export async function bootGuest(
   { instance, allocations, user_data, disks, power_on = true }: BootedBuild,
-  ports: Pick<ComputePorts, 'host' | 'driver' | 'domainOptions' | 'slotLimits' | 'proven'>,
+  ports: Pick<ComputePorts, 'host' | 'driver' | 'domainOptions' | 'slotLimits' | 'proven' | 'logger' | 'retryDelaysMs'>,
   signal: AbortSignal,
   onUndoFailed: (failure: UndoFailure) => void,
 ): Promise<void> {
@@ -46,8 +46,8 @@ export async function bootGuest(
     // One that stays off proves its encryption when it is started, whatever the guest before it was.
     ports.proven.forget(instance.uuid)
     if (power_on) {
-      await meanwhile(createDisks, (made) => driver.spawn(domain, signal, made), signal)
-      await verifyEncryption(instance.uuid, instance.mem_encryption, ports, signal)
+      await meanwhile(createDisks, (either, made) => driver.spawn(domain, either, made), signal)
+      await proveEncryption(instance.uuid, instance.mem_encryption, ports, signal)
     } else {
       await createDisks(signal)
       await driver.define(domain, signal)
@@ -61,27 +61,29 @@ export async function bootGuest(
 }
 
 /**
- * Two steps at a time, the second of which waits for the first before it goes too far. When this ends neither is under way any
- * more, so that both can be undone.
+ * Two steps at a time, the second of which waits for the first before it goes too far. What fails first ends the other, too; when
+ * this ends neither is under way any more, so that both can be undone.
  *
- * @throws what the second throws, which ends the first, too
+ * @throws what has failed first, or the signal's reason
  */
 async function meanwhile(
   first: (signal: AbortSignal) => Promise<void>,
-  second: (done: Promise<void>) => Promise<void>,
+  second: (signal: AbortSignal, firstDone: Promise<void>) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const giveUp = new AbortController()
-  const done = first(AbortSignal.any([signal, giveUp.signal]))
-  const ended = done.catch(() => {})
-  try {
-    await second(done)
-  } catch (error) {
-    giveUp.abort(error)
-    throw error
-  } finally {
-    await ended
+  const either = AbortSignal.any([signal, giveUp.signal])
+  const orGiveUp = async (step: Promise<void>) => {
+    try {
+      await step
+    } catch (error) {
+      giveUp.abort(error)
+      throw error
+    }
   }
+  const firstDone = orGiveUp(first(either))
+  await Promise.allSettled([firstDone, orGiveUp(second(either, firstDone))])
+  either.throwIfAborted()
 }
 
 /** A foreign error is the host's (a full disk, a lost socket): another host may do. */

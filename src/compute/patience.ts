@@ -38,7 +38,7 @@ export async function untilDone<T>(
     } catch (thrown) {
       signal.throwIfAborted()
       const error = toSevbusError(thrown)
-      if (!isWorthAnotherTry(error)) throw error
+      if (!isWorthAnotherTry(error)) throw thrown
       const { code, message } = error
       const delayMs = retryDelaysMs[Math.min(tries, retryDelaysMs.length - 1)] ?? 0
       const facts = { what, code, tries: tries + 1, delayMs, request_id }

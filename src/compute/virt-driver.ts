@@ -55,7 +55,10 @@ export interface VirtDriver {
   domainXml(uuid: string, signal: AbortSignal): Promise<string>
   /** The end of what the guest has written to its serial port. @throws GuestNotFound */
   consoleLog(uuid: string, maxBytes: number, signal: AbortSignal): Promise<Buffer>
-  /** Of an encrypted guest; one that does not run was not launched. */
+  /**
+   * Of an encrypted guest; one that does not run was not launched.
+   * @throws LibvirtError when the guest could not be asked, which says nothing of it
+   */
   launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch>
   /**
    * Has what the root disk begins as ready, so that `createDisks` need not look for it; no guest is touched.

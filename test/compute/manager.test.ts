@@ -271,7 +271,7 @@ describe('a build', () => {
       })
       if (isDone) break
     }
-    expect(failed).toEqual(['capabilities', 'createDisks', 'spawn', 'domainXml'])
+    expect(failed).toEqual(['capabilities', 'createDisks', 'spawn', 'domainXml', 'launch'])
   })
 
   it('is told as failed only when its undo has succeeded', async () => {
@@ -480,8 +480,9 @@ describe('a worker that was killed', () => {
       '2: before createDisks',
       '3: before spawn',
       '4: before domainXml',
-      '5: before append',
-      '6: before the end',
+      '5: before launch',
+      '6: before append',
+      '7: before the end',
     ])
 
     for (const { step, folder } of kills) {

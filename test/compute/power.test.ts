@@ -272,6 +272,42 @@ describe('a start', () => {
     })
   })
 
+  it.each([
+    ['is at something else', new LibvirtError('cannot acquire state change lock', { libvirt_code: 68 }), 2],
+    ['does not answer', new HypervisorUnavailable('the connection to libvirt is lost'), 12],
+  ])(
+    'of a guest whose proof the hypervisor cannot give at once, for it %s, takes nothing down',
+    async (_, hiccup, times) => {
+      await withWorker({}, async (worker) => {
+        const instance = await booted(worker, { model: 'amd-sev' })
+        const launch = vi.spyOn(worker.host, 'launch')
+        for (let n = 0; n < times; n++) launch.mockRejectedValueOnce(hiccup)
+        const powerOff = vi.spyOn(worker.host, 'powerOff')
+
+        await start(worker, instance)
+
+        expect(powerOff).not.toHaveBeenCalled()
+        expect(launch).toHaveBeenCalledTimes(times + 1)
+        expect(await guestOf(worker, instance)).toBe('running')
+        expect(await worker.sent()).toEqual([reported(instance, 2)])
+      })
+    },
+  )
+
+  it('of a guest that nobody can prove takes it down in the end, with the reason', async () => {
+    await withWorker({}, async (worker) => {
+      const instance = await booted(worker, { model: 'amd-sev' })
+      vi.spyOn(worker.host, 'launch').mockRejectedValue(
+        new LibvirtError('internal error: End of file from qemu monitor', { libvirt_code: 1 }),
+      )
+
+      await start(worker, instance)
+
+      expect(await guestOf(worker, instance)).toBe('shutoff')
+      expect(await worker.sent()).toEqual([reported(instance, 2, failedWith('LIBVIRT_ERROR', 'shutoff'))])
+    })
+  })
+
   it('of a guest that runs already only proves it', async () => {
     const steps: string[] = []
     await withWorker({ beforeStep: (step) => void steps.push(step) }, async (worker) => {
@@ -280,7 +316,7 @@ describe('a start', () => {
 
       await start(worker, instance)
 
-      expect(steps).toEqual(['append', 'guest', 'domainXml', 'append'])
+      expect(steps).toEqual(['append', 'guest', 'domainXml', 'launch', 'append'])
       expect(await worker.sent()).toEqual([reported(instance, 2)])
     })
   })
@@ -312,7 +348,7 @@ describe('a worker that was killed', () => {
     const { prepared: instance, kills } = await killsDuring(off, start)
 
     expect(kills.map(({ step }) => step)).toEqual([
-      ...['append', 'guest', 'capabilities', 'powerOff', 'spawn', 'domainXml', 'append', 'end'],
+      ...['append', 'guest', 'capabilities', 'powerOff', 'spawn', 'domainXml', 'launch', 'append', 'end'],
     ])
     for (const { folder } of kills) {
       await withWorker({ folder }, async (worker) => {

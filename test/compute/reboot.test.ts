@@ -38,7 +38,7 @@ describe('a reboot', () => {
 
       await act(worker, 'rebootInstance', instance, 1, 'active', reboot_type)
 
-      expect(steps).toEqual(['append', ...down, 'spawn', 'domainXml', 'append'])
+      expect(steps).toEqual(['append', ...down, 'spawn', 'domainXml', 'launch', 'append'])
       expect(await guestOf(worker, instance)).toBe('running')
       expect(await worker.sent()).toEqual([reported(instance, 1)])
     })
@@ -70,7 +70,7 @@ describe('a reboot', () => {
       after.manager.recover()
       await after.manager.idle()
 
-      expect(steps).toEqual(['guest', 'capabilities', 'powerOff', 'spawn', 'domainXml', 'append'])
+      expect(steps).toEqual(['guest', 'capabilities', 'powerOff', 'spawn', 'domainXml', 'launch', 'append'])
       expect(await guestOf(after, instance)).toBe('running')
       expect(await after.sent()).toContainEqual(reported(instance, 1))
     })

@@ -64,7 +64,7 @@ describe('a rebuild on its host', () => {
 
       expect(steps.filter((step) => step !== 'guest' && step !== 'append')).toEqual([
         ...['capabilities', 'holdImage', 'shutdown', 'powerOff', 'destroy', 'removeDisks', 'destroy'],
-        ...['capabilities', 'createDisks', 'spawn', 'domainXml'],
+        ...['capabilities', 'createDisks', 'spawn', 'domainXml', 'launch'],
       ])
       expect([await guestOf(worker, instance), await isEncrypted(worker, instance)]).toEqual(['running', true])
       expect(await worker.sent()).toEqual([built(instance)])

@@ -174,7 +174,16 @@ describe('the destination of a resize', () => {
     await withWorker({ beforeStep: (step) => void steps.push(step) }, async (worker) => {
       const instance = arriving()
       await arrive(worker, instance)
-      expect(steps).toEqual(['append', 'capabilities', 'takeDisks', 'createDisks', 'spawn', 'domainXml', 'append'])
+      expect(steps).toEqual([
+        'append',
+        'capabilities',
+        'takeDisks',
+        'createDisks',
+        'spawn',
+        'domainXml',
+        'launch',
+        'append',
+      ])
       expect(await worker.sent()).toEqual([active(instance)])
 
       const off = { ...arriving(), uuid: '99999999-0000-4000-8000-000000000009' }

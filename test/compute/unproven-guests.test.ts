@@ -47,7 +47,7 @@ describe('a guest that somebody else has started', () => {
       ]
 
       expect(isProven).toEqual([true, true])
-      expect(steps).toEqual(['domainXml'])
+      expect(steps).toEqual(['domainXml', 'launch'])
       expect(await guestOf(worker, instance)).toBe('running')
     })
   })
@@ -203,6 +203,6 @@ describe('a guest that was started by an earlier worker', () => {
       expect(await worker.manager.proveGuest({ uuid, ...SEV }, never)).toBe(true)
     })
 
-    expect(steps).toEqual(['domainXml'])
+    expect(steps).toEqual(['domainXml', 'launch'])
   })
 })

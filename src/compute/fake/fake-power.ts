@@ -26,14 +26,17 @@ export class FakePower {
     await this.#machine.keep(uuid, { definition: xml, state: 'shutoff' })
   }
 
-  async spawn(domain: DomainSpec, signal: AbortSignal): Promise<void> {
+  /** Defined at once, as by libvirt, and started when its disks are made. */
+  async spawn(domain: DomainSpec, signal: AbortSignal, disksMade?: Promise<void>): Promise<void> {
     const xml = domainXml(domain)
     const definition = readDefinition(xml, this.#machine.capabilities)
     const existing = this.#machine.store.guests.get(definition.uuid)
-    if (existing?.state === 'running' && existing.definition === xml) return
+    if (existing?.state === 'running' && existing.definition === xml) return await disksMade
     if (existing?.state === 'running')
       throw new SpawnFailed(`guest ${domain.uuid} runs already, with another definition`)
     await this.#machine.keep(definition.uuid, { definition: xml, state: 'shutoff' })
+    await disksMade
+    await this.#machine.answers(signal)
     await this.#start(xml, definition, signal)
   }
 

@@ -241,9 +241,10 @@ export class FakeVirtDriver implements VirtDriver {
   }
 
   async spawn(domain: DomainSpec, signal: AbortSignal, disksMade?: Promise<void>): Promise<void> {
-    await disksMade
+    // It may be over here before anybody waits for them.
+    disksMade?.catch(() => {})
     await this.#machine.answers(signal)
-    await this.#power.spawn(await this.#serialPorts.place(domain, signal), signal)
+    await this.#power.spawn(await this.#serialPorts.place(domain, signal), signal, disksMade)
   }
 
   /** As somebody at the host does it. */

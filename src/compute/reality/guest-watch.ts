@@ -47,6 +47,8 @@ export class GuestWatch {
   #running: Promise<unknown> | undefined
   /** By guest what it did when it was seen first. */
   readonly #deviating = new Map<string, SeenGuestState>()
+  /** Instances of this host by the word of the conductor at the last look at all, of which our journal, which may be lost, knows nothing. */
+  #unrecorded: ReadonlySet<string> = new Set()
   /** Guests that were told of in the log. */
   readonly #told = new Set<string>()
   /** Guests that could not be asked for their encryption, or not be taken down, and are asked again. */
@@ -115,7 +117,10 @@ export class GuestWatch {
     // Before the guests: what is done to an instance from now on is known by its number.
     const beliefs = await beliefsOf(this.#options, asked, signal)
     const guests = await seenGuests(driver, asked, signal)
-    if (asked === undefined) this.#options.proven.keepOnly(guests.uuids)
+    if (asked === undefined) {
+      this.#options.proven.keepOnly(guests.uuids)
+      this.#unrecorded = new Set(beliefs.flatMap(({ uuid }) => (this.#options.journal.known(uuid) ? [] : [uuid])))
+    }
     const unproven = await this.#unproven(beliefs, guests, signal)
     const wrong = beliefs.filter((belief) => this.#isWrongAgain(belief, guests))
     for (const uuid of unproven) this.#due.later(uuid)
@@ -132,7 +137,8 @@ export class GuestWatch {
     const { isBusy, journal, driver, proven } = this.#options
     const ours = uuids.filter((uuid) => {
       const known = journal.known(uuid)
-      if (known === undefined || known.terminated !== undefined) this.#forgetGone(uuid)
+      const isOurs = known === undefined ? this.#unrecorded.has(uuid) : known.terminated === undefined
+      if (!isOurs) this.#forgetGone(uuid)
       else if (isBusy(uuid)) this.#due.later(uuid)
       else return true
       return false

@@ -236,6 +236,22 @@ describe('guests', () => {
     expect(watched.reports).toEqual([])
   })
 
+  it('of a worker that has lost what it knew of them prove their encryption when it starts, and whenever somebody has started one', async () => {
+    const watched = await Watched.open()
+    const [first, second] = [await watched.guest(), await watched.guest()]
+    watched.known.clear()
+    watched.begin()
+    await vi.waitFor(() => expect(new Set(watched.toProve)).toEqual(new Set([first, second])))
+    watched.toProve.length = 0
+
+    await watched.host.powerOff(first)
+    await watched.host.startDefined(first, never)
+
+    await vi.waitFor(() => expect(watched.toProve).toContain(first))
+    await watched.host.powerOff(second)
+    await watched.reported(second, 'shutoff')
+  })
+
   it('that do not answer keep nobody from asking the others for their encryption, and are told in the log once', async () => {
     const watched = await Watched.open()
     const [deaf, clear, dies] = [await watched.guest(), await watched.guest(), await watched.guest()]

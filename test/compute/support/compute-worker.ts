@@ -140,7 +140,8 @@ function interceptedDriver(driver: VirtDriver, beforeStep: (step: string) => voi
   return intercepted(
     driver,
     [
-      ...['capabilities', 'holdImage', 'createDisks', 'spawn', 'domainXml', 'destroy', 'removeDisks'],
+      ...['capabilities', 'holdImage', 'createDisks', 'spawn', 'domainXml', 'launch'],
+      ...['destroy', 'removeDisks'],
       ...['guest', 'shutdown', 'powerOff', 'pause', 'unpause', 'suspend', 'hasSavedMemory', 'resume'],
       ...['attach', 'detach', 'copyRoot', 'storeCopy', 'removeCopy', 'removeRescueDisk'],
       ...['storage', 'setDisksAside', 'bringDisksBack', 'takeDisks', 'define'],

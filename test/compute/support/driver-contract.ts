@@ -334,17 +334,41 @@ export function driverContract({ name, machine, canChooseKeys = () => true }: Ki
       await driver.close()
     })
 
-    it('does not start a guest whose disks cannot be made, and says why', async () => {
+    it.each([
+      ['before it was defined', false],
+      ['after', true],
+    ])('does not start a guest whose disks cannot be made, as is said %s, and says why', async (_when, isDefined) => {
       const host = await Host.open(machine({ sevSlots: 1 }))
       const { driver } = host
       const domain = await host.domain(host.instance({ model: 'amd-sev' }))
       const reason = new Error('the disk is full')
+      const state = async () => (await driver.guest(domain.uuid, never))?.state
+      const fail = async () => {
+        if (isDefined) await vi.waitFor(async () => expect(await state()).toBe('shutoff'), { timeout: 10_000 })
+        throw reason
+      }
 
-      await expect(driver.spawn(domain, never, Promise.reject(reason))).rejects.toBe(reason)
+      await expect(driver.spawn(domain, never, fail())).rejects.toBe(reason)
 
-      expect((await driver.guests(never)).filter(({ state }) => state === 'running')).toEqual([])
+      expect((await driver.guests(never)).filter((guest) => guest.state === 'running')).toEqual([])
       await host.remove(domain.uuid)
       expect(await driver.guests(never)).toEqual([])
+      await driver.close()
+    })
+
+    it('starts a guest whose definition an earlier worker has left without disks', async () => {
+      const host = await Host.open(machine({ sevSlots: 1 }))
+      const instance = host.instance({ model: 'amd-sev' })
+      const domain = await host.domain(instance)
+      await expect(host.driver.spawn(domain, never, Promise.reject(new Error('killed')))).rejects.toThrow('killed')
+
+      const { driver } = await host.reopen()
+      await driver.createDisks(domain, diskContents(instance, domain), never)
+      await driver.spawn(domain, never)
+
+      expect(await driver.guest(domain.uuid, never)).toEqual({ uuid: domain.uuid, state: 'running' })
+      await driver.destroy(domain.uuid)
+      await driver.removeDisks(domain.uuid)
       await driver.close()
     })
 

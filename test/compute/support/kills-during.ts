@@ -20,10 +20,15 @@ export async function killsDuring<T>(
 ): Promise<{ readonly prepared: T; readonly kills: readonly Kill[] }> {
   const kills: Kill[] = []
   let isRecording = false
-  const kill = async (step: string) => {
-    const folder = await aFolder()
-    await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
-    kills.push({ step, folder })
+  let taken = Promise.resolve()
+  // One after the other, for some steps are taken at a time.
+  const kill = (step: string) => {
+    taken = taken.then(async () => {
+      const folder = await aFolder()
+      await cp(worker.folder, folder, { recursive: true, filter: (path) => !path.endsWith('lock') })
+      kills.push({ step, folder })
+    })
+    return taken
   }
   const worker = await aWorker({
     beforeStep: async (step) => {

@@ -118,7 +118,10 @@ export class GuestPower {
   /** The daemon goes on with a start that nobody waits for; `#stop` knows of it. */
   async #start(uuid: string, flags: number, signal: AbortSignal): Promise<void> {
     const started = this.#libvirt.domainCreateWithFlags(uuid, flags)
-    const over = started.then(ignored, ignored).finally(() => this.#starting.delete(uuid))
+    const over = started.then(ignored, ignored).finally(() => {
+      // Another one may have been begun since.
+      if (this.#starting.get(uuid) === over) this.#starting.delete(uuid)
+    })
     this.#starting.set(uuid, over)
     await abortable(started, signal)
   }

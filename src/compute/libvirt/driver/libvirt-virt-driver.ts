@@ -1,4 +1,3 @@
-import { LibvirtError } from '../../../errors.ts'
 import type { EncryptionKeys } from '../../../objects/guest-report.ts'
 import type { LeftDisks } from '../../../objects/left-disks.ts'
 import type { LiveMigrateData } from '../../../objects/live-migrate-data.ts'
@@ -12,7 +11,7 @@ import { readEncryptionKeys } from '../encryption-keys.ts'
 import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
 import type { PluggedDevice } from '../plugged-device.ts'
 import type { Libvirt } from '../rpc/libvirt.ts'
-import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
+import { VIR_ERR } from '../rpc/remote-error.ts'
 import { guestLaunch } from './guest-launch.ts'
 import { GuestPower } from './guest-power.ts'
 import { guestState } from './guest-state.ts'
@@ -102,14 +101,8 @@ export class LibvirtVirtDriver implements VirtDriver {
     return await this.#disks.consoleLog(uuid, maxBytes)
   }
 
-  /** By QEMU's own answer. What it refuses to say, or cannot say any more, is no proof. */
-  async launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch> {
-    try {
-      return guestLaunch(await this.#libvirt.domainGetLaunchSecurityInfo(uuid, { signal }))
-    } catch (error) {
-      if (!(error instanceof LibvirtError) || isLibvirtError(error, VIR_ERR.operationTimeout)) throw error
-      return { isEncrypted: false, why: error.message }
-    }
+  launch(uuid: string, signal: AbortSignal): Promise<GuestLaunch> {
+    return guestLaunch(this.#libvirt.domainGetLaunchSecurityInfo(uuid, { signal }))
   }
 
   holdImage(domain: DomainSpec, contents: DiskContents, signal: AbortSignal): Promise<Disposable> {

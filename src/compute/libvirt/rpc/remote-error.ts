@@ -5,6 +5,8 @@ import { type Codec, int, optional, struct, text, uuid } from './codec.ts'
 export const VIR_ERR = {
   /** What QEMU says when it does not start comes as this, and only its text tells more. */
   internalError: 1,
+  /** The driver, or the daemon, does not have the function. */
+  noSupport: 3,
   invalidArg: 8,
   operationFailed: 9,
   xmlError: 27,
