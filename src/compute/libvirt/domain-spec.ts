@@ -144,7 +144,7 @@ export interface InputSpec extends VirtioDevice {
   readonly bus: 'usb' | 'virtio'
 }
 
-/** A display of the guest, on a port that libvirt chooses. */
+/** The guest's first serial port: what it writes there is kept. */
 export interface SerialSpec {
   readonly logFile: string
   /** It is reached by TCP, too; undefined: it is only logged. */
@@ -160,6 +160,7 @@ export interface SerialConsoleSpec {
   readonly port?: number
 }
 
+/** A display of the guest, on a port that libvirt chooses. */
 export interface GraphicsSpec {
   readonly type: 'vnc' | 'spice'
   /** Address of the host. */

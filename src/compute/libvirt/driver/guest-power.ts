@@ -3,7 +3,7 @@ import { abortable, endedWithin } from '../../../rpc/abortable.ts'
 import type { SerialPorts } from '../../serial-ports.ts'
 import type { DomainSpec } from '../domain-spec.ts'
 import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
-import { VIR_ERR } from '../rpc/remote-error.ts'
+import { isLibvirtError, VIR_ERR } from '../rpc/remote-error.ts'
 import { type Definition, definitionOf } from './definition.ts'
 import { guestState } from './guest-state.ts'
 import { type OwnDomains, refuseForeign } from './own-domains.ts'
@@ -61,7 +61,9 @@ export class GuestPower {
 
   /** With the memory that was saved. */
   async resume(uuid: string, signal: AbortSignal): Promise<void> {
-    if (await this.#domains.has(uuid, signal)) await this.#start(uuid, 0, signal)
+    if (!(await this.#domains.has(uuid, signal))) return
+    // That it runs already is no failure of its start.
+    await asStart(uuid, () => this.#start(uuid, 0, signal), VIR_ERR.operationInvalid)
   }
 
   async shutdown(uuid: string, signal: AbortSignal): Promise<void> {
@@ -95,8 +97,11 @@ export class GuestPower {
     await this.#stop(uuid)
     const flags = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
     await unlessRefused(this.#libvirt.domainUndefineFlags(uuid, flags), VIR_ERR.noDomain)
-    if ((await this.#domains.find(uuid)) !== undefined)
-      throw new SpawnFailed(`guest ${uuid} is still there after it was stopped and forgotten`, { instance_uuid: uuid })
+    if ((await this.#domains.find(uuid)) !== undefined) {
+      const fix = `look what keeps it: virsh dominfo ${uuid}, and libvirtd's log`
+      const words = `guest ${uuid} is still there after it was stopped and forgotten; ${fix}`
+      throw new SpawnFailed(words, { instance_uuid: uuid, fix })
+    }
     this.#serialPorts.release(uuid)
   }
 
@@ -112,7 +117,9 @@ export class GuestPower {
     const state = guestState((await this.#libvirt.domainGetState(uuid, { signal })).state)
     if (state === 'shutoff' || state === 'crashed') return false
     if (owner.sha256 === sha256) return true
-    throw new SpawnFailed(`guest ${uuid} runs already, with another definition`, { instance_uuid: uuid })
+    const fix = 'power it off first, or reboot it hard (sevbus reboot --hard)'
+    const words = `guest ${uuid} runs already, with another definition; ${fix}`
+    throw new SpawnFailed(words, { instance_uuid: uuid, fix })
   }
 
   /** The daemon goes on with a start that nobody waits for; `#stop` knows of it. */
@@ -140,11 +147,15 @@ export class GuestPower {
 function ignored(): void {}
 
 /** What libvirt refuses is told as the failure of a start that it is. */
-async function asStart(uuid: string, body: () => Promise<void>): Promise<void> {
+async function asStart(
+  uuid: string,
+  body: () => Promise<void>,
+  ...but: Parameters<typeof isLibvirtError>[1][]
+): Promise<void> {
   try {
     await body()
   } catch (error) {
-    if (!(error instanceof LibvirtError)) throw error
+    if (!(error instanceof LibvirtError) || but.some((code) => isLibvirtError(error, code))) throw error
     throw startFailure({ code: Number(error.details.libvirt_code), message: error.message }, uuid)
   }
 }

@@ -12,6 +12,7 @@ import { decideHostCapabilities, type HostCapabilities } from '../host-capabilit
 import type { PluggedDevice } from '../plugged-device.ts'
 import type { Libvirt } from '../rpc/libvirt.ts'
 import { VIR_ERR } from '../rpc/remote-error.ts'
+import { guestChanges } from './guest-changes.ts'
 import { guestLaunch } from './guest-launch.ts'
 import { GuestPower } from './guest-power.ts'
 import { guestState } from './guest-state.ts'
@@ -179,17 +180,8 @@ export class LibvirtVirtDriver implements VirtDriver {
     return this.#power.spawn(domain, signal, disksMade)
   }
 
-  async *changes(signal: AbortSignal): AsyncGenerator<GuestChange> {
-    const stream = this.#libvirt.events()
-    const end = () => stream.end()
-    signal.addEventListener('abort', end, { once: true })
-    try {
-      if (signal.aborted) return
-      for await (const event of stream) yield event.kind === 'resync' ? { resync: event.why } : { uuid: event.uuid }
-    } finally {
-      signal.removeEventListener('abort', end)
-      end()
-    }
+  changes(signal: AbortSignal): AsyncIterable<GuestChange> {
+    return guestChanges(this.#libvirt, signal)
   }
 
   shutdown(uuid: string, signal: AbortSignal): Promise<void> {

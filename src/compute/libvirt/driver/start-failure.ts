@@ -1,4 +1,5 @@
 import { EncryptionSlotsExhausted, HostCapabilityMissing, type SevbusError, SpawnFailed } from '../../../errors.ts'
+import { VIR_ERR } from '../rpc/remote-error.ts'
 import { firmwareStatus } from './firmware-status.ts'
 
 /** What libvirt said when it did not define or start a guest. */
@@ -8,8 +9,6 @@ export interface Refusal {
   readonly message: string
 }
 
-/** VIR_ERR_CONFIG_UNSUPPORTED */
-const CONFIG_UNSUPPORTED = 67
 /** What travels and is stored of a text in which QEMU's whole command line may be. */
 const MAX_TEXT = 1000
 
@@ -101,8 +100,11 @@ export function startFailure({ code, message }: Refusal, instanceUuid: string): 
   if (refused !== undefined) return new SpawnFailed(`${refused.what}: ${text}`, { ...details, ...refused.details })
   const kind = KINDS.find(({ pattern }) => pattern.test(message))
   if (kind !== undefined) return new kind.error(`${kind.what}: ${text}`, { ...details, fix: kind.fix })
-  if (code === CONFIG_UNSUPPORTED) return new HostCapabilityMissing(text, details)
-  return new SpawnFailed(text, details)
+  if (code === VIR_ERR.configUnsupported) {
+    return new HostCapabilityMissing(text, { ...details, fix: 'update libvirt and QEMU, or choose another host' })
+  }
+  const fix = `look into libvirtd's log and QEMU's, /var/log/libvirt/qemu/sevbus-${instanceUuid}.log`
+  return new SpawnFailed(text, { ...details, fix })
 }
 
 /** Numbers that AMD's tables do not have are QEMU's uninitialised memory more often than the firmware's word. */

@@ -125,7 +125,8 @@ export class Line {
       return await abortable(this.#next.promise, signal === undefined ? late : AbortSignal.any([signal, late]))
     } catch (error) {
       if (error !== late.reason) throw error
-      throw new HypervisorUnavailable(`no connection to libvirt within ${timeoutMs} ms`, { timeout_ms: timeoutMs })
+      const fix = 'look whether libvirtd runs, and answers: systemctl status libvirtd virtqemud'
+      throw new HypervisorUnavailable(`no connection to libvirt within ${timeoutMs} ms`, { timeout_ms: timeoutMs, fix })
     } finally {
       this.#waiting--
     }

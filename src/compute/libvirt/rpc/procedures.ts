@@ -118,6 +118,18 @@ export const PROCEDURES = {
   domainUndefineFlags: call(231, domainAndFlags, nothing),
   domainDestroyFlags: call(234, domainAndFlags, nothing),
   domainReset: call(245, domainAndFlags, nothing),
+  domainMigratePerform3Params: call(
+    305,
+    struct({
+      dom: domain,
+      /** Of the daemon at the destination, as the one at the source reaches it. */
+      dconnuri: optional(text),
+      params: typedParams(MOST.migrateParams),
+      cookieIn: bytes(MOST.cookieBytes),
+      flags: uint,
+    }),
+    struct({ cookieOut: bytes(MOST.cookieBytes) }),
+  ),
   connectDomainEventCallbackRegisterAny: call(
     316,
     struct({ eventId: int, dom: optional(domain) }),
@@ -139,18 +151,6 @@ export const PROCEDURES = {
     344,
     struct({ domains: list(domain, MOST.domains), stats: uint, flags: uint }),
     struct({ records: list(struct({ dom: domain, params: typedParams(MOST.stats) }), MOST.domains) }),
-  ),
-  domainMigratePerform3Params: call(
-    305,
-    struct({
-      dom: domain,
-      /** Of the daemon at the destination, as the one at the source reaches it. */
-      dconnuri: optional(text),
-      params: typedParams(MOST.migrateParams),
-      cookieIn: bytes(MOST.cookieBytes),
-      flags: uint,
-    }),
-    struct({ cookieOut: bytes(MOST.cookieBytes) }),
   ),
   domainDefineXmlFlags: call(350, xmlAndFlags, theDomain),
   domainMigrateStartPostCopy: call(364, domainAndFlags, nothing),
