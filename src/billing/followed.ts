@@ -35,6 +35,24 @@ export class Followed {
     },
   }
 
+  /** Instances whose end is not known, by uuid, page after page. */
+  async *notEnded(pageSize = 1000): AsyncGenerator<readonly string[]> {
+    for (let last = ''; ; ) {
+      const rows = await this.#database.query<{ readonly instance_uuid: string }>(
+        `select instance_uuid from event_positions p
+          where instance_uuid > $1 and not exists
+                (select from usage_facts f where f.instance_uuid = p.instance_uuid and f.fact like '%"instance.delete.end"%')
+          order by instance_uuid limit $2`,
+        [last, pageSize],
+      )
+      const uuids = rows.map(({ instance_uuid }) => instance_uuid)
+      const end = uuids.at(-1)
+      if (end === undefined) return
+      yield uuids
+      last = end
+    }
+  }
+
   /** They are missing for good: what is billed may be wrong. */
   async noteLost({ instance_uuid, from, to }: Gap): Promise<void> {
     await this.#database.query(

@@ -9,6 +9,7 @@ import { NotificationConsumer } from '../notifications/consumer.ts'
 import { InSequence } from '../notifications/in-sequence.ts'
 import { AnyNotification } from '../notifications/notification.ts'
 import { numberOf } from '../notifications/sequence-number.ts'
+import { catchUpOnce } from './bill-catch-up.ts'
 import { BATCH, counter, report } from './bill-count.ts'
 import { countedBackText } from './bill-view.ts'
 import { EXIT } from './exit-codes.ts'
@@ -31,6 +32,17 @@ export async function billRun(options: GlobalOptions): Promise<number> {
         await store.ledger.followed.noteCountedBack(told)
       },
     })
+    const inOrder = (batch: readonly AnyNotification[]) =>
+      sequence.handle(batch, async (ordered) => {
+        count(await recordNotifications(store.ledger, ordered))
+      })
+    // One after the other: what has come by the queue meanwhile is known then.
+    let latest: Promise<void> = Promise.resolve()
+    const handle = (batch: readonly AnyNotification[]) => {
+      const handled = latest.then(() => inOrder(batch))
+      latest = handled.catch(() => {})
+      return handled
+    }
     const consumer = new NotificationConsumer({
       transport,
       logger,
@@ -43,17 +55,19 @@ export async function billRun(options: GlobalOptions): Promise<number> {
       payload: 'any',
       batchSize: BATCH,
       batchTimeoutMs: 200,
-      onBatch: (batch) =>
-        sequence.handle(batch, async (ordered) => {
-          count(await recordNotifications(store.ledger, ordered))
-        }),
+      onBatch: handle,
     })
     await consumer.start()
     note(
       `billing by ${notifications.topic}.info on ${transport.description} into the ${store.description}; Ctrl-C ends it`,
     )
-    await aborted(onTermination(note))
+    const signal = onTermination(note)
+    const queue = config.bill.pool
+    const { followed } = store.ledger
+    const caughtUp = catchUpOnce({ conductor, transport, queue, followed, handle, logger, signal })
+    await aborted(signal)
     await consumer.close()
+    await caughtUp
     report(count(), options)
     return EXIT.OK
   })

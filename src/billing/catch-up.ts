@@ -1,0 +1,54 @@
+import type { AnyNotification } from '../notifications/notification.ts'
+import { BEGINNING, type Position } from '../notifications/positions.ts'
+import type { AskForReplay } from '../notifications/replay.ts'
+import { numberOf } from '../notifications/sequence-number.ts'
+import { MAX_SEQUENCE } from '../objects/event-sequence.ts'
+import type { Followed } from './followed.ts'
+
+/** Instances that are asked about at a time: few, for conductors have other work. */
+const AT_A_TIME = 8
+
+export interface CatchUpOptions {
+  readonly followed: Followed
+  /** Of all instances that live, page after page: some may never have been heard of. */
+  readonly living: () => AsyncIterable<readonly string[]>
+  /** Rejects when it is to end. */
+  readonly replay: AskForReplay<AnyNotification>
+  /** Given those of some instances, each instance's in their order. */
+  readonly handle: (notifications: readonly AnyNotification[]) => Promise<unknown>
+}
+
+/**
+ * Asks conductors what they have told of each instance since the last that is known here. A number that is left out is seen with the
+ * next one that comes; where none comes any more, for the last was lost with its queue, this alone finds that an instance has
+ * ended, or is there.
+ *
+ * @throws what `replay` and `living` do; what was found until then is handled
+ */
+export async function catchUp({ followed, living, replay, handle }: CatchUpOptions): Promise<void> {
+  const ask = async (instance_uuid: string, { sequence, message_id }: Position) => {
+    const from = Math.max(sequence, 1)
+    const { notifications, last_sequence } = await replay({ instance_uuid, from, to: MAX_SEQUENCE })
+    let later = notifications.filter((each) => (numberOf(each)?.sequence ?? 0) > sequence)
+    if (later.length === 0 && last_sequence > sequence) {
+      // It may have been told just then: what is not there now either is kept no more.
+      const missing = { instance_uuid, from: sequence + 1, to: last_sequence }
+      later = [...(await replay(missing)).notifications]
+      if (later.length === 0) await followed.noteLost(missing)
+    }
+    // With the one before, where that is another by now: then its number was given twice, as whoever handles it will see.
+    const isSame = message_id === null || notifications[0]?.message_id === message_id
+    return isSame ? later : notifications
+  }
+  const askAll = async (uuids: readonly string[], isOnlyUnknown: boolean) => {
+    for (let next = 0; next < uuids.length; next += AT_A_TIME) {
+      const some = uuids.slice(next, next + AT_A_TIME)
+      const known = await followed.positions.read(some)
+      const asked = isOnlyUnknown ? some.filter((uuid) => !known.has(uuid)) : some
+      const told = await Promise.all(asked.map((uuid) => ask(uuid, known.get(uuid) ?? BEGINNING)))
+      if (told.some((notifications) => notifications.length > 0)) await handle(told.flat())
+    }
+  }
+  for await (const uuids of followed.notEnded()) await askAll(uuids, false)
+  for await (const uuids of living()) await askAll(uuids, true)
+}
