@@ -1,5 +1,7 @@
-import { LibvirtError, SpawnFailed } from '../../../errors.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LibvirtError, SevbusError, SpawnFailed } from '../../../errors.ts'
 import { abortable, endedWithin } from '../../../rpc/abortable.ts'
+import { doesNotAnswer } from '../../patience.ts'
 import type { SerialPorts } from '../../serial-ports.ts'
 import type { DomainSpec } from '../domain-spec.ts'
 import { FLAGS, type Libvirt } from '../rpc/libvirt.ts'
@@ -13,6 +15,12 @@ import { refuseOtherFiles } from './volume-files.ts'
 
 /** How often a guest that is being started is told to stop. */
 const STOP_AGAIN_MS = 50
+/**
+ * A daemon that hung reads what lost connections have sent while it answers the next one: so long after its first answer a definition
+ * may still come, which takes it some 20 ms. Seen of libvirt 9.0.
+ */
+const LATE_DEFINITION_MS = 2_000
+const LOOK_AGAIN_MS = 50
 
 export interface GuestPowerPorts {
   readonly libvirt: Libvirt
@@ -27,6 +35,8 @@ export class GuestPower {
   readonly #serialPorts: SerialPorts
   /** Starts that the daemon may be at, though nobody waits for them any more. */
   readonly #starting = new Map<string, Promise<void>>()
+  /** Guests whose definition was sent and never answered: it may still be made. */
+  readonly #undecided = new Set<string>()
 
   constructor({ libvirt, domains, serialPorts }: GuestPowerPorts) {
     this.#libvirt = libvirt
@@ -37,7 +47,7 @@ export class GuestPower {
   async define(domain: DomainSpec, signal: AbortSignal): Promise<void> {
     await this.#domains.has(domain.uuid, signal)
     const placed = await this.#serialPorts.place(domain, signal)
-    await asStart(domain.uuid, () => this.#define(definitionOf(placed)))
+    await asStart(domain.uuid, () => this.#define(domain.uuid, definitionOf(placed)))
   }
 
   async spawn(domain: DomainSpec, signal: AbortSignal, disksMade = Promise.resolve()): Promise<void> {
@@ -51,7 +61,7 @@ export class GuestPower {
     // A port that is free now may not be when an image has been downloaded.
     if (domain.serial.tcp !== undefined) await disksMade
     const placed = await this.#serialPorts.place(domain, signal, true)
-    await asStart(uuid, () => this.#define(placed === domain ? definition : definitionOf(placed)))
+    await asStart(uuid, () => this.#define(uuid, placed === domain ? definition : definitionOf(placed)))
     await disksMade
     signal.throwIfAborted()
     // Once more, for that may have taken a while.
@@ -93,6 +103,17 @@ export class GuestPower {
   }
 
   async destroy(uuid: string): Promise<void> {
+    await this.#remove(uuid)
+    if (!this.#undecided.has(uuid)) return
+    const end = performance.now() + LATE_DEFINITION_MS
+    while (performance.now() < end) {
+      await sleep(LOOK_AGAIN_MS)
+      await this.#remove(uuid)
+    }
+    this.#undecided.delete(uuid)
+  }
+
+  async #remove(uuid: string): Promise<void> {
     if (!(await this.#domains.has(uuid))) return
     await this.#stop(uuid)
     const flags = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
@@ -105,8 +126,13 @@ export class GuestPower {
     this.#serialPorts.release(uuid)
   }
 
-  async #define({ xml }: Definition): Promise<void> {
-    await this.#libvirt.domainDefineXmlFlags(xml, FLAGS.defineValidate)
+  async #define(uuid: string, { xml }: Definition): Promise<void> {
+    try {
+      await this.#libvirt.domainDefineXmlFlags(xml, FLAGS.defineValidate)
+    } catch (error) {
+      if (error instanceof SevbusError && doesNotAnswer(error)) this.#undecided.add(uuid)
+      throw error
+    }
   }
 
   /** @throws SpawnFailed when another guest has this uuid, or ours runs with another definition */

@@ -1,9 +1,14 @@
 import { describe, expect, it, vi } from 'vitest'
+import { buildDomain } from '../../../../src/compute/libvirt/build-domain.ts'
+import type { DomainSpec } from '../../../../src/compute/libvirt/domain-spec.ts'
 import { GuestPower } from '../../../../src/compute/libvirt/driver/guest-power.ts'
 import type { OwnDomains } from '../../../../src/compute/libvirt/driver/own-domains.ts'
+import { guestSpec } from '../../../../src/compute/libvirt/guest-spec.ts'
 import type { Libvirt } from '../../../../src/compute/libvirt/rpc/libvirt.ts'
 import type { SerialPorts } from '../../../../src/compute/serial-ports.ts'
-import { LibvirtError } from '../../../../src/errors.ts'
+import { HypervisorUnavailable, LibvirtError } from '../../../../src/errors.ts'
+import { aCapableHost } from '../../support/hosts.ts'
+import { anInstance } from '../../support/instances.ts'
 
 const never = new AbortController().signal
 const UUID = '11111111-2222-4333-8444-555555555555'
@@ -80,5 +85,36 @@ describe('a guest that is to stop', () => {
     await off
 
     expect(domainDestroyFlags).toHaveBeenLastCalledWith(UUID)
+  })
+})
+
+describe('a guest that is to be removed', () => {
+  it('and whose definition was never answered is removed as well when that is made after nobody has found it', async () => {
+    const made = { is: false }
+    const has = vi.fn(async () => {
+      // By then the daemon has come to it.
+      if (has.mock.calls.length === 4) made.is = true
+      return made.is
+    })
+    const domains = { has, find: async () => undefined } as unknown as OwnDomains
+    const domainUndefineFlags = vi.fn(async () => {
+      made.is = false
+    })
+    const libvirt = {
+      domainDefineXmlFlags: async () => {
+        throw new HypervisorUnavailable('domainDefineXmlFlags: the connection to libvirt is lost')
+      },
+      domainDestroyFlags: async () => {},
+      domainUndefineFlags,
+    } as unknown as Libvirt
+    const serialPorts = { place: async (domain: DomainSpec) => domain, release() {} } as unknown as SerialPorts
+    const power = new GuestPower({ libvirt, domains, serialPorts })
+    const domain = buildDomain(guestSpec(anInstance({ uuid: UUID })), aCapableHost())
+    await expect(power.define(domain, never)).rejects.toThrow('lost')
+
+    await power.destroy(UUID)
+
+    expect(domainUndefineFlags).toHaveBeenCalledTimes(1)
+    expect(made.is).toBe(false)
   })
 })
