@@ -37,8 +37,9 @@ export async function catchUp({ followed, living, replay, handle }: CatchUpOptio
       if (later.length === 0) await followed.noteLost(missing)
     }
     // With the one before, where that is another by now: then its number was given twice, as whoever handles it will see.
-    const isSame = message_id === null || notifications[0]?.message_id === message_id
-    return isSame ? later : notifications
+    const before = notifications.find((each) => numberOf(each)?.sequence === sequence)
+    const isAnother = before !== undefined && message_id !== null && before.message_id !== message_id
+    return isAnother ? [before, ...later] : later
   }
   const askAll = async (uuids: readonly string[], isOnlyUnknown: boolean) => {
     for (let next = 0; next < uuids.length; next += AT_A_TIME) {

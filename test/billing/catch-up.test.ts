@@ -20,6 +20,7 @@ describe.each(databaseEngines)('a ledger on $name that catches up', ({ open }) =
   async function aLedger(
     kept: ReadonlyMap<string, readonly AnyNotification[]>,
     last: ReadonlyMap<string, number> = new Map(),
+    onAnswered = () => {},
   ) {
     const db = await open(ledgerMigrations)
     const ledger = new Ledger(db.database)
@@ -28,6 +29,7 @@ describe.each(databaseEngines)('a ledger on $name that catches up', ({ open }) =
       asked.push(gap)
       const all = kept.get(gap.instance_uuid) ?? []
       const notifications = all.filter((_, n) => n + 1 >= gap.from && n + 1 <= gap.to)
+      onAnswered()
       return { notifications, last_sequence: last.get(gap.instance_uuid) ?? all.length }
     }
     const sequence = new InSequence<AnyNotification>({
@@ -90,6 +92,18 @@ describe.each(databaseEngines)('a ledger on $name that catches up', ({ open }) =
     expect(await test.ledger.followed.countedBack()).toMatchObject([
       { instance_uuid: uuid(1), reached: 1, last_sequence: 2 },
     ])
+  })
+
+  it('takes what is told while it asks, and misses nothing for that', async () => {
+    const [first, second] = [created(1), deleted(1)]
+    const kept = new Map<string, readonly AnyNotification[]>()
+    await using test = await aLedger(kept, new Map([[uuid(1), 2]]), () => void kept.set(uuid(1), [first, second]))
+    await test.handle([first])
+
+    await test.run()
+
+    expect(await test.kinds()).toEqual(['1 begins,ends'])
+    expect(await test.ledger.followed.lostEvents()).toEqual([])
   })
 
   it('says that some are missing which conductors keep no more', async () => {
