@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { sqlState } from './sql-state.ts'
 
 const names = new Map<string, string>()
 
@@ -18,4 +19,15 @@ export function kept(sql: string): string {
 /** What a connection keeps it as; undefined: not at all. */
 export function keptAs(sql: string): string | undefined {
   return names.get(sql)
+}
+
+/**
+ * Has a session not what it was to keep, so that nothing of the statement was done? It is not there (26000) or is there already
+ * (42P05) where a pooler gives each transaction another session; and a function of a newer release may return other columns,
+ * which only the C function that found it tells from other features that PostgreSQL does not have (0A000).
+ */
+export function isNotAsKept(error: unknown): boolean {
+  const state = sqlState(error)
+  if (state === '0A000') return (error as { readonly routine?: string }).routine === 'RevalidateCachedQuery'
+  return state === '26000' || state === '42P05'
 }

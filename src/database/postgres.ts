@@ -2,7 +2,7 @@ import pg from 'pg'
 import { DatabaseUnavailable, InvalidConfiguration, SevbusError } from '../errors.ts'
 import type { Database, Queryable } from './database.ts'
 import { INT8_OID, parseInt8 } from './int8.ts'
-import { keptAs } from './kept-statement.ts'
+import { isNotAsKept, keptAs } from './kept-statement.ts'
 import { sqlState } from './sql-state.ts'
 import { retryTransaction, runBody } from './transactions.ts'
 
@@ -54,14 +54,21 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
 class PostgresDatabase implements Database {
   readonly description: string
   readonly #pool: pg.Pool
+  /** False once a session had not what it was to keep: then a pooler is between, and the next has not, either. */
+  #keeps = true
 
   constructor(pool: pg.Pool, description: string) {
     this.#pool = pool
     this.description = description
   }
 
-  query<Row extends object = Record<string, unknown>>(sql: string, params?: readonly unknown[]) {
-    return this.#run<Row>(this.#pool, sql, params)
+  async query<Row extends object = Record<string, unknown>>(sql: string, params?: readonly unknown[]) {
+    try {
+      return await this.#run<Row>(this.#pool, sql, params)
+    } catch (error) {
+      if (!isNotAsKept(error)) throw error
+      return await this.#run<Row>(this.#pool, sql, params)
+    }
   }
 
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
@@ -102,9 +109,10 @@ class PostgresDatabase implements Database {
       const result: pg.QueryResult<Row> | pg.QueryResult<Row>[] =
         params === undefined
           ? await on.query<Row>(sql)
-          : await on.query<Row>({ text: sql, values: [...params], ...named(sql) })
+          : await on.query<Row>({ text: sql, values: [...params], ...(this.#keeps && named(sql)) })
       return (Array.isArray(result) ? result.at(-1) : result)?.rows ?? []
     } catch (error) {
+      if (isNotAsKept(error)) this.#keeps = false
       throw isUnavailable(error) ? unavailable(this.description, error) : error
     }
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DatabaseUnavailable } from '../errors.ts'
 import type { Queryable } from './database.ts'
+import { isNotAsKept } from './kept-statement.ts'
 import { sqlState } from './sql-state.ts'
 
 /** serialization_failure and deadlock_detected: PostgreSQL undid everything, and asks for another go. */
@@ -8,7 +9,7 @@ const TRY_AGAIN = new Set(['40001', '40P01'])
 const TRIES = 6
 
 /**
- * Runs a whole transaction again when PostgreSQL says that another go may succeed.
+ * Runs a whole transaction again when PostgreSQL says that another go may succeed, or its session had not what it was to keep.
  *
  * @throws DatabaseUnavailable when it never did
  */
@@ -17,7 +18,7 @@ export async function retryTransaction<T>(once: () => Promise<T>): Promise<T> {
     try {
       return await once()
     } catch (error) {
-      if (!TRY_AGAIN.has(sqlState(error) ?? '')) throw error
+      if (!TRY_AGAIN.has(sqlState(error) ?? '') && !isNotAsKept(error)) throw error
       if (tries === TRIES) {
         throw new DatabaseUnavailable(
           `a transaction was undone ${TRIES} times by concurrent ones; try again later`,

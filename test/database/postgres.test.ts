@@ -1,5 +1,5 @@
 import { describe, expect, inject, it } from 'vitest'
-import { kept } from '../../src/database/kept-statement.ts'
+import { kept, keptAs } from '../../src/database/kept-statement.ts'
 import { openPostgres } from '../../src/database/postgres.ts'
 
 describe('a PostgreSQL server', () => {
@@ -70,6 +70,45 @@ describe('a PostgreSQL server', () => {
 
     expect(rows.slice(0, 2)).toEqual([[{ it: 1 }], [{ it: 2 }]])
     expect(known).toEqual([{ statement: sql, runs: 2 }])
+  })
+
+  it.each([
+    ['the session has lost it', 'deallocate all'],
+    ['the session has it from somebody else', null],
+    [
+      'what it returns is not the same any more',
+      `drop function kept_test; create function kept_test(n integer)
+       returns table (it integer, more integer) language sql as 'select n, 2'`,
+    ],
+  ])('runs a statement that it has kept also where %s', async (_, meanwhile) => {
+    const database = await openPostgres({ url: inject('databaseUrl'), poolSize: 1 })
+    await database.query(`drop function if exists kept_test; create function kept_test(n integer)
+      returns table (it integer) language sql as 'select n'`)
+    const sql = kept('select * from kept_test($1)')
+    if (meanwhile === null) await database.query(`prepare ${keptAs(sql)} as select 1`)
+    else await database.query(sql, [1])
+
+    if (meanwhile !== null) await database.query(meanwhile)
+    const alone = await database.query(sql, [2])
+
+    expect(alone).toMatchObject([{ it: 2 }])
+    await database.query('drop function kept_test')
+    await database.close()
+  })
+
+  it('begins a transaction anew in which a statement that it has kept is not there any more', async () => {
+    const database = await openPostgres({ url: inject('databaseUrl'), poolSize: 1 })
+    const sql = kept('select abs($1::integer) as it')
+    await database.query(sql, [-1])
+    let begun = 0
+
+    const rows = await database.transaction(async (tx) => {
+      if (begun++ === 0) await tx.query('deallocate all')
+      return await tx.query(sql, [-2])
+    })
+
+    expect([begun, rows]).toEqual([2, [{ it: 2 }]])
+    await database.close()
   })
 
   it('cancels a statement that takes too long, and is usable after it', async () => {
