@@ -6,7 +6,8 @@ import type { HostChanges, HostUse } from '../placement/feed.ts'
 import { nameHash } from '../tie-break.ts'
 import { ChangeLog } from './change-log.ts'
 import { type Claim, withClaims } from './claimed-state.ts'
-import { newest, usedAsRead, withUse } from './newest.ts'
+import { usedAsRead, withUse } from './host-use.ts'
+import { forgetNews, madeWith, noteNews, type Place, withNews } from './place.ts'
 import { isSameHost } from './same-host.ts'
 
 /** A claim that is on its way to the database: the host counts as if it were made. */
@@ -22,20 +23,6 @@ export interface LifeSigns {
   isUp(host: string): boolean
   lastSeenUp(host: string): Date | undefined
   secondsSilent(host: string): number | undefined
-}
-
-interface Place {
-  /** As it was read, all of it at one moment. */
-  read: HostState
-  /** With what ends of claims have told since: as the database is known to have it. */
-  base: HostState
-  /** With what is on its way. */
-  state: HostState
-  readonly claims: Set<Claim>
-  /** When a claim's end told its inventories, in the table's count of such news. */
-  toldAt: number
-  /** By the same count, when the reading began that the base comes from. */
-  readFrom: number
 }
 
 /** All hosts in memory. It may be stale: the claim decides. */
@@ -130,18 +117,21 @@ export class HostTable implements KnownHosts {
   begin(place: number, allocations: readonly Allocation[]): ClaimInFlight {
     const held = this.#places[place] as Place
     const begun = this.#told
-    const end = (base: (held: Place) => HostState) => {
+    const end = (uses: readonly InventoryUse[], base: (held: Place) => HostState) => {
       held.claims.delete(claim)
       held.toldAt = ++this.#told
       if (this.#places[place] !== held) return
+      noteNews(held, uses)
       this.#rebase(place, base(held))
     }
     const claim: ClaimInFlight = {
       allocations,
       // Where the use is not told, it is guessed: the next reading knows.
       made: (uses) =>
-        end((now) => (uses ? madeWith(now.base, uses, now.readFrom > begun) : withClaims(now.base, [claim]))),
-      failed: (uses = []) => end(({ base }) => withUse(base, uses)),
+        end(uses ?? [], ({ base, readFrom }) =>
+          uses ? madeWith(base, uses, readFrom > begun) : withClaims(base, [claim]),
+        ),
+      failed: (uses = []) => end(uses, ({ base }) => withUse(base, uses)),
     }
     held.claims.add(claim)
     this.#claimed.add(place)
@@ -169,7 +159,7 @@ export class HostTable implements KnownHosts {
     if (known !== undefined) {
       const held = this.#places[known] as Place
       held.readFrom = told + 1
-      const base = held.toldAt > told ? newest(read, held.base) : read
+      const base = withNews(read, held, told)
       const isNews = !isSameHost(base, held.base)
       // Mostly it is what our own claims have told already: whoever has looked at the host need not look again.
       held.read = base === read && !isNews ? held.base : read
@@ -178,7 +168,7 @@ export class HostTable implements KnownHosts {
     }
     const place = this.#free.pop() ?? this.#places.length
     this.#placeOf.set(read.host, place)
-    this.#places[place] = { read, base: read, state: read, claims: new Set(), toldAt: 0, readFrom: 0 }
+    this.#places[place] = { read, base: read, state: read, claims: new Set(), toldAt: 0, news: new Map(), readFrom: 0 }
     if (place >= this.nameHashes.length) this.#grow()
     this.nameHashes[place] = nameHash(read.host)
     this.#rebase(place, read)
@@ -201,6 +191,7 @@ export class HostTable implements KnownHosts {
   /** What ended before a reading began is in what was read, or was there before. */
   #forgetEnds(place: number, told: number): void {
     const held = this.#places[place] as Place
+    forgetNews(held, told)
     if (held.toldAt > told) return
     held.read = held.base
     if (held.claims.size === 0) this.#claimed.delete(place)
@@ -236,11 +227,4 @@ export class HostTable implements KnownHosts {
       secondsSinceSeen: this.#life.secondsSilent(host) ?? secondsSinceSeen,
     }
   }
-}
-
-/** @param isRead the host was read since the claim began: what tells nothing new then has been read with it */
-function madeWith(base: HostState, uses: readonly InventoryUse[], isRead: boolean): HostState {
-  const told = withUse(base, uses)
-  // Of claims that went together the first tells what all of them use; each is an instance.
-  return told === base && isRead ? base : { ...told, instances: base.instances + 1 }
 }

@@ -149,6 +149,35 @@ describe('hosts in memory', () => {
     expect(of('cn-1')).toEqual({ vcpu: 0, version: 1, slots: 0, instances: 0 })
   })
 
+  it('have an inventory that was removed and offered anew as it was read, whatever claims told meanwhile of the one before or of others', () => {
+    const { table, of } = aTable(aHostAt(9, 8, 3))
+    const told = table.told
+
+    // Refused; told of the new one, whose count is lower; and of the slots, which were not in what is read.
+    table.begin(0, ALLOCATIONS).failed()
+    table.begin(0, ALLOCATIONS).made([use('VCPU', 2, 3)])
+    table.begin(0, ALLOCATIONS).made([use('MEM_ENCRYPTION_CONTEXT', 1, 2, 'cn-1_amd_sev')])
+    table.apply(changes([aHostAt(2, 3, 1)]), told)
+
+    expect(of('cn-1')).toMatchObject({ vcpu: 2, version: 3, slots: 1 })
+    // Nothing of it has changed since: no reading will tell it again.
+    table.apply(changes([]), table.told)
+    expect(of('cn-1')).toMatchObject({ vcpu: 2, version: 3, slots: 1 })
+  })
+
+  it('have of what claims told since the reading began no more than what is used', () => {
+    const { table } = aTable(aHostAt(0, 1))
+    const told = table.told
+    table.begin(0, ALLOCATIONS).made([use('VCPU', 12, 7)])
+
+    const read = aHostAt(10, 6)
+    const { VCPU, ...others } = read.root.inventories
+    const shrunk = { ...VCPU, total: 8, capacity: 8, offered: false } as NonNullable<typeof VCPU>
+    table.apply(changes([{ ...read, root: { ...read.root, inventories: { ...others, VCPU: shrunk } } }]), told)
+
+    expect(table.list()[0]?.root.inventories.VCPU).toEqual({ ...shrunk, used: 12, version: 7 })
+  })
+
   it('are not looked at again when they are read as they are known, only seen later', () => {
     const read = { ...aHostAt(0, 1), aggregates: [{ name: 'fast', metadata: { disk: 'ssd' } }] }
     const { table, of } = aTable(read)
