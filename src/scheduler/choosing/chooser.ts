@@ -9,12 +9,13 @@ import { nameHash } from '../tie-break.ts'
 import type { WeighedHost } from '../weigh-hosts.ts'
 import type { HostWeigher } from '../weighers/host-weigher.ts'
 import { scaled, weightOf } from '../weight.ts'
+import { AloneFindings, type Findings } from './alone-findings.ts'
 import { ColumnCache } from './column-cache.ts'
 import { KindColumn } from './kind-column.ts'
 import type { KnownHosts } from './known-hosts.ts'
-import { countVerdicts, namedRejections, passedPlaces } from './named-rejections.ts'
-import { firstOf, type Opinion, type Ranked, type ScaledOpinion, weigh } from './rank.ts'
-import { firstRejecting, LOST, PASSED, type PositionedFilter, RejectionColumn } from './rejection-column.ts'
+import { namedRejections } from './named-rejections.ts'
+import { firstOf, type Opinion, type Ranked } from './rank.ts'
+import { LOST, PASSED, type PositionedFilter, RejectionColumn } from './rejection-column.ts'
 import { requestKind } from './request-kind.ts'
 import { WeightColumn } from './weight-column.ts'
 
@@ -23,6 +24,8 @@ const CACHE_BYTES = 48 * 1024 * 1024
 
 /** For so many calls of `keepUp`, one each second, a kind of request counts as one that comes again soon. */
 const CALLS_KEPT_UP = 30
+/** What one call may take, of the second until the next. One kind takes some 15 ms where 600 hosts have changed. */
+const KEEP_UP_MS = 100
 
 export interface ChooserOptions {
   readonly hosts: KnownHosts
@@ -34,6 +37,8 @@ export interface ChooserOptions {
   /** Another one orders hosts of equal weight in another way. */
   readonly seed?: string
   readonly cacheBytes?: number
+  /** Milliseconds, by a clock that never jumps. */
+  readonly now?: () => number
 }
 
 export interface WeighedPlace extends WeighedHost {
@@ -49,14 +54,6 @@ export interface Considered {
   readonly rejections: RejectionSummary
 }
 
-/** What was found out about all hosts; which of them passed, `sums` tells. */
-interface Findings {
-  readonly verdicts: Uint8Array
-  readonly counts: Int32Array
-  readonly sums: Float64Array
-  readonly opinions: readonly ScaledOpinion[]
-}
-
 const NONE_LOST: ReadonlyMap<string, string> = new Map()
 
 /**
@@ -68,18 +65,13 @@ export class Chooser {
   readonly #filters: readonly HostFilter[]
   readonly #shared: readonly PositionedFilter[]
   readonly #individual: readonly PositionedFilter[]
-  readonly #extra: readonly PositionedFilter[]
   readonly #weighers: readonly HostWeigher[]
   readonly #sharedWeighers: readonly HostWeigher[]
   readonly #individualWeighers: readonly HostWeigher[]
-  readonly #extraWeighers: readonly HostWeigher[]
+  readonly #alone: AloneFindings
   readonly #seed: string
+  readonly #now: () => number
   readonly #columns: ColumnCache
-  // Room to work in, as large as the columns.
-  #verdicts = new Uint8Array(0)
-  readonly #counts = new Int32Array(256)
-  #places = new Int32Array(0)
-  #sums = new Float64Array(0)
 
   constructor(options: ChooserOptions) {
     const { filters, extraFilters = [], weighers, extraWeighers = [] } = options
@@ -89,12 +81,12 @@ export class Chooser {
     const own = positioned.slice(0, filters.length)
     this.#shared = own.filter(({ filter }) => filter.concern === undefined)
     this.#individual = own.filter(({ filter }) => filter.concern !== undefined)
-    this.#extra = positioned.slice(filters.length)
     this.#weighers = [...weighers, ...extraWeighers]
     this.#sharedWeighers = weighers.filter(({ concern }) => concern === undefined)
     this.#individualWeighers = weighers.filter(({ concern }) => concern !== undefined)
-    this.#extraWeighers = extraWeighers
+    this.#alone = new AloneFindings(options.hosts, positioned.slice(filters.length), extraWeighers)
     this.#seed = options.seed ?? ''
+    this.#now = options.now ?? (() => performance.now())
     this.#columns = new ColumnCache(options.cacheBytes ?? CACHE_BYTES)
   }
 
@@ -115,11 +107,18 @@ export class Chooser {
 
   /**
    * Looks at what has changed for the kinds of requests that came of late: one that comes when others have claimed
-   * hundreds of hosts need not do it first. Who waits in between gets a turn.
+   * hundreds of hosts need not do it first. Who waits in between gets a turn. What tells requests of a kind apart (each
+   * project has a column) is quickly looked at by who needs it, and there may be thousands; and of many kinds those that
+   * came last get the time there is.
    */
   async keepUp(): Promise<void> {
+    let spentMs = 0
     for (const column of this.#columns.inUse(CALLS_KEPT_UP)) {
+      if (!(column instanceof KindColumn)) continue
+      const began = this.#now()
       column.catchUp(this.#hosts)
+      spentMs += this.#now() - began
+      if (spentMs >= KEEP_UP_MS) return
       await nextTurn()
     }
   }
@@ -136,41 +135,7 @@ export class Chooser {
     const rejections = this.#individual.flatMap((one) => this.#individualRejections(one, request) ?? [])
     const opinions = this.#individualWeighers.flatMap((one) => this.#individualOpinion(one, request) ?? [])
     const isOfItsKind = rejections.length === 0 && opinions.length === 0 && lost.size === 0
-    const hasExtra = this.#extra.length > 0 || this.#extraWeighers.length > 0
-    return isOfItsKind && !hasExtra ? kind : this.#findAlone(request, kind, rejections, opinions, lost)
-  }
-
-  /** For a request that is alone with the hosts that pass: their weights hang together, so all are computed. */
-  #findAlone(
-    request: SchedulingRequest,
-    kind: KindColumn,
-    rejections: readonly RejectionColumn[],
-    opinions: readonly Opinion[],
-    lost: ReadonlyMap<string, string>,
-  ): Findings {
-    this.#makeRoom()
-    const { places } = this.#hosts
-    const verdicts = this.#verdicts
-    verdicts.set(kind.verdicts.subarray(0, places))
-    for (const column of rejections) keepLower(verdicts, column.verdicts, places)
-    for (const host of lost.keys()) {
-      const place = this.#hosts.placeOf(host)
-      if (place !== undefined) verdicts[place] = LOST
-    }
-    if (this.#extra.length > 0) this.#askExtra(verdicts, request)
-    const passed = passedPlaces(verdicts, places, this.#places)
-    const all = [...kind.opinions, ...opinions, ...this.#extraOpinions(request, passed)]
-    const scaledOpinions = weigh(passed, all, this.#sums)
-    const counts = countVerdicts(verdicts, places, this.#counts)
-    return { verdicts, counts, sums: this.#sums, opinions: scaledOpinions }
-  }
-
-  #makeRoom(): void {
-    const room = this.#hosts.nameHashes.length
-    if (this.#places.length >= room) return
-    this.#verdicts = new Uint8Array(room)
-    this.#places = new Int32Array(room)
-    this.#sums = new Float64Array(room)
+    return isOfItsKind && !this.#alone.hasExtra ? kind : this.#alone.find(request, kind, { rejections, opinions, lost })
   }
 
   /** Undefined: it rejects no host. */
@@ -182,26 +147,12 @@ export class Chooser {
     return column.counts[one.position] === 0 ? undefined : column
   }
 
-  #askExtra(verdicts: Uint8Array, request: SchedulingRequest): void {
-    for (let place = 0; place < this.#hosts.places; place++) {
-      if (verdicts[place] === PASSED) verdicts[place] = firstRejecting(this.#extra, this.#aged(place), request)
-    }
-  }
-
   #individualOpinion(weigher: HostWeigher, request: SchedulingRequest): Opinion | undefined {
     const concern = weigher.concern?.(request)
     if (concern === undefined) return undefined
     const column = this.#columns.get(`weigher ${weigher.name} ${concern}`, () => new WeightColumn(weigher, request))
     column.catchUp(this.#hosts)
     return { weigher, values: column.values }
-  }
-
-  #extraOpinions(request: SchedulingRequest, passed: Int32Array): readonly Opinion[] {
-    return this.#extraWeighers.map((weigher) => {
-      const values = new Float64Array(this.#hosts.places)
-      for (const place of passed) values[place] = weigher.weigh(this.#aged(place), request)
-      return { weigher, values }
-    })
   }
 
   #weighed({ place, sum }: Ranked, { opinions }: Findings): WeighedPlace {
@@ -251,11 +202,5 @@ export class Chooser {
 
   #aged(place: number): HostState {
     return this.#hosts.aged(place) as HostState
-  }
-}
-
-function keepLower(values: Uint8Array, others: Uint8Array, places: number): void {
-  for (let place = 0; place < places; place++) {
-    if ((others[place] as number) < (values[place] as number)) values[place] = others[place] as number
   }
 }

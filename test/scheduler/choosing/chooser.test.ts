@@ -279,6 +279,32 @@ describe('choosing with what is remembered of earlier requests', () => {
     expect(await change(34)).toEqual(['cn-2 for 1'])
   })
 
+  it('keeps up with no more than kinds of requests, and only for as long as leaves time for those who ask', async () => {
+    let nowMs = 0
+    const looks: string[] = []
+    const slow = (name: string, ms: number): HostFilter => ({
+      name,
+      reject: (_, { spec }) => {
+        nowMs += ms
+        looks.push(`${name} for ${spec.flavor.vcpus}`)
+        return undefined
+      },
+    })
+    const ofProject: HostFilter = { ...slow('of a project', 1), concern: ({ spec }) => spec.project_id ?? '' }
+    const { table, put } = aTable()
+    put(aHost('cn-1'))
+    const chooser = new Chooser({ hosts: table, filters: [slow('all', 60), ofProject], weighers: [], now: () => nowMs })
+    for (const vcpus of [1, 2, 3]) chooser.consider(aRequest({ vcpus, spec: { project_id: `p${vcpus}` } }))
+    looks.splice(0)
+
+    put(aHost('cn-1', { used: { VCPU: 3 } }))
+    await chooser.keepUp()
+
+    expect(looks).toEqual(['all for 3', 'all for 2'])
+    await chooser.keepUp()
+    expect(looks.splice(0, 3)).toEqual(['all for 3', 'all for 2', 'all for 1'])
+  })
+
   it('knows at once that a claim on its way puts its host into one mode, and that the claim has failed', () => {
     const { table, put } = aTable()
     put(aHost('cn-1', { slots: { 'amd-sev': 2, 'amd-sev-es': 2, 'amd-sev-snp': 2 } }))
