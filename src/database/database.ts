@@ -12,7 +12,8 @@ export interface Database extends Queryable {
   readonly description: string
   /**
    * Runs `work` in one transaction: committed when it returns, rolled back when it throws. Serialisation failures and
-   * deadlocks (40001, 40P01) are tried again from the start, so `work` has no effect but through `tx`.
+   * deadlocks (40001, 40P01), and a statement that was to be kept and is not, are tried again from the start, so `work` has
+   * no effect but through `tx`.
    */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>
   close(): Promise<void>

@@ -47,8 +47,8 @@ export async function changesSince(
   downAfterIntervals: number,
   cursor?: string,
 ): Promise<HostChanges> {
-  // Mostly nothing has changed but what is used, and one question tells it.
-  const now = await readLog(database, cursor)
+  // Mostly nothing has changed but what is used, and one question tells it; where more has, that is told once, below.
+  const now = await readLog(database, cursor, 'where that is all')
   const isAll = now.known && now.changed.length === 0
   const changes = isAll
     ? { cursor: now.cursor, hosts: [], uses: now.uses, removed: [], complete: false }
@@ -67,26 +67,35 @@ interface LogReading {
   readonly known: boolean
   readonly due: boolean
   readonly changed: readonly string[]
+  /** Of the others; none where they were asked for only if nothing else has changed, and something has. */
   readonly uses: readonly HostUse[]
 }
 
-async function readLog(database: Queryable, cursor: string | undefined): Promise<LogReading> {
+async function readLog(
+  database: Queryable,
+  cursor: string | undefined,
+  uses: 'always' | 'where that is all',
+): Promise<LogReading> {
   const [now] = await database.query<LogReading>(
-    `with changed as (
-       select host, bool_and(use_only) as is_use from host_changes where changed_xid >= $1::xid8 group by host)
-     select pg_snapshot_xmin(pg_current_snapshot())::text as cursor,
-            coalesce($1::xid8 >= kept.since and $1::xid8 <= pg_snapshot_xmax(pg_current_snapshot()), false) as known,
-            kept.rotated_at < now() - interval '1 minute' as due,
-            array(select host from changed where not is_use) as changed,
+    `with log as materialized (
+       select pg_snapshot_xmin(pg_current_snapshot())::text as cursor,
+              coalesce($1::xid8 >= since and $1::xid8 <= pg_snapshot_xmax(pg_current_snapshot()), false) as known,
+              rotated_at < now() - interval '1 minute' as due
+         from host_changes_kept),
+     changed as materialized (
+       select host, bool_and(use_only) as is_use from host_changes
+        where changed_xid >= $1::xid8 and (select known from log) group by host)
+     select log.*, array(select host from changed where not is_use) as changed,
             coalesce((select json_agg(uses) from (
               select c.host, (select count(*) from consumers n where n.host = c.host) as instances,
                      coalesce((select json_agg(inventory) from (
                         select i.provider, i.resource_class, i.used, i.pinned, i.version
                           from resource_providers p join inventories i on i.provider = p.name
                          where p.host = c.host) as inventory), '[]') as inventories
-                from changed c where c.is_use) as uses), '[]') as uses
-       from host_changes_kept kept`,
-    [cursor ?? null],
+                from changed c
+               where c.is_use and ($2::boolean or not exists (select from changed where not is_use))) as uses), '[]') as uses
+       from log`,
+    [cursor ?? null, uses === 'always'],
   )
   if (now === undefined) throw new Error('the table host_changes_kept has lost its row')
   return now
@@ -97,7 +106,7 @@ async function readChanges(
   downAfterIntervals: number,
   cursor: string | undefined,
 ): Promise<HostChanges> {
-  const now = await readLog(database, cursor)
+  const now = await readLog(database, cursor, 'always')
   if (!now.known) {
     const hosts = await hostStates(database, downAfterIntervals)
     return { cursor: now.cursor, hosts, uses: [], removed: [], complete: true }

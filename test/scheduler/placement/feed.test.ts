@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
+import type { Database, Queryable } from '../../../src/database/database.ts'
 import { migrate } from '../../../src/database/migrate.ts'
 import type { Selection } from '../../../src/objects/request-spec.ts'
 import type { HostState } from '../../../src/scheduler/host-state.ts'
 import { HostTable } from '../../../src/scheduler/hosts/host-table.ts'
-import type { HostChanges } from '../../../src/scheduler/placement/feed.ts'
+import { changesSince, type HostChanges } from '../../../src/scheduler/placement/feed.ts'
 import { reportDigest } from '../../../src/scheduler/placement/host-records.ts'
 import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
@@ -53,6 +54,23 @@ class Follower {
   /** Looks until nothing is told a second time. */
   async catchUp(): Promise<void> {
     await vi.waitFor(async () => expect(await this.names()).toEqual([]), FOR_OTHERS)
+  }
+}
+
+/** The same database; what it answers is put into `rows`. */
+function noting(database: Database, rows: unknown[]): Database {
+  const noted = (on: Queryable): Queryable => ({
+    async query<Row extends object>(sql: string, params?: readonly unknown[]) {
+      const answer = await on.query<Row>(sql, params)
+      rows.push(...answer)
+      return answer
+    },
+  })
+  return {
+    ...noted(database),
+    description: database.description,
+    transaction: (work) => database.transaction((tx) => work(noted(tx))),
+    close: () => database.close(),
   }
 }
 
@@ -148,6 +166,20 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
 
     expect(await given.follower.names()).toEqual(['cn-1', '+cn-2'])
     expect(given.follower.known().map(timeless)).toEqual((await given.placement.hostStates()).map(timeless))
+  })
+
+  it('reads what is used once, in the moment in which it reads what else has changed', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    await given.follower.catchUp()
+    const { cursor } = await given.placement.changesSince()
+    await given.placement.claim(randomUUID(), oneVcpu('cn-2'))
+    await given.test.database.query(`insert into provider_traits values ('cn-1', 'CUSTOM_FAST')`)
+    const read: unknown[] = []
+
+    const { hosts, uses } = await changesSince(noting(given.test.database, read), 6, cursor)
+
+    expect([hosts.map(({ host }) => host), uses.map(({ host }) => host)]).toEqual([['cn-1'], ['cn-2']])
+    expect(read.flatMap((row) => (row as Partial<HostChanges>).uses ?? [])).toEqual(uses)
   })
 
   it('tells the use of a host that has nothing to use', async () => {
