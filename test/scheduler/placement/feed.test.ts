@@ -310,6 +310,25 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
     )
   })
 
+  it('tells claims from other changes also where they were made before it could', async () => {
+    const before = placementMigrations.findIndex(({ id }) => id === 'placement-0016-use-log')
+    await using test = await open(placementMigrations.slice(0, before))
+    // A connection of before, whose functions have their plans.
+    const worker = new DatabasePlacement(await test.connect())
+    for (const name of ['cn-1', 'cn-2']) await worker.recordHost(aHostReport(name))
+    const uuid = randomUUID()
+    await worker.claim(uuid, oneVcpu('cn-1'))
+
+    await migrate(await test.connect(), placementMigrations)
+
+    const follower = new Follower(new DatabasePlacement(test.database))
+    await follower.catchUp()
+    await worker.claim(randomUUID(), oneVcpu('cn-2'))
+    await worker.release({ instance_uuid: uuid, attempt: 1 })
+    expect(await follower.names()).toEqual(['+cn-1', '+cn-2'])
+    expect(follower.known().map(({ instances }) => instances)).toEqual([0, 1])
+  })
+
   it('knows hosts that were disabled before it was there as disabled by an operator', async () => {
     await using test = await open(placementMigrations.slice(0, 2))
     await test.database.query(`
