@@ -70,6 +70,18 @@ async function aView(...names: readonly string[]) {
   }
 }
 
+type Placement = ConstructorParameters<typeof HostView>[0]['placement']
+
+/** One host, of which nothing is heard, and what is another way. */
+function aPlacement(other: Partial<Placement> = {}): Placement {
+  return {
+    changesSince: async () => ({ cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true }),
+    hostsSeen: async () => [],
+    noteDown: async () => {},
+    ...other,
+  }
+}
+
 describe('a scheduler that watches its hosts', () => {
   it('holds one for dead that no longer reports, says so once, and takes it back when it reports', async () => {
     const given = await aView('alive', 'silent')
@@ -144,14 +156,9 @@ describe('readings of the hosts', () => {
   it('serve all who ask at a time, and those who ask meanwhile by the next', async () => {
     const answers: (() => void)[] = []
     const view = new HostView({
-      placement: {
-        changesSince: () =>
-          new Promise((resolve) =>
-            answers.push(() => resolve({ cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true })),
-          ),
-        hostsSeen: async () => [],
-        noteDown: async () => {},
-      },
+      placement: aPlacement({
+        changesSince: () => new Promise((resolve) => answers.push(() => resolve(aPlacement().changesSince()))),
+      }),
       logger: pino({ level: 'silent' }),
     })
     const ended: string[] = []
@@ -174,8 +181,7 @@ describe('readings of the hosts', () => {
     const begun = new EventEmitter()
     let answer = () => {}
     const view = new HostView({
-      placement: {
-        changesSince: async () => ({ cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true }),
+      placement: aPlacement({
         hostsSeen: async (since) => {
           if (happened.push(since === undefined ? 'the first look' : 'a look') === 1) {
             return [{ host: 'cn-1', lastSeenUp: new Date(), downSince: undefined }]
@@ -187,8 +193,7 @@ describe('readings of the hosts', () => {
           happened.push('it ends')
           return []
         },
-        noteDown: async () => {},
-      },
+      }),
       refreshIntervalMs: 1,
       logger: pino({ level: 'silent' }),
     })
@@ -210,11 +215,7 @@ describe('readings of the hosts', () => {
     })
     const known: number[] = []
     const view = new HostView({
-      placement: {
-        changesSince: async () => ({ cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true }),
-        hostsSeen: async () => [],
-        noteDown: async () => {},
-      },
+      placement: aPlacement(),
       refreshIntervalMs: 1,
       onLook: async () => {
         known.push(view.table.size)
@@ -241,14 +242,12 @@ describe('readings of the hosts', () => {
         onLine = (line) => line === msg && resolve()
       })
     const view = new HostView({
-      placement: {
+      placement: aPlacement({
         changesSince: async () => {
           if (lines.length > 0 && fails++ < 3) throw new DatabaseUnavailable('no answer')
-          return { cursor: '1', hosts: [aHost('cn-1')], uses: [], removed: [], complete: true }
+          return aPlacement().changesSince()
         },
-        hostsSeen: async () => [],
-        noteDown: async () => {},
-      },
+      }),
       refreshIntervalMs: 1,
       logger: pino(
         {},
