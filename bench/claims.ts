@@ -238,12 +238,18 @@ async function compare(ways: readonly Way[], cpu: () => Promise<number>): Promis
   }
   const of = (n: number, what: keyof Turn) => median((turns[n] ?? []).map((one) => one[what]))
   for (const [n, way] of ways.entries()) {
-    const ours = (what: keyof Turn) => (of(0, what) / of(n, what)).toFixed(2)
+    const ours = (what: keyof Turn) =>
+      geometricMean((turns[0] ?? []).map((one, round) => one[what] / (turns[n]?.[round]?.[what] ?? Number.NaN)))
     const ratio = n === 0 ? '' : `  ours is ${ours('perSecond')} of it, for ${ours('cpuMs')} of the CPU`
     console.log(
       `  ${way.title.padEnd(48)} ${of(n, 'perSecond').toFixed(0).padStart(6)}/s  ${of(n, 'cpuMs').toFixed(3)} ms CPU  p99 ${of(n, 'p99Ms').toFixed(1)} ms${ratio}`,
     )
   }
+}
+
+/** Of the ratios of turns beside each other: neighbours make a machine fast and slow by the minute. */
+function geometricMean(ratios: readonly number[]): string {
+  return Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length).toFixed(2)
 }
 
 function median(numbers: readonly number[]): number {

@@ -7,6 +7,7 @@ import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { ENCRYPTION_MODE } from './encryption-mode-schema.ts'
 import { EVACUATIONS } from './evacuations-schema.ts'
 import { FEED } from './feed-schema.ts'
+import { LIGHTER_COUNTING } from './lighter-counting-schema.ts'
 import { LIVE_MIGRATIONS, MOVES } from './moves-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
 import { REBUILDS } from './rebuilds-schema.ts'
@@ -171,4 +172,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0014-live-migrations', sql: LIVE_MIGRATIONS },
   { id: 'placement-0015-successes-at-rest', sql: SUCCESSES_AT_REST },
   { id: 'placement-0016-use-log', sql: USE_LOG },
+  { id: 'placement-0017-lighter-counting', sql: LIGHTER_COUNTING },
 ]

@@ -370,6 +370,9 @@ describe.each(databaseEngines)('claims on $name', ({ open }) => {
 
     await byHand('update inventories set used = 0').toMatchObject({ code: 'SV002' })
     await byHand('update inventories set pinned = 0').toMatchObject({ code: 'SV002' })
+    await byHand(
+      `insert into inventories select * from inventories on conflict (provider, resource_class) do update set used = 0`,
+    ).toMatchObject({ code: 'SV002' })
     await byHand('truncate allocations').toMatchObject({ code: 'SV002' })
     await byHand('update allocations set amount = amount + 99').toMatchObject({ code: 'SV001' })
     await byHand(`delete from inventories`).toMatchObject({ code: '23503' })
