@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, it, vi } from 'vitest'
 import { newRequestContext } from '../../src/client.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
-import { runSevbus } from '../support/sevbus-process.ts'
+import { runHere } from '../support/run-here.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 const SETTLE = { timeout: 30_000, interval: 200 }
@@ -16,7 +16,7 @@ it('audit tells by its exit code whether all agrees, whether findings remain, an
   ])
   const client = await cloud.client({ hosts: 1 })
   const audit = async (...args: string[]) => {
-    return await runSevbus(['audit', '--settle', '0.2', ...args], cloud.env)
+    return await runHere(['audit', '--settle', '0.2', ...args], cloud.env)
   }
   const context = newRequestContext()
   await client.conductor.buildInstances(context, { name: 'web', flavor: sevFlavor, image: anImage(), count: 1 })

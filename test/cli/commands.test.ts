@@ -1,15 +1,17 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it, vi } from 'vitest'
+import { stripVTControlCharacters } from 'node:util'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import type { DemoFacts } from '../../src/cli/demo/facts.ts'
+import { plainScreen } from '../../src/cli/demo/plain-screen.ts'
 import { runHere } from '../support/run-here.ts'
-import { runSevbus } from '../support/sevbus-process.ts'
+import { runSevbus, SevbusProcess } from '../support/sevbus-process.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 const SETTLE = { timeout: 30_000, interval: 200 }
 
-async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  return await runSevbus(args, env)
-}
+/** In this process; what must be shown of a program of its own says `runSevbus`. */
+const run = runHere
 
 async function json(args: readonly string[], env: Readonly<Record<string, string>>) {
   const { code, out } = await run([...args, '--json'], env)
@@ -47,18 +49,20 @@ describe('the command line', () => {
     const events = cloud.start(['events', '--config', file])
     await events.said('following')
 
-    const booted = await json(['boot', 'web', '--flavor', 'm1.sev', '--image', 'linux', '--count', '3'], env)
+    const boot = ['boot', 'web', '--flavor', 'm1.sev', '--image', 'linux', '--count', '3', '--json']
+    const booted = await runSevbus(boot, env)
 
     expect(booted.code).toBe(5)
-    const states = booted.document.instances.map((i: { name: string; vm_state: string }) => `${i.name} ${i.vm_state}`)
+    const { instances } = JSON.parse(booted.out)
+    const states = instances.map((i: { name: string; vm_state: string }) => `${i.name} ${i.vm_state}`)
     expect(
       states
         .toSorted()
         .map((s: string) => s.split(' ')[1])
         .toSorted(),
     ).toEqual(['active', 'active', 'error'])
-    const failed = booted.document.instances.find((i: { vm_state: string }) => i.vm_state === 'error')
-    const active = booted.document.instances.find((i: { vm_state: string }) => i.vm_state === 'active')
+    const failed = instances.find((i: { vm_state: string }) => i.vm_state === 'error')
+    const active = instances.find((i: { vm_state: string }) => i.vm_state === 'active')
 
     const explained = await run(['explain', failed.name], env)
     expect(explained.code).toBe(0)
@@ -92,15 +96,15 @@ describe('the command line', () => {
   it('says what happened, to what, and what to do, with an exit code that scripts can use', async () => {
     const nowhere = { SEVBUS_TRANSPORT_URL: 'amqp://guest:secret@127.0.0.1:1/' }
 
-    const unreachable = await run(['list', '--timeout', '1'], nowhere)
+    const unreachable = await runSevbus(['list', '--timeout', '1'], nowhere)
     expect(unreachable.code).toBe(3)
     expect(unreachable.out).toContain('connect ECONNREFUSED 127.0.0.1:1 (waited 1 s)')
     expect(unreachable.out).not.toContain('secret')
-    expect((await run(['list', '--bogus'])).code).toBe(2)
+    expect((await runSevbus(['list', '--bogus'], {})).code).toBe(2)
     expect((await run(['boot', 'x', '--flavor', 'none', '--image', 'none'], nowhere)).code).toBe(2)
     const tooMany = ['boot', 'x', '--flavor', 'none', '--image', 'none', '--count']
     for (const count of ['0', '1.5', 'many', '1001', '1e9']) {
-      const { code, out } = await runHere([...tooMany, count], nowhere)
+      const { code, out } = await run([...tooMany, count], nowhere)
       expect(code).toBe(2)
       expect(out).toContain(`--count is "${count}"; write a whole number from 1 to 1000, e.g. --count 3`)
     }
@@ -114,7 +118,7 @@ describe('the command line', () => {
   })
 
   it('teaches by --help', async () => {
-    const { code, out } = await run(['--help'])
+    const { code, out } = await runSevbus(['--help'], {})
 
     expect(code).toBe(0)
     for (const word of ['demo', 'dev', 'conductor', 'explain', 'Exit codes', 'sevbus boot web'])
@@ -124,12 +128,20 @@ describe('the command line', () => {
   })
 })
 
+/** Once for all: it is a cloud, and the dearest command of all. */
+let told: ReturnType<typeof runSevbus> | undefined
+async function toldByDemo() {
+  told ??= runSevbus(['demo', '--json'], {})
+  const { code, out } = await told
+  return { code, facts: JSON.parse(out) as DemoFacts }
+}
+
 describe('the demo', () => {
   it('boots everything it promises, and its facts agree with each other', async () => {
-    const { code, document } = await json(['demo'], {})
+    const { code, facts } = await toldByDemo()
 
     expect(code).toBe(0)
-    const { hosts, instances, refusals, notifications, totals } = document
+    const { hosts, instances, refusals, notifications, totals } = facts
     expect(totals).toMatchObject({
       requested: 51,
       active: 46,
@@ -143,22 +155,41 @@ describe('the demo', () => {
     })
     expect(hosts).toHaveLength(5)
     expect(instances).toHaveLength(50)
-    expect(refusals.map(({ code }: { code: string }) => code).toSorted()).toEqual([
+    expect(refusals.map(({ code }) => code).toSorted()).toEqual([
       'FLAVOR_IMAGE_CONFLICT',
       'NO_VALID_HOST',
       'NO_VALID_HOST',
       'NO_VALID_HOST',
     ])
-    expect(notifications.map(({ message_id }: { message_id: string }) => message_id)).toHaveLength(99)
-    expect(refusals[0].report.rejections).toHaveLength(5)
+    expect(new Set(notifications.map(({ message_id }) => message_id)).size).toBe(99)
+    expect(refusals[0]?.report?.rejections).toHaveLength(5)
   })
 
-  it('prints plain lines without a terminal', async () => {
-    const { code, out } = await run(['demo'])
+  it('prints plain lines without a terminal, until it is interrupted', async () => {
+    const demo = new SevbusProcess(['demo'], {})
+    await demo.said('instance  ')
+    demo.kill('SIGINT')
 
-    expect(code).toBe(0)
-    expect(out).toContain('15/15')
+    expect(await demo.exited()).toBe(130)
+    expect(demo.output).toMatch(/^ +\d+\.\d\d s {2}step {6}\S/)
+    expect(demo.output).not.toContain('\u001b[')
+  })
+
+  it('has a plain line for each fact, and ends with the sum of it', async () => {
+    const { facts } = await toldByDemo()
+    let out = ''
+    const write = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
+      out += chunk
+      return true
+    })
+    onTestFinished(() => write.mockRestore())
+
+    const screen = plainScreen()
+    for (const refusal of facts.refusals) screen.refusal(refusal)
+    screen.end(facts)
+
+    expect(out.split('\n').filter((line) => / s {2}refused {3}/.test(line))).toHaveLength(facts.refusals.length)
     expect(out).toContain('FLAVOR_IMAGE_CONFLICT')
-    expect(out).not.toContain('\u001b[')
+    expect(stripVTControlCharacters(out)).toContain('15/15')
   })
 })

@@ -2,14 +2,14 @@ import { expect, it, vi } from 'vitest'
 import { encodeRequest } from '../../src/rpc/request.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { onChannel } from '../support/raw-channel.ts'
-import { runSevbus } from '../support/sevbus-process.ts'
+import { runHere } from '../support/run-here.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 it('dead letters are listed, shown without tokens, replayed and purged by hand', async () => {
   await using cloud = await ProcessCloud.open()
   await cloud.worker('conductor', 'c1')
   const run = async (...words: string[]) => {
-    return await runSevbus(['dead-letters', ...words], cloud.env)
+    return await runHere(['dead-letters', ...words], cloud.env)
   }
   const list = async () => JSON.parse((await run('list', '--json')).out)
   expect((await run('list')).out).toBe('no dead letters\n')

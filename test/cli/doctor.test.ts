@@ -9,14 +9,19 @@ import { wrapped } from '../../src/cli/wrapped.ts'
 import { loadConfig } from '../../src/config.ts'
 import { findingsOf } from '../compute/support/recorded-host.ts'
 import { intel, milan } from '../compute/support/recorded-hosts.ts'
+import { runHere } from '../support/run-here.ts'
 import { runSevbus } from '../support/sevbus-process.ts'
 
-async function doctor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  return await runSevbus(['doctor', ...args], env)
+type Env = Readonly<Record<string, string>>
+type Run = (args: readonly string[], env?: Env) => ReturnType<typeof runSevbus>
+
+async function doctor(args: readonly string[], env: Env = {}) {
+  return await runHere(['doctor', ...args], env)
 }
 
-async function diagnosis(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const { code, out } = await doctor([...args, '--json'], env)
+/** @param run in this process, or as a program of its own */
+async function diagnosis(args: readonly string[], env: Env = {}, run: Run = doctor) {
+  const { code, out } = await run([...args, '--json'], env)
   return { code, found: JSON.parse(out) as Diagnosis }
 }
 
@@ -35,7 +40,7 @@ const NO_LIBVIRT = { SEVBUS_LIBVIRT_URI: 'qemu:///system?socket=/nowhere/libvirt
 
 describe('sevbus doctor', () => {
   it('tells of this machine what is true, without a broker, a database and a configuration', async () => {
-    const { code, found } = await diagnosis([], NO_LIBVIRT)
+    const { code, found } = await diagnosis([], NO_LIBVIRT, (args, env = {}) => runSevbus(['doctor', ...args], env))
     const verdicts = Object.fromEntries(found.findings.map(({ check, verdict }) => [check, verdict]))
 
     expect([code, found.verdict, found.driver]).toEqual([1, 'fail', 'libvirt'])

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import type { Notification } from '../../src/notifications/notification.ts'
 import { aFlavor } from '../support/requests.ts'
-import { runSevbus } from '../support/sevbus-process.ts'
+import { runHere } from '../support/run-here.ts'
 import { openSimulatedCloud } from './simulated-cloud.ts'
 
 const SETTLE = { timeout: 60_000, interval: 50 }
@@ -16,12 +16,12 @@ async function billed(notifications: readonly Notification[]) {
   const file = join(folder, 'told.ndjson')
   writeFileSync(file, notifications.map((each) => `${JSON.stringify(each)}\n`).join(''))
   const env = { SEVBUS_BILL_FOLDER: join(folder, 'ledger') }
-  const imported = await runSevbus(['bill', 'import', file], env)
+  const imported = await runHere(['bill', 'import', file], env)
   expect(imported.code, imported.out).toBe(0)
-  const { code, out } = await runSevbus(['bill', 'export', '--format', 'json'], env)
+  const { code, out } = await runHere(['bill', 'export', '--format', 'json'], env)
   expect(code, out).toBe(0)
   // What `instance.exists` tells with operations agrees with it.
-  const check = await runSevbus(['bill', 'check'], env)
+  const check = await runHere(['bill', 'check'], env)
   expect(check.code, check.out).toBe(0)
   const lines = out.split('\n').filter((line) => line !== '')
   return lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>)

@@ -9,6 +9,7 @@ import { RabbitTransport } from '../../src/rpc/drivers/rabbit.ts'
 import { encodeEnvelope } from '../../src/rpc/envelope.ts'
 import { told } from '../billing/told.ts'
 import { databaseEngines } from '../support/databases.ts'
+import { runHere } from '../support/run-here.ts'
 import { SevbusProcess } from '../support/sevbus-process.ts'
 import { MadeOnBroker, silent } from '../support/transports.ts'
 
@@ -25,7 +26,7 @@ function lives(count: number) {
   })
 }
 
-/** A broker with names of this test, a folder, and `sevbus bill` beside them. */
+/** A broker with names of this test, a folder, and `sevbus bill` beside them: `run` in a process that can be killed, all else in this one. */
 async function aBillingHouse(env: Readonly<Record<string, string>> = {}) {
   const prefix = `t${randomBytes(6).toString('hex')}`
   const folder = await mkdtemp(join(tmpdir(), 'sevbus-bill-'))
@@ -44,17 +45,13 @@ async function aBillingHouse(env: Readonly<Record<string, string>> = {}) {
     ...env,
   }
   const processes: SevbusProcess[] = []
-  const bill = (...args: string[]) => {
-    const process = new SevbusProcess(['bill', ...args], settings)
-    processes.push(process)
-    return process
-  }
   return {
     folder,
-    bill,
+    bill: (...args: string[]) => runHere(['bill', ...args], settings),
     /** Runs until it is told otherwise. */
     async running() {
-      const process = bill('run')
+      const process = new SevbusProcess(['bill', 'run'], settings)
+      processes.push(process)
       await process.said('Ctrl-C ends it')
       return process
     },
@@ -110,9 +107,9 @@ describe('sevbus bill', () => {
     await vi.waitFor(async () => expect(await stored()).toBe(2 * count), { timeout: 60_000 })
     victim.kill('SIGTERM')
     expect(await victim.exited()).toBe(0)
-    const show = house.bill('--json', 'show')
-    expect(await show.exited()).toBe(0)
-    expect(JSON.parse(show.output)).toMatchObject(all((count * (count + 1)) / 2, count))
+    const show = await house.bill('--json', 'show')
+    expect(show.code).toBe(0)
+    expect(JSON.parse(show.out)).toMatchObject(all((count * (count + 1)) / 2, count))
   })
 
   it('killed while it works, bills each second once, by its embedded database; twice told is once billed', async () => {
@@ -122,7 +119,7 @@ describe('sevbus bill', () => {
     // Making the database is the longest part of a first start.
     const nothing = join(house.folder, 'nothing')
     await writeFile(nothing, '')
-    expect(await house.bill('import', nothing).exited()).toBe(0)
+    expect((await house.bill('import', nothing)).code).toBe(0)
 
     for (let round = 0; round < 2; round++) {
       const victim = await house.running()
@@ -138,9 +135,9 @@ describe('sevbus bill', () => {
       patienceMs *= 2
       last.kill('SIGTERM')
       expect(await last.exited()).toBe(0)
-      const show = house.bill('--json', 'show')
-      expect(await show.exited()).toBe(0)
-      return JSON.parse(show.output)
+      const show = await house.bill('--json', 'show')
+      expect(show.code).toBe(0)
+      return JSON.parse(show.out)
     }
     const expected = all((count * (count + 1)) / 2, count)
     await vi.waitFor(async () => expect(await look()).toMatchObject(expected), { timeout: 120_000 })
@@ -155,8 +152,8 @@ describe('sevbus bill', () => {
     await writeFile(file, notifications.map((each) => JSON.stringify(each)).join('\n'))
     await writeFile(rates, 'currency: EUR\ndefault: { per_hour: 1 }\nencryption: { amd-sev: { percent: 10 } }\n')
     const run = async (...args: string[]) => {
-      const process = house.bill(...args)
-      return [await process.exited(), process.output] as const
+      const { code, out } = await house.bill(...args)
+      return [code, out] as const
     }
 
     expect(await run('import', file, file)).toEqual([0, '6 notifications, 2 new facts stored, 0 could not be read\n'])
@@ -193,12 +190,12 @@ describe('sevbus bill', () => {
     await writeFile(file, JSON.stringify(told('instance.create.end')))
     await writeFile(rates, 'currency: EUR\ndefault: { per_hour: 1 }\n')
 
-    expect(await house.bill('import', file).exited()).toBe(0)
-    const show = house.bill('show', '--rates', rates)
+    expect((await house.bill('import', file)).code).toBe(0)
+    const show = await house.bill('show', '--rates', rates)
 
-    expect(await show.exited()).toBe(6)
-    expect(show.output).toContain('no price: the rate card lacks encryption.amd-sev')
-    const month = house.bill('show', '--month', '2026-13')
-    expect([await month.exited(), month.output]).toEqual([2, expect.stringContaining('write e.g. --month 2026-11')])
+    expect(show.code).toBe(6)
+    expect(show.out).toContain('no price: the rate card lacks encryption.amd-sev')
+    const month = await house.bill('show', '--month', '2026-13')
+    expect([month.code, month.out]).toEqual([2, expect.stringContaining('write e.g. --month 2026-11')])
   })
 })

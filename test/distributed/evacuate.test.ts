@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { newRequestContext, type SevbusClient, SevbusError } from '../../src/client.ts'
 import type { Instance } from '../../src/objects/instance.ts'
 import { anImage, sevFlavor } from '../support/requests.ts'
+import { runHere } from '../support/run-here.ts'
 import { ProcessCloud } from '../support/worker-processes.ts'
 
 const context = newRequestContext({ project_id: 'p', user_id: 'u' })
@@ -80,9 +81,8 @@ describe('evacuation between processes, on RabbitMQ and PostgreSQL', () => {
     await cloud.compute('h2', SEV_HOST)
     await cloud.client({ hosts: 2 })
 
-    const early = cloud.start(['evacuate', first.uuid])
-    expect(await early.exited()).toBe(5)
-    expect(early.output).toContain('host h1 is up')
+    const early = await runHere(['evacuate', first.uuid], cloud.env)
+    expect(early).toMatchObject({ code: 5, out: expect.stringContaining('host h1 is up') })
     h1.kill('SIGKILL')
     await h1.exited()
     await vi.waitFor(async () => {
@@ -98,10 +98,10 @@ describe('evacuation between processes, on RabbitMQ and PostgreSQL', () => {
       'active on h2, try 2',
     ])
     await vi.waitFor(async () => expect(await slots(cloud)).toEqual({ h1: 2, h2: 2 }), SETTLE)
-    const explained = cloud.start(['explain', first.uuid])
-    expect(await explained.exited()).toBe(0)
-    expect(explained.output).toContain('evacuation from h1 to h2: done; what it had on h1 stays claimed until')
-    expect(explained.output).toContain('host h1 was down; try 2 took over on h2')
+    const explained = await runHere(['explain', first.uuid], cloud.env)
+    expect(explained.code).toBe(0)
+    expect(explained.out).toContain('evacuation from h1 to h2: done; what it had on h1 stays claimed until')
+    expect(explained.out).toContain('host h1 was down; try 2 took over on h2')
 
     await cloud.compute('h1', SEV_HOST)
     await vi.waitFor(async () => expect(await slots(cloud)).toEqual({ h2: 2 }), SETTLE)
@@ -124,13 +124,13 @@ describe('evacuation between processes, on RabbitMQ and PostgreSQL', () => {
     h1.kill('SIGKILL')
     await h1.exited()
 
-    expect(await cloud.start(['host', 'set', 'h1', '--forced-down']).exited()).toBe(0)
-    expect(await cloud.start(['evacuate', instance.uuid, '--host', 'h2', '--wait']).exited()).toBe(0)
+    const sevbus = (...args: readonly string[]) => runHere(args, cloud.env)
+    expect((await sevbus('host', 'set', 'h1', '--forced-down')).code).toBe(0)
+    expect((await sevbus('evacuate', instance.uuid, '--host', 'h2', '--wait')).code).toBe(0)
     await vi.waitFor(async () => expect(await slots(cloud)).toEqual({ h1: 1, h2: 1 }), SETTLE)
-    const fenced = cloud.start(['host', 'set', 'h1', '--fenced'])
-    expect(await fenced.exited()).toBe(0)
+    const fenced = await sevbus('host', 'set', 'h1', '--fenced')
 
-    expect(fenced.output).toContain('down (fenced)')
+    expect(fenced).toMatchObject({ code: 0, out: expect.stringContaining('down (fenced)') })
     await vi.waitFor(async () => expect(await slots(cloud)).toEqual({ h2: 1 }), SETTLE)
     expect(await findings(client)).toEqual([])
   })

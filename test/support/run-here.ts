@@ -4,7 +4,7 @@ import { runProgram } from '../../src/cli/program.ts'
 
 /**
  * One command as `runSevbus` runs it, but in this process: for what needs no life of its own, to load the program takes longer
- * than to run it. One at a time, in files that have their process to themselves.
+ * than to run it. One at a time.
  */
 export async function runHere(
   args: readonly string[],
@@ -12,8 +12,11 @@ export async function runHere(
 ): Promise<{ readonly code: number; readonly out: string }> {
   const before = process.env
   let out = ''
-  const collect = (chunk: string | Uint8Array) => {
+  const collect = (chunk: string | Uint8Array, ...rest: readonly unknown[]) => {
     out += chunk.toString()
+    const written = rest.at(-1)
+    // Who writes much waits until it is written.
+    if (typeof written === 'function') process.nextTick(written as () => void)
     return true
   }
   const spies = [process.stdout, process.stderr].map((stream) => vi.spyOn(stream, 'write').mockImplementation(collect))
