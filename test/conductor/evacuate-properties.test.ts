@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { databaseEngines } from '../support/databases.ts'
 import { plainFlavor } from '../support/requests.ts'
+import { runs } from '../support/runs.ts'
 import { DECISIONS, EvacuatingCloud, HOSTS, ORDERS, RENEWALS, STEPS } from './evacuating-cloud.ts'
 
 const step = fc.record({
@@ -62,7 +63,7 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
         reverted += await cloud.ended('reverted', 'migration', 'resize')
       }),
       // A history this long takes minutes to be shortened, and is replayed by its seed.
-      { numRuns: engine.concurrent ? 20 : 12, endOnFailure: true },
+      { numRuns: runs(engine.concurrent ? 10 : 6), endOnFailure: true },
     )
     // Else it would have shown little.
     const isMuch = { evacuated: evacuated > 3, moved: moved > 3, reverted: reverted > 1, live: live > 3 }

@@ -7,6 +7,7 @@ import { Instance } from '../../src/objects/instance.ts'
 import { RequestSpec } from '../../src/objects/request-spec.ts'
 import { RequestContext } from '../../src/rpc/request-context.ts'
 import { CONTRACT_APIS } from '../support/contract-objects.ts'
+import { runs } from '../support/runs.ts'
 import { valuesOf } from '../support/values-of-schema.ts'
 
 const schemas: readonly (readonly [string, z.ZodType])[] = [
@@ -36,7 +37,7 @@ test('a schema that is asked for often takes and refuses what it did before, wit
         if (before.success) taken++
         else refused++
       }),
-      { numRuns: 30 },
+      { numRuns: runs(20) },
     )
   }
   expect(taken).toBeGreaterThan(1000)

@@ -10,6 +10,7 @@ import { newMessageId } from '../../src/rpc/message-id.ts'
 import { deadLetterQueue, topicOf } from '../../src/rpc/names.ts'
 import { newRequestContext } from '../../src/rpc/request-context.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
+import { runs } from '../support/runs.ts'
 import { freshNames, MadeOnBroker, silent } from '../support/transports.ts'
 
 const Text = z.object({ text: z.string().max(100) })
@@ -114,7 +115,7 @@ it('refuses whatever bytes arrive, keeps nothing of them in its queues, and serv
       await client.note(context, { text: 'good' })
       await vi.waitFor(async () => expect((await channel.checkQueue(queue)).messageCount).toBe(0))
     }),
-    { numRuns: 20, endOnFailure: true },
+    { numRuns: runs(10), endOnFailure: true },
   )
 
   // What nobody waits for is kept for a person to look at.

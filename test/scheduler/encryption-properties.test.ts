@@ -25,6 +25,7 @@ import {
 import { databaseEngines } from '../support/databases.ts'
 import { aHostReport } from '../support/host-reports.ts'
 import { aFlavor, anImage } from '../support/requests.ts'
+import { runs } from '../support/runs.ts'
 
 const slots = optional(fc.integer({ min: 1, max: 3 }), 60)
 const EVERY_TYPE = ['q35', 'pc', 'pc-q35-7.2', 'pc-q35-8.2']
@@ -54,7 +55,7 @@ describe('whatever flavor and image say', () => {
         if (encryptions === 'refused') return
         expect(encryptions.length > 0).toBe(asksForEncryption(one))
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(1000) },
     )
   })
 
@@ -109,7 +110,7 @@ describe.each(databaseEngines)('whatever guests and hosts there are, on $name', 
           expect(await inBothModes(test.database)).toEqual([])
         },
       ),
-      { numRuns: 40 },
+      { numRuns: runs(20) },
     )
     // Otherwise it would have proved nothing.
     expect(booted.encrypted).toBeGreaterThan(0)

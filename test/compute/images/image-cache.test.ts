@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ImageSource } from '../../../src/compute/images/image-source.ts'
 import type { SevbusError } from '../../../src/errors.ts'
+import { runs } from '../../support/runs.ts'
 import { diskToolsFor } from '../support/disk-tools.ts'
 import { anImage, anImageHost, aQcow2, madeByQemuImg, someBytes } from './support/image-host.ts'
 import { aQcow2Header } from './support/qcow2.ts'
@@ -431,7 +432,7 @@ describe.runIf(toolPath)('the images of a host', () => {
           }
           expect(await left()).toEqual([])
         }),
-        { numRuns: 60 },
+        { numRuns: runs(25) },
       )
     })
   })

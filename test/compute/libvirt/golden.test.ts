@@ -6,6 +6,7 @@ import { domainXml } from '../../../src/compute/libvirt/domain-xml.ts'
 import { guestSpec } from '../../../src/compute/libvirt/guest-spec.ts'
 import type { HostCapabilities } from '../../../src/compute/libvirt/host-capabilities.ts'
 import { attribute, child, parseXml, textOf } from '../../../src/compute/libvirt/parse-xml.ts'
+import { runs } from '../../support/runs.ts'
 import { aCapableHost } from '../support/hosts.ts'
 import { anInstance, type InstanceChanges } from '../support/instances.ts'
 
@@ -124,7 +125,7 @@ describe('the domain document', () => {
           `x${flavor}x`,
         ])
       }),
-      { numRuns: 500 },
+      { numRuns: runs(200) },
     )
   })
 

@@ -17,6 +17,7 @@ import type { SchedulingRequest } from '../../../src/scheduler/scheduling-reques
 import { weighHosts } from '../../../src/scheduler/weigh-hosts.ts'
 import { defaultWeighers } from '../../../src/scheduler/weighers/default-weighers.ts'
 import type { HostWeigher } from '../../../src/scheduler/weighers/host-weigher.ts'
+import { runs } from '../../support/runs.ts'
 import { aHost, aRequest } from '../builders.ts'
 
 const NAMES = Array.from({ length: 30 }, (_, n) => `cn-${n}`)
@@ -205,7 +206,7 @@ describe('choosing with what is remembered of earlier requests', () => {
           }
         }
       }),
-      { numRuns: 200 },
+      { numRuns: runs(100) },
     )
   })
 

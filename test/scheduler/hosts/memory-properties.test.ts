@@ -16,6 +16,7 @@ import { releaseGroup } from '../../../src/scheduler/placement/release-group.ts'
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { type DatabaseEngine, databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
+import { runs } from '../../support/runs.ts'
 
 const [embedded] = databaseEngines as readonly [DatabaseEngine]
 
@@ -202,7 +203,7 @@ describe('what schedulers remember of hosts', () => {
 
         await compareAtRest(given)
       }),
-      { numRuns: 30 },
+      { numRuns: runs(12) },
     )
   })
 })

@@ -12,6 +12,7 @@ import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
+import { runs } from '../../support/runs.ts'
 
 /** The server may have other writers, those of other tests: what they hold open is waited for. */
 const FOR_OTHERS = { timeout: 20_000, interval: 20 }
@@ -306,7 +307,7 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
         await follower.look()
         expect(follower.known().map(timeless)).toEqual((await placement.hostStates()).map(timeless))
       }),
-      { numRuns: 20 },
+      { numRuns: runs(10) },
     )
   })
 

@@ -9,6 +9,7 @@ import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
+import { runs } from '../../support/runs.ts'
 
 const SLOTS = 2
 const HOSTS = ['cn-1', 'cn-2', 'cn-3'] as const
@@ -203,7 +204,7 @@ describe.each(databaseEngines)('moves on $name', ({ open, concurrent }) => {
         for (const uuid of uuids) await placement.release({ instance_uuid: uuid, attempt: 9 })
         expect(Object.values(await given.used())).toEqual(HOSTS.map(() => [0, 0]))
       }),
-      { numRuns: concurrent ? 60 : 30 },
+      { numRuns: runs(concurrent ? 24 : 12) },
     )
   }, 60_000)
 })

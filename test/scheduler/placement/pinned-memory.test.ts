@@ -8,6 +8,7 @@ import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
+import { runs } from '../../support/runs.ts'
 
 const NO_REPORT = { hosts_considered: 1, rejected: [], rejections: [], ranking: [] }
 const SLOT: Allocation = { provider: 'cn-1_amd_sev', resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }
@@ -163,7 +164,7 @@ describe.each(databaseEngines)('memory that is pinned, on $name', ({ open, concu
           expect(claimed).toBe(expected)
         }
       }),
-      { numRuns: 15 },
+      { numRuns: runs(8) },
     )
   })
 

@@ -7,6 +7,7 @@ import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
+import { runs } from '../../support/runs.ts'
 
 const report = { hosts_considered: 1, rejected: [], rejections: [], ranking: [] }
 const HOSTS = ['cn-1', 'cn-2', 'cn-3'] as const
@@ -64,7 +65,7 @@ describe.each(databaseEngines)('placement on $name, whatever happens in whatever
           before = after
         }
       }),
-      { numRuns: concurrent ? 40 : 25 },
+      { numRuns: runs(concurrent ? 16 : 10) },
     )
   })
 })

@@ -7,6 +7,7 @@ import { DatabasePlacement } from '../../../src/scheduler/placement/placement.ts
 import { placementMigrations } from '../../../src/scheduler/placement/schema.ts'
 import { databaseEngines } from '../../support/databases.ts'
 import { aHostReport } from '../../support/host-reports.ts'
+import { runs } from '../../support/runs.ts'
 
 const IDS = [1, 2, 3].map((n) => `00000000-0000-4000-8000-00000000000${n}`)
 
@@ -56,7 +57,7 @@ describe.each(databaseEngines)('three workers of one host name on $name, whateve
           before = after
         }
       }),
-      { numRuns: 20 },
+      { numRuns: runs(8) },
     )
   })
 })
