@@ -14,7 +14,7 @@ afterAll(async () => {
 })
 
 /** `npm run simulate` is the long form. */
-const SEEDS = [1, 2, 3, 4]
+const SEEDS = [1, 2]
 const STEPS = 350
 
 describe('several schedulers over one placement, whatever happens in whatever order', () => {
@@ -37,13 +37,13 @@ describe('several schedulers over one placement, whatever happens in whatever or
   })
 
   it('do the same again for the same seed, and a shorter run is the beginning of a longer one', async () => {
-    const long = await simulate(engine, { seed: 7, steps: 120 })
-    const again = await simulate(engine, { seed: 7, steps: 120 })
-    const short = await simulate(engine, { seed: 7, steps: 60 })
+    const long = await simulate(engine, { seed: 7, steps: 80 })
+    const again = await simulate(engine, { seed: 7, steps: 80 })
+    const short = await simulate(engine, { seed: 7, steps: 40 })
 
     const stepsOf = ({ trace }: typeof long) => trace.filter((line) => /^ +\d+ /.test(line))
     expect(again.trace).toEqual(long.trace)
-    expect(stepsOf(short)).toEqual(stepsOf(long).slice(0, 60))
+    expect(stepsOf(short)).toEqual(stepsOf(long).slice(0, 40))
   })
 
   it.each(Object.entries(SABOTEURS))('do not get away with %s', { timeout: 300_000 }, async (_, sabotage) => {
