@@ -1,9 +1,10 @@
 import { defineConfig } from 'vitest/config'
 import LongFirst from './test/long-first.ts'
 
-/** What starts processes, or changes its own: each file in a process to itself. */
+/** What changes its own process, its clock, or what others see of the machine: each file in a process to itself. */
 const APART = [
-  'test/{cli,distributed,examples,interop,libvirt,lint,servers,simulation,soak}/**/*.test.ts',
+  'test/{examples,lint,servers,simulation}/**/*.test.ts',
+  'test/cli/{demo-folder,readme}.test.ts',
   'test/compose/traces.test.ts',
   'test/compute/disks/killed-worker.test.ts',
 ]
@@ -21,7 +22,8 @@ export default defineConfig({
   test: {
     projects: [
       { test: { ...each, name: 'apart', include: APART } },
-      // Everything else shares a few processes: to load the same modules and to start an embedded database takes longer than most tests.
+      // Everything else shares a few processes, also what starts others: to load the same modules and to start an embedded
+      // database takes longer than most tests.
       { test: { ...each, name: 'together', include: ['test/**/*.test.ts'], exclude: APART, isolate: false } },
     ],
     globalSetup: ['test/servers/global-setup.ts'],

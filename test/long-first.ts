@@ -11,12 +11,16 @@ const LONG = [
   /\/(?:self-check|publish-\w+)\.test\.ts$|\/compose\//,
 ]
 
-/** Begins with what takes longest, the soak before all: the other files run beside it, and it is not what the run ends with. */
+/**
+ * Files that have a process to themselves before all others: a shared process is ended where one of them comes next. Of both kinds
+ * what takes longest first, the soak before all: the other files run beside it, and it is not what the run ends with.
+ */
 export default class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = ({ moduleId }: TestSpecification) => {
+    const rank = ({ moduleId, project }: TestSpecification) => {
       const place = LONG.findIndex((pattern) => pattern.test(moduleId))
-      return place < 0 ? LONG.length : place
+      const length = place < 0 ? LONG.length : place
+      return project.config.isolate ? length - LONG.length - 1 : length
     }
     return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
   }
