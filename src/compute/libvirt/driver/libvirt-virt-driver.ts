@@ -7,19 +7,18 @@ import type { StoredImage } from '../../images/image-source.ts'
 import { SerialPorts } from '../../serial-ports.ts'
 import type { DiskFolder, Guest, GuestChange, GuestLaunch, HostResources, VirtDriver } from '../../virt-driver.ts'
 import type { DomainSpec } from '../domain-spec.ts'
-import { readEncryptionKeys } from '../encryption-keys.ts'
-import { decideHostCapabilities, type HostCapabilities } from '../host-capabilities.ts'
+import type { HostCapabilities } from '../host-capabilities.ts'
 import type { PluggedDevice } from '../plugged-device.ts'
 import type { Libvirt } from '../rpc/libvirt.ts'
 import { VIR_ERR } from '../rpc/remote-error.ts'
+import { AskedHost } from './asked-host.ts'
 import { guestChanges } from './guest-changes.ts'
 import { guestLaunch } from './guest-launch.ts'
 import { GuestPower } from './guest-power.ts'
 import { guestState } from './guest-state.ts'
 import { GuestsThatMove } from './guests-that-move.ts'
-import { type HostOptions, readHostFacts } from './host-facts.ts'
+import type { HostOptions } from './host-facts.ts'
 import { DEFAULT_LIVE_MIGRATION, type LiveMigrationOptions } from './live-migration.ts'
-import { nodeResources } from './node-resources.ts'
 import { OwnDomains } from './own-domains.ts'
 import { plugIn, takeOut } from './plugging.ts'
 import { unlessRefused } from './unless-refused.ts'
@@ -33,8 +32,7 @@ export class LibvirtVirtDriver implements VirtDriver {
   readonly hypervisorType = 'QEMU'
   readonly #libvirt: Libvirt
   readonly #disks: GuestDisks
-  readonly #options: HostOptions
-  #known: { readonly capabilities: HostCapabilities; readonly askedMs: number } | undefined
+  readonly #host: AskedHost
   readonly #domains: OwnDomains
   readonly #serialPorts: SerialPorts
   readonly #power: GuestPower
@@ -49,7 +47,7 @@ export class LibvirtVirtDriver implements VirtDriver {
     this.description = libvirt.uri
     this.#libvirt = libvirt
     this.#disks = disks
-    this.#options = options
+    this.#host = new AskedHost(libvirt, disks, options)
     const domains = new OwnDomains(libvirt)
     const serialPorts = new SerialPorts((signal) => domains.all(signal))
     this.#domains = domains
@@ -58,17 +56,12 @@ export class LibvirtVirtDriver implements VirtDriver {
     this.#moving = new GuestsThatMove({ libvirt, domains, disks, serialPorts, options: migration })
   }
 
-  async capabilities(signal: AbortSignal, maxAgeMs = 0): Promise<HostCapabilities> {
-    const askedMs = performance.now()
-    if (this.#known !== undefined && askedMs - this.#known.askedMs < maxAgeMs) return this.#known.capabilities
-    const capabilities = decideHostCapabilities(await readHostFacts(this.#libvirt, this.#options, signal))
-    this.#known = { capabilities, askedMs }
-    return capabilities
+  capabilities(signal: AbortSignal, maxAgeMs = 0): Promise<HostCapabilities> {
+    return this.#host.capabilities(signal, maxAgeMs)
   }
 
-  async resources(signal: AbortSignal): Promise<HostResources> {
-    const [node, disk_gb] = await Promise.all([nodeResources(this.#libvirt, signal), this.#disks.offeredGb()])
-    return { ...node, disk_gb }
+  resources(signal: AbortSignal): Promise<HostResources> {
+    return this.#host.resources(signal)
   }
 
   async guests(signal: AbortSignal): Promise<readonly Guest[]> {
@@ -88,9 +81,8 @@ export class LibvirtVirtDriver implements VirtDriver {
     return found === undefined || found.id < 0 ? undefined : found.id
   }
 
-  async encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined> {
-    signal.throwIfAborted()
-    return await readEncryptionKeys(this.#options.root)
+  encryptionKeys(signal: AbortSignal): Promise<EncryptionKeys | undefined> {
+    return this.#host.encryptionKeys(signal)
   }
 
   domainXml(uuid: string, signal: AbortSignal): Promise<string> {
