@@ -100,6 +100,12 @@ function realGuests(): void {
     }, SETTLE)
   }
 
+  /** Why it is not active is with its tries: that there was no other host is all that its fault tells. */
+  async function becameOf({ uuid, vm_state }: Instance) {
+    const { attempts } = await client.conductor.explainInstance(context, { instance_uuid: uuid })
+    return { vm_state, tries: attempts.map(({ outcome, reason }) => ({ outcome, reason })) }
+  }
+
   async function remove(uuid: string): Promise<void> {
     await client.conductor.deleteInstance(context, { instance_uuid: uuid })
   }
@@ -156,8 +162,8 @@ function realGuests(): void {
     const active = await settled([first, second])
     const [clear] = await settled(await boot(plainFlavor))
 
-    const asAsked = { vm_state: 'active', fault: null }
-    expect(active.map(({ vm_state, fault }) => ({ vm_state, fault }))).toEqual([asAsked, asAsked])
+    const asAsked = { vm_state: 'active', tries: [{ outcome: 'active', reason: null }] }
+    expect(await Promise.all(active.map(becameOf))).toEqual([asAsked, asAsked])
     for (const { uuid, mem_encryption } of active) {
       if (mem_encryption === null) throw new Error(`${uuid} runs in clear`)
       expect(
