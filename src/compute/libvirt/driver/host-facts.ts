@@ -55,7 +55,7 @@ export async function askLibvirt(
   options: HostOptions,
   signal: AbortSignal,
 ): Promise<LibvirtAnswers> {
-  const capabilities = capabilitiesIn(await libvirt.connectGetCapabilities({ signal }))
+  const capabilities = await askForQemu(libvirt, signal)
   const arch = capabilities.arch ?? 'unknown'
   const defaultMachineType = options.machineTypeOf(arch) ?? machineOfQemu(capabilities, arch)
   const machines = machineTypesOfInterest(capabilities, arch, defaultMachineType)
@@ -68,6 +68,17 @@ export async function askLibvirt(
     machineTypes: machineTypesOf(capabilities, arch),
     documents: documents.filter((document) => document !== undefined),
   }
+}
+
+/**
+ * A QEMU that libvirt could not talk to when it looked what that can do is left out of its answer, and no error told: a host without
+ * QEMU looks alike. It looks again for the next question, so it is asked once more. Seen of libvirt 9.0.
+ */
+async function askForQemu(libvirt: Questions, signal: AbortSignal): Promise<LibvirtCapabilities> {
+  const ask = async () => capabilitiesIn(await libvirt.connectGetCapabilities({ signal }))
+  const first = await ask()
+  const hasQemu = first.arch === undefined || machineTypesOf(first, first.arch).length > 0
+  return hasQemu ? first : await ask()
 }
 
 /** QEMU's default for x86 is `pc`, until it has none any more. */
