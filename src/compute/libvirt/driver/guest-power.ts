@@ -114,7 +114,8 @@ export class GuestPower {
   }
 
   async #remove(uuid: string): Promise<void> {
-    if (!(await this.#domains.has(uuid))) return
+    // One that was not defined may have been given a port.
+    if (!(await this.#domains.has(uuid))) return this.#serialPorts.release(uuid)
     await this.#stop(uuid)
     const flags = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
     await unlessRefused(this.#libvirt.domainUndefineFlags(uuid, flags), VIR_ERR.noDomain)

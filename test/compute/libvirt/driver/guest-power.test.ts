@@ -1,11 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
 import { buildDomain } from '../../../../src/compute/libvirt/build-domain.ts'
+import { DEFAULT_DOMAIN_OPTIONS } from '../../../../src/compute/libvirt/domain-options.ts'
 import type { DomainSpec } from '../../../../src/compute/libvirt/domain-spec.ts'
 import { GuestPower } from '../../../../src/compute/libvirt/driver/guest-power.ts'
 import type { OwnDomains } from '../../../../src/compute/libvirt/driver/own-domains.ts'
 import { guestSpec } from '../../../../src/compute/libvirt/guest-spec.ts'
 import type { Libvirt } from '../../../../src/compute/libvirt/rpc/libvirt.ts'
-import type { SerialPorts } from '../../../../src/compute/serial-ports.ts'
+import { SerialPorts } from '../../../../src/compute/serial-ports.ts'
 import { HypervisorUnavailable, LibvirtError } from '../../../../src/errors.ts'
 import { aCapableHost } from '../../support/hosts.ts'
 import { anInstance } from '../../support/instances.ts'
@@ -116,5 +118,30 @@ describe('a guest that is to be removed', () => {
 
     expect(domainUndefineFlags).toHaveBeenCalledTimes(1)
     expect(made.is).toBe(false)
+  })
+
+  it('and was never defined gives the port of its serial console back', async () => {
+    const domains = { has: async () => false } as unknown as OwnDomains
+    const libvirt = {
+      domainDefineXmlFlags: async () => {
+        throw new LibvirtError('unsupported configuration', { libvirt_code: 67 })
+      },
+    } as unknown as Libvirt
+    const serialPorts = new SerialPorts(
+      async function* () {},
+      async () => true,
+    )
+    const power = new GuestPower({ libvirt, domains, serialPorts })
+    const options = {
+      ...DEFAULT_DOMAIN_OPTIONS,
+      serialConsole: { listen: '127.0.0.1', ports: [10_000, 10_000] },
+    } as const
+    const domainOf = (uuid: string) => buildDomain(guestSpec(anInstance({ uuid }), options), aCapableHost())
+    await expect(power.define(domainOf(UUID), never)).rejects.toThrow('unsupported')
+
+    await power.destroy(UUID)
+
+    const next = await serialPorts.place(domainOf(randomUUID()), never)
+    expect(next.serial.tcp?.port).toBe(10_000)
   })
 })
