@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { buildDomain } from '../../src/compute/libvirt/build-domain.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from '../../src/compute/libvirt/domain-options.ts'
 import type { DomainSpec } from '../../src/compute/libvirt/domain-spec.ts'
@@ -35,17 +35,16 @@ describe.runIf(missing === undefined)('a libvirtd that hangs as a guest is defin
   }
 
   /** As a worker that finds out soon that the daemon hangs. */
-  function open(): { libvirt: Libvirt; power: GuestPower } {
+  function open(connectTimeoutMs = 400): { libvirt: Libvirt; power: GuestPower } {
     const keepalive = { intervalMs: 150, count: 1 }
-    const libvirt = new Libvirt({ uri: host.uri, onTrouble() {}, keepalive, connectTimeoutMs: 400 })
+    const libvirt = new Libvirt({ uri: host.uri, onTrouble() {}, keepalive, connectTimeoutMs })
     const own = new OwnDomains(libvirt)
     const serialPorts = new SerialPorts((signal) => own.all(signal))
     return { libvirt, power: new GuestPower({ libvirt, domains: own, serialPorts }) }
   }
 
-  it('and makes it when it goes on leaves no guest that was removed meanwhile', async () => {
-    const [domain, other] = [aDomain(), aDomain()]
-    const { libvirt, power } = open()
+  /** Sends the definition, which the daemon has not read: it hangs. */
+  async function sendUnread(domain: DomainSpec, { libvirt, power }: ReturnType<typeof open>): Promise<void> {
     await libvirt.connectGetHostname()
     const define = libvirt.domainDefineXmlFlags.bind(libvirt)
     vi.spyOn(libvirt, 'domainDefineXmlFlags').mockImplementationOnce(async (...args) => {
@@ -53,14 +52,43 @@ describe.runIf(missing === undefined)('a libvirtd that hangs as a guest is defin
       return await define(...args)
     })
     await expect(power.spawn(domain, never)).rejects.toMatchObject({ code: 'HYPERVISOR_UNAVAILABLE' })
+  }
 
-    await host.resume()
-    await vi.waitFor(() => power.destroy(domain.uuid), { timeout: 20_000, interval: 1 })
-
-    // It takes as long, and was begun later: when it is made the other would be.
+  /** The other takes as long, and is begun later: when it is made all that was sent before would be. */
+  async function nothingComesLater({ libvirt, power }: ReturnType<typeof open>): Promise<void> {
+    const other = aDomain()
     await power.define(other, never)
     expect(await domains()).toBe(other.uuid)
     await power.destroy(other.uuid)
     await libvirt.close()
+  }
+
+  it('and makes it when it goes on leaves no guest that was removed meanwhile', async () => {
+    const domain = aDomain()
+    const worker = open()
+    await sendUnread(domain, worker)
+
+    await host.resume()
+    await vi.waitFor(() => worker.power.destroy(domain.uuid), { timeout: 20_000, interval: 1 })
+
+    await nothingComesLater(worker)
+  })
+
+  it('leaves none either where the worker that sent it has died, and the next one waits to remove what that had begun', async () => {
+    const domain = aDomain()
+    const died = open()
+    await sendUnread(domain, died)
+    await died.libvirt.close()
+    const next = open(20_000)
+    const now = performance.now.bind(performance)
+    const removed = next.power.destroy(domain.uuid)
+    // It hangs for longer than a busy one takes to answer.
+    const later = vi.spyOn(performance, 'now').mockImplementation(() => now() + 2_000)
+    onTestFinished(() => later.mockRestore())
+
+    await host.resume()
+    await removed
+
+    await nothingComesLater(next)
   })
 })

@@ -21,6 +21,8 @@ const STOP_AGAIN_MS = 50
  */
 const LATE_DEFINITION_MS = 2_000
 const LOOK_AGAIN_MS = 50
+/** A daemon that takes so long to say whether a guest is here may have hung. */
+const HUNG_MS = 2_000
 
 export interface GuestPowerPorts {
   readonly libvirt: Libvirt
@@ -35,7 +37,7 @@ export class GuestPower {
   readonly #serialPorts: SerialPorts
   /** Starts that the daemon may be at, though nobody waits for them any more. */
   readonly #starting = new Map<string, Promise<void>>()
-  /** Guests whose definition was sent and never answered: it may still be made. */
+  /** Guests whose definition may still be made: it was sent and never answered, here or, for all that is known, by a worker that died. */
   readonly #undecided = new Set<string>()
 
   constructor({ libvirt, domains, serialPorts }: GuestPowerPorts) {
@@ -115,7 +117,7 @@ export class GuestPower {
 
   async #remove(uuid: string): Promise<void> {
     // One that was not defined may have been given a port.
-    if (!(await this.#domains.has(uuid))) return this.#serialPorts.release(uuid)
+    if (!(await this.#isHere(uuid))) return this.#serialPorts.release(uuid)
     await this.#stop(uuid)
     const flags = FLAGS.undefineManagedSave | FLAGS.undefineSnapshotsMetadata | FLAGS.undefineNvram
     await unlessRefused(this.#libvirt.domainUndefineFlags(uuid, flags), VIR_ERR.noDomain)
@@ -127,9 +129,21 @@ export class GuestPower {
     this.#serialPorts.release(uuid)
   }
 
+  /** A daemon that hung before it says so has perhaps not read yet what an earlier worker sent. */
+  async #isHere(uuid: string): Promise<boolean> {
+    const askedMs = performance.now()
+    const isHere = await this.#orUndecided(uuid, this.#domains.has(uuid))
+    if (performance.now() - askedMs >= HUNG_MS) this.#undecided.add(uuid)
+    return isHere
+  }
+
   async #define(uuid: string, { xml }: Definition): Promise<void> {
+    await this.#orUndecided(uuid, this.#libvirt.domainDefineXmlFlags(xml, FLAGS.defineValidate))
+  }
+
+  async #orUndecided<T>(uuid: string, asked: Promise<T>): Promise<T> {
     try {
-      await this.#libvirt.domainDefineXmlFlags(xml, FLAGS.defineValidate)
+      return await asked
     } catch (error) {
       if (error instanceof SevbusError && doesNotAnswer(error)) this.#undecided.add(uuid)
       throw error

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { buildDomain } from '../../../../src/compute/libvirt/build-domain.ts'
 import { DEFAULT_DOMAIN_OPTIONS } from '../../../../src/compute/libvirt/domain-options.ts'
 import type { DomainSpec } from '../../../../src/compute/libvirt/domain-spec.ts'
@@ -118,6 +118,29 @@ describe('a guest that is to be removed', () => {
 
     expect(domainUndefineFlags).toHaveBeenCalledTimes(1)
     expect(made.is).toBe(false)
+  })
+
+  it.each([
+    ['gave no answer at first', 0],
+    ['hung before it answered', 2_000],
+  ])('is looked for on a host that %s, until what a worker that died has sent would be there', async (_, answersMs) => {
+    let nowMs = 0
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => nowMs)
+    onTestFinished(() => clock.mockRestore())
+    const removed = vi.fn(async () => {})
+    const has = vi.fn(async () => {
+      const isFirst = has.mock.calls.length === 1
+      nowMs += isFirst ? answersMs : 100
+      if (isFirst && answersMs === 0) throw new HypervisorUnavailable('the connection to libvirt is lost')
+      return has.mock.calls.length >= 4 && removed.mock.calls.length === 0
+    })
+    const domains = { has, find: async () => undefined } as unknown as OwnDomains
+    const libvirt = { domainDestroyFlags: async () => {}, domainUndefineFlags: removed } as unknown as Libvirt
+    const power = new GuestPower({ libvirt, domains, serialPorts: { release() {} } as unknown as SerialPorts })
+
+    await power.destroy(UUID).catch(() => power.destroy(UUID))
+
+    expect(removed).toHaveBeenCalledTimes(1)
   })
 
   it('and was never defined gives the port of its serial console back', async () => {
