@@ -50,6 +50,12 @@ describe('a refusal to say how a guest was launched', () => {
     [new LibvirtError('internal error: End of file from qemu monitor', { libvirt_code: 1 })],
     [new LibvirtError('internal error: qemu unexpectedly closed the monitor', { libvirt_code: 1 })],
     [new LibvirtError('internal error: client socket is closed', { libvirt_code: 1 })],
+    [
+      new LibvirtError(
+        "internal error: unable to execute QEMU command 'query-sev-launch-measure': JSON parse error, expecting value",
+        { libvirt_code: 1 },
+      ),
+    ],
     [new LibvirtError('out of memory', { libvirt_code: 2 })],
     [new LibvirtError('invalid connection pointer in virDomainGetLaunchSecurityInfo', { libvirt_code: 6 })],
     [new LibvirtError('operation failed: domain is no longer running', { libvirt_code: 9 })],
