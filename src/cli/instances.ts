@@ -1,6 +1,7 @@
 import { GuestNotFound } from '../errors.ts'
 import { type Instance, VmState } from '../objects/instance.ts'
 import { spelledChoice } from '../objects/spelled-value.ts'
+import { type PageAfter, pages } from '../rpc/page.ts'
 import { askEach, exitCodeOf, printAnswers } from './ask-each.ts'
 import { actionLines, attemptLines, migrationLines } from './attempt-view.ts'
 import { EXIT } from './exit-codes.ts'
@@ -19,12 +20,8 @@ export async function list(options: ListOptions): Promise<number> {
     const state = spelledChoice('the command line', '--state', options.state?.toLowerCase(), VmState.options)
     const query = { ...(options.host && { host: options.host }), ...(state && { vm_state: state }) }
     const instances: Instance[] = []
-    for (;;) {
-      const marker = instances.at(-1)?.uuid
-      const page = await conductor.listInstances(context, { ...query, ...(marker && { marker }) })
-      if (page.instances.length === 0) break
-      instances.push(...page.instances)
-    }
+    const ask = async (after: PageAfter) => (await conductor.listInstances(context, { ...query, ...after })).instances
+    for await (const page of pages(ask, ({ uuid }) => uuid)) instances.push(...page)
     if (options.json) printJson({ instances })
     else print(instanceTable(instances))
     return EXIT.OK

@@ -1,5 +1,6 @@
 import { ConductorApi } from '../conductor/rpc-api.ts'
 import type { Instance } from '../objects/instance.ts'
+import { type PageAfter, pages } from '../rpc/page.ts'
 import { newRequestContext, type RequestContext } from '../rpc/request-context.ts'
 import type { ComputePorts } from './compute-ports.ts'
 import { untilDone } from './patience.ts'
@@ -20,13 +21,11 @@ export async function* departures(ports: ComputePorts, signal: AbortSignal): Asy
   const { host, client } = ports
   const context = newRequestContext()
   const conductor = client.of(ConductorApi)
-  for (let marker: string | undefined; ; ) {
-    const args = { host, ...(marker !== undefined && { marker }) }
-    const ask = async () => (await conductor.listDepartures(context, args, { signal })).departures
-    const options = { ...ports, request_id: context.request_id }
-    const page = await untilDone('ask the conductor what was evacuated from here', ask, options, signal)
-    for (const departure of page) yield { ...departure, context }
-    marker = page.at(-1)?.migration_uuid
-    if (marker === undefined) return
+  const options = { ...ports, request_id: context.request_id }
+  const page = (after: PageAfter) => {
+    const ask = async () => (await conductor.listDepartures(context, { host, ...after }, { signal })).departures
+    return untilDone('ask the conductor what was evacuated from here', ask, options, signal)
   }
+  for await (const some of pages(page, ({ migration_uuid }) => migration_uuid))
+    for (const departure of some) yield { ...departure, context }
 }

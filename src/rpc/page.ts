@@ -10,3 +10,26 @@ export function pageOf<T>(items: readonly T[]): readonly T[] {
   })
   return end === -1 ? items : items.slice(0, Math.max(1, end))
 }
+
+/** Which page of a list is asked for: the one after this item, or the first. */
+export interface PageAfter {
+  readonly marker?: string
+}
+
+/**
+ * All pages of a list, each asked for when the one before was taken, until one is empty.
+ *
+ * @param markerOf what names an item as `marker`
+ * @throws what `ask` does
+ */
+export async function* pages<T>(
+  ask: (after: PageAfter) => Promise<readonly T[]>,
+  markerOf: (last: T) => string,
+): AsyncGenerator<readonly T[]> {
+  for (let after: PageAfter = {}; ; ) {
+    const page = await ask(after)
+    if (page.length === 0) return
+    yield page
+    after = { marker: markerOf(page.at(-1) as T) }
+  }
+}

@@ -1,5 +1,6 @@
 import { ConductorApi } from '../../conductor/rpc-api.ts'
 import type { InstanceState } from '../../objects/instance.ts'
+import { pages } from '../../rpc/page.ts'
 import { newRequestContext } from '../../rpc/request-context.ts'
 import type { ComputePorts } from '../compute-ports.ts'
 
@@ -21,18 +22,19 @@ export async function beliefsOf(
   const conductor = client.of(ConductorApi)
   const context = newRequestContext()
   const found: Belief[] = []
-  const ask = async (query: object) => {
-    const { instances } = await conductor.listInstanceStates(context, { limit: PAGE, ...query }, { signal })
-    // A conductor that does not tell the number could not take a report either.
-    found.push(...instances.filter((instance): instance is Belief => instance.last_action !== undefined))
-    return instances
-  }
+  const ask = async (query: object) =>
+    (await conductor.listInstanceStates(context, { limit: PAGE, ...query }, { signal })).instances
+  // A conductor that does not tell the number could not take a report either.
+  const keep = (told: readonly InstanceState[]) =>
+    found.push(...told.filter((instance): instance is Belief => instance.last_action !== undefined))
   if (uuids !== undefined) {
-    for (let from = 0; from < uuids.length; from += PAGE) await ask({ uuids: uuids.slice(from, from + PAGE) })
+    for (let from = 0; from < uuids.length; from += PAGE) keep(await ask({ uuids: uuids.slice(from, from + PAGE) }))
     return found
   }
-  for (let marker: string | undefined; ; ) {
-    marker = (await ask({ host, ...(marker !== undefined && { marker }) })).at(-1)?.uuid
-    if (marker === undefined) return found
-  }
+  for await (const page of pages(
+    (after) => ask({ host, ...after }),
+    ({ uuid }) => uuid,
+  ))
+    keep(page)
+  return found
 }

@@ -6,6 +6,7 @@ import type { InstanceState } from '../../objects/instance.ts'
 import type { RpcClient } from '../../rpc/client.ts'
 import type { RequestInfo } from '../../rpc/contract.ts'
 import { Limiter } from '../../rpc/limiter.ts'
+import { type PageAfter, pages } from '../../rpc/page.ts'
 import type { HostLook, Observation } from './observation.ts'
 import { heldClaims, inventories, knownHosts } from './tables.ts'
 
@@ -90,11 +91,8 @@ class Look {
   /** All that are not deleted; or those on these hosts. */
   async askConductor(hosts: readonly string[] | undefined): Promise<void> {
     for (const only of hosts === undefined ? [{}] : hosts.map((host) => ({ host }))) {
-      for (let marker: string | undefined; ; ) {
-        const page = await this.#states({ ...only, ...(marker !== undefined && { marker }) })
-        marker = page.at(-1)?.uuid
-        if (marker === undefined) break
-      }
+      const ask = (after: PageAfter) => this.#askStates({ ...only, ...after })
+      for await (const page of pages(ask, ({ uuid }) => uuid)) this.#keep(page)
     }
   }
 
@@ -102,7 +100,7 @@ class Look {
   async askAbout(uuids: readonly string[]): Promise<void> {
     const unknown = [...new Set(this.#unknown(uuids))]
     for (let at = 0; at < unknown.length; at += UUIDS_AT_A_TIME) {
-      await this.#states({ uuids: unknown.slice(at, at + UUIDS_AT_A_TIME) })
+      this.#keep(await this.#askStates({ uuids: unknown.slice(at, at + UUIDS_AT_A_TIME) }))
     }
     for (const uuid of unknown) this.#asked.add(uuid)
   }
@@ -118,14 +116,14 @@ class Look {
     }
   }
 
-  async #states(query: object): Promise<readonly InstanceState[]> {
+  async #askStates(query: object): Promise<readonly InstanceState[]> {
     const { context, signal } = this.#info
-    const { instances } = await this.#conductor.listInstanceStates(context, query, {
-      signal,
-      timeoutMs: CONDUCTOR_TIMEOUT_MS,
-    })
+    const options = { signal, timeoutMs: CONDUCTOR_TIMEOUT_MS }
+    return (await this.#conductor.listInstanceStates(context, query, options)).instances
+  }
+
+  #keep(instances: readonly InstanceState[]): void {
     for (const instance of instances) this.instances.set(instance.uuid, instance)
-    return instances
   }
 
   async #askHost(host: string): Promise<HostLook> {
