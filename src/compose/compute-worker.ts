@@ -184,7 +184,7 @@ export async function startCompute(config: Config, ports: ComputePorts): Promise
     await declareNotifications(config, transport)
     relay.start()
     manager.recover()
-    monitor?.watch({ server, selfCheck, store: journal, checks: [reporter] })
+    monitor?.watch({ servers: [server], selfCheck, store: journal, checks: [reporter] })
     await Promise.race([reporter.start(), standing.broken])
     selfCheck.start()
     guestWatch.start()

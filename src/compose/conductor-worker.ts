@@ -160,7 +160,7 @@ export async function startConductor(
     await reports.start()
     await server.start()
     selfCheck.start()
-    monitor?.watch({ server, beside: reports, selfCheck, store, checks: [databaseCheck(database)] })
+    monitor?.watch({ servers: [server, reports], selfCheck, store, checks: [databaseCheck(database)] })
     if (isBrokerNew) await resendUnfinished(conductorPorts)
   })
   logger.info({ host, transport: transport.description, database: database.description }, 'conductor is ready')

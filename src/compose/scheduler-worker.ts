@@ -154,7 +154,7 @@ export async function startScheduler(
     selfCheck.start()
     backgroundAudit.start()
     monitor?.watch({
-      server,
+      servers: [server, signsOfLife],
       selfCheck,
       audit: auditLog,
       scheduling: manager,

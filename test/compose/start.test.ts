@@ -116,6 +116,29 @@ describe('a worker that cannot start', () => {
   })
 })
 
+describe('a scheduler that is watched', () => {
+  it('tells of what waits for schedulers by the name for signs of life, and is not ready without that queue', async () => {
+    await using opened = await pglite.open(allMigrations)
+    const { database } = opened
+    const bus = new MemoryBus()
+    const config = aConfig()
+    const watched = { ...config, worker: { ...config.worker, monitor_port: 0 } }
+    const ports = { host: 's1', transport: bus.connect(), logger }
+    const monitor = await openMonitor(watched, { service: 'scheduler', ...ports })
+    const worker = await startScheduler(watched, { ...ports, database, ...(monitor && { monitor }) })
+    const get = async (path: string) => await (await fetch(`${monitor?.url}${path}`)).text()
+
+    expect(await get('/metrics')).toMatch(/^sevbus_queue_consumers\{queue="sevbus-scheduler._signs-of-life".* 1$/m)
+    expect(await get('/readyz')).toBe('[+] broker\n[+] server\n[+] database\n')
+    bus.delete('sevbus-scheduler._signs-of-life')
+    expect(await get('/readyz')).toBe(
+      '[+] broker\n[-] server: its queue sevbus-scheduler._signs-of-life is gone\n[+] database\n',
+    )
+    await worker.drain(0)
+    await monitor?.close()
+  })
+})
+
 describe('a conductor that is watched', () => {
   it('tells of what waits for conductors by the name for reports of builds, and is not ready without that queue', async () => {
     await using opened = await pglite.open(allMigrations)

@@ -51,10 +51,11 @@ function serving({ transport, worker }: WatchedProcess): ReadinessCheck {
     name: 'server',
     async trouble(signal) {
       if (worker === undefined) return 'it has not started yet'
-      if (!worker.server.isServing) return 'it takes no requests: starting, draining, or not the worker of its host'
+      if (!worker.servers.every(({ isServing }) => isServing))
+        return 'it takes no requests: starting, draining, or not the worker of its host'
       // That is the broker's trouble, and said there.
       if (transport.state !== 'connected') return undefined
-      const queues = [...worker.server.queues, ...(worker.beside?.queues ?? [])]
+      const queues = worker.servers.flatMap((server) => server.queues)
       const troubles = await Promise.all(queues.map((queue) => queueTrouble(transport, queue, signal)))
       return troubles.find((trouble) => trouble !== undefined)
     },

@@ -66,9 +66,8 @@ export function refreshed(registry: Registry): Refreshed {
 
   async function readQueues({ transport, deadLetterQueue, worker }: WatchedProcess, signal: AbortSignal) {
     if (transport.state !== 'connected') return
-    const own = [worker?.server, worker?.beside].flatMap(
-      (server) => server?.queues.map((queue) => ({ queue, server })) ?? [],
-    )
+    const servers = worker?.servers ?? []
+    const own = servers.flatMap((server) => server.queues.map((queue) => ({ queue, server })))
     await Promise.all(
       [...own, { queue: deadLetterQueue, server: undefined }].map(async ({ queue, server }) => {
         const askedAtMs = Date.now()
@@ -112,7 +111,7 @@ export function refreshed(registry: Registry): Refreshed {
   /** What the process itself knows. */
   function readOwn({ transport, worker }: WatchedProcess) {
     for (const counted of [reconnects, published, checks, repairs]) counted.reset()
-    ready.set(worker?.server.isServing ? 1 : 0)
+    ready.set(worker?.servers.every(({ isServing }) => isServing) ? 1 : 0)
     connected.set(transport.state === 'connected' ? 1 : 0)
     blocked.set(transport.blocked === undefined ? 0 : 1)
     reconnects.inc(transport.counts.reconnects)

@@ -19,9 +19,8 @@ export interface WatchedServer {
 
 /** The parts of a worker that is put together. */
 export interface WatchedWorker {
-  readonly server: WatchedServer
-  /** What it serves besides, by a name that it shares with others. */
-  readonly beside?: WatchedServer
+  /** Its own, and those that it has by a name that it shares with others. */
+  readonly servers: readonly WatchedServer[]
   readonly selfCheck: { readonly counts: SelfCheckCounts }
   /** Where its messages wait until they are sent, if it stores any. */
   readonly store?: Backlogged

@@ -75,7 +75,7 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
   }
   const watch = () =>
     monitor.watch({
-      server,
+      servers: [server],
       scheduling,
       selfCheck: { counts: { checks: 5, repairs: 1 } },
       store,
@@ -342,7 +342,7 @@ describe('/metrics', () => {
     const { transport, server } = await openWatched()
     const inspect = vi.spyOn(transport, 'inspect')
     const { scrape } = workerMetrics({ service: 'echo', host: 'node1' })
-    const worker = { server, selfCheck: { counts: { checks: 0, repairs: 0 } }, checks: [] }
+    const worker = { servers: [server], selfCheck: { counts: { checks: 0, repairs: 0 } }, checks: [] }
     const watched = { transport, deadLetterQueue: 'letters', worker }
 
     const [one, other] = await Promise.all([scrape(watched), scrape(watched)])
