@@ -38,7 +38,7 @@ export function forgetNews({ news }: Place, told: number): void {
 
 /**
  * A host as it was read, but for what claims that ended after the reading had begun have told and it has not: they may have
- * told sooner. What was told before that does not count, however high its version: one that is offered anew begins at 1.
+ * told sooner. What was told before that does not count, whatever its version.
  */
 export function withNews(read: HostState, { news, base }: Place, told: number): HostState {
   const since = [...news.values()].filter(({ toldAt }) => toldAt > told)

@@ -97,3 +97,11 @@ function noteProvidersOf(table: string): string {
 }
 
 export const FEED = COLUMNS + LOG + WRITERS + noteProvidersOf('inventories') + noteProvidersOf('provider_traits')
+
+/**
+ * Of what is told of an inventory, the higher version counts (`hosts/host-use.ts`). One that was removed and is offered anew had begun
+ * to count at 1, and what was told late of the one before would have passed for newer. No inventory changes more than a thousand
+ * times a second for long, so one that begins at the time, in milliseconds, is above all that were before it.
+ */
+export const VERSIONS_BY_TIME = `
+  alter table inventories alter column version set default (extract(epoch from clock_timestamp()) * 1000)::bigint`

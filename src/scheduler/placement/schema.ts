@@ -6,7 +6,7 @@ import { CLAIM_ARRAYS } from './claim-arrays-schema.ts'
 import { CLAIM_GROUPS } from './claim-group-schema.ts'
 import { ENCRYPTION_MODE } from './encryption-mode-schema.ts'
 import { EVACUATIONS } from './evacuations-schema.ts'
-import { FEED } from './feed-schema.ts'
+import { FEED, VERSIONS_BY_TIME } from './feed-schema.ts'
 import { LIGHTER_COUNTING } from './lighter-counting-schema.ts'
 import { LIVE_MIGRATIONS, MOVES } from './moves-schema.ts'
 import { PINNED_MEMORY } from './pinned-memory-schema.ts'
@@ -173,4 +173,5 @@ export const placementMigrations: readonly Migration[] = [
   { id: 'placement-0015-successes-at-rest', sql: SUCCESSES_AT_REST },
   { id: 'placement-0016-use-log', sql: USE_LOG },
   { id: 'placement-0017-lighter-counting', sql: LIGHTER_COUNTING },
+  { id: 'placement-0018-versions-by-time', sql: VERSIONS_BY_TIME },
 ]

@@ -295,14 +295,22 @@ describe.each(databaseEngines)('claims on $name', ({ open }) => {
     await using given = await openWith('cn-1')
     const grant = () => given.placement.grant({ instance_uuid: randomUUID(), selection: selection('cn-1') })
 
+    const before = await given.placement.hostStates()
+    const versions = before.flatMap(({ root, pools }) =>
+      [root, ...pools].flatMap(({ inventories }) =>
+        Object.entries(inventories).map(([name, inventory]) => [name, inventory?.version ?? 0] as const),
+      ),
+    )
+
     const [first, second] = [await grant(), await grant()]
 
+    const begun = new Map(versions)
     const of = (resource_class: string, n: number, pinned: number, used: number) => ({
       provider: resource_class === 'MEM_ENCRYPTION_CONTEXT' ? 'cn-1_amd_sev' : 'cn-1',
       resource_class,
       used,
       pinned,
-      version: 1 + n,
+      version: (begun.get(resource_class) ?? 0) + n,
     })
     const byClass = (a: { resource_class: string }, b: { resource_class: string }) =>
       a.resource_class < b.resource_class ? -1 : 1

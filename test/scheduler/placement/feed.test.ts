@@ -5,6 +5,7 @@ import type { Database, Queryable } from '../../../src/database/database.ts'
 import { migrate } from '../../../src/database/migrate.ts'
 import type { Selection } from '../../../src/objects/request-spec.ts'
 import type { HostState } from '../../../src/scheduler/host-state.ts'
+import { endClaim } from '../../../src/scheduler/hosts/end-claim.ts'
 import { HostTable } from '../../../src/scheduler/hosts/host-table.ts'
 import { changesSince, type HostChanges } from '../../../src/scheduler/placement/feed.ts'
 import { reportDigest } from '../../../src/scheduler/placement/host-records.ts'
@@ -23,6 +24,11 @@ function oneVcpu(host: string, attempt = 1): Selection {
   return { host, attempt, allocations: [{ provider: host, resource_class: 'VCPU', amount: 1 }], report }
 }
 
+function oneSlot(host: string): Selection {
+  const slot = { provider: `${host}_amd_sev`, resource_class: 'MEM_ENCRYPTION_CONTEXT', amount: 1 }
+  return { host, attempt: 1, allocations: [...oneVcpu(host).allocations, slot], report }
+}
+
 /** What a scheduler that follows the feed knows. */
 class Follower {
   readonly #placement: DatabasePlacement
@@ -38,6 +44,13 @@ class Follower {
     this.#cursor = changes.cursor
     this.#table.apply(changes, this.#table.told)
     return changes
+  }
+
+  /** @returns what lets it hear of the claim, which is made */
+  async claim(instance_uuid: string, selection: Selection): Promise<() => void> {
+    const onItsWay = this.#table.begin(this.#table.placeOf(selection.host) as number, selection.allocations)
+    const outcome = await this.#placement.grant({ instance_uuid, selection })
+    return () => endClaim(onItsWay, outcome)
   }
 
   /** As it knows them, by name; all of them when none is named. */
@@ -242,6 +255,22 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
       expect(await placement.changesSince(cursor)).toMatchObject({ complete: true })
     }, FOR_OTHERS)
     expect(await placement.changesSince('9000000000000000')).toMatchObject({ complete: true })
+  })
+
+  it('has a use that is heard of late behind an inventory that was removed and offered anew since', async () => {
+    await using given = await openWith('cn-1')
+    const { placement, follower } = given
+    await follower.look()
+    const uuid = randomUUID()
+    const hear = await follower.claim(uuid, oneSlot('cn-1'))
+
+    await placement.release({ instance_uuid: uuid, attempt: 1 })
+    await placement.recordHost(aHostReport('cn-1'))
+    await placement.recordHost(aHostReport('cn-1', { slots: { 'amd-sev': 2 } }))
+    await follower.look()
+    hear()
+
+    expect(follower.known().map(timeless)).toEqual((await placement.hostStates()).map(timeless))
   })
 
   it('forgets what nobody needs any more, and what a dump of another cluster has left', async () => {

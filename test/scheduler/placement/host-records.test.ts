@@ -51,7 +51,7 @@ describe.each(databaseEngines)('host records on $name', ({ open }) => {
       used: 0,
       pinned: 0,
       offered: true,
-      version: 1,
+      version: expect.any(Number),
     })
     expect(await given.placement.hostStates()).toEqual([
       {
