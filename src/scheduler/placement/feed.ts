@@ -38,7 +38,7 @@ export interface HostSeen {
 }
 
 /**
- * Hosts that changed since `cursor`, by whomever; all without one, or when too long ago. What is given may be newer
+ * Hosts that changed since `cursor`, by whomever; all without one, when too long ago, or of another database. What is given may be newer
  * than the cursor and come a second time, but nothing is ever missed: the cursor is the oldest transaction that was
  * still open, and what each one changed is logged under its own number.
  */
@@ -71,17 +71,27 @@ interface LogReading {
   readonly uses: readonly HostUse[]
 }
 
+/**
+ * Whose transactions are counted. Another database, or the same restored or taken over by a standby that lacked the last, has the
+ * same numbers for others, and mostly ones that are as high: it is told by its tables, or by when its server was started.
+ */
+const COUNTER = `
+  format('%s.%s.%s', (select oid from pg_database where datname = current_database()), 'host_changes'::regclass::oid,
+         extract(epoch from pg_postmaster_start_time()))`
+
 async function readLog(
   database: Queryable,
   cursor: string | undefined,
   uses: 'always' | 'where that is all',
 ): Promise<LogReading> {
+  const [counter, xid] = cursor?.split('/') ?? []
   const [now] = await database.query<LogReading>(
     `with log as materialized (
-       select pg_snapshot_xmin(pg_current_snapshot())::text as cursor,
-              coalesce($1::xid8 >= since and $1::xid8 <= pg_snapshot_xmax(pg_current_snapshot()), false) as known,
+       select format('%s/%s', counter, pg_snapshot_xmin(pg_current_snapshot())) as cursor,
+              coalesce(counter = $3 and $1::xid8 >= since and $1::xid8 <= pg_snapshot_xmax(pg_current_snapshot()), false)
+                as known,
               rotated_at < now() - interval '1 minute' as due
-         from host_changes_kept),
+         from host_changes_kept, (select ${COUNTER} as counter) as its),
      changed as materialized (
        select host, bool_and(use_only) as is_use from host_changes
         where changed_xid >= $1::xid8 and (select known from log) group by host)
@@ -95,7 +105,7 @@ async function readLog(
                 from changed c
                where c.is_use and ($2::boolean or not exists (select from changed where not is_use))) as uses), '[]') as uses
        from log`,
-    [cursor ?? null, uses === 'always'],
+    [xid ?? null, uses === 'always', counter ?? null],
   )
   if (now === undefined) throw new Error('the table host_changes_kept has lost its row')
   return now

@@ -254,7 +254,28 @@ describe.each(databaseEngines)('the feed of changed hosts, on $name', ({ open, c
       await later()
       expect(await placement.changesSince(cursor)).toMatchObject({ complete: true })
     }, FOR_OTHERS)
-    expect(await placement.changesSince('9000000000000000')).toMatchObject({ complete: true })
+    const [counter] = cursor.split('/')
+    expect(await placement.changesSince(`${counter}/9000000000000000`)).toMatchObject({ complete: true })
+  })
+
+  it('begins anew where the database was made anew, however far its server has counted', async () => {
+    await using given = await openWith('cn-1', 'cn-2')
+    await given.follower.catchUp()
+
+    await given.test.database.query('drop schema public cascade; create schema public')
+    await migrate(given.test.database, placementMigrations)
+    await given.placement.recordHost(aHostReport('cn-2', { vcpus: 3 }))
+    await given.follower.look()
+
+    expect(given.follower.known().map(timeless)).toEqual((await given.placement.hostStates()).map(timeless))
+  })
+
+  it('begins anew for a cursor of the same tables on a server that was started at another time, as after a restoration', async () => {
+    await using given = await openWith('cn-1')
+    const { cursor } = await given.placement.changesSince()
+
+    expect(await given.placement.changesSince(cursor.replace('/', '1/'))).toMatchObject({ complete: true })
+    expect(await given.placement.changesSince(cursor)).toMatchObject({ complete: false })
   })
 
   it('has a use that is heard of late behind an inventory that was removed and offered anew since', async () => {
