@@ -76,9 +76,10 @@ async function deleteWithoutHost(
   await forgetUserData(tx, record)
   const key = { uuid: instance.uuid, attempt: instance.attempt }
   await endAttempt(tx, key, { outcome: 'aborted', reason: 'the instance was deleted' }, at)
+  const api = ports.events.onBehalfOfApi()
   await ports.outbox.enqueue(tx, [
-    ports.events.message('instance.delete.start', context, { ...instance, task_state: 'deleting' }),
-    ports.events.message('instance.delete.end', context, deleted),
+    api.message('instance.delete.start', context, { ...instance, task_state: 'deleting' }),
+    api.message('instance.delete.end', context, deleted),
     releaseMessage(ports, context, deleted),
     ...(await forgetShelved(ports, tx, record)),
     ...(await nextOfBatch(ports, tx, batch)),

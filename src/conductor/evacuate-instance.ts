@@ -128,7 +128,7 @@ async function begin(
   await insertMove(tx, move, at)
   await startAttempt(tx, { uuid, attempt }, at)
   await ports.outbox.enqueue(tx, [
-    ports.events.message('instance.evacuate', context, { ...leaving, host }),
+    ports.events.onBehalfOfApi().message('instance.evacuate', context, { ...leaving, host }),
     continueBuildMessage(ports, context, leaving),
   ])
   return leaving

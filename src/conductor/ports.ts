@@ -21,7 +21,7 @@ export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'se
 export type ConductorEvents = Pick<
   InstanceEvents,
   | ('message' | 'resizePrep' | 'buildFailed' | 'rebuildFailed' | 'migrationFailed')
-  | ('update' | 'exists' | 'existsSoFar' | 'slot' | 'onBehalfOf')
+  | ('update' | 'exists' | 'existsSoFar' | 'slot' | 'onBehalfOf' | 'onBehalfOfApi')
 >
 
 /** What hosts are asked, beside the addresses of consoles: whether they could take part in a move. */

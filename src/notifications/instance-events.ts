@@ -98,6 +98,12 @@ export class InstanceEvents {
     return new InstanceEvents(this.#names, `nova-compute:${host}`, this.#options)
   }
 
+  /** The same as `nova-api:<host>`: for what Nova's API tells itself, when it is asked. Source: nova/compute/api.py. */
+  onBehalfOfApi(): InstanceEvents {
+    const host = this.#publisher.slice(this.#publisher.indexOf(':') + 1)
+    return new InstanceEvents(this.#names, `nova-api:${host}`, this.#options)
+  }
+
   /** @param action that it tells of, if it is of one: some payloads say what was asked for */
   message(
     event: Exclude<InstanceEvent, `instance.resize_prep.${string}`>,

@@ -260,7 +260,7 @@ describe.each(databaseEngines)('the evacuation of a dead host on $name', (engine
       'slot.claimed nova-conductor:local',
       'instance.create.start nova-compute:h1',
       'instance.create.end nova-compute:h1',
-      'instance.evacuate nova-conductor:local',
+      'instance.evacuate nova-api:local',
       'instance.exists nova-compute:h2',
       'slot.claimed nova-conductor:local',
       'instance.rebuild.start nova-compute:h2',

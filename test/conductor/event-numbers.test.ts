@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { DatabaseOutbox } from '../../src/database/outbox.ts'
 import { InstanceEvents } from '../../src/notifications/instance-events.ts'
 import { DEFAULT_NOTIFICATION_NAMES } from '../../src/notifications/notification.ts'
+import { decodeEnvelope } from '../../src/rpc/envelope.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { aConductor, aSelection } from './conductor-harness.ts'
 
@@ -102,6 +103,22 @@ describe.each(databaseEngines)('the notifications of an instance, on $name', (en
       [13, 'instance.update', ['stopped', 'deleted', 'deleting', null], 'h1'],
       [14, 'instance.delete.end'],
       [15, 'slot.released'],
+    ])
+  })
+
+  it('are told in the name of the API where an instance is on no host, as Nova does', async () => {
+    await using cloud = await aConductor(engine, async ({ attempt }) => aSelection(`h${attempt}`, attempt))
+    const { uuid: instance_uuid } = await cloud.accept()
+
+    await cloud.endpoint.deleteInstance({ instance_uuid }, cloud.request)
+
+    const waiting = await cloud.ports.database.query<{ body: string }>(
+      `select body from outbox where ordering_key like '%/events' order by id`,
+    )
+    const told = waiting.map(({ body }) => decodeEnvelope(Buffer.from(body), 'application/json'))
+    expect(told.map(({ event_type, publisher_id }) => `${event_type} ${publisher_id}`)).toEqual([
+      'instance.delete.start nova-api:test',
+      'instance.delete.end nova-api:test',
     ])
   })
 

@@ -100,7 +100,9 @@ const SAMPLES: Readonly<Record<string, DurableMessage>> = {
     { ...building, vm_state: 'error' },
     spawnFailed,
   ),
-  'instance-evacuate': conductor.message('instance.evacuate', context, { ...active, task_state: 'rebuilding' }),
+  'instance-evacuate': conductor
+    .onBehalfOfApi()
+    .message('instance.evacuate', context, { ...active, task_state: 'rebuilding' }),
   'instance-rebuild_scheduled': conductor.message('instance.rebuild_scheduled', context, {
     ...active,
     task_state: 'rebuilding',

@@ -25,7 +25,7 @@ import type { ObjectType } from '../../src/notifications/versioned-object.ts'
 interface Told {
   readonly payload: Pick<ObjectType<string, never>, 'name' | 'version'>
   /** Its `publisher_id` is this and the host's name. */
-  readonly publisher: 'nova-compute' | 'nova-conductor' | 'nova-scheduler' | 'nova-api'
+  readonly publisher: 'nova-compute' | 'nova-conductor' | 'nova-scheduler' | 'nova-api' | typeof hostOrApi
   /** False: it is about no instance, so nothing stands beside Nova's keys. */
   readonly isOfInstance?: false
   readonly summary: string
@@ -34,6 +34,8 @@ interface Told {
 const compute = 'nova-compute'
 const conductor = 'nova-conductor'
 const api = 'nova-api'
+/** The API where it is on no host. */
+const hostOrApi = '(nova-compute|nova-api)'
 
 const aggregate = (summary: string): Told => ({
   ...{ payload: AggregatePayload, publisher: api, isOfInstance: false as const },
@@ -78,7 +80,7 @@ export const NOTIFICATION_CATALOGUE: Readonly<
   },
   'instance.evacuate': {
     payload: InstanceActionPayload,
-    publisher: conductor,
+    publisher: api,
     summary: 'Its host is dead, and it is to be rebuilt on another.',
   },
   'instance.rebuild_scheduled': {
@@ -525,12 +527,12 @@ export const NOTIFICATION_CATALOGUE: Readonly<
   },
   'instance.delete.start': {
     payload: InstanceActionPayload,
-    publisher: compute,
+    publisher: hostOrApi,
     summary: 'Its deletion has begun; of one that no host had, the conductor tells it.',
   },
   'instance.delete.end': {
     payload: InstanceActionPayload,
-    publisher: compute,
+    publisher: hostOrApi,
     summary: 'It is gone, from `terminated_at` on.',
   },
   'slot.claimed': {
