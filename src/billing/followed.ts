@@ -38,18 +38,19 @@ export class Followed {
   /** Instances whose end is not known, by uuid, page after page. */
   async *notEnded(pageSize = 1000): AsyncGenerator<readonly string[]> {
     for (let last = ''; ; ) {
-      const rows = await this.#database.query<{ readonly instance_uuid: string }>(
-        `select instance_uuid from event_positions p
-          where instance_uuid > $1 and not exists
-                (select from usage_facts f where f.instance_uuid = p.instance_uuid and f.fact like '%"instance.delete.end"%')
-          order by instance_uuid limit $2`,
+      // First the page, then what is known of those: of all at once the planner reads every fact there is, for each page.
+      const rows = await this.#database.query<{ readonly instance_uuid: string; readonly has_ended: boolean }>(
+        `with page as materialized (
+           select instance_uuid from event_positions where instance_uuid > $1 order by instance_uuid limit $2)
+         select instance_uuid, exists (select from usage_facts f where f.instance_uuid = page.instance_uuid
+                                          and f.fact like '%"instance.delete.end"%') as has_ended
+           from page order by instance_uuid`,
         [last, pageSize],
       )
-      const uuids = rows.map(({ instance_uuid }) => instance_uuid)
-      const end = uuids.at(-1)
+      const end = rows.at(-1)
       if (end === undefined) return
-      yield uuids
-      last = end
+      yield rows.flatMap(({ instance_uuid, has_ended }) => (has_ended ? [] : instance_uuid))
+      last = end.instance_uuid
     }
   }
 

@@ -1,18 +1,18 @@
 import type { Logger } from 'pino'
 import { catchUp } from '../billing/catch-up.ts'
 import type { Followed } from '../billing/followed.ts'
-import { conductorReplay } from '../conductor-replay.ts'
+import { conductorLastTold, conductorReplay } from '../conductor-replay.ts'
 import type { AnyNotification } from '../notifications/notification.ts'
-import { abortable, pause } from '../rpc/abortable.ts'
+import { pause } from '../rpc/abortable.ts'
+import { Backoff } from '../rpc/backoff.ts'
+import { type PageAfter, pages } from '../rpc/page.ts'
 import { newRequestContext } from '../rpc/request-context.ts'
 import type { Session } from './session.ts'
 
 /** How often it is looked whether the queue is read, in milliseconds. */
 const LOOK_MS = 500
-/** Conductors that do not answer are asked again after so long, in milliseconds, … */
-const FIRST_AGAIN_MS = 10_000
-/** … and in the end so seldom: a Nova has none of them. */
-const LAST_AGAIN_MS = 3_600_000
+/** Conductors that do not answer are asked again after some seconds, and in the end seldom: a Nova has none of them. */
+const PAUSES = { firstMs: 10_000, longestMs: 3_600_000, calmMs: 3_600_000 }
 const PAGE = 1000
 
 interface Catching extends Pick<Session, 'conductor' | 'transport'> {
@@ -26,24 +26,27 @@ interface Catching extends Pick<Session, 'conductor' | 'transport'> {
 
 /** Once, when what waits in the queue is read: what was told and is not there, as when the queue was lost. Never throws. */
 export async function catchUpOnce({ conductor, transport, queue, logger, signal, ...rest }: Catching): Promise<void> {
-  async function* living() {
-    for (let marker: string | undefined; ; ) {
-      const page = { limit: PAGE, ...(marker !== undefined && { marker }) }
-      const { instances } = await abortable(conductor.listInstanceStates(newRequestContext(), page), signal)
-      if (instances.length === 0) return
-      yield instances.map(({ uuid }) => uuid)
-      marker = instances.at(-1)?.uuid
-    }
+  const page = async (after: PageAfter) => {
+    const asked = { limit: PAGE, ...after }
+    return (await conductor.listInstanceStates(newRequestContext(), asked, { signal })).instances
   }
-  const ask = conductorReplay(conductor)
-  for (let delayMs = FIRST_AGAIN_MS; !signal.aborted; delayMs = Math.min(2 * delayMs, LAST_AGAIN_MS)) {
+  const living = async function* () {
+    for await (const instances of pages(page, ({ uuid }) => uuid)) yield instances.map(({ uuid }) => uuid)
+  }
+  const asked = {
+    living,
+    lastTold: conductorLastTold(conductor, signal),
+    replay: conductorReplay(conductor, { signal }),
+  }
+  const backoff = new Backoff(PAUSES)
+  while (!signal.aborted) {
     try {
       while (((await transport.inspect(queue, signal))?.messages ?? 0) > 0) await pause(LOOK_MS, signal)
       signal.throwIfAborted()
-      return await catchUp({ ...rest, living, replay: (gap) => abortable(ask(gap), signal) })
+      return await catchUp({ ...rest, ...asked })
     } catch (err) {
       if (!signal.aborted) logger.warn({ err }, 'conductors cannot be asked now for what may be missing')
-      await pause(delayMs, signal)
+      await pause(backoff.nextMs(), signal)
     }
   }
 }

@@ -71,6 +71,7 @@ export async function startConductor(
     kept: (key, span, limit) => store.kept(key, span, limit),
     sendAgain: (key, span) => store.sendAgain(key, span),
     lastNumber: (key) => store.lastNumber(key),
+    lastOf: (keys) => store.lastOf(keys),
     announce: () => relay.announce(),
     offer: (messages) => relay.offer(messages),
   }

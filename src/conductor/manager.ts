@@ -15,7 +15,7 @@ import { findInstance, listInstances } from './instance-store.ts'
 import { listMoves } from './migration-store.ts'
 import type { ConductorPorts } from './ports.ts'
 import { acceptRebuild } from './rebuild/accept-rebuild.ts'
-import { replayEvents } from './replay-events.ts'
+import { listLastEvents, replayEvents } from './replay-events.ts'
 import { resizeEndpoint } from './resize/endpoint.ts'
 import type { ConductorApi } from './rpc-api.ts'
 import { isOnItsHost } from './stages.ts'
@@ -82,6 +82,9 @@ export function conductorEndpoint(ports: ConductorPorts): Endpoint<typeof Conduc
     },
     async replayEvents(replay) {
       return replayEvents(ports, replay)
+    },
+    async listLastEvents({ instance_uuids }) {
+      return { last_events: await listLastEvents(ports, instance_uuids) }
     },
     ...actionsEndpoint(ports),
     ...consolesEndpoint(ports),

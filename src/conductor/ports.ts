@@ -12,7 +12,7 @@ import type { consoleMethods } from './console-methods.ts'
 import type { Steps, StoringOutbox } from './steps.ts'
 
 /** Messages stored in the transaction of the fact they tell, and sent after it; those with numbers are kept a while. */
-export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'sendAgain' | 'lastNumber'> {
+export interface Outbox extends StoringOutbox, Pick<DatabaseOutbox, 'kept' | 'sendAgain' | 'lastNumber' | 'lastOf'> {
   /** @param options.delayMs sent no sooner */
   enqueue(tx: Queryable, messages: readonly DurableMessage[], options?: { readonly delayMs?: number }): Promise<void>
 }

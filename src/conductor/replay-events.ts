@@ -22,6 +22,16 @@ export async function replayEvents(
   return { events: [...events], last_sequence }
 }
 
+/** How far the numbers of these instances go, with the message id of what has the last one; nothing of whom nothing was told. */
+export async function listLastEvents({ outbox }: Pick<ConductorPorts, 'outbox'>, instance_uuids: readonly string[]) {
+  const uuids = new Map(instance_uuids.map((uuid) => [eventsKey(uuid), uuid]))
+  return (await outbox.lastOf([...uuids.keys()])).map(({ ordering_key, number, body }) => ({
+    instance_uuid: uuids.get(ordering_key) as string,
+    sequence: number,
+    message_id: body === null ? null : (asSent({ number, body }).notification.message_id as string),
+  }))
+}
+
 function asSent({ number, body }: KeptMessage) {
   return { sequence: number, notification: { ...decodeEnvelope(Buffer.from(body), 'application/json') } }
 }

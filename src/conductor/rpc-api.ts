@@ -74,10 +74,11 @@ export const MAX_COUNT = 1000
  * - 1.15 live_migration_abort, live_migration_force_complete
  * - 1.16 unshelve_instance takes availability_zone and host, which an older conductor refuses; shelve_instance takes suspended ones
  * - 1.17 from workers: report_builds
+ * - 1.18 list_last_events
  */
 export const ConductorApi = defineApi({
   service: 'conductor',
-  version: '1.17',
+  version: '1.18',
   methods: {
     buildInstances: call({
       wire: 'build_instances',
@@ -251,6 +252,24 @@ export const ConductorApi = defineApi({
         events: z.array(z.object({ sequence: z.int(), notification: z.record(z.string(), z.unknown()) })),
         /** Given last; 0: nothing was told of such an instance. */
         last_sequence: z.int(),
+      }),
+    }),
+    listLastEvents: call({
+      wire: 'list_last_events',
+      since: '1.18',
+      isRead: true,
+      summary:
+        'How far the numbers of the notifications of these instances go (`sevbus.sequence`), for a consumer that wants to know of which it misses some: those of `replay_events`. Instances of which nothing was told are left out.',
+      input: z.strictObject({ instance_uuids: z.array(z.guid()).max(1000) }),
+      output: z.object({
+        last_events: z.array(
+          z.object({
+            instance_uuid: z.guid(),
+            sequence: z.int(),
+            /** Of the notification with that number; null: it is kept no more. */
+            message_id: z.string().nullable(),
+          }),
+        ),
       }),
     }),
     ...actionMethods,

@@ -27,6 +27,14 @@ export interface KeptMessage {
   readonly body: string
 }
 
+/** The one of a key that has the highest number. */
+interface LastMessage {
+  readonly ordering_key: string
+  readonly number: number
+  /** Null: it is kept no more. */
+  readonly body: string | null
+}
+
 /** Numbers of a key, both ends among them. */
 export interface NumberSpan {
   readonly from: number
@@ -137,6 +145,20 @@ export class DatabaseOutbox implements MessageStore, Backlogged {
       [this.#owner, orderingKey],
     )
     return row?.last ?? 0
+  }
+
+  /** The numbered message that was stored last of each of these keys; of those that never had one nothing. */
+  async lastOf(orderingKeys: readonly string[]): Promise<readonly LastMessage[]> {
+    return this.#database.query<LastMessage>(
+      `select ordering_key, last::integer as number, coalesce(
+              (select body from outbox_sent m
+                where m.owner = series.owner and m.ordering_key = series.ordering_key and m.number = series.last),
+              (select body from outbox m
+                where m.owner = series.owner and m.ordering_key = series.ordering_key and m.number = series.last
+                order by id limit 1)) as body
+         from outbox_series series where owner = $1 and ordering_key = any($2)`,
+      [this.#owner, new Texts(orderingKeys)],
+    )
   }
 
   /** Of what was sent so long ago; at most `limit` at a time. @returns how many */

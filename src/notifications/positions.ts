@@ -15,3 +15,9 @@ export interface Positions {
 
 /** Before anything was told. */
 export const BEGINNING: Position = { sequence: 0, message_id: null }
+
+/**
+ * What was told last of each of these instances, by those who tell; nothing of those of which nothing was. Undefined: they are of a
+ * release that does not say.
+ */
+export type LastTold = (instances: readonly string[]) => Promise<ReadonlyMap<string, Position> | undefined>

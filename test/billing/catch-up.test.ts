@@ -5,6 +5,7 @@ import { ledgerMigrations } from '../../src/billing/ledger-schema.ts'
 import { recordNotifications } from '../../src/billing/record-notifications.ts'
 import { InSequence } from '../../src/notifications/in-sequence.ts'
 import type { AnyNotification } from '../../src/notifications/notification.ts'
+import type { LastTold } from '../../src/notifications/positions.ts'
 import type { Gap } from '../../src/notifications/replay.ts'
 import { databaseEngines } from '../support/databases.ts'
 import { told } from './told.ts'
@@ -49,7 +50,15 @@ describe.each(databaseEngines)('a ledger on $name that catches up', ({ open }) =
         all.push(`${Number.parseInt(instance_uuid.slice(-12), 16)} ${facts.map(({ kind }) => kind).toSorted()}`)
       return all
     }
-    const run = () => catchUp({ followed: ledger.followed, living, replay, handle })
+    const lastTold: LastTold = async (instances) =>
+      new Map(
+        instances.map((instance) => {
+          const all = kept.get(instance) ?? []
+          return [instance, { sequence: last.get(instance) ?? all.length, message_id: all.at(-1)?.message_id ?? null }]
+        }),
+      )
+    /** @param of what conductors say of all at once: of an earlier release nothing */
+    const run = (of = lastTold) => catchUp({ followed: ledger.followed, living, lastTold: of, replay, handle })
     return { ledger, handle, run, asked, kinds, [Symbol.asyncDispose]: () => db[Symbol.asyncDispose]() }
   }
 
@@ -73,6 +82,9 @@ describe.each(databaseEngines)('a ledger on $name that catches up', ({ open }) =
     ])
     test.asked.length = 0
     await test.run()
+    expect(test.asked).toEqual([])
+    // Conductors of an earlier release are asked of each.
+    await test.run(async () => undefined)
     expect(test.asked.map(({ instance_uuid, from }) => [instance_uuid, from])).toEqual([
       [uuid(1), 2],
       [uuid(3), 1],
@@ -81,17 +93,37 @@ describe.each(databaseEngines)('a ledger on $name that catches up', ({ open }) =
   })
 
   it('sees that a number was given twice, and takes what has it now as well', async () => {
-    const before = created(1)
-    const now = [created(1), deleted(1)]
-    await using test = await aLedger(new Map([[uuid(1), now]]))
-    await test.handle([before])
+    const kept = new Map([1, 3].map((n) => [uuid(n), [created(n)]]))
+    await using test = await aLedger(kept)
+    await test.handle([created(1), created(3)])
+    kept.get(uuid(1))?.push(deleted(1))
 
     await test.run()
 
-    expect(await test.kinds()).toEqual(['1 begins,begins,ends'])
+    expect(await test.kinds()).toEqual(['1 begins,begins,ends', '3 begins,begins'])
     expect(await test.ledger.followed.countedBack()).toMatchObject([
       { instance_uuid: uuid(1), reached: 1, last_sequence: 2 },
+      { instance_uuid: uuid(3), reached: 1, last_sequence: 1 },
     ])
+  })
+
+  it('sees that conductors have counted back, and takes what they have told since', async () => {
+    const kept = new Map([[uuid(1), [created(1), stopped(1)]]])
+    await using test = await aLedger(kept)
+    await test.handle(kept.get(uuid(1)) ?? [])
+    kept.set(uuid(1), [
+      told('instance.delete.end', { uuid: uuid(1), sequence: 1, terminated_at: '2026-11-02T00:00:00Z' }),
+    ])
+
+    await test.run()
+
+    expect(await test.kinds()).toEqual(['1 begins,changes,ends'])
+    expect(await test.ledger.followed.countedBack()).toMatchObject([
+      { instance_uuid: uuid(1), reached: 2, last_sequence: 1 },
+    ])
+    test.asked.length = 0
+    await test.run()
+    expect(test.asked).toEqual([])
   })
 
   it('takes what is told while it asks, and misses nothing for that', async () => {
@@ -113,5 +145,8 @@ describe.each(databaseEngines)('a ledger on $name that catches up', ({ open }) =
     await test.run()
 
     expect(await test.ledger.followed.lostEvents()).toEqual([{ instance_uuid: uuid(1), from: 2, to: 4 }])
+    test.asked.length = 0
+    await test.run()
+    expect(test.asked).toEqual([])
   })
 })

@@ -45,6 +45,7 @@ export async function aConductor(
     kept: (key, span, limit) => store.kept(key, span, limit),
     sendAgain: (key, span) => store.sendAgain(key, span),
     lastNumber: (key) => store.lastNumber(key),
+    lastOf: (keys) => store.lastOf(keys),
     announce() {},
     offer() {},
   }

@@ -142,10 +142,16 @@ describe.each(databaseEngines)('the notifications of an instance, on $name', (en
       return { told, last_sequence }
     }
 
+    const unknown = 'aaaaaaaa-0000-4000-8000-000000000001'
+    const last = async () =>
+      (await endpoint.listLastEvents({ instance_uuids: [instance_uuid.toUpperCase(), unknown] }, request)).last_events
+
     const unsent = await replay()
+    const lastUnsent = await last()
     const waiting = await ports.database.query<{ id: string }>('select id::text from outbox')
     await store.sent(waiting.map(({ id }) => id))
     const sent = await replay()
+    const lastSent = await last()
     const part = await replay({ from: 2, to: 2, resend: true })
     const again = await cloud.sent()
     const forgotten = await store.forgetSent(0)
@@ -163,9 +169,9 @@ describe.each(databaseEngines)('the notifications of an instance, on $name', (en
     ])
     expect(forgotten).toBe(4)
     expect(await replay()).toEqual({ told: [], last_sequence: 4 })
-    expect(await replay({ instance_uuid: 'aaaaaaaa-0000-4000-8000-000000000001' })).toEqual({
-      told: [],
-      last_sequence: 0,
-    })
+    expect(await replay({ instance_uuid: unknown })).toEqual({ told: [], last_sequence: 0 })
+    const asLast = { instance_uuid: instance_uuid.toUpperCase(), sequence: 4, message_id: unsent.told.at(-1)?.[2] }
+    expect([lastUnsent, lastSent]).toEqual([[asLast], [asLast]])
+    expect(await last()).toEqual([{ ...asLast, message_id: null }])
   })
 })

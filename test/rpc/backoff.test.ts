@@ -29,6 +29,19 @@ describe('pauses between tries', () => {
     }
   })
 
+  it('are as long as they are wanted, and begin again after as much calm', () => {
+    const backoff = new Backoff({ firstMs: 1_000, longestMs: 3_000, calmMs: 60_000 })
+
+    const all = pauses(backoff, 4, 50_000)
+    vi.advanceTimersByTime(80_000)
+
+    for (const [index, full] of [1_000, 2_000, 3_000, 3_000].entries()) {
+      expect(all[index]).toBeLessThanOrEqual(full)
+      expect(all[index]).toBeGreaterThanOrEqual(full / 2)
+    }
+    expect(backoff.nextMs()).toBeLessThanOrEqual(1_000)
+  })
+
   it('are never the same for many at once', () => {
     expect(new Set(Array.from({ length: 50 }, () => new Backoff().nextMs())).size).toBe(50)
   })
