@@ -29,7 +29,7 @@ export default defineConfig({
         'src/objects/**',
         'src/billing/{disagreements,price,rate-card,read-fact,usage-records}.ts',
         'src/scheduler/{choosing,filters,weighers}/**',
-        'src/scheduler/hosts/{change-log,claimed-state,host-table,liveness,newest}.ts',
+        'src/scheduler/hosts/{change-log,claimed-state,host-table,host-use,liveness,place}.ts',
         'src/scheduler/audit/{compare*,finding,observation}.ts',
         'src/compute/libvirt/configurators/**',
         'src/compute/doctor/{check-*,diagnose,encryption-leaf,lack,requirements}.ts',
