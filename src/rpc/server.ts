@@ -125,6 +125,11 @@ export class RpcServer {
     return this.#limiter.isFull
   }
 
+  /** It takes what waits by the clock: mostly its queue has no consumer. */
+  get isGathering(): boolean {
+    return this.#gatherMs !== undefined
+  }
+
   /** How many requests have come by this server's own name, pings not counted. */
   get heardByName(): number {
     return this.#heardByName

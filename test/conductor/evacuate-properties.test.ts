@@ -63,7 +63,7 @@ describe.each(databaseEngines)('moves on $name', (engine) => {
         reverted += await cloud.ended('reverted', 'migration', 'resize')
       }),
       // A history this long takes minutes to be shortened, and is replayed by its seed.
-      { numRuns: runs(engine.concurrent ? 10 : 6), endOnFailure: true },
+      { numRuns: runs(engine.concurrent ? 20 : 12), endOnFailure: true },
     )
     // Else it would have shown little.
     const isMuch = { evacuated: evacuated > 3, moved: moved > 3, reverted: reverted > 1, live: live > 3 }

@@ -37,7 +37,7 @@ test('a schema that is asked for often takes and refuses what it did before, wit
         if (before.success) taken++
         else refused++
       }),
-      { numRuns: runs(20) },
+      { numRuns: runs(30) },
     )
   }
   expect(taken).toBeGreaterThan(1000)

@@ -110,7 +110,7 @@ describe.each(databaseEngines)('whatever guests and hosts there are, on $name', 
           expect(await inBothModes(test.database)).toEqual([])
         },
       ),
-      { numRuns: runs(20) },
+      { numRuns: runs(40) },
     )
     // Otherwise it would have proved nothing.
     expect(booted.encrypted).toBeGreaterThan(0)

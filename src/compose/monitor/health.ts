@@ -55,8 +55,11 @@ function serving({ transport, worker }: WatchedProcess): ReadinessCheck {
         return 'it takes no requests: starting, draining, or not the worker of its host'
       // That is the broker's trouble, and said there.
       if (transport.state !== 'connected') return undefined
-      const queues = worker.servers.flatMap((server) => server.queues)
-      const troubles = await Promise.all(queues.map((queue) => queueTrouble(transport, queue, signal)))
+      const troubles = await Promise.all(
+        worker.servers.flatMap(({ queues, isGathering }) =>
+          queues.map((queue) => queueTrouble(transport, { queue, isGathering }, signal)),
+        ),
+      )
       return troubles.find((trouble) => trouble !== undefined)
     },
   }
@@ -65,10 +68,10 @@ function serving({ transport, worker }: WatchedProcess): ReadinessCheck {
 /** A connection may be well and its consumers lost; the self-check mends that, at its interval. */
 async function queueTrouble(
   transport: WatchedProcess['transport'],
-  queue: string,
+  { queue, isGathering }: { readonly queue: string; readonly isGathering: boolean },
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const state = await transport.inspect(queue, signal)
   if (state === undefined) return `its queue ${queue} is gone`
-  return state.consumers === 0 ? `nobody consumes its queue ${queue}` : undefined
+  return state.consumers === 0 && !isGathering ? `nobody consumes its queue ${queue}` : undefined
 }

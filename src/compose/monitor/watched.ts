@@ -14,6 +14,8 @@ export interface ReadinessCheck {
 export interface WatchedServer {
   readonly queues: readonly string[]
   readonly isServing: boolean
+  /** It takes what waits by the clock: mostly its queue has no consumer. */
+  readonly isGathering: boolean
   lastTakenSentAtMs(queue: string): number | undefined
 }
 

@@ -27,8 +27,15 @@ const EchoApi = defineApi({
 })
 const context = newRequestContext()
 
+interface WatchedOptions {
+  readonly start?: boolean
+  readonly concurrency?: number
+  /** It takes what waits by the clock, from a queue by its own name alone. */
+  readonly gatherMs?: number
+}
+
 /** A worker that is watched: it refuses `no`, waits over `wait`, and fails at `bad`. */
-async function openWatched({ start = true, concurrency = 4 } = {}) {
+async function openWatched({ start = true, concurrency = 4, gatherMs }: WatchedOptions = {}) {
   const names = freshNames()
   const bus = new MemoryBus()
   const transport = bus.connect()
@@ -49,6 +56,7 @@ async function openWatched({ start = true, concurrency = 4 } = {}) {
     observer,
     maxDeliveries: 2,
     retryDelayMs: 1,
+    gatherMs,
     bindings: [
       bind(EchoApi, {
         async say({ text }) {
@@ -199,6 +207,18 @@ describe('/readyz', () => {
       status: 503,
       text: `[+] broker\n[-] server: nobody consumes its queue ${topic}\n`,
     })
+  })
+
+  it('is 200 while nobody consumes a queue that is emptied by the clock, and 503 when that is gone', async () => {
+    const { get, bus, names } = await openWatched({ gatherMs: 500 })
+    const queue = `${names.topicPrefix}echo.node1`
+
+    bus.delete(queue)
+    expect(await get('/readyz')).toEqual({ status: 503, text: `[+] broker\n[-] server: its queue ${queue} is gone\n` })
+
+    const other = await bus.connect().listen({ kind: 'queue', queue }, () => {}, { prefetch: 1 })
+    await other.close()
+    expect(await get('/readyz')).toEqual({ status: 200, text: '[+] broker\n[+] server\n' })
   })
 })
 
