@@ -116,17 +116,31 @@ describe('a worker that cannot start', () => {
   })
 })
 
+/** Either of these as an operator runs it, with what its monitor says. */
+async function openWatched(service: 'conductor' | 'scheduler') {
+  const opened = await pglite.open(allMigrations)
+  const bus = new MemoryBus()
+  const config = aConfig()
+  const watched = { ...config, worker: { ...config.worker, monitor_port: 0 } }
+  const ports = { host: 'c1', transport: bus.connect(), logger }
+  const monitor = await openMonitor(watched, { service, ...ports })
+  const start = { conductor: startConductor, scheduler: startScheduler }[service]
+  const worker = await start(watched, { ...ports, database: opened.database, ...(monitor && { monitor }) })
+  return {
+    bus,
+    get: async (path: string) => await (await fetch(`${monitor?.url}${path}`)).text(),
+    async [Symbol.asyncDispose]() {
+      await worker.drain(0)
+      await monitor?.close()
+      await opened[Symbol.asyncDispose]()
+    },
+  }
+}
+
 describe('a scheduler that is watched', () => {
   it('tells of what waits for schedulers by the name for signs of life, and is not ready without that queue', async () => {
-    await using opened = await pglite.open(allMigrations)
-    const { database } = opened
-    const bus = new MemoryBus()
-    const config = aConfig()
-    const watched = { ...config, worker: { ...config.worker, monitor_port: 0 } }
-    const ports = { host: 's1', transport: bus.connect(), logger }
-    const monitor = await openMonitor(watched, { service: 'scheduler', ...ports })
-    const worker = await startScheduler(watched, { ...ports, database, ...(monitor && { monitor }) })
-    const get = async (path: string) => await (await fetch(`${monitor?.url}${path}`)).text()
+    await using scheduler = await openWatched('scheduler')
+    const { bus, get } = scheduler
 
     expect(await get('/metrics')).toMatch(/^sevbus_queue_consumers\{queue="sevbus-scheduler._signs-of-life".* 1$/m)
     expect(await get('/readyz')).toBe('[+] broker\n[+] server\n[+] database\n')
@@ -134,22 +148,13 @@ describe('a scheduler that is watched', () => {
     expect(await get('/readyz')).toBe(
       '[+] broker\n[-] server: its queue sevbus-scheduler._signs-of-life is gone\n[+] database\n',
     )
-    await worker.drain(0)
-    await monitor?.close()
   })
 })
 
 describe('a conductor that is watched', () => {
   it('tells of what waits for conductors by the name for reports of builds, and is not ready without that queue', async () => {
-    await using opened = await pglite.open(allMigrations)
-    const { database } = opened
-    const bus = new MemoryBus()
-    const config = aConfig()
-    const watched = { ...config, worker: { ...config.worker, monitor_port: 0 } }
-    const ports = { host: 'c1', transport: bus.connect(), logger }
-    const monitor = await openMonitor(watched, { service: 'conductor', ...ports })
-    const worker = await startConductor(watched, { ...ports, database, ...(monitor && { monitor }) })
-    const get = async (path: string) => await (await fetch(`${monitor?.url}${path}`)).text()
+    await using conductor = await openWatched('conductor')
+    const { bus, get } = conductor
 
     const seen = [...(await get('/metrics')).matchAll(/^sevbus_queue_consumers\{queue="([^"]+)".* (\d+)$/gm)]
 
@@ -164,8 +169,6 @@ describe('a conductor that is watched', () => {
     expect(await get('/readyz')).toBe(
       '[+] broker\n[-] server: its queue sevbus-conductor._build-reports is gone\n[+] database\n',
     )
-    await worker.drain(0)
-    await monitor?.close()
   })
 })
 

@@ -2,6 +2,7 @@ import type { Queryable } from '../../database/database.ts'
 import { MEM_ENCRYPTION_MODELS } from '../../objects/mem-encryption.ts'
 import type { Migration } from '../../objects/request-spec.ts'
 import { MEM_ENCRYPTION_CONTEXT } from '../../objects/resources.ts'
+import { type PageAfter, pages } from '../../rpc/page.ts'
 import type { HeldClaim, InventoryLook } from './observation.ts'
 
 /** Consumers read at a time. */
@@ -22,8 +23,8 @@ export async function knownHosts(database: Queryable): Promise<readonly string[]
 export async function heldClaims(database: Queryable, hosts?: readonly string[]): Promise<readonly HeldClaim[]> {
   const only = hosts === undefined ? null : [...hosts]
   const claims: HeldClaim[] = []
-  for (let after = NO_UUID; ; ) {
-    const rows = await database.query<ClaimRow>(
+  const ask = ({ marker = NO_UUID }: PageAfter) =>
+    database.query<ClaimRow>(
       `with page as (
          select c.uuid, coalesce(c.instance, c.uuid) as instance, c.migration_type, c.attempt, c.host, c.changed_at
            from consumers c
@@ -46,16 +47,14 @@ export async function heldClaims(database: Queryable, hosts?: readonly string[])
          from page left join held on held.consumer = page.uuid
         group by page.uuid, page.instance, page.migration_type, page.attempt, page.host, held.host, page.changed_at
         order by page.uuid`,
-      [after, PAGE, only],
+      [marker, PAGE, only],
     )
+  for await (const rows of pages(ask, ({ uuid }) => uuid)) {
     for (const { uuid, instance, migration_type: migrationType, attempt, host, changed_at, resources } of rows) {
       if (host === null) continue
       const changedAt = changed_at.toISOString()
       claims.push({ consumer: uuid, instance, migrationType, attempt, host, resources, changedAt })
     }
-    const last = rows.at(-1)
-    if (last === undefined) break
-    after = last.uuid
   }
   return [...claims, ...(await orphans(database, only))]
 }
